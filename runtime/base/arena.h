@@ -1,0 +1,52 @@
+/* arena.h - bump memory with one owner, freed at once. One thread at a time. */
+#ifndef MG_BASE_ARENA_H
+#define MG_BASE_ARENA_H
+
+#include "base/str.h"
+
+typedef struct mg_arena_chunk mg_arena_chunk;
+
+typedef struct mg_arena {
+    char *at, *end;           /* the free part of the current chunk */
+    mg_arena_chunk *chunks;   /* owned, newest first */
+    char *first, *first_end;  /* borrowed: memory of the owner's that is used before any chunk */
+    size_t used;              /* bytes in chunks, for quotas */
+} mg_arena;
+
+/* `first` may be NULL; else it stays the owner's and must outlive the arena. */
+void mg_arena_init(mg_arena *arena, void *first, size_t first_bytes);
+/* Frees every chunk; the arena is as after init. */
+void mg_arena_reset(mg_arena *arena);
+void mg_arena_fini(mg_arena *arena);
+
+void *mg_arena_slow(mg_arena *arena, size_t bytes);
+
+/* Aligned to 16 bytes, uninitialised, never NULL. */
+static inline void *mg_arena_alloc(mg_arena *arena, size_t bytes)
+{
+    char *p = (char *)(((uintptr_t)arena->at + 15) & ~(uintptr_t)15);
+    if (__builtin_expect(!arena->at || p > arena->end || (size_t)(arena->end - p) < bytes, 0))
+        return mg_arena_slow(arena, bytes);
+    arena->at = p + bytes;
+    return p;
+}
+
+/* Unaligned, for text. */
+static inline char *mg_arena_bytes(mg_arena *arena, size_t bytes)
+{
+    char *p = arena->at;
+    if (__builtin_expect(!p || (size_t)(arena->end - p) < bytes, 0))
+        return mg_arena_slow(arena, bytes);
+    arena->at = p + bytes;
+    return p;
+}
+
+void *mg_arena_zalloc(mg_arena *arena, size_t bytes);
+mg_str mg_arena_str(mg_arena *arena, mg_str s);            /* a copy, NUL after it */
+char *mg_arena_strdup(mg_arena *arena, const char *text);
+mg_str mg_arena_printf(mg_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define MG_ARENA_NEW(arena, type)          ((type *)mg_arena_zalloc((arena), sizeof(type)))
+#define MG_ARENA_NEW_N(arena, type, count) ((type *)mg_arena_zalloc((arena), sizeof(type) * (count)))
+
+#endif

@@ -1,0 +1,25 @@
+/* log.h - one structured line an event, as JSON or for people. A log is handed in; there is no global one.
+ * Any thread may write: a line is one write(2) to the sink. */
+#ifndef MG_BASE_LOG_H
+#define MG_BASE_LOG_H
+
+#include "base/str.h"
+#include "base/time.h"
+
+typedef enum mg_log_level { MG_LOG_DEBUG, MG_LOG_INFO, MG_LOG_WARN, MG_LOG_ERROR, MG_LOG_OFF } mg_log_level;
+
+typedef struct mg_log mg_log;
+/* Called with one whole line, newline included. */
+typedef void mg_log_sink(void *self, mg_log_level level, mg_str line);
+
+mg_log *mg_log_new(mg_log_level level, const mg_clock *clock, mg_log_sink *sink, void *self);
+mg_log *mg_log_stderr(mg_log_level level, bool pretty);
+void mg_log_free(mg_log *log);
+void mg_log_set_level(mg_log *log, mg_log_level level);
+mg_log_level mg_log_get_level(const mg_log *log);
+
+/* `event` is a fixed word of ours ("upstream_connect"); the message is for people. NULL log: nothing. */
+void mg_log_write(mg_log *log, mg_log_level level, const char *event, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+#endif

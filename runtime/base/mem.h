@@ -1,0 +1,21 @@
+/* mem.h - small allocations that succeed or end the process: recovery that nobody runs does not work.
+ * Sizes that come from outside are bounded by the caller before they get here. */
+#ifndef MG_BASE_MEM_H
+#define MG_BASE_MEM_H
+
+#include <stddef.h>
+
+void *mg_alloc(size_t bytes) __attribute__((malloc, returns_nonnull));                /* uninitialised */
+void *mg_calloc(size_t count, size_t bytes) __attribute__((malloc, returns_nonnull)); /* zeroed */
+void *mg_realloc(void *old, size_t bytes) __attribute__((returns_nonnull));
+char *mg_strdup(const char *text) __attribute__((malloc, returns_nonnull));
+char *mg_memdup0(const void *bytes, size_t n) __attribute__((malloc, returns_nonnull)); /* n bytes and a NUL */
+void mg_free(void *p);                                                                  /* NULL is fine */
+
+#define MG_NEW(type)          ((type *)mg_calloc(1, sizeof(type)))
+#define MG_NEW_N(type, count) ((type *)mg_calloc((count), sizeof(type)))
+
+#define mg_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define mg_countof(array)                  (sizeof(array) / sizeof((array)[0]))
+
+#endif

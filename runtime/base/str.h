@@ -1,0 +1,93 @@
+/* str.h - borrowed bytes, and a text buffer that grows. */
+#ifndef MG_BASE_STR_H
+#define MG_BASE_STR_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Bytes somebody else owns; not NUL-terminated. {NULL, 0} is the absent string, {p, 0} an empty one. */
+typedef struct mg_str {
+    const char *p;
+    size_t n;
+} mg_str;
+
+#define MG_STR(literal) ((mg_str){ "" literal, sizeof(literal) - 1 })
+#define MG_STR_NONE     ((mg_str){ NULL, 0 })
+/* For printf's "%.*s". */
+#define MG_STR_ARGS(s) (int)(s).n, (s).p ? (s).p : ""
+
+static inline mg_str mg_str_of(const char *text)
+{
+    return (mg_str){ text, text ? strlen(text) : 0 };
+}
+
+static inline mg_str mg_str_make(const char *p, size_t n)
+{
+    return (mg_str){ p, n };
+}
+
+static inline bool mg_str_eq(mg_str a, mg_str b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline bool mg_str_eq_c(mg_str a, const char *b)
+{
+    return mg_str_eq(a, mg_str_of(b));
+}
+
+bool mg_str_eq_nocase(mg_str a, mg_str b); /* ASCII */
+bool mg_str_starts(mg_str s, mg_str prefix);
+bool mg_str_ends(mg_str s, mg_str suffix);
+int mg_str_cmp(mg_str a, mg_str b); /* bytewise, for qsort */
+mg_str mg_str_sub(mg_str s, size_t from, size_t to);
+mg_str mg_str_trim(mg_str s, const char *set);
+/* Cuts the part before the first `sep` off *rest; false once nothing is left. */
+bool mg_str_cut(mg_str *rest, char sep, mg_str *part);
+/* Position of a byte, or SIZE_MAX. */
+size_t mg_str_find(mg_str s, char c);
+
+/* A whole decimal number of digits only; false when empty, not a number, or above UINT64_MAX. */
+bool mg_str_u64(mg_str s, uint64_t *out);
+
+static inline char mg_lower(char c)
+{
+    return (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c;
+}
+
+/* Levenshtein distance, for "did you mean"; both at most 64 bytes, else a large number. */
+unsigned mg_str_distance(mg_str a, mg_str b);
+
+/* FNV-1a 64 of the bytes, xor seed * golden ratio, then the murmur3 finaliser: POLICIES 6, H(text, seed). */
+uint64_t mg_hash(mg_str s, uint64_t seed);
+
+/* Text that grows; always NUL-terminated once it has memory. {0} is a valid empty one. */
+typedef struct mg_text {
+    char *p;
+    size_t n, cap;
+} mg_text;
+
+void mg_text_fini(mg_text *t);
+void mg_text_clear(mg_text *t); /* keeps the memory */
+void mg_text_reserve(mg_text *t, size_t more);
+void mg_text_add(mg_text *t, mg_str s);
+void mg_text_add_c(mg_text *t, const char *s);
+void mg_text_add_char(mg_text *t, char c);
+void mg_text_addf(mg_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void mg_text_vaddf(mg_text *t, const char *format, va_list args);
+/* The bytes as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
+void mg_text_add_json(mg_text *t, mg_str s);
+void mg_text_add_u64(mg_text *t, uint64_t number);
+
+static inline mg_str mg_text_str(const mg_text *t)
+{
+    return (mg_str){ t->p ? t->p : "", t->n };
+}
+
+/* Writes a decimal number without NUL; returns its length, at most 20. */
+size_t mg_u64_write(char out[20], uint64_t number);
+
+#endif
