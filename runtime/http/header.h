@@ -1,0 +1,91 @@
+/* header.h - the fields of a message: in order, names lower-case, well-known names as numbers. Memory is the
+ * exchange's arena; a removed field is gone from the list. One thread. */
+#ifndef MG_HTTP_HEADER_H
+#define MG_HTTP_HEADER_H
+
+#include "base/arena.h"
+
+/* Well-known names. 0 is any other. The texts are in mg_name_text(). */
+#define MG_NAMES(X)                                                                                          \
+    X(HOST, "host")                                                                                          \
+    X(CONNECTION, "connection")                                                                              \
+    X(CONTENT_LENGTH, "content-length")                                                                      \
+    X(TRANSFER_ENCODING, "transfer-encoding")                                                                \
+    X(TE, "te")                                                                                              \
+    X(TRAILER, "trailer")                                                                                    \
+    X(UPGRADE, "upgrade")                                                                                    \
+    X(KEEP_ALIVE, "keep-alive")                                                                              \
+    X(PROXY_CONNECTION, "proxy-connection")                                                                  \
+    X(PROXY_AUTHENTICATE, "proxy-authenticate")                                                              \
+    X(PROXY_AUTHORIZATION, "proxy-authorization")                                                            \
+    X(EXPECT, "expect")                                                                                      \
+    X(DATE, "date")                                                                                          \
+    X(SERVER, "server")                                                                                      \
+    X(VIA, "via")                                                                                            \
+    X(FORWARDED, "forwarded")                                                                                \
+    X(X_FORWARDED_FOR, "x-forwarded-for")                                                                    \
+    X(X_FORWARDED_PROTO, "x-forwarded-proto")                                                                \
+    X(X_FORWARDED_HOST, "x-forwarded-host")                                                                  \
+    X(X_REQUEST_ID, "x-request-id")                                                                          \
+    X(USER_AGENT, "user-agent")                                                                              \
+    X(CONTENT_TYPE, "content-type")                                                                          \
+    X(COOKIE, "cookie")                                                                                      \
+    X(SET_COOKIE, "set-cookie")                                                                              \
+    X(AUTHORIZATION, "authorization")                                                                        \
+    X(LOCATION, "location")                                                                                  \
+    X(RETRY_AFTER, "retry-after")                                                                            \
+    X(ORIGIN, "origin")                                                                                      \
+    X(ACCESS_CONTROL_REQUEST_METHOD, "access-control-request-method")                                        \
+    X(TRACEPARENT, "traceparent")                                                                            \
+    X(TRACESTATE, "tracestate")                                                                              \
+    X(HTTP2_SETTINGS, "http2-settings")
+
+typedef enum mg_name {
+    MG_NAME_OTHER = 0,
+#define X(id, text) MG_NAME_##id,
+    MG_NAMES(X)
+#undef X
+    MG_NAME_COUNT
+} mg_name;
+
+typedef struct mg_field {
+    const char *name;  /* lower-case; borrowed: arena or static */
+    const char *value; /* without the white space around it */
+    uint32_t value_n;
+    uint16_t name_n;
+    uint16_t id; /* mg_name */
+} mg_field;
+
+typedef struct mg_fields {
+    mg_field *items; /* arena */
+    uint32_t count, cap;
+} mg_fields;
+
+/* The number of a lower-case name, MG_NAME_OTHER when it has none. */
+mg_name mg_name_find(mg_str lower);
+mg_str mg_name_text(mg_name id);
+
+/* RFC 9110 5.6.2: token bytes; 5.5: field-value bytes (no CR, LF, NUL or other control byte but HTAB). */
+bool mg_is_token(mg_str s);
+bool mg_is_field_value(mg_str s);
+
+/* Neither copies nor checks: the caller's text outlives the arena's use of it and has passed the checks. */
+void mg_fields_add(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value);
+/* Index of the first field of that name at or after `from`, or -1. `id` may be MG_NAME_OTHER: then by text. */
+int mg_fields_find(const mg_fields *fields, mg_name id, mg_str lower_name, uint32_t from);
+/* First value of a well-known name; MG_STR_NONE when absent. */
+mg_str mg_fields_get(const mg_fields *fields, mg_name id);
+/* Removes all of that name; returns how many there were. */
+uint32_t mg_fields_remove(mg_fields *fields, mg_name id, mg_str lower_name);
+/* Replaces the first of that name in its place and removes the others, or adds one at the end. */
+void mg_fields_set(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value);
+void mg_fields_remove_at(mg_fields *fields, uint32_t index);
+
+/* The checked way in, for plugins and configuration: copies both texts into the arena, lower-cases the name, refuses
+ * names that are not tokens, values with CR, LF, NUL or other control bytes, and the names that frame a message
+ * or belong to one connection (RFC 9110 7.6.1, host, content-length). NULL, or what is wrong. */
+const char *mg_fields_put(mg_fields *fields, mg_arena *arena, mg_str name, mg_str value, bool replace);
+/* True for the names that mg_fields_put refuses and that never cross the gateway as they are. */
+bool mg_name_is_framing(mg_name id);
+
+#endif
