@@ -1,0 +1,95 @@
+/* moongate.h - the C ABI: all that Lua and embedders may call. Open to every folder; includes none of them.
+ *
+ * The part between the ffi marks is the cdef: the build copies it into moongate/ffi/cdef.lua, makes one struct of function pointers of it (mg_api),
+ * and puts its hash into both sides. Between the marks stand declarations and comments only: no macros, constants as enums; scalars and
+ * pointers cross, structs by pointer. Nothing here calls back into Lua; what must wait sets call->wait and Lua yields. */
+#ifndef MOONGATE_H
+#define MOONGATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ffi: begin */
+
+/* Text that C owns. Valid until the exchange ends, unless a function says less. */
+typedef struct mg_slice {
+    const char *p;
+    uint32_t n;
+} mg_slice;
+
+/* ---- the exchange as one handler chain sees it: the C half of ctx. Its VM's thread only ---- */
+
+typedef struct mg_call mg_call;
+
+enum { MG_REQUEST = 0, MG_RESPONSE = 1 }; /* which head */
+
+enum mg_call_text_of {
+    MG_TEXT_METHOD, MG_TEXT_SCHEME, MG_TEXT_HOST, MG_TEXT_PATH, MG_TEXT_QUERY, MG_TEXT_CLIENT_IP,
+    MG_TEXT_ROUTE, MG_TEXT_SERVICE, MG_TEXT_ERROR, MG_TEXT_CONSUMER, MG_TEXT_TARGET
+};
+
+/* Index of the chain to run, set before the slot is resumed. */
+uint32_t mg_call_chain(const mg_call *call);
+/* First value of a field; false when absent. Name in any case. */
+bool mg_call_header(const mg_call *call, int which, const char *name, uint32_t n, mg_slice *value);
+/* The field at a position from 0; false past the end. */
+bool mg_call_header_at(const mg_call *call, int which, uint32_t index, mg_slice *name, mg_slice *value);
+/* NULL, or static text that says what is wrong with name or value. */
+const char *mg_call_set_header(mg_call *call, int which, const char *name, uint32_t n, const char *value,
+                               uint32_t value_n, bool replace);
+/* Returns how many were removed. */
+uint32_t mg_call_remove_header(mg_call *call, int which, const char *name, uint32_t n);
+bool mg_call_text(const mg_call *call, int what, mg_slice *text); /* enum mg_call_text_of; false when absent */
+/* NULL, or what is wrong: method a token, path normalised as the router's, query without "#" or blanks. */
+const char *mg_call_set_text(mg_call *call, int what, const char *text, uint32_t n);
+bool mg_call_param(mg_call *call, const char *name, uint32_t n, mg_slice *value); /* of the route's template, decoded */
+bool mg_call_query(mg_call *call, const char *name, uint32_t n, mg_slice *value); /* first of that name, decoded */
+int mg_call_status(const mg_call *call); /* of the response; 0 while there is none */
+const char *mg_call_set_status(mg_call *call, int status); /* 200..599 */
+/* Answers: status and body (copied), fields of an earlier response dropped. NULL, or what is wrong. content_type may be NULL. */
+const char *mg_call_respond(mg_call *call, int status, const char *content_type, const char *body, uint32_t n);
+/* A problem document (RFC 9457) of the gateway's own making. title may be NULL. */
+const char *mg_call_problem(mg_call *call, int status, const char *title, uint32_t title_n, const char *detail, uint32_t n);
+/* The body, when declared as buffered: false with *error when it is not there (not declared, or too large). */
+bool mg_call_body(mg_call *call, int which, mg_slice *bytes, const char **error);
+const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32_t n);
+double mg_call_now_s(const mg_call *call);      /* wall clock of this turn */
+double mg_call_mono_s(const mg_call *call);     /* monotonic, for durations */
+double mg_call_remaining_s(const mg_call *call); /* until the exchange's deadline */
+void mg_call_new_id(mg_call *call, char *out32); /* 32 lower-case hex digits, no NUL */
+void mg_call_log(mg_call *call, int level, const char *text, uint32_t n); /* 0 debug .. 3 error */
+
+/* What the coroutine waits for after it yields. */
+enum mg_wait { MG_WAIT_NOTHING, MG_WAIT_DONE, MG_WAIT_NEXT, MG_WAIT_SLEEP, MG_WAIT_HTTP, MG_WAIT_BODY, MG_WAIT_BARRIER };
+void mg_call_wait(mg_call *call, int wait);
+const char *mg_call_sleep(mg_call *call, double seconds); /* sets MG_WAIT_SLEEP; NULL or what is wrong */
+/* After a resume: NULL, or why the chain must unwind ("client_gone", "deadline", ..). */
+const char *mg_call_cancelled(const mg_call *call);
+/* Which plugin runs, by index in the plan: for kv namespaces, time-outs and messages. Returns the one before. */
+uint32_t mg_call_enter(mg_call *call, uint32_t plugin);
+
+/* ---- the worker a VM belongs to; for what is made once, when a VM is built ---- */
+
+typedef struct mg_host mg_host;
+
+/* ---- JSON, over jansson; a document is the caller's until mg_json_free ---- */
+
+typedef struct mg_json mg_json;
+enum mg_json_kind { MG_JSON_NULL, MG_JSON_FALSE, MG_JSON_TRUE, MG_JSON_NUMBER, MG_JSON_STRING, MG_JSON_ARRAY, MG_JSON_OBJECT };
+/* NULL with text in error[256]. Depth at most 64. */
+mg_json *mg_json_parse(const char *text, uint32_t n, char *error256);
+void mg_json_free(mg_json *doc);
+/* Walks in document order, depth first: fills the cursor's view of the next value; false at the end. */
+typedef struct mg_json_item {
+    mg_slice key;   /* in an object */
+    mg_slice text;  /* of a string */
+    double number;
+    uint32_t count; /* children of an array or object; they follow */
+    int32_t kind;
+} mg_json_item;
+bool mg_json_next(mg_json *doc, mg_json_item *item);
+
+/* ffi: end */
+
+#endif
