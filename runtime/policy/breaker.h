@@ -1,0 +1,69 @@
+/* breaker.h - closed, open, half open (POLICIES 5). One 64-bit word holds state, version and deadline; every
+ * transition is one CAS that raises the version, and a call carries the word it was admitted under, so that a
+ * stale view cannot act. Nothing locks or sets a timer. Any thread may call. */
+#ifndef MG_POLICY_BREAKER_H
+#define MG_POLICY_BREAKER_H
+
+#include "base/err.h"
+
+typedef struct mg_breaker mg_breaker;
+
+typedef enum mg_breaker_mode {
+    MG_BREAKER_CONSECUTIVE,
+} mg_breaker_mode;
+
+typedef enum mg_breaker_state {
+    MG_BREAKER_CLOSED = 1,
+    MG_BREAKER_OPEN,
+    MG_BREAKER_HALF_OPEN,
+    MG_BREAKER_FORCED_OPEN,
+    MG_BREAKER_FORCED_CLOSED,
+} mg_breaker_state;
+
+typedef enum mg_breaker_outcome {
+    MG_BREAKER_OK,
+    MG_BREAKER_FAIL,
+    MG_BREAKER_TIMEOUT,
+    MG_BREAKER_IGNORE, /* says nothing about the service: the client left, or nothing reached the network */
+} mg_breaker_outcome;
+
+typedef struct mg_breaker_conf {
+    mg_breaker_mode mode;
+    uint32_t consecutive_failures; /* 0 = off, which leaves `consecutive` never opening */
+    uint64_t open_ms, open_max_ms;
+    uint32_t open_backoff_milli; /* 1000..10000 */
+    uint32_t open_jitter_bp;     /* 0..5000 basis points: lengthens an open time by up to this part */
+    uint32_t half_open_probes;   /* 1..1000 */
+    uint64_t half_open_max_ms;
+    uint64_t slow_call_ms; /* 0 = off */
+    uint64_t seed;         /* of the jitter: a node's own */
+} mg_breaker_conf;
+
+/* POLICIES' defaults for the mode. */
+void mg_breaker_conf_defaults(mg_breaker_conf *conf, mg_breaker_mode mode);
+
+/* NULL with `err` when a field is outside its range. */
+mg_breaker *mg_breaker_new(const mg_breaker_conf *conf, mg_error *err);
+/* A breaker with a new configuration over the state of `old`, which stays valid and shares it. */
+mg_breaker *mg_breaker_next(const mg_breaker *old, const mg_breaker_conf *conf, mg_error *err);
+void mg_breaker_free(mg_breaker *breaker); /* NULL is fine; the state goes with its last breaker */
+
+/* May a call go through? A ticket for mg_breaker_end, or 0: refused. Every ticket is to be ended once. */
+uint64_t mg_breaker_ask(mg_breaker *breaker, uint64_t now_ns);
+/* What became of the call: true when it counted, false when it came too late for the state it was admitted
+ * under. */
+bool mg_breaker_end(mg_breaker *breaker, uint64_t ticket, mg_breaker_outcome outcome, uint64_t duration_ns,
+                    uint64_t now_ns);
+
+mg_breaker_state mg_breaker_now(const mg_breaker *breaker, uint64_t now_ns);
+/* Until the next probe, when open; else 0. UINT64_MAX when forced open. */
+uint64_t mg_breaker_retry_after_ms(const mg_breaker *breaker, uint64_t now_ns);
+/* How often the state has changed, modulo 2^16; for those who watch. */
+uint32_t mg_breaker_version(const mg_breaker *breaker);
+/* An operator's word: FORCED_OPEN or FORCED_CLOSED until told otherwise; CLOSED forgets everything. */
+void mg_breaker_force(mg_breaker *breaker, mg_breaker_state state, uint64_t now_ns);
+
+/* "closed", "open", "half_open", "forced_open", "forced_closed" */
+const char *mg_breaker_state_name(mg_breaker_state state);
+
+#endif

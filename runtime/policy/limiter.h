@@ -1,0 +1,118 @@
+/* limiter.h - how fast one key may go on (POLICIES 4). One word a key in a table that all workers share and
+ * change by CAS; nothing here locks, allocates or waits after mg_limiter_new. Any thread may call. */
+#ifndef MG_POLICY_LIMITER_H
+#define MG_POLICY_LIMITER_H
+
+#include "base/err.h"
+
+typedef struct mg_limiter mg_limiter;
+
+typedef enum mg_limiter_algorithm {
+    MG_LIMITER_TOKEN_BUCKET,
+} mg_limiter_algorithm;
+
+/* What a key that finds no slot gets. */
+typedef enum mg_limiter_on_full {
+    MG_LIMITER_FULL_OVERFLOW, /* a bucket it shares with others */
+    MG_LIMITER_FULL_ALLOW,
+    MG_LIMITER_FULL_DENY,
+} mg_limiter_on_full;
+
+typedef struct mg_limiter_conf {
+    mg_limiter_algorithm algorithm;
+    mg_limiter_on_full on_full;
+    uint64_t limit;     /* per period; at most 1,000,000 a second */
+    uint64_t period_ms; /* 1 ms..31 days */
+    uint64_t burst;     /* 1..10^6; 0 = limit */
+    uint64_t max_wait_ms;
+    uint32_t max_keys;       /* 1..2^26 */
+    uint32_t overflow_cells; /* 1..65536 */
+    uint64_t secret[2];      /* keys the fingerprints; kept with the stored state */
+} mg_limiter_conf;
+
+/* POLICIES' defaults; limit, period and secret are the caller's to set. */
+void mg_limiter_conf_defaults(mg_limiter_conf *conf);
+
+/* NULL with `err` when a field is outside its range. */
+mg_limiter *mg_limiter_new(const mg_limiter_conf *conf, mg_error *err);
+/* A limiter with a new configuration over the state of `old`, which stays valid and shares it. Debts above
+ * what the new burst can owe are lowered to it, none is raised. Walks the table: not for a worker's loop. */
+mg_limiter *mg_limiter_next(const mg_limiter *old, const mg_limiter_conf *conf, uint64_t now_ns,
+                            mg_error *err);
+void mg_limiter_free(mg_limiter *limiter); /* NULL is fine; the state goes with its last limiter */
+
+typedef enum mg_limiter_via {
+    MG_LIMITER_VIA_OWN,
+    MG_LIMITER_VIA_OVERFLOW,
+    MG_LIMITER_VIA_NONE, /* the table was full and on_full decided */
+} mg_limiter_via;
+
+enum { MG_LIMITER_NEVER = -1 };
+
+typedef struct mg_limiter_answer {
+    bool allowed;
+    uint8_t via;        /* mg_limiter_via */
+    uint64_t remaining; /* units left after this one */
+    int64_t retry_ms;   /* refused: when the same would pass; MG_LIMITER_NEVER; 0 when allowed */
+    uint64_t wait_ms;   /* reserve: wait this long before going on */
+    uint64_t reset_ms;  /* until the bucket is full again */
+    /* What cancel and give_back need; not for others. */
+    uint64_t fingerprint, until_ns, length_ns;
+} mg_limiter_answer;
+
+/* Charges `cost` units to the key; 0 reads. `now_ns` is the policy clock and may be older than the state. */
+bool mg_limiter_take(mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
+                     mg_limiter_answer *out);
+/* What take would answer; charges nothing. */
+bool mg_limiter_peek(const mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
+                     mg_limiter_answer *out);
+/* Like take, but may grant what is due within max_wait: wait_ms says how long. A refusal has the wait it
+ * needed in retry_ms. */
+bool mg_limiter_reserve(mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
+                        mg_limiter_answer *out);
+/* Takes a granted reservation back, if nothing was charged to the bucket since; false when something was. */
+bool mg_limiter_cancel(mg_limiter *limiter, const mg_limiter_answer *granted);
+/* Takes a charge back because a later rule refused the same request in the same call. */
+void mg_limiter_give_back(mg_limiter *limiter, const mg_limiter_answer *taken);
+
+/* One rule of several for a request, the most specific first. */
+typedef struct mg_limiter_ask {
+    mg_limiter *limiter;
+    const char *key;
+    size_t key_bytes;
+    uint32_t cost;
+} mg_limiter_ask;
+
+/* Tests every rule, then charges every rule; who is refused by one is charged by none. Returns -1 when all
+ * allowed, else the index of the rule that refused; `answers` has `count` places, filled up to that one. */
+int mg_limiter_take_all(const mg_limiter_ask *asks, size_t count, uint64_t now_ns,
+                        mg_limiter_answer *answers);
+
+/* Keys that owe something at `now`. Walks the table. */
+size_t mg_limiter_keys(const mg_limiter *limiter, uint64_t now_ns);
+
+/* The bucket's size and the time it takes to fill; 0 when that is no whole number of ms. */
+uint64_t mg_limiter_quota(const mg_limiter *limiter);
+uint64_t mg_limiter_window_ms(const mg_limiter *limiter);
+
+enum { MG_LIMITER_ADDR_KEY_BYTES = 17, MG_LIMITER_HEADER_BYTES = 160, MG_LIMITER_IP_KEY_BYTES = 50 };
+
+/* The address in network order (4 or 16 bytes) cut to its prefix, as a key of 5 or 17 bytes; an IPv4 address
+ * inside IPv6 counts as IPv4. Returns the length, 0 when addr_bytes is neither. */
+size_t mg_limiter_addr_key(uint8_t out[MG_LIMITER_ADDR_KEY_BYTES], const uint8_t *addr, size_t addr_bytes,
+                           unsigned ipv4_prefix, unsigned ipv6_prefix);
+/* The same for people: "2001:db8:1:2::/64". Takes the address as text; 0 when it is none. */
+size_t mg_limiter_ip_key(char out[MG_LIMITER_IP_KEY_BYTES], const char *ip, size_t n, unsigned ipv4_prefix,
+                         unsigned ipv6_prefix);
+
+/* RateLimit-Policy: "name";q=quota;w=seconds, without w unless whole seconds. `name` is a rule's, at most 64
+ * bytes, of [A-Za-z0-9._-]. NUL-terminated; returns the length. */
+size_t mg_limiter_policy_header(char out[MG_LIMITER_HEADER_BYTES], const char *name, size_t n, uint64_t quota,
+                                uint64_t window_ms);
+/* RateLimit: "name";r=remaining;t=seconds, where t is Retry-After on a refusal (retry_ms > 0). */
+size_t mg_limiter_state_header(char out[MG_LIMITER_HEADER_BYTES], const char *name, size_t n,
+                               uint64_t remaining, uint64_t reset_ms, int64_t retry_ms);
+/* Seconds for Retry-After, at least 1; 0 where none is due (retry_ms is 0 or MG_LIMITER_NEVER). */
+uint64_t mg_limiter_retry_after_s(int64_t retry_ms);
+
+#endif
