@@ -69,6 +69,19 @@ const char *mg_call_cancelled(const mg_call *call);
 /* Which plugin runs, by index in the plan: for kv namespaces, time-outs and messages. Returns the one before. */
 uint32_t mg_call_enter(mg_call *call, uint32_t plugin);
 
+/* ---- ctx.http: one outgoing request at a time a call, over the same upstream code, bounded by the exchange's deadline ---- */
+
+/* Fields of the next request; NULL or what is wrong. */
+const char *mg_call_http_header(mg_call *call, const char *name, uint32_t n, const char *value, uint32_t value_n);
+/* Sets MG_WAIT_HTTP; everything is copied. timeout_s <= 0: what is left of the deadline. NULL or what is wrong. */
+const char *mg_call_http_start(mg_call *call, const char *method, uint32_t method_n, const char *url, uint32_t url_n,
+                               const char *body, uint32_t body_n, double timeout_s, uint32_t max_body);
+/* After the resume: 0 with the reason in mg_call_http_error, or the answer's status. */
+int mg_call_http_status(const mg_call *call);
+const char *mg_call_http_error(const mg_call *call);
+bool mg_call_http_header_at(const mg_call *call, uint32_t index, mg_slice *name, mg_slice *value);
+void mg_call_http_body(const mg_call *call, mg_slice *body);
+
 /* ---- the worker a VM belongs to; for what is made once, when a VM is built ---- */
 
 typedef struct mg_host mg_host;

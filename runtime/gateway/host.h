@@ -1,0 +1,17 @@
+/* host.h - what a worker lends to the VMs it runs: its loop and what all workers share. The mg_host of moongate.h. */
+#ifndef MG_GATEWAY_HOST_H
+#define MG_GATEWAY_HOST_H
+
+#include "gateway/shared.h"
+#include "moongate.h"
+#include "net/loop.h"
+
+struct mg_host {
+    mg_loop *loop;      /* borrowed: the worker's; NULL while a candidate VM is tried on the control thread */
+    mg_shared *shared;  /* borrowed: the gateway's */
+    unsigned worker;    /* index of this worker, for cells with one writer */
+    const mg_clock *clock;
+    mg_log *log;
+};
+
+#endif
