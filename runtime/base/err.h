@@ -61,7 +61,8 @@ enum { MG_REPORT_MAX = 100 };
 
 #define MG_REPORT_INIT { 0 }
 
-/* Adds a finding and returns it, to fill the place in (fields are set through mg_finding_set_*). */
+/* Adds a finding and returns it, never NULL, to fill the place in; it holds until the next is added. Past MG_REPORT_MAX
+ * it is counted but not kept. */
 mg_finding *mg_report_add(mg_report *report, mg_severity severity, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void mg_finding_place(mg_finding *f, const char *file, int line, int column, int width, mg_str source);

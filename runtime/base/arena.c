@@ -1,0 +1,119 @@
+/* arena.c - chunks of 4 KiB that double up to 64 KiB; what is large gets a chunk of its own, so that it
+ * does not throw away the rest of the current one. */
+#include "base/arena.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+
+#include <stdalign.h>
+#include <stdio.h>
+
+enum { CHUNK_MIN = 4096, CHUNK_MAX = 65536, LARGE = CHUNK_MIN / 2 };
+
+struct mg_arena_chunk {
+    mg_arena_chunk *next; /* older */
+    size_t bytes;         /* of the whole chunk */
+    alignas(16) char data[];
+};
+
+void mg_arena_init(mg_arena *arena, void *first, size_t first_bytes)
+{
+    *arena = (mg_arena){ .at = first, .end = first ? (char *)first + first_bytes : NULL };
+    arena->first = arena->at;
+    arena->first_end = arena->end;
+}
+
+void mg_arena_reset(mg_arena *arena)
+{
+    mg_arena_chunk *chunk = arena->chunks;
+
+    while (chunk) {
+        mg_arena_chunk *next = chunk->next;
+        mg_free(chunk);
+        chunk = next;
+    }
+    arena->chunks = NULL;
+    arena->used = 0;
+    arena->at = arena->first;
+    arena->end = arena->first_end;
+}
+
+void mg_arena_fini(mg_arena *arena)
+{
+    mg_arena_reset(arena);
+    *arena = (mg_arena){ 0 };
+}
+
+static mg_arena_chunk *add_chunk(mg_arena *arena, size_t bytes)
+{
+    mg_arena_chunk *chunk = mg_alloc(bytes);
+
+    chunk->bytes = bytes;
+    chunk->next = arena->chunks;
+    arena->chunks = chunk;
+    arena->used += bytes;
+    return chunk;
+}
+
+/* Chunks double with what is already there: the sum of all so far is the size of the next. */
+static size_t next_chunk_bytes(const mg_arena *arena)
+{
+    size_t bytes = CHUNK_MIN;
+
+    while (bytes < CHUNK_MAX && bytes <= arena->used)
+        bytes *= 2;
+    return bytes;
+}
+
+/* When the current chunk has not enough left. */
+void *mg_arena_slow(mg_arena *arena, size_t bytes)
+{
+    mg_arena_chunk *chunk;
+
+    MG_CHECK(bytes < SIZE_MAX / 2);
+    if (bytes >= LARGE)
+        return add_chunk(arena, sizeof(*chunk) + bytes)->data;
+    chunk = add_chunk(arena, next_chunk_bytes(arena));
+    arena->at = chunk->data + bytes;
+    arena->end = (char *)chunk + chunk->bytes;
+    return chunk->data;
+}
+
+void *mg_arena_zalloc(mg_arena *arena, size_t bytes)
+{
+    return memset(mg_arena_alloc(arena, bytes), 0, bytes);
+}
+
+mg_str mg_arena_str(mg_arena *arena, mg_str s)
+{
+    char *copy = mg_arena_bytes(arena, s.n + 1);
+
+    if (s.n)
+        memcpy(copy, s.p, s.n);
+    copy[s.n] = '\0';
+    return mg_str_make(copy, s.n);
+}
+
+char *mg_arena_strdup(mg_arena *arena, const char *text)
+{
+    const size_t n = strlen(text) + 1;
+
+    return memcpy(mg_arena_bytes(arena, n), text, n);
+}
+
+mg_str mg_arena_printf(mg_arena *arena, const char *format, ...)
+{
+    va_list args, again;
+    char *out;
+    int n;
+
+    va_start(args, format);
+    va_copy(again, args);
+    n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    MG_CHECK(n >= 0);
+    out = mg_arena_bytes(arena, (size_t)n + 1);
+    vsnprintf(out, (size_t)n + 1, format, again);
+    va_end(again);
+    return mg_str_make(out, (size_t)n);
+}

@@ -1,0 +1,132 @@
+/* log.c - lines for machines and for people. Formatting happens in the writer's thread; only the sink is
+ * shared. */
+#include "base/log.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum { MESSAGE_MAX_BYTES = 16384 }; /* a traceback with long chunk names fits */
+
+struct mg_log {
+    _Atomic int level;
+    bool pretty;
+    const mg_clock *clock; /* borrowed */
+    mg_log_sink *sink;
+    void *self;
+};
+
+mg_log *mg_log_new(mg_log_level level, const mg_clock *clock, mg_log_sink *sink, void *self)
+{
+    mg_log *log = MG_NEW(mg_log);
+
+    *log = (mg_log){ level, false, clock, sink, self };
+    return log;
+}
+
+/* A line is one write(2), which keeps the lines of several threads and processes apart. What stderr cannot
+ * take is lost: a gateway does not stop because nobody reads its log. */
+static void stderr_sink(void *self, mg_log_level level, mg_str line)
+{
+    (void)self;
+    (void)level;
+    while (line.n) {
+        const ssize_t n = write(STDERR_FILENO, line.p, line.n);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        line = mg_str_sub(line, (size_t)n, line.n);
+    }
+}
+
+mg_log *mg_log_stderr(mg_log_level level, bool pretty)
+{
+    mg_log *log = mg_log_new(level, &mg_clock_real, stderr_sink, NULL);
+
+    log->pretty = pretty;
+    return log;
+}
+
+void mg_log_free(mg_log *log)
+{
+    mg_free(log);
+}
+
+void mg_log_set_level(mg_log *log, mg_log_level level)
+{
+    atomic_store_explicit(&log->level, level, memory_order_relaxed);
+}
+
+mg_log_level mg_log_get_level(const mg_log *log)
+{
+    return (mg_log_level)atomic_load_explicit(&log->level, memory_order_relaxed);
+}
+
+/* Levels stand in an operator's rules, so their names are fixed. */
+static const char *level_name(mg_log_level level)
+{
+    static const char *const names[] = { "debug", "info", "warn", "error", "off" };
+
+    return names[level];
+}
+
+static const char *level_label(mg_log_level level)
+{
+    static const char *const labels[] = { "DEBUG", "INFO ", "WARN ", "ERROR", "OFF  " };
+
+    return labels[level];
+}
+
+static void add_machine_line(mg_text *line, const char *time, mg_log_level level, const char *event,
+                             mg_str message)
+{
+    mg_text_addf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":", time, level_name(level));
+    mg_text_add_json(line, mg_str_of(event));
+    mg_text_add_c(line, ",\"message\":");
+    mg_text_add_json(line, message);
+    mg_text_add_c(line, "}\n");
+}
+
+/* Further lines of a message, as a traceback has, are indented, so that no message can pass for an event of
+ * its own; control characters, which could move a terminal's cursor, are written out. */
+static void add_people_line(mg_text *line, const char *time, mg_log_level level, const char *event,
+                            mg_str message)
+{
+    mg_text_addf(line, "%.12s %s %s ", time + sizeof("2026-11-21T") - 1, level_label(level), event);
+    for (size_t i = 0; i < message.n; i++) {
+        const unsigned char c = (unsigned char)message.p[i];
+
+        if (c == '\n')
+            mg_text_add_c(line, "\n    ");
+        else if ((c < 0x20 && c != '\t') || c == 0x7f)
+            mg_text_addf(line, "\\x%02x", c);
+        else
+            mg_text_add_char(line, (char)c);
+    }
+    mg_text_add_char(line, '\n');
+}
+
+void mg_log_write(mg_log *log, mg_log_level level, const char *event, const char *format, ...)
+{
+    mg_text message = { 0 }, line = { 0 };
+    char time[32];
+    va_list args;
+
+    if (!log || level >= MG_LOG_OFF || level < mg_log_get_level(log))
+        return;
+    va_start(args, format);
+    mg_text_vaddf(&message, format, args);
+    va_end(args);
+    mg_iso_time(time, log->clock->wall_ns(log->clock));
+    if (log->pretty)
+        add_people_line(&line, time, level, event, mg_str_sub(mg_text_str(&message), 0, MESSAGE_MAX_BYTES));
+    else
+        add_machine_line(&line, time, level, event, mg_str_sub(mg_text_str(&message), 0, MESSAGE_MAX_BYTES));
+    log->sink(log->self, level, mg_text_str(&line));
+    mg_text_fini(&message);
+    mg_text_fini(&line);
+}

@@ -1,0 +1,60 @@
+/* mem.c - small allocations that succeed or end the process. */
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Not an invariant of ours, so no MG_CHECK: the machine has run out, and the line should say so. */
+static _Noreturn void out_of_memory(size_t bytes)
+{
+    fprintf(stderr, "moongate: out of memory (%zu bytes wanted)\n", bytes);
+    abort();
+}
+
+void *mg_alloc(size_t bytes)
+{
+    void *p = malloc(bytes ? bytes : 1);
+
+    if (!p)
+        out_of_memory(bytes);
+    return p;
+}
+
+void *mg_calloc(size_t count, size_t bytes)
+{
+    void *p = calloc(count ? count : 1, bytes ? bytes : 1);
+
+    if (!p)
+        out_of_memory(bytes); /* an overflow of count * bytes ends here as well */
+    return p;
+}
+
+void *mg_realloc(void *old, size_t bytes)
+{
+    void *p = realloc(old, bytes ? bytes : 1);
+
+    if (!p)
+        out_of_memory(bytes);
+    return p;
+}
+
+char *mg_strdup(const char *text)
+{
+    return mg_memdup0(text, strlen(text));
+}
+
+char *mg_memdup0(const void *bytes, size_t n)
+{
+    char *copy = mg_alloc(n + 1);
+
+    if (n)
+        memcpy(copy, bytes, n);
+    copy[n] = '\0';
+    return copy;
+}
+
+void mg_free(void *p)
+{
+    free(p);
+}

@@ -1,0 +1,154 @@
+/* str.c - borrowed bytes: comparing, cutting, hashing, numbers. */
+#include "base/str.h"
+
+bool mg_str_eq_nocase(mg_str a, mg_str b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (mg_lower(a.p[i]) != mg_lower(b.p[i]))
+            return false;
+    return true;
+}
+
+bool mg_str_starts(mg_str s, mg_str prefix)
+{
+    return prefix.n == 0 || (s.n >= prefix.n && memcmp(s.p, prefix.p, prefix.n) == 0);
+}
+
+bool mg_str_ends(mg_str s, mg_str suffix)
+{
+    return suffix.n == 0 || (s.n >= suffix.n && memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
+}
+
+int mg_str_cmp(mg_str a, mg_str b)
+{
+    const size_t n = a.n < b.n ? a.n : b.n;
+    const int order = n ? memcmp(a.p, b.p, n) : 0;
+
+    if (order)
+        return order;
+    return (a.n > b.n) - (a.n < b.n);
+}
+
+/* Both ends are cut to the string's. */
+mg_str mg_str_sub(mg_str s, size_t from, size_t to)
+{
+    if (to > s.n)
+        to = s.n;
+    if (from > to)
+        from = to;
+    return (mg_str){ s.p ? s.p + from : NULL, to - from };
+}
+
+static bool in_set(const char *set, char c)
+{
+    return c != '\0' && strchr(set, c) != NULL;
+}
+
+mg_str mg_str_trim(mg_str s, const char *set)
+{
+    while (s.n && in_set(set, s.p[0])) {
+        s.p++;
+        s.n--;
+    }
+    while (s.n && in_set(set, s.p[s.n - 1]))
+        s.n--;
+    return s;
+}
+
+/* What is left after the last part is the absent string; "a," has two parts, "" has one, both of them empty
+ * at the end, as a list that was joined with `sep` would have. */
+bool mg_str_cut(mg_str *rest, char sep, mg_str *part)
+{
+    size_t at;
+
+    if (!rest->p)
+        return false;
+    at = mg_str_find(*rest, sep);
+    if (at == SIZE_MAX) {
+        *part = *rest;
+        *rest = MG_STR_NONE;
+    } else {
+        *part = mg_str_make(rest->p, at);
+        *rest = mg_str_make(rest->p + at + 1, rest->n - at - 1);
+    }
+    return true;
+}
+
+size_t mg_str_find(mg_str s, char c)
+{
+    const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
+
+    return at ? (size_t)(at - s.p) : SIZE_MAX;
+}
+
+bool mg_str_u64(mg_str s, uint64_t *out)
+{
+    uint64_t number = 0;
+
+    if (s.n == 0)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+        if (__builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, (uint64_t)(s.p[i] - '0'), &number))
+            return false;
+    }
+    *out = number;
+    return true;
+}
+
+enum { DISTANCE_MAX_BYTES = 64 };
+
+/* Wagner and Fischer 1974, one row at a time. */
+unsigned mg_str_distance(mg_str a, mg_str b)
+{
+    unsigned row[DISTANCE_MAX_BYTES + 1];
+
+    if (a.n > DISTANCE_MAX_BYTES || b.n > DISTANCE_MAX_BYTES)
+        return 1000;
+    for (size_t j = 0; j <= b.n; j++)
+        row[j] = (unsigned)j;
+    for (size_t i = 1; i <= a.n; i++) {
+        unsigned diagonal = row[0];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= b.n; j++) {
+            const unsigned replaced = diagonal + (a.p[i - 1] != b.p[j - 1]);
+            const unsigned shifted = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
+            diagonal = row[j];
+            row[j] = replaced < shifted ? replaced : shifted;
+        }
+    }
+    return row[b.n];
+}
+
+uint64_t mg_hash(mg_str s, uint64_t seed)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3u;
+    h ^= seed * 0x9e3779b97f4a7c15u;
+    h ^= h >> 33;
+    h *= 0xff51afd7ed558ccdu;
+    h ^= h >> 33;
+    h *= 0xc4ceb9fe1a85ec53u;
+    h ^= h >> 33;
+    return h;
+}
+
+size_t mg_u64_write(char out[20], uint64_t number)
+{
+    char reversed[20];
+    size_t n = 0;
+
+    do {
+        reversed[n++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    for (size_t i = 0; i < n; i++)
+        out[i] = reversed[n - 1 - i];
+    return n;
+}
