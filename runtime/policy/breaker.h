@@ -44,8 +44,10 @@ void mg_breaker_conf_defaults(mg_breaker_conf *conf, mg_breaker_mode mode);
 
 /* NULL with `err` when a field is outside its range. */
 mg_breaker *mg_breaker_new(const mg_breaker_conf *conf, mg_error *err);
-/* A breaker with a new configuration over the state of `old`, which stays valid and shares it. */
-mg_breaker *mg_breaker_next(const mg_breaker *old, const mg_breaker_conf *conf, mg_error *err);
+/* A breaker with a new configuration over the state of `old`, which stays valid and shares it. What is open
+ * stays so no longer than the new open_max allows. */
+mg_breaker *mg_breaker_next(const mg_breaker *old, const mg_breaker_conf *conf, uint64_t now_ns,
+                            mg_error *err);
 void mg_breaker_free(mg_breaker *breaker); /* NULL is fine; the state goes with its last breaker */
 
 /* May a call go through? A ticket for mg_breaker_end, or 0: refused. Every ticket is to be ended once. */
