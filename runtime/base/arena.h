@@ -7,10 +7,10 @@
 typedef struct mg_arena_chunk mg_arena_chunk;
 
 typedef struct mg_arena {
-    char *at, *end;           /* the free part of the current chunk */
-    mg_arena_chunk *chunks;   /* owned, newest first */
-    char *first, *first_end;  /* borrowed: memory of the owner's that is used before any chunk */
-    size_t used;              /* bytes in chunks, for quotas */
+    char *at, *end;          /* the free part of the current chunk */
+    mg_arena_chunk *chunks;  /* owned, newest first */
+    char *first, *first_end; /* borrowed: memory of the owner's that is used before any chunk */
+    size_t used;             /* bytes in chunks, for quotas */
 } mg_arena;
 
 /* `first` may be NULL; else it stays the owner's and must outlive the arena. */
@@ -42,7 +42,7 @@ static inline char *mg_arena_bytes(mg_arena *arena, size_t bytes)
 }
 
 void *mg_arena_zalloc(mg_arena *arena, size_t bytes);
-mg_str mg_arena_str(mg_arena *arena, mg_str s);            /* a copy, NUL after it */
+mg_str mg_arena_str(mg_arena *arena, mg_str s); /* a copy, NUL after it */
 char *mg_arena_strdup(mg_arena *arena, const char *text);
 mg_str mg_arena_printf(mg_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

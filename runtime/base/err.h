@@ -8,15 +8,15 @@
 
 typedef enum mg_result {
     MG_OK = 0,
-    MG_ERR_INVALID,  /* input that breaks a rule */
-    MG_ERR_LIMIT,    /* a bound was reached */
+    MG_ERR_INVALID, /* input that breaks a rule */
+    MG_ERR_LIMIT,   /* a bound was reached */
     MG_ERR_NOT_FOUND,
     MG_ERR_EXISTS,
-    MG_ERR_IO,       /* the system said no */
-    MG_ERR_BUSY,     /* later, perhaps */
+    MG_ERR_IO,   /* the system said no */
+    MG_ERR_BUSY, /* later, perhaps */
     MG_ERR_CLOSED,
     MG_ERR_TIMEOUT,
-    MG_ERR_SCRIPT,   /* Lua raised */
+    MG_ERR_SCRIPT, /* Lua raised */
 } mg_result;
 
 #define MG_MUST_USE __attribute__((warn_unused_result))
@@ -27,10 +27,14 @@ typedef struct mg_error {
     char message[1024];
 } mg_error;
 
-#define MG_ERROR_INIT { MG_OK, "" }
+#define MG_ERROR_INIT                                                                                        \
+    {                                                                                                        \
+        MG_OK, ""                                                                                            \
+    }
 
 /* Fills err (may be NULL) and returns `code`, so that `return mg_fail(err, ...)` reads well. */
-mg_result mg_fail(mg_error *err, mg_result code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+mg_result mg_fail(mg_error *err, mg_result code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The same with strerror(error_number) behind it, MG_ERR_IO. */
 mg_result mg_fail_errno(mg_error *err, int error_number, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -41,13 +45,13 @@ typedef enum mg_severity { MG_SEVERITY_ERROR, MG_SEVERITY_WARNING } mg_severity;
 /* One finding. Strings are the report's. `pointer` is the dotted path for people: services.cart.breaker. */
 typedef struct mg_finding {
     mg_severity severity;
-    char *code;    /* "out-of-range", "unknown-key", ... */
-    char *file;    /* may be NULL */
+    char *code;              /* "out-of-range", "unknown-key", ... */
+    char *file;              /* may be NULL */
     int line, column, width; /* 1-based; 0 = unknown */
-    char *pointer; /* may be NULL */
+    char *pointer;           /* may be NULL */
     char *message;
-    char *hint;    /* may be NULL */
-    char *source;  /* the line of text the place is on; may be NULL */
+    char *hint;   /* may be NULL */
+    char *source; /* the line of text the place is on; may be NULL */
 } mg_finding;
 
 typedef struct mg_report {
@@ -59,16 +63,20 @@ typedef struct mg_report {
 
 enum { MG_REPORT_MAX = 100 };
 
-#define MG_REPORT_INIT { 0 }
+#define MG_REPORT_INIT                                                                                       \
+    {                                                                                                        \
+        0                                                                                                    \
+    }
 
-/* Adds a finding and returns it, never NULL, to fill the place in; it holds until the next is added. Past MG_REPORT_MAX
- * it is counted but not kept. */
+/* Adds a finding and returns it, never NULL, to fill the place in; it holds until the next is added. Past
+ * MG_REPORT_MAX it is counted but not kept. */
 mg_finding *mg_report_add(mg_report *report, mg_severity severity, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void mg_finding_place(mg_finding *f, const char *file, int line, int column, int width, mg_str source);
 void mg_finding_pointer(mg_finding *f, mg_str pointer);
 void mg_finding_hint(mg_finding *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The texts of `moongate check`: place, severity[code], pointer, message, the source line with its carets, hint. */
+/* The texts of `moongate check`: place, severity[code], pointer, message, the source line with its carets,
+ * hint. */
 void mg_report_print(const mg_report *report, mg_text *out);
 void mg_report_print_json(const mg_report *report, mg_text *out); /* {"errors":[..],"warnings":[..]} */
 void mg_report_fini(mg_report *report);

@@ -62,6 +62,7 @@ static inline mg_list *mg_list_pop(mg_list *head) /* the front, or NULL */
 }
 
 #define MG_LIST_EACH(head, it)                                                                               \
-    for (mg_list *it = (head)->next, *it##_next = it->next; it != (head); it = it##_next, it##_next = it->next)
+    for (mg_list *it = (head)->next, *it##_next = it->next; it != (head);                                    \
+         it = it##_next, it##_next = it->next)
 
 #endif

@@ -9,8 +9,9 @@ void *mg_alloc(size_t bytes) __attribute__((malloc, returns_nonnull));          
 void *mg_calloc(size_t count, size_t bytes) __attribute__((malloc, returns_nonnull)); /* zeroed */
 void *mg_realloc(void *old, size_t bytes) __attribute__((returns_nonnull));
 char *mg_strdup(const char *text) __attribute__((malloc, returns_nonnull));
-char *mg_memdup0(const void *bytes, size_t n) __attribute__((malloc, returns_nonnull)); /* n bytes and a NUL */
-void mg_free(void *p);                                                                  /* NULL is fine */
+char *mg_memdup0(const void *bytes, size_t n)
+    __attribute__((malloc, returns_nonnull)); /* n bytes and a NUL */
+void mg_free(void *p);                        /* NULL is fine */
 
 #define MG_NEW(type)          ((type *)mg_calloc(1, sizeof(type)))
 #define MG_NEW_N(type, count) ((type *)mg_calloc((count), sizeof(type)))

@@ -21,7 +21,8 @@ static inline uint64_t mg_cell_get(const mg_cell *cell)
     return atomic_load_explicit(&cell->value, memory_order_relaxed);
 }
 
-/* Upper bounds in microseconds, 0.5 ms to 10 s, with those that OpenTelemetry advises; the last cell is +Inf. */
+/* Upper bounds in microseconds, 0.5 ms to 10 s, with those that OpenTelemetry advises; the last cell is +Inf.
+ */
 enum { MG_HISTOGRAM_BOUNDS = 16 };
 extern const uint64_t mg_histogram_bounds_us[MG_HISTOGRAM_BOUNDS];
 

@@ -45,8 +45,8 @@ bool mg_str_ends(mg_str s, mg_str suffix);
 int mg_str_cmp(mg_str a, mg_str b); /* bytewise, for qsort */
 mg_str mg_str_sub(mg_str s, size_t from, size_t to);
 mg_str mg_str_trim(mg_str s, const char *set);
-/* Cuts the part before the first `sep` off *rest; false once *rest is absent. As joined: "a," has two parts, "" has
- * one. */
+/* Cuts the part before the first `sep` off *rest; false once *rest is absent. As joined: "a," has two parts,
+ * "" has one. */
 bool mg_str_cut(mg_str *rest, char sep, mg_str *part);
 /* Position of a byte, or SIZE_MAX. */
 size_t mg_str_find(mg_str s, char c);

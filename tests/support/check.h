@@ -24,8 +24,8 @@ static inline void check_str_at(mg_str got, const char *want, const char *file, 
 
 #define check_str(got, want) check_str_at((got), (want), __FILE__, __LINE__)
 
-/* Where a property test begins: SEED in the environment, else the test's own, so that a run that nobody seeded is the
- * same everywhere. Printed always, since only the output of a failing test is read. */
+/* Where a property test begins: SEED in the environment, else the test's own, so that a run that nobody
+ * seeded is the same everywhere. Printed always, since only the output of a failing test is read. */
 static inline uint64_t check_seed(uint64_t own)
 {
     const char *given = getenv("SEED");
