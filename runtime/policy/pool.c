@@ -139,24 +139,34 @@ static uint64_t jittered(mg_rand *rand, uint64_t value, uint64_t never)
     return value - part + mg_rand_below(rand, 2 * part + 1);
 }
 
-static mg_pool_verdict queue_up(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter)
+static mg_pool_verdict queue_up(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter, bool fresh)
 {
     if (!waiter || !count_below(&pool->node->waiting, pool->conf.queue))
         return MG_POOL_FULL;
     MG_CHECK(!waiter->queued);
     waiter->queued = true;
+    waiter->fresh = fresh;
     waiter->expires_at_ns = mg_add_sat(now_ns, pool->conf.queue_timeout_ns);
     mg_list_push(&pool->waiters, &waiter->link);
     pool->waiting++;
     return MG_POOL_WAIT;
 }
 
-mg_pool_verdict mg_pool_take_new(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter)
+static mg_pool_verdict connect_or_wait(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter, bool fresh)
 {
     if (!mg_list_empty(&pool->waiters) || !slot_take(pool))
-        return queue_up(pool, now_ns, waiter);
+        return queue_up(pool, now_ns, waiter, fresh);
     pool->misses++;
     return MG_POOL_CONNECT;
+}
+
+mg_pool_verdict mg_pool_take_new(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter)
+{
+    const mg_pool_verdict verdict = connect_or_wait(pool, now_ns, waiter, true);
+
+    if (verdict == MG_POOL_WAIT)
+        mg_pool_shed(pool); /* an idle one of ours may hold the slot it waits for */
+    return verdict;
 }
 
 mg_pool_verdict mg_pool_take(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter, mg_pool_conn **conn)
@@ -174,7 +184,7 @@ mg_pool_verdict mg_pool_take(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *wai
         *conn = latest;
         return MG_POOL_REUSED;
     }
-    return mg_pool_take_new(pool, now_ns, waiter);
+    return connect_or_wait(pool, now_ns, waiter, false);
 }
 
 void mg_pool_opened(mg_pool *pool, mg_pool_conn *conn, uint64_t now_ns)
@@ -201,6 +211,8 @@ mg_pool_given mg_pool_give(mg_pool *pool, mg_pool_conn *conn, uint64_t now_ns, u
         return MG_POOL_CLOSE;
     if (!mg_list_empty(&pool->waiters)) {
         *waiter = waiter_of(pool->waiters.next);
+        if ((*waiter)->fresh)
+            return MG_POOL_CLOSE; /* it is the slot that is wanted */
         leave_queue(pool, *waiter);
         conn->requests++;
         pool->hits++;

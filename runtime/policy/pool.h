@@ -76,6 +76,7 @@ typedef struct mg_pool_conn {
 typedef struct mg_pool_waiter {
     mg_list link;
     bool queued;
+    bool fresh; /* take_new: no reused connection will do */
     uint64_t expires_at_ns;
 } mg_pool_waiter;
 

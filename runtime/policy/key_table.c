@@ -1,0 +1,303 @@
+/* key_table.c - the lines, the claim, and how two claims for one key become one.
+ *
+ * Two threads may claim different slots for a key at once. A claim charges nothing: it writes the fingerprint
+ * with the word `now`, reads both lines again, and only then is the slot used. The CAS being a full barrier,
+ * at least one of the two sees the other; whoever sees a pair pours the higher slot into the lower. Lookups
+ * read from the lowest slot up, so all agree on which that is. */
+#include "policy/key_table.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/time.h"
+
+#include <stdatomic.h>
+
+#ifndef __GCC_HAVE_SYNC_COMPARE_AND_SWAP_16
+#error "the key table wants a double-width CAS: compile with -mcx16 or its like"
+#endif
+
+enum { LINE_SLOTS = 4, CLAIM_TRIES = 16 };
+
+struct mg_key_table {
+    mg_key_slot *slots; /* owned through `memory` */
+    void *memory;
+    uint32_t lines;      /* 1 when small */
+    uint32_t line_slots; /* LINE_SLOTS, or max_keys when small */
+};
+
+typedef unsigned __int128 pair128;
+
+static pair128 pair(uint64_t fingerprint, uint64_t word)
+{
+    return (pair128)word << 64 | fingerprint;
+}
+
+/* True when the slot was (*fingerprint, *word) and now is the new pair; else both are what stands there. */
+static bool slot_cas(mg_key_slot *slot, uint64_t *fingerprint, uint64_t *word, uint64_t new_fingerprint,
+                     uint64_t new_word)
+{
+    const pair128 expected = pair(*fingerprint, *word);
+    const pair128 seen =
+        __sync_val_compare_and_swap((pair128 *)(void *)slot, expected, pair(new_fingerprint, new_word));
+
+    *fingerprint = (uint64_t)seen;
+    *word = (uint64_t)(seen >> 64);
+    return seen == expected;
+}
+
+/* The word of a slot that is `fingerprint`'s. The fingerprint is read again behind it: the halves are two
+ * loads. */
+static bool slot_read(const mg_key_slot *slot, uint64_t fingerprint, uint64_t *word)
+{
+    if (atomic_load_explicit(&slot->fingerprint, memory_order_acquire) != fingerprint)
+        return false;
+    *word = atomic_load_explicit(&slot->word, memory_order_acquire);
+    return atomic_load_explicit(&slot->fingerprint, memory_order_relaxed) == fingerprint;
+}
+
+static mg_key_slot *line_find(mg_key_slot *line, uint32_t slots, uint64_t fingerprint, uint64_t *word)
+{
+    for (uint32_t i = 0; i < slots; i++) {
+        if (slot_read(&line[i], fingerprint, word))
+            return &line[i];
+    }
+    return NULL;
+}
+
+/* The two lines of a key, the lower first; the same twice when there is one only. */
+typedef struct lines {
+    mg_key_slot *low, *high;
+} lines;
+
+static lines lines_of(const mg_key_table *t, uint64_t fingerprint)
+{
+    uint32_t a = (uint32_t)((fingerprint & UINT32_MAX) * t->lines >> 32);
+    uint32_t b = (uint32_t)((fingerprint >> 32) * t->lines >> 32);
+
+    if (a == b)
+        b = a + 1 < t->lines ? a + 1 : 0;
+    return (lines){ t->slots + (size_t)(a < b ? a : b) * t->line_slots,
+                    t->slots + (size_t)(a < b ? b : a) * t->line_slots };
+}
+
+mg_key_slot *mg_key_table_find(const mg_key_table *table, uint64_t fingerprint, uint64_t *word)
+{
+    const lines l = lines_of(table, fingerprint);
+    mg_key_slot *slot;
+
+    __builtin_prefetch(l.high);
+    slot = line_find(l.low, table->line_slots, fingerprint, word);
+    if (!slot && l.high != l.low)
+        slot = line_find(l.high, table->line_slots, fingerprint, word);
+    return slot;
+}
+
+/* A slot of the line that may be claimed at `now_ns`: the one whose word is oldest. */
+typedef struct vacancy {
+    mg_key_slot *slot;
+    uint64_t fingerprint, word;
+    uint32_t free;
+} vacancy;
+
+static vacancy line_vacancy(mg_key_slot *line, uint32_t slots, uint64_t now_ns)
+{
+    vacancy v = { .slot = NULL };
+
+    for (uint32_t i = 0; i < slots; i++) {
+        const uint64_t fingerprint = atomic_load_explicit(&line[i].fingerprint, memory_order_acquire);
+        const uint64_t word = atomic_load_explicit(&line[i].word, memory_order_acquire);
+
+        if (word > now_ns)
+            continue;
+        v.free++;
+        if (!v.slot || word < v.word) {
+            v.slot = &line[i];
+            v.fingerprint = fingerprint;
+            v.word = word;
+        }
+    }
+    return v;
+}
+
+/* Of both lines that with more room, which is what keeps the share of keys without a slot small. */
+static vacancy find_vacancy(const mg_key_table *t, lines l, uint64_t now_ns)
+{
+    const vacancy low = line_vacancy(l.low, t->line_slots, now_ns);
+    const vacancy high = l.high == l.low ? low : line_vacancy(l.high, t->line_slots, now_ns);
+
+    return high.free > low.free ? high : low;
+}
+
+bool mg_key_table_has_room(const mg_key_table *table, uint64_t fingerprint, uint64_t now_ns)
+{
+    return find_vacancy(table, lines_of(table, fingerprint), now_ns).slot != NULL;
+}
+
+/* Adds to what the key owes in `slot`; false when the slot is not the key's any more. */
+static bool owe(mg_key_slot *slot, uint64_t fingerprint, uint64_t debt_ns, uint64_t now_ns)
+{
+    uint64_t seen;
+
+    if (!slot_read(slot, fingerprint, &seen))
+        return false;
+    for (;;) {
+        switch (mg_key_slot_change(slot, fingerprint, &seen, mg_max_u64(seen, now_ns) + debt_ns)) {
+        case MG_KEY_CHANGED: return true;
+        case MG_KEY_LOST: return false;
+        case MG_KEY_AGAIN: break;
+        }
+    }
+}
+
+/* Makes one slot of two: what `from` owes goes to `into` first, then `from` is emptied, and whoever was about
+ * to charge it finds it lost. */
+static bool pour(mg_key_slot *into, mg_key_slot *from, uint64_t fingerprint, uint64_t now_ns)
+{
+    uint64_t poured_ns = 0, owner = fingerprint, word;
+
+    if (!slot_read(from, fingerprint, &word))
+        return true;
+    do {
+        const uint64_t debt_ns = mg_max_u64(word, now_ns) - now_ns;
+
+        if (owner != fingerprint)
+            return true;
+        if (debt_ns > poured_ns) {
+            if (!owe(into, fingerprint, debt_ns - poured_ns, now_ns))
+                return false;
+            poured_ns = debt_ns;
+        }
+    } while (!slot_cas(from, &owner, &word, 0, 0));
+    return true;
+}
+
+/* Reads both lines again after a claim; false when the claim has to be repeated. */
+static bool unite(const mg_key_table *t, lines l, uint64_t fingerprint, uint64_t now_ns)
+{
+    mg_key_slot *const line[2] = { l.low, l.high };
+    mg_key_slot *first = NULL;
+    uint64_t word;
+
+    for (int n = 0; n < (l.high == l.low ? 1 : 2); n++) {
+        for (uint32_t i = 0; i < t->line_slots; i++) {
+            if (!slot_read(&line[n][i], fingerprint, &word))
+                continue;
+            if (!first)
+                first = &line[n][i];
+            else if (!pour(first, &line[n][i], fingerprint, now_ns))
+                return false;
+        }
+    }
+    return first != NULL;
+}
+
+mg_key_slot *mg_key_table_claim(mg_key_table *table, uint64_t fingerprint, uint64_t now_ns, uint64_t *word)
+{
+    const lines l = lines_of(table, fingerprint);
+
+    for (int tries = 0; tries < CLAIM_TRIES; tries++) {
+        mg_key_slot *slot = mg_key_table_find(table, fingerprint, word);
+        vacancy v;
+
+        if (slot)
+            return slot;
+        v = find_vacancy(table, l, now_ns);
+        if (!v.slot)
+            return NULL;
+        if (slot_cas(v.slot, &v.fingerprint, &v.word, fingerprint, now_ns))
+            unite(table, l, fingerprint, now_ns);
+    }
+    return NULL;
+}
+
+mg_key_change mg_key_slot_change(mg_key_slot *slot, uint64_t fingerprint, uint64_t *seen, uint64_t word)
+{
+    uint64_t owner = fingerprint;
+
+    if (slot_cas(slot, &owner, seen, fingerprint, word))
+        return MG_KEY_CHANGED;
+    return owner == fingerprint ? MG_KEY_AGAIN : MG_KEY_LOST;
+}
+
+mg_key_slot *mg_key_table_next(const mg_key_table *table, size_t *cursor, uint64_t *fingerprint,
+                               uint64_t *word)
+{
+    while (*cursor < mg_key_table_slots(table)) {
+        mg_key_slot *slot = &table->slots[(*cursor)++];
+
+        *fingerprint = atomic_load_explicit(&slot->fingerprint, memory_order_acquire);
+        if (*fingerprint && slot_read(slot, *fingerprint, word))
+            return slot;
+    }
+    return NULL;
+}
+
+size_t mg_key_table_slots(const mg_key_table *table)
+{
+    return (size_t)table->lines * table->line_slots;
+}
+
+mg_key_table *mg_key_table_new(uint32_t max_keys)
+{
+    mg_key_table *t = MG_NEW(mg_key_table);
+
+    MG_CHECK(max_keys >= 1 && max_keys <= MG_KEY_TABLE_MAX);
+    t->lines = max_keys <= MG_KEY_TABLE_SMALL ? 1 : max_keys * 2 / LINE_SLOTS;
+    t->line_slots = max_keys <= MG_KEY_TABLE_SMALL ? max_keys : LINE_SLOTS;
+    /* calloc and not aligned_alloc: large zeroed memory is the kernel's until it is touched. */
+    t->memory = mg_calloc(mg_key_table_slots(t) + 4, sizeof(mg_key_slot));
+    t->slots = (mg_key_slot *)(((uintptr_t)t->memory + 63) & ~(uintptr_t)63);
+    return t;
+}
+
+void mg_key_table_free(mg_key_table *table)
+{
+    if (!table)
+        return;
+    mg_free(table->memory);
+    mg_free(table);
+}
+
+static uint64_t rotl(uint64_t x, int bits)
+{
+    return x << bits | x >> (64 - bits);
+}
+
+static inline void sip_rounds(uint64_t v[4], int rounds)
+{
+    while (rounds--) {
+        v[0] += v[1];
+        v[2] += v[3];
+        v[1] = rotl(v[1], 13) ^ v[0];
+        v[3] = rotl(v[3], 16) ^ v[2];
+        v[0] = rotl(v[0], 32) + v[3];
+        v[2] += v[1];
+        v[3] = rotl(v[3], 21) ^ v[0];
+        v[1] = rotl(v[1], 17) ^ v[2];
+        v[2] = rotl(v[2], 32);
+    }
+}
+
+uint64_t mg_key_fingerprint(const uint64_t secret[2], const char *key, size_t n)
+{
+    uint64_t v[4] = { secret[0] ^ 0x736f6d6570736575ull, secret[1] ^ 0x646f72616e646f6dull,
+                      secret[0] ^ 0x6c7967656e657261ull, secret[1] ^ 0x7465646279746573ull };
+    uint64_t last = (uint64_t)n << 56, word;
+    size_t at = 0;
+
+    for (; n - at >= 8; at += 8) {
+        memcpy(&word, key + at, 8);
+        v[3] ^= word;
+        sip_rounds(v, 2);
+        v[0] ^= word;
+    }
+    for (size_t i = at; i < n; i++)
+        last |= (uint64_t)(uint8_t)key[i] << (8 * (i - at));
+    v[3] ^= last;
+    sip_rounds(v, 2);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    sip_rounds(v, 4);
+    word = v[0] ^ v[1] ^ v[2] ^ v[3];
+    return word ? word : 1;
+}
