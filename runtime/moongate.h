@@ -1,8 +1,9 @@
 /* moongate.h - the C ABI: all that Lua and embedders may call. Open to every folder; includes none of them.
  *
- * The part between the ffi marks is the cdef: the build copies it into moongate/ffi/cdef.lua, makes one struct of function pointers of it (mg_api),
- * and puts its hash into both sides. Between the marks stand declarations and comments only: no macros, constants as enums; scalars and
- * pointers cross, structs by pointer. Nothing here calls back into Lua; what must wait sets call->wait and Lua yields. */
+ * The part between the ffi marks is the cdef: the build copies it into moongate/ffi/cdef.lua, makes one
+ * struct of function pointers of it (mg_api), and puts its hash into both sides. Between the marks stand
+ * declarations and comments only: no macros, constants as enums; scalars and pointers cross, structs by
+ * pointer. Nothing here calls back into Lua; what must wait sets call->wait and Lua yields. */
 #ifndef MOONGATE_H
 #define MOONGATE_H
 
@@ -25,8 +26,17 @@ typedef struct mg_call mg_call;
 enum { MG_REQUEST = 0, MG_RESPONSE = 1 }; /* which head */
 
 enum mg_call_text_of {
-    MG_TEXT_METHOD, MG_TEXT_SCHEME, MG_TEXT_HOST, MG_TEXT_PATH, MG_TEXT_QUERY, MG_TEXT_CLIENT_IP,
-    MG_TEXT_ROUTE, MG_TEXT_SERVICE, MG_TEXT_ERROR, MG_TEXT_CONSUMER, MG_TEXT_TARGET
+    MG_TEXT_METHOD,
+    MG_TEXT_SCHEME,
+    MG_TEXT_HOST,
+    MG_TEXT_PATH,
+    MG_TEXT_QUERY,
+    MG_TEXT_CLIENT_IP,
+    MG_TEXT_ROUTE,
+    MG_TEXT_SERVICE,
+    MG_TEXT_ERROR,
+    MG_TEXT_CONSUMER,
+    MG_TEXT_TARGET
 };
 
 /* Index of the chain to run, set before the slot is resumed. */
@@ -40,93 +50,185 @@ const char *mg_call_set_header(mg_call *call, int which, const char *name, uint3
                                uint32_t value_n, bool replace);
 /* Returns how many were removed. */
 uint32_t mg_call_remove_header(mg_call *call, int which, const char *name, uint32_t n);
-bool mg_call_text(const mg_call *call, int what, mg_slice *text); /* enum mg_call_text_of; false when absent */
+bool mg_call_text(const mg_call *call, int what,
+                  mg_slice *text); /* enum mg_call_text_of; false when absent */
 /* NULL, or what is wrong: method a token, path normalised as the router's, query without "#" or blanks. */
 const char *mg_call_set_text(mg_call *call, int what, const char *text, uint32_t n);
-bool mg_call_param(mg_call *call, const char *name, uint32_t n, mg_slice *value); /* of the route's template, decoded */
-bool mg_call_query(mg_call *call, const char *name, uint32_t n, mg_slice *value); /* first of that name, decoded */
-int mg_call_status(const mg_call *call); /* of the response; 0 while there is none */
+bool mg_call_param(mg_call *call, const char *name, uint32_t n,
+                   mg_slice *value); /* of the route's template, decoded */
+bool mg_call_query(mg_call *call, const char *name, uint32_t n,
+                   mg_slice *value);                       /* first of that name, decoded */
+int mg_call_status(const mg_call *call);                   /* of the response; 0 while there is none */
 const char *mg_call_set_status(mg_call *call, int status); /* 200..599 */
-/* Answers: status and body (copied), fields of an earlier response dropped. NULL, or what is wrong. content_type may be NULL. */
-const char *mg_call_respond(mg_call *call, int status, const char *content_type, const char *body, uint32_t n);
+/* Answers: status and body (copied), fields of an earlier response dropped. NULL, or what is wrong.
+ * content_type may be NULL. */
+const char *mg_call_respond(mg_call *call, int status, const char *content_type, const char *body,
+                            uint32_t n);
 /* A problem document (RFC 9457) of the gateway's own making. title may be NULL. */
-const char *mg_call_problem(mg_call *call, int status, const char *title, uint32_t title_n, const char *detail, uint32_t n);
-/* The body, when declared as buffered: false with *error when it is not there (not declared, or too large). */
+const char *mg_call_problem(mg_call *call, int status, const char *title, uint32_t title_n,
+                            const char *detail, uint32_t n);
+/* The body, when declared as buffered: false with *error when it is not there (not declared, or too large).
+ */
 bool mg_call_body(mg_call *call, int which, mg_slice *bytes, const char **error);
 const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32_t n);
-double mg_call_now_s(const mg_call *call);      /* wall clock of this turn */
-double mg_call_mono_s(const mg_call *call);     /* monotonic, for durations */
+double mg_call_now_s(const mg_call *call);       /* wall clock of this turn */
+double mg_call_mono_s(const mg_call *call);      /* monotonic, for durations */
 double mg_call_remaining_s(const mg_call *call); /* until the exchange's deadline */
 void mg_call_new_id(mg_call *call, char *out32); /* 32 lower-case hex digits, no NUL */
 void mg_call_log(mg_call *call, int level, const char *text, uint32_t n); /* 0 debug .. 3 error */
 
+/* What a slot is resumed for when it is parked. */
+enum mg_phase { MG_PHASE_CHAIN, MG_PHASE_LOG };
+int mg_call_phase(const mg_call *call);
 /* What the coroutine waits for after it yields. */
-enum mg_wait { MG_WAIT_NOTHING, MG_WAIT_DONE, MG_WAIT_NEXT, MG_WAIT_SLEEP, MG_WAIT_HTTP, MG_WAIT_BODY, MG_WAIT_BARRIER };
+enum mg_wait {
+    MG_WAIT_NOTHING,
+    MG_WAIT_DONE,
+    MG_WAIT_NEXT,
+    MG_WAIT_SLEEP,
+    MG_WAIT_HTTP,
+    MG_WAIT_BODY,
+    MG_WAIT_BARRIER
+};
 void mg_call_wait(mg_call *call, int wait);
 const char *mg_call_sleep(mg_call *call, double seconds); /* sets MG_WAIT_SLEEP; NULL or what is wrong */
 /* After a resume: NULL, or why the chain must unwind ("client_gone", "deadline", ..). */
 const char *mg_call_cancelled(const mg_call *call);
-/* Which plugin runs, by index in the plan: for kv namespaces, time-outs and messages. Returns the one before. */
+/* Which plugin runs, by index in the plan: for kv namespaces, time-outs and messages. Returns the one before.
+ */
 uint32_t mg_call_enter(mg_call *call, uint32_t plugin);
+/* A plugin raised and its on_error let the request go on: logged and counted. Text is copied. */
+void mg_call_raised(mg_call *call, uint32_t plugin, const char *message, uint32_t n, const char *traceback,
+                    uint32_t traceback_n);
 
-/* ---- ctx.http: one outgoing request at a time a call, over the same upstream code, bounded by the exchange's deadline ---- */
+/* ---- the limiters of the configuration, by name ---- */
+
+/* What a limiter answered. Seconds; retry_s is 0 when allowed, below 0 when no wait helps. */
+typedef struct mg_limit_view {
+    double remaining, quota, window_s, reset_s, retry_s;
+    bool allowed;
+} mg_limit_view;
+
+/* A native item of a chain: true when it allows; else it has answered 429. Key and cost are the
+ * configuration's. */
+bool mg_call_limit(mg_call *call, const char *name, uint32_t n);
+/* A charge to a key of the plugin's own. NULL, or what is wrong: no limiter of that name. */
+const char *mg_call_limit_take(mg_call *call, const char *name, uint32_t n, const char *key, uint32_t key_n,
+                               uint32_t cost, mg_limit_view *out);
+
+/* ---- ctx.http: one outgoing request at a time a call, over the same upstream code, bounded by the
+ * exchange's deadline ---- */
 
 /* Fields of the next request; NULL or what is wrong. */
-const char *mg_call_http_header(mg_call *call, const char *name, uint32_t n, const char *value, uint32_t value_n);
-/* Sets MG_WAIT_HTTP; everything is copied. timeout_s <= 0: what is left of the deadline. NULL or what is wrong. */
-const char *mg_call_http_start(mg_call *call, const char *method, uint32_t method_n, const char *url, uint32_t url_n,
-                               const char *body, uint32_t body_n, double timeout_s, uint32_t max_body);
+const char *mg_call_http_header(mg_call *call, const char *name, uint32_t n, const char *value,
+                                uint32_t value_n);
+/* Sets MG_WAIT_HTTP; everything is copied. timeout_s <= 0: what is left of the deadline. NULL or what is
+ * wrong. */
+const char *mg_call_http_start(mg_call *call, const char *method, uint32_t method_n, const char *url,
+                               uint32_t url_n, const char *body, uint32_t body_n, double timeout_s,
+                               uint32_t max_body);
 /* After the resume: 0 with the reason in mg_call_http_error, or the answer's status. */
 int mg_call_http_status(const mg_call *call);
 const char *mg_call_http_error(const mg_call *call);
 bool mg_call_http_header_at(const mg_call *call, uint32_t index, mg_slice *name, mg_slice *value);
 void mg_call_http_body(const mg_call *call, mg_slice *body);
 
-/* ---- the worker a VM belongs to; for what is made once, when a VM is built ---- */
+/* ---- the worker a VM belongs to. What is named is shared by all workers, found by name or made when a VM is
+ * built, and lives as long as the gateway. error256: room for 256 bytes of text with NUL, set when NULL is
+ * returned ---- */
 
 typedef struct mg_host mg_host;
+typedef struct mg_limiter mg_limiter;
+typedef struct mg_breaker mg_breaker;
+typedef struct mg_counter mg_counter;
 
-/* ---- JSON, over jansson; a document is the caller's until mg_json_free ---- */
+/* `limit` requests each `period_s`; burst 0: the limit; max_keys 0: the default. */
+mg_limiter *mg_host_limiter(mg_host *host, const char *name, uint32_t n, double limit, double period_s,
+                            double burst, double max_keys, char *error256);
+/* Charges `cost` to the key; cost 0 reads. */
+void mg_host_limiter_take(mg_host *host, mg_limiter *limiter, const char *key, uint32_t n, uint32_t cost,
+                          mg_limit_view *out);
+/* The fields of IETF's RateLimit draft for an answer: text is static to the worker until its next call. */
+void mg_host_limit_fields(mg_host *host, const char *name, uint32_t n, const mg_limit_view *view,
+                          mg_slice *policy, mg_slice *state);
+
+/* A value below 0 is the default. */
+typedef struct mg_breaker_spec {
+    double failures, open_for_s, open_max_s, backoff, jitter, probes, half_open_max_s, slow_call_s;
+} mg_breaker_spec;
+
+mg_breaker *mg_host_breaker(mg_host *host, const char *name, uint32_t n, const mg_breaker_spec *spec,
+                            char *error256);
+/* A ticket to be ended once, or 0: refused. */
+uint64_t mg_host_breaker_ask(mg_host *host, mg_breaker *breaker);
+enum mg_outcome { MG_OUTCOME_OK, MG_OUTCOME_FAIL, MG_OUTCOME_TIMEOUT, MG_OUTCOME_IGNORE };
+/* False when it came too late to count. */
+bool mg_host_breaker_finish(mg_host *host, mg_breaker *breaker, uint64_t ticket, int outcome,
+                            double duration_s);
+const char *mg_host_breaker_state(mg_host *host, const mg_breaker *breaker); /* "closed", ..; static */
+double mg_host_breaker_retry_s(mg_host *host, const mg_breaker *breaker);    /* 0 unless it is open */
+
+mg_counter *mg_host_counter(mg_host *host, const char *name, uint32_t n, char *error256);
+void mg_host_counter_add(mg_host *host, mg_counter *counter,
+                         double by); /* this worker's cell; whole, 0 or more */
+double mg_host_counter_sum(mg_host *host, const mg_counter *counter); /* over all workers */
+
+/* Connections to the endpoints of a service, this worker's pools and what all workers hold open. */
+typedef struct mg_pool_view {
+    uint32_t idle, active, waiting, open, max_connections;
+} mg_pool_view;
+/* False when no service has that name. */
+bool mg_host_pool_view(mg_host *host, const char *service, uint32_t n, mg_pool_view *out);
+
+/* ---- a router of a plugin's own, with the matcher of the gateway's routes ---- */
+
+typedef struct mg_routes mg_routes;
+mg_routes *mg_routes_new(void);
+void mg_routes_free(mg_routes *routes);
+/* Routes are numbered from 0 in the order of their begin; host, path and method add to the last one. A path
+ * that ends in "*" is a prefix. */
+void mg_routes_begin(mg_routes *routes, const char *name, uint32_t n);
+void mg_routes_host(mg_routes *routes, const char *host, uint32_t n);
+void mg_routes_path(mg_routes *routes, const char *path, uint32_t n);
+void mg_routes_method(mg_routes *routes, const char *method, uint32_t n);
+bool mg_routes_build(mg_routes *routes, char *error256);
+/* Status: 200 with *index, 404 or 405. */
+int mg_routes_match(mg_routes *routes, const char *host, uint32_t host_n, const char *path, uint32_t path_n,
+                    const char *method, uint32_t method_n, uint32_t *index);
+/* Of the last match, by position from 0; false past the end. Valid as long as the path that was matched. */
+bool mg_routes_param(const mg_routes *routes, uint32_t at, mg_slice *name, mg_slice *value);
+
+/* ---- JSON, strict (RFC 8259), depth at most 64; a document is the caller's until mg_json_close ---- */
 
 typedef struct mg_json mg_json;
-enum mg_json_kind { MG_JSON_NULL, MG_JSON_FALSE, MG_JSON_TRUE, MG_JSON_NUMBER, MG_JSON_STRING, MG_JSON_ARRAY, MG_JSON_OBJECT };
-/* NULL with text in error[256]. Depth at most 64. */
-mg_json *mg_json_parse(const char *text, uint32_t n, char *error256);
-void mg_json_free(mg_json *doc);
+enum mg_json_kind {
+    MG_JSON_NULL,
+    MG_JSON_FALSE,
+    MG_JSON_TRUE,
+    MG_JSON_NUMBER,
+    MG_JSON_STRING,
+    MG_JSON_ARRAY,
+    MG_JSON_OBJECT
+};
+/* NULL with text in error256. */
+mg_json *mg_json_open(const char *text, uint32_t n, char *error256);
+void mg_json_close(mg_json *doc);
 /* Walks in document order, depth first: fills the cursor's view of the next value; false at the end. */
 typedef struct mg_json_item {
-    mg_slice key;   /* in an object */
-    mg_slice text;  /* of a string */
+    mg_slice key;  /* in an object */
+    mg_slice text; /* of a string */
     double number;
     uint32_t count; /* children of an array or object; they follow */
     int32_t kind;
 } mg_json_item;
 bool mg_json_next(mg_json *doc, mg_json_item *item);
-
-/* ---- kv: ctx.kv, bytes to bytes in a namespace of the plugin's own (gateway/kv.h). A space is one handle for one thread; what one
- * handle sets all others see at once. Functions that return text: NULL, or static text that says what is wrong ---- */
-
-typedef struct mg_kv_space mg_kv_space;
-
-/* Made once, when a VM is built; freed by it. NULL when the name (1..64 bytes) is none or there are too many. */
-mg_kv_space *mg_kv_space_new(mg_host *host, const char *name, uint32_t n);
-void mg_kv_space_free(mg_kv_space *space); /* NULL is fine */
-/* value->p is NULL when the key is absent or past its time; else the bytes, valid until the next call on this space. */
-const char *mg_kv_get(mg_kv_space *space, const char *key, uint32_t n, mg_slice *value);
-/* Keys 1..255 bytes, values up to 64 KiB. ttl_s: seconds until it is gone, 0 = it stays. */
-const char *mg_kv_set(mg_kv_space *space, const char *key, uint32_t n, const char *value, uint32_t value_n, double ttl_s);
-const char *mg_kv_delete(mg_kv_space *space, const char *key, uint32_t n);
-/* Adds a whole number to a decimal one, absent counting as 0; |delta| and |*result| up to 2^53. ttl_s is used when the key is made and
- * left alone otherwise, so that a counter's window does not slide. */
-const char *mg_kv_incr(mg_kv_space *space, const char *key, uint32_t n, double delta, double ttl_s, double *result);
-/* Sets only where the value is `expected`; expected NULL: where there is none. value NULL: deletes. *swapped says whether it did. */
-const char *mg_kv_cas(mg_kv_space *space, const char *key, uint32_t n, const char *expected, uint32_t expected_n, const char *value,
-                      uint32_t value_n, double ttl_s, bool *swapped);
-/* For barrier: a plugin waits with MG_WAIT_BARRIER and asks this when it is resumed. NULL when the last flush was stored (or nothing
- * ever had to be), else why not; what was set is kept in memory and tried again. */
-const char *mg_kv_flush_error(const mg_kv_space *space);
-double mg_kv_used_bytes(const mg_kv_space *space); /* of the namespace: keys, values and 32 bytes a row */
+/* The text as a JSON string with its quotes: into out, which has room for 6 n + 2 bytes. Returns the length.
+ */
+uint32_t mg_json_quote(const char *text, uint32_t n, char *out);
 
 /* ffi: end */
+
+/* The hash of the part above, as both sides carry it. Static. */
+const char *mg_abi_hash(void);
 
 #endif

@@ -26,6 +26,9 @@ struct mg_call {
     double wait_s;      /* of MG_WAIT_SLEEP */
     uint32_t chain;
     uint32_t plugin;    /* index in the plan of the layer that runs; UINT32_MAX: none */
+    int phase;          /* enum mg_phase: what the next resume of a parked slot is for */
+    int wait_which;     /* of MG_WAIT_BODY: MG_REQUEST or MG_RESPONSE */
+    uint32_t raised;    /* plugins that raised and were let pass (on_error open, skip) */
     int wait;           /* enum mg_wait */
     bool answered;      /* respond or problem was called: x->response is ours, its body in `answer` */
     bool next_called;

@@ -4,6 +4,7 @@
 
 #include "gateway/shared.h"
 #include "moongate.h"
+#include "base/rand.h"
 #include "net/loop.h"
 
 struct mg_host {
@@ -12,6 +13,7 @@ struct mg_host {
     unsigned worker;    /* index of this worker, for cells with one writer */
     const mg_clock *clock;
     mg_log *log;
+    mg_rand *rand; /* borrowed: the worker's; of ctx:new_id. NULL: the system's */
 };
 
 #endif
