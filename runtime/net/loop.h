@@ -14,7 +14,9 @@ typedef struct mg_loop mg_loop;
 
 /* ---- descriptors: edge-triggered, added once, for read, write and close ---- */
 
-enum { MG_READY_READ = 1, MG_READY_WRITE = 2, MG_READY_CLOSED = 4 }; /* CLOSED: the peer sent FIN or RST */
+/* CLOSED: the peer sent FIN. An RST comes as READ|WRITE (libevent folds EPOLLERR into these), with bytes that arrived before it: whoever
+ * needs more than a short read gave reads again, until EAGAIN, 0 or an error. */
+enum { MG_READY_READ = 1, MG_READY_WRITE = 2, MG_READY_CLOSED = 4 };
 
 typedef struct mg_watch mg_watch;
 struct mg_watch {
@@ -37,7 +39,7 @@ typedef struct mg_timer mg_timer;
 struct mg_timer {
     mg_list link;      /* in a slot of the wheel */
     uint64_t due_ns;   /* 0 = not set */
-    uint64_t slot_ms;  /* where it hangs: never later than due */
+    uint64_t slot_ms;  /* when it is looked at: never later than due, rounded up to a millisecond */
     void (*fire)(mg_timer *timer);
 };
 
@@ -75,6 +77,8 @@ void mg_mailbox_free(mg_mailbox *mailbox);
 
 /* ---- the loop ---- */
 
+struct mg_resolved; /* net/resolver.h */
+
 typedef struct mg_loop_ops {
     void (*watch_start)(mg_loop *loop, mg_watch *watch, bool listener);
     void (*watch_stop)(mg_loop *loop, mg_watch *watch);
@@ -95,6 +99,8 @@ typedef struct mg_loop_ops {
     void (*shutdown_write)(mg_loop *loop, int fd);
     void (*close)(mg_loop *loop, int fd, bool reset); /* reset: RST instead of FIN */
     bool (*local_addr)(mg_loop *loop, int fd, mg_addr *addr);
+    /* Names of a simulated world, at once; NULL where the resolver asks the real ones. */
+    mg_result (*resolve)(mg_loop *loop, mg_str name, struct mg_resolved *answer);
 } mg_loop_ops;
 
 enum { MG_WHEEL_BITS = 6, MG_WHEEL_SLOTS = 64, MG_WHEEL_LEVELS = 7 };
@@ -102,8 +108,9 @@ enum { MG_WHEEL_BITS = 6, MG_WHEEL_SLOTS = 64, MG_WHEEL_LEVELS = 7 };
 typedef struct mg_wheel {
     mg_list slots[MG_WHEEL_LEVELS][MG_WHEEL_SLOTS];
     uint64_t used[MG_WHEEL_LEVELS]; /* bit = slot has timers */
-    uint64_t now_ms;
-    uint64_t armed_ns;
+    mg_list due;       /* set to a moment that had passed: the next tick's */
+    uint64_t now_ms;   /* slots up to here have been looked at */
+    uint64_t armed_ns; /* what `arm` was told last */
 } mg_wheel;
 
 struct mg_loop {
