@@ -69,6 +69,9 @@ typedef struct mg_client_ops {
 typedef struct mg_owner_ops {
     /* The head is complete. The request body has a source if it has bytes. */
     void (*begin)(mg_exchange *x);
+    /* What the client sent is not HTTP, in its head (then nothing of x->request is valid, and begin was never called) or in its body. The owner
+     * answers with `status`, or cuts when the response head is out. No further request is read from this client. */
+    void (*refuse)(mg_exchange *x, uint16_t status, const char *why);
     /* The client left or broke the protocol. The client side is gone: x->client is NULL already. */
     void (*gone)(mg_exchange *x, mg_reset reason);
     /* The response's last byte is with the kernel. The client side is gone: x->client is NULL already. */
@@ -91,14 +94,16 @@ struct mg_exchange {
     const mg_client_ops *client; /* NULL once the client side is gone */
     const mg_owner_ops *owner;
     void *client_self;  /* borrowed: the connection */
-    void *owner_self;   /* borrowed: the worker's pipeline */
+    void *owner_self;   /* borrowed: what the client side was given for its exchanges; then the owner's own */
     mg_exchange_times times;
     uint64_t deadline_ns;   /* 0 = none yet */
     uint8_t trace_id[16], span_id[8], trace_flags;
     bool head_sent;     /* the final response head went to the client side */
     bool local;         /* answered by the gateway itself */
     mg_reset reset;
-    char client_text[46]; /* the client's address after trusted proxies */
+    bool begun;         /* the owner was told: begin or refuse */
+    bool peer_trusted;  /* that end is a proxy whose X-Forwarded-* and Forwarded may be believed */
+    mg_str peer;        /* address of the other end of the client's connection, without port; arena */
     uint64_t bytes_in, bytes_out; /* on the client's wire, bodies and heads */
 };
 

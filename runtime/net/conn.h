@@ -1,0 +1,43 @@
+/* conn.h - client connections of one listener on one loop: bytes in, exchanges to their owner, answers out, in order. One exchange at a time;
+ * pipelined requests wait in one buffer. */
+#ifndef MG_NET_CONN_H
+#define MG_NET_CONN_H
+
+#include "http/h1.h"
+#include "net/net.h"
+
+typedef struct mg_conn mg_conn;
+
+typedef struct mg_conn_limits {
+    mg_h1_limits h1;
+    uint64_t head_timeout_ns; /* from the first byte of a head to its last */
+    uint64_t body_timeout_ns; /* without progress: a body that does not come, a response that is not read */
+    uint64_t idle_timeout_ns; /* between requests */
+    uint32_t max_connections; /* on this loop; above it: 503 */
+} mg_conn_limits;
+
+/* One listener's connections on one loop. The owner's fields may change at any time between turns. */
+typedef struct mg_conn_server {
+    mg_net *net;              /* borrowed */
+    const mg_owner_ops *owner; /* borrowed */
+    void *owner_self;         /* borrowed: x->owner_self of every exchange */
+    mg_str scheme;            /* borrowed: "http" */
+    mg_conn_limits limits;
+    mg_cidr *trusted;         /* borrowed: proxies that are believed */
+    size_t trusted_count;
+    mg_list conns;
+    uint32_t count;           /* open connections */
+    bool draining;            /* no further request on any of them */
+    mg_cell accepted, refused; /* over the limit */
+    void (*drained)(struct mg_conn_server *server); /* draining and the last one has gone; may be NULL */
+} mg_conn_server;
+
+void mg_conn_server_init(mg_conn_server *server, mg_net *net, const mg_owner_ops *owner, void *owner_self);
+/* Takes an accepted descriptor. */
+void mg_conn_accept(mg_conn_server *server, int fd, const mg_addr *peer);
+/* Idle connections close now, busy ones behind their response. Calls drained at once when there is none. */
+void mg_conn_server_drain(mg_conn_server *server);
+/* Cuts all. */
+void mg_conn_server_fini(mg_conn_server *server);
+
+#endif
