@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "net/stream.h"
 
 enum {
     READ_AHEAD = MG_NET_BUFFER,    /* pipelined bytes behind a request that is being answered */

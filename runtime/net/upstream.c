@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "net/stream.h"
 #include <errno.h>
 
 enum { READS_A_TURN = 4, SMALL_BODY = 4096 };
