@@ -103,7 +103,7 @@ typedef struct mg_loop_ops {
     mg_result (*resolve)(mg_loop *loop, mg_str name, struct mg_resolved *answer);
 } mg_loop_ops;
 
-enum { MG_WHEEL_BITS = 6, MG_WHEEL_SLOTS = 64, MG_WHEEL_LEVELS = 7 };
+enum { MG_WHEEL_BITS = 6, MG_WHEEL_SLOTS = 64, MG_WHEEL_LEVELS = 8 };
 
 typedef struct mg_wheel {
     mg_list slots[MG_WHEEL_LEVELS][MG_WHEEL_SLOTS];

@@ -7,6 +7,8 @@
 #include "base/check.h"
 #include "base/mem.h"
 
+_Static_assert(MG_WHEEL_BITS * MG_WHEEL_LEVELS >= 45, "every uint64_t of nanoseconds has its slot");
+
 static uint64_t digit_shift(unsigned level)
 {
     return (uint64_t)level * MG_WHEEL_BITS;
@@ -15,15 +17,13 @@ static uint64_t digit_shift(unsigned level)
 static void hang(mg_loop *loop, mg_timer *timer)
 {
     mg_wheel *wheel = &loop->wheel;
-    uint64_t due_ms = mg_ms_ceil(timer->due_ns);
+    const uint64_t due_ms = mg_ms_ceil(timer->due_ns);
 
     if (timer->due_ns <= mg_loop_now(loop)) {
         timer->slot_ms = 0;
         mg_list_push(&wheel->due, &timer->link);
         return;
     }
-    if ((due_ms ^ wheel->now_ms) >> digit_shift(MG_WHEEL_LEVELS)) /* past 139 years: looked at before */
-        due_ms = wheel->now_ms | ((1ull << digit_shift(MG_WHEEL_LEVELS)) - 1);
     MG_CHECK(due_ms > wheel->now_ms);
 
     const unsigned level = (63u - (unsigned)__builtin_clzll(due_ms ^ wheel->now_ms)) / MG_WHEEL_BITS;
