@@ -1,16 +1,18 @@
-/* exchange.h - one request with its response, between three parties that know nothing of each other: the client side (an h1
- * connection, later an h2 stream), the owner (the pipeline), and the upstream side. All run on one loop.
+/* exchange.h - one request with its response, between three parties that know nothing of each other: the
+ * client side (an h1 connection, later an h2 stream), the owner (the pipeline), and the upstream side. All
+ * run on one loop.
  *
- * Bodies are pushed: a source offers bytes to its sink, which takes what it has room for; what it does not take stays with the source, which
- * stops reading until the sink calls `resume`. So each direction holds at most one read's worth. */
+ * Bodies are pushed: a source offers bytes to its sink, which takes what it has room for; what it does not
+ * take stays with the source, which stops reading until the sink calls `resume`. So each direction holds at
+ * most one read's worth. */
 #ifndef MG_HTTP_EXCHANGE_H
 #define MG_HTTP_EXCHANGE_H
 
 #include "http/message.h"
 
 typedef struct mg_exchange mg_exchange;
-typedef struct mg_source mg_source;
-typedef struct mg_sink mg_sink;
+typedef struct mg_body_source mg_body_source;
+typedef struct mg_body_sink mg_body_sink;
 
 /* Why an exchange ended before its last byte. */
 typedef enum mg_reset {
@@ -31,35 +33,39 @@ typedef enum mg_reset {
 
 const char *mg_reset_text(mg_reset reason); /* "upstream_connect": POLICIES 4, Answers */
 
-struct mg_sink {
-    /* Takes at most n bytes and returns how many. Fewer than n: full; the sink calls source->resume when there is room. */
-    size_t (*data)(mg_sink *sink, const char *bytes, size_t n);
+struct mg_body_sink {
+    /* Takes at most n bytes and returns how many. Fewer than n: full; the sink calls source->resume when
+     * there is room. */
+    size_t (*data)(mg_body_sink *sink, const char *bytes, size_t n);
     /* The body is complete. trailers may be NULL; they are borrowed for the call. */
-    void (*end)(mg_sink *sink, const mg_fields *trailers);
+    void (*end)(mg_body_sink *sink, const mg_fields *trailers);
     /* The source died. Nothing follows. */
-    void (*reset)(mg_sink *sink, mg_reset reason);
+    void (*reset)(mg_body_sink *sink, mg_reset reason);
 };
 
-struct mg_source {
+struct mg_body_source {
     /* There is room, or the first sink has come: offer again. May call the sink before it returns. */
-    void (*resume)(mg_source *source);
-    /* Nobody wants the rest: the protocol drains it within a bound, or closes. The sink is not called again. */
-    void (*stop)(mg_source *source);
+    void (*resume)(mg_body_source *source);
+    /* Nobody wants the rest: the protocol drains it within a bound, or closes. The sink is not called again.
+     */
+    void (*stop)(mg_body_source *source);
 };
 
-/* One direction. The source is set by whoever reads, the sink by whoever takes; a source without a sink does not read. */
+/* One direction. The source is set by whoever reads, the sink by whoever takes; a source without a sink does
+ * not read. */
 typedef struct mg_body {
-    mg_source *source; /* borrowed; NULL once ended, reset or stopped */
-    mg_sink *sink;     /* borrowed; NULL until somebody wants the bytes */
-    uint64_t bytes;    /* payload that went past */
+    mg_body_source *source; /* borrowed; NULL once ended, reset or stopped */
+    mg_body_sink *sink;     /* borrowed; NULL until somebody wants the bytes */
+    uint64_t bytes;         /* payload that went past */
     bool ended;
 } mg_body;
 
 /* What the client side does for the owner. */
 typedef struct mg_client_ops {
     void (*interim)(mg_exchange *x, const mg_response *head);
-    /* Sends x->response. Sets x->response_body.sink, unless the response has no body. Where !x->response_body.source and the response
-     * has no body, the exchange's client part is complete with it. */
+    /* Sends x->response. Sets x->response_body.sink, unless the response has no body. Where
+     * !x->response_body.source and the response has no body, the exchange's client part is complete with it.
+     */
     void (*head)(mg_exchange *x);
     /* Ends it at once, without a further byte: the peer sees a cut message. */
     void (*cut)(mg_exchange *x, mg_reset reason);
@@ -69,8 +75,9 @@ typedef struct mg_client_ops {
 typedef struct mg_owner_ops {
     /* The head is complete. The request body has a source if it has bytes. */
     void (*begin)(mg_exchange *x);
-    /* What the client sent is not HTTP, in its head (then nothing of x->request is valid, and begin was never called) or in its body. The owner
-     * answers with `status`, or cuts when the response head is out. No further request is read from this client. */
+    /* What the client sent is not HTTP, in its head (then nothing of x->request is valid, and begin was never
+     * called) or in its body. The owner answers with `status`, or cuts when the response head is out. No
+     * further request is read from this client. */
     void (*refuse)(mg_exchange *x, uint16_t status, const char *why);
     /* The client left or broke the protocol. The client side is gone: x->client is NULL already. */
     void (*gone)(mg_exchange *x, mg_reset reason);
@@ -79,10 +86,10 @@ typedef struct mg_owner_ops {
 } mg_owner_ops;
 
 typedef struct mg_exchange_times {
-    uint64_t begin_ns;         /* first byte of the head */
-    uint64_t upstream_ns;      /* handed to the upstream side */
-    uint64_t connected_ns;     /* a connection was there */
-    uint64_t first_byte_ns;    /* of the upstream's final head */
+    uint64_t begin_ns;      /* first byte of the head */
+    uint64_t upstream_ns;   /* handed to the upstream side */
+    uint64_t connected_ns;  /* a connection was there */
+    uint64_t first_byte_ns; /* of the upstream's final head */
     uint64_t end_ns;
 } mg_exchange_times;
 
@@ -93,17 +100,17 @@ struct mg_exchange {
     mg_body request_body, response_body;
     const mg_client_ops *client; /* NULL once the client side is gone */
     const mg_owner_ops *owner;
-    void *client_self;  /* borrowed: the connection */
-    void *owner_self;   /* borrowed: what the client side was given for its exchanges; then the owner's own */
+    void *client_self; /* borrowed: the connection */
+    void *owner_self;  /* borrowed: what the client side was given for its exchanges; then the owner's own */
     mg_exchange_times times;
-    uint64_t deadline_ns;   /* 0 = none yet */
+    uint64_t deadline_ns; /* 0 = none yet */
     uint8_t trace_id[16], span_id[8], trace_flags;
-    bool head_sent;     /* the final response head went to the client side */
-    bool local;         /* answered by the gateway itself */
+    bool head_sent; /* the final response head went to the client side */
+    bool local;     /* answered by the gateway itself */
     mg_reset reset;
-    bool begun;         /* the owner was told: begin or refuse */
-    bool peer_trusted;  /* that end is a proxy whose X-Forwarded-* and Forwarded may be believed */
-    mg_str peer;        /* address of the other end of the client's connection, without port; arena */
+    bool begun;        /* the owner was told: begin or refuse */
+    bool peer_trusted; /* that end is a proxy whose X-Forwarded-* and Forwarded may be believed */
+    mg_str peer;       /* address of the other end of the client's connection, without port; arena */
     uint64_t bytes_in, bytes_out; /* on the client's wire, bodies and heads */
 };
 

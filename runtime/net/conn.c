@@ -2,8 +2,9 @@
  *
  *   IDLE -> HEAD -> EXCHANGE -> IDLE | DRAIN | LINGER -> gone
  *
- * Reading goes through the loop's scratch; only what cannot be used yet is held: a part of a head, bytes that the sink had no room for,
- * a pipelined request. Writing goes to the kernel at once; only what it does not take is held. RFC 9112. */
+ * Reading goes through the loop's scratch; only what cannot be used yet is held: a part of a head, bytes that
+ * the sink had no room for, a pipelined request. Writing goes to the kernel at once; only what it does not
+ * take is held. RFC 9112. */
 #include "net/conn.h"
 
 #include "base/check.h"
@@ -11,11 +12,11 @@
 #include "net/stream.h"
 
 enum {
-    READ_AHEAD = MG_NET_BUFFER,    /* pipelined bytes behind a request that is being answered */
+    READ_AHEAD = MG_NET_BUFFER, /* pipelined bytes behind a request that is being answered */
     READS_A_TURN = 4,
-    SMALL_BODY = 4096,             /* copied behind what waits, instead of a send of its own */
-    DRAIN_BYTES = 64 * 1024,       /* of a body nobody wants, to keep the connection */
-    LINGER_BYTES = 256 * 1024,     /* read and dropped behind a last answer, so that no RST overtakes it */
+    SMALL_BODY = 4096,         /* copied behind what waits, instead of a send of its own */
+    DRAIN_BYTES = 64 * 1024,   /* of a body nobody wants, to keep the connection */
+    LINGER_BYTES = 256 * 1024, /* read and dropped behind a last answer, so that no RST overtakes it */
 };
 
 #define LINGER_NS (2 * MG_NS_PER_S)
@@ -35,8 +36,8 @@ struct mg_conn {
     mg_list link;
     mg_conn_server *server; /* borrowed */
     mg_exchange *x;         /* borrowed: the owner's; NULL between exchanges */
-    mg_sink sink;           /* of the response body */
-    mg_source source;       /* of the request body */
+    mg_body_sink sink;      /* of the response body */
+    mg_body_source source;  /* of the request body */
     mg_h1_body body;        /* the request body on its way in */
     mg_text in;             /* held bytes not used yet */
     mg_text out;            /* held bytes not sent yet */
@@ -45,13 +46,13 @@ struct mg_conn {
     uint32_t dropped;       /* bytes, in DRAIN and LINGER */
     conn_state state;
     uint8_t out_framing;
-    bool keep_alive;   /* the client may send another request */
-    bool last;         /* this response is the connection's last */
-    bool body_open;    /* the request body has not ended */
-    bool blocked;      /* the sink has no room, or is not there yet */
-    bool feeding;      /* feed() is on the stack */
+    bool keep_alive;        /* the client may send another request */
+    bool last;              /* this response is the connection's last */
+    bool body_open;         /* the request body has not ended */
+    bool blocked;           /* the sink has no room, or is not there yet */
+    bool feeding;           /* feed() is on the stack */
     bool head_out, end_out; /* of the response: handed over, complete */
-    bool waiting_room; /* the response's source is to be resumed */
+    bool waiting_room;      /* the response's source is to be resumed */
     bool tunnel;
     bool broken; /* a send failed */
     bool peer_trusted;
@@ -246,7 +247,9 @@ static size_t send_chunk(mg_conn *conn, const char *bytes, size_t n)
     char size[18];
     const size_t size_n = mg_h1_write_chunk_size(size, n);
     mg_net *net = conn->server->net;
-    struct iovec parts[3] = { { size, size_n }, { (void *)(uintptr_t)bytes, n }, { (void *)(uintptr_t)"\r\n", 2 } };
+    struct iovec parts[3] = { { size, size_n },
+                              { (void *)(uintptr_t)bytes, n },
+                              { (void *)(uintptr_t) "\r\n", 2 } };
 
     ssize_t taken = 0;
     if (small_enough(conn, n)) {
@@ -268,7 +271,7 @@ static size_t send_chunk(mg_conn *conn, const char *bytes, size_t n)
     return n;
 }
 
-static size_t response_data(mg_sink *sink, const char *bytes, size_t n)
+static size_t response_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
     mg_conn *conn = mg_container_of(sink, mg_conn, sink);
     size_t taken;
@@ -297,7 +300,7 @@ static size_t response_data(mg_sink *sink, const char *bytes, size_t n)
     return taken;
 }
 
-static void response_end(mg_sink *sink, const mg_fields *trailers)
+static void response_end(mg_body_sink *sink, const mg_fields *trailers)
 {
     mg_conn *conn = mg_container_of(sink, mg_conn, sink);
 
@@ -315,7 +318,7 @@ static void response_end(mg_sink *sink, const mg_fields *trailers)
     conn_leave(conn);
 }
 
-static void response_reset(mg_sink *sink, mg_reset reason)
+static void response_reset(mg_body_sink *sink, mg_reset reason)
 {
     mg_conn *conn = mg_container_of(sink, mg_conn, sink);
 
@@ -346,7 +349,8 @@ static bool may_keep(const mg_conn *conn, const mg_exchange *x)
         return false;
     if (!conn->body_open)
         return true;
-    return !x->request.expect_continue && conn->body.framing == MG_H1_LENGTH && conn->body.left <= DRAIN_BYTES;
+    return !x->request.expect_continue && conn->body.framing == MG_H1_LENGTH &&
+           conn->body.left <= DRAIN_BYTES;
 }
 
 static void begin_tunnel(mg_conn *conn, mg_exchange *x)
@@ -368,7 +372,8 @@ static void client_head(mg_exchange *x)
     if (!may_keep(conn, x))
         conn->last = true;
     mg_net_hold_open(conn->server->net, &conn->out);
-    conn->out_framing = mg_h1_write_response(&conn->out, response, x->request.method, conn->minor, !conn->last);
+    conn->out_framing =
+        mg_h1_write_response(&conn->out, response, x->request.method, conn->minor, !conn->last);
     conn->out_left = response->length;
     conn->head_out = x->head_sent = true;
     if (response->status == 101)
@@ -438,7 +443,8 @@ static void start_exchange(mg_conn *conn, const char *bytes, size_t n)
     memcpy(head, bytes, n);
     x->bytes_in = n;
     x->begun = true;
-    if (!mg_h1_parse_request(&x->arena, &limits->h1, head, n, conn->server->scheme, &x->request, &info, &fault)) {
+    if (!mg_h1_parse_request(&x->arena, &limits->h1, head, n, conn->server->scheme, &x->request, &info,
+                             &fault)) {
         conn->minor = 1;
         refuse(conn, &fault);
         return;
@@ -614,7 +620,8 @@ static bool wants_bytes(const mg_conn *conn)
     case CONN_HEAD:
     case CONN_DRAIN:
     case CONN_LINGER: return true;
-    case CONN_EXCHANGE: return conn->body_open && !conn->blocked ? true : conn->in.n < READ_AHEAD && !conn->body_open;
+    case CONN_EXCHANGE:
+        return conn->body_open && !conn->blocked ? true : conn->in.n < READ_AHEAD && !conn->body_open;
     }
     MG_UNREACHABLE();
 }
@@ -662,7 +669,8 @@ static void conn_read(mg_conn *conn)
             mg_later_add(net->loop, &conn->later);
             break;
         }
-        const size_t room = conn->state == CONN_EXCHANGE && !conn->body_open ? READ_AHEAD - conn->in.n : MG_NET_SCRATCH;
+        const size_t room =
+            conn->state == CONN_EXCHANGE && !conn->body_open ? READ_AHEAD - conn->in.n : MG_NET_SCRATCH;
         const ssize_t got = mg_stream_recv(&conn->stream, net->scratch, room);
         if (got == MG_STREAM_WAIT)
             break;
@@ -732,7 +740,7 @@ static void after_drain(mg_conn *conn)
 
 /* ---- the source of the request body: what its taker calls ---- */
 
-static void source_resume(mg_source *source)
+static void source_resume(mg_body_source *source)
 {
     mg_conn *conn = mg_container_of(source, mg_conn, source);
 
@@ -748,7 +756,7 @@ static void source_resume(mg_source *source)
     conn_leave(conn);
 }
 
-static void source_stop(mg_source *source)
+static void source_stop(mg_body_source *source)
 {
     mg_conn *conn = mg_container_of(source, mg_conn, source);
 
@@ -831,7 +839,8 @@ static void on_timer(mg_timer *timer)
 
 void mg_conn_server_init(mg_conn_server *server, mg_net *net, const mg_owner_ops *owner, void *owner_self)
 {
-    *server = (mg_conn_server){ .net = net, .owner = owner, .owner_self = owner_self, .scheme = MG_STR("http") };
+    *server =
+        (mg_conn_server){ .net = net, .owner = owner, .owner_self = owner_self, .scheme = MG_STR("http") };
     server->limits = (mg_conn_limits){ .h1 = MG_H1_LIMITS_DEFAULT,
                                        .head_timeout_ns = 10 * MG_NS_PER_S,
                                        .body_timeout_ns = 30 * MG_NS_PER_S,
@@ -843,15 +852,17 @@ void mg_conn_server_init(mg_conn_server *server, mg_net *net, const mg_owner_ops
 /* Over the limit: one answer that needs no memory, then the end. */
 static void turn_away(mg_conn_server *server, int fd)
 {
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n"
-                                 "content-length: 78\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
-                                 "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"full\"}";
+    static const char answer[] =
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n"
+        "content-length: 78\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+        "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"full\"}";
     struct iovec part = { (void *)(uintptr_t)answer, sizeof answer - 1 };
     mg_loop *loop = server->net->loop;
     char drop[4096];
 
     mg_cell_add(&server->refused, 1);
-    (void)loop->ops->recv(loop, fd, drop, sizeof drop); /* else closing would send RST before the answer is read */
+    (void)loop->ops->recv(loop, fd, drop,
+                          sizeof drop); /* else closing would send RST before the answer is read */
     (void)loop->ops->send(loop, fd, &part, 1);
     loop->ops->shutdown_write(loop, fd);
     loop->ops->close(loop, fd, false);
@@ -876,8 +887,8 @@ void mg_conn_accept(mg_conn_server *server, int fd, const mg_addr *peer)
     mg_conn *conn = MG_NEW(mg_conn);
     conn->server = server;
     conn->state = CONN_IDLE;
-    conn->sink = (mg_sink){ response_data, response_end, response_reset };
-    conn->source = (mg_source){ source_resume, source_stop };
+    conn->sink = (mg_body_sink){ response_data, response_end, response_reset };
+    conn->source = (mg_body_source){ source_resume, source_stop };
     conn->later.run = on_later;
     conn->peer_trusted = is_trusted(server, peer);
     conn->peer_n = (uint8_t)mg_min_u64(mg_addr_ip_text(peer, text), sizeof conn->peer);
@@ -893,7 +904,8 @@ void mg_conn_accept(mg_conn_server *server, int fd, const mg_addr *peer)
 void mg_conn_server_drain(mg_conn_server *server)
 {
     server->draining = true;
-    MG_LIST_EACH(&server->conns, link) {
+    MG_LIST_EACH(&server->conns, link)
+    {
         mg_conn *conn = mg_container_of(link, mg_conn, link);
         if (conn->state == CONN_IDLE && !conn->depth) {
             conn_enter(conn);
@@ -909,7 +921,8 @@ void mg_conn_server_drain(mg_conn_server *server)
 void mg_conn_server_fini(mg_conn_server *server)
 {
     server->drained = NULL;
-    MG_LIST_EACH(&server->conns, link) {
+    MG_LIST_EACH(&server->conns, link)
+    {
         mg_conn *conn = mg_container_of(link, mg_conn, link);
         conn_enter(conn);
         conn_abort(conn, MG_RESET_SHUTDOWN, true);

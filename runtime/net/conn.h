@@ -1,5 +1,5 @@
-/* conn.h - client connections of one listener on one loop: bytes in, exchanges to their owner, answers out, in order. One exchange at a time;
- * pipelined requests wait in one buffer. */
+/* conn.h - client connections of one listener on one loop: bytes in, exchanges to their owner, answers out,
+ * in order. One exchange at a time; pipelined requests wait in one buffer. */
 #ifndef MG_NET_CONN_H
 #define MG_NET_CONN_H
 
@@ -18,17 +18,17 @@ typedef struct mg_conn_limits {
 
 /* One listener's connections on one loop. The owner's fields may change at any time between turns. */
 typedef struct mg_conn_server {
-    mg_net *net;              /* borrowed */
+    mg_net *net;               /* borrowed */
     const mg_owner_ops *owner; /* borrowed */
-    void *owner_self;         /* borrowed: x->owner_self of every exchange */
-    mg_str scheme;            /* borrowed: "http" */
+    void *owner_self;          /* borrowed: x->owner_self of every exchange */
+    mg_str scheme;             /* borrowed: "http" */
     mg_conn_limits limits;
-    mg_cidr *trusted;         /* borrowed: proxies that are believed */
+    mg_cidr *trusted; /* borrowed: proxies that are believed */
     size_t trusted_count;
     mg_list conns;
-    uint32_t count;           /* open connections */
-    bool draining;            /* no further request on any of them */
-    mg_cell accepted, refused; /* over the limit */
+    uint32_t count;                                 /* open connections */
+    bool draining;                                  /* no further request on any of them */
+    mg_cell accepted, refused;                      /* over the limit */
     void (*drained)(struct mg_conn_server *server); /* draining and the last one has gone; may be NULL */
 } mg_conn_server;
 

@@ -115,7 +115,7 @@ void mg_net_exchange_free(mg_net *net, mg_exchange *x)
     net->exchange_count++;
 }
 
-static void bytes_resume(mg_source *source)
+static void bytes_resume(mg_body_source *source)
 {
     mg_bytes_source *self = mg_container_of(source, mg_bytes_source, source);
     mg_body *body = self->body;
@@ -133,7 +133,7 @@ static void bytes_resume(mg_source *source)
     body->sink->end(body->sink, NULL);
 }
 
-static void bytes_stop(mg_source *source)
+static void bytes_stop(mg_body_source *source)
 {
     mg_bytes_source *self = mg_container_of(source, mg_bytes_source, source);
     self->body->source = NULL;
@@ -141,7 +141,7 @@ static void bytes_stop(mg_source *source)
 
 void mg_bytes_source_init(mg_bytes_source *self, mg_body *body, mg_str bytes)
 {
-    self->source = (mg_source){ bytes_resume, bytes_stop };
+    self->source = (mg_body_source){ bytes_resume, bytes_stop };
     self->body = body;
     self->left = bytes;
     body->source = &self->source;

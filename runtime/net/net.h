@@ -1,4 +1,5 @@
-/* net.h - what the connections of one loop share: buffers, read space, exchanges. Belongs to the loop's thread. */
+/* net.h - what the connections of one loop share: buffers, read space, exchanges. Belongs to the loop's
+ * thread. */
 #ifndef MG_NET_NET_H
 #define MG_NET_NET_H
 
@@ -41,7 +42,7 @@ void mg_net_exchange_free(mg_net *net, mg_exchange *x);
 
 /* Bytes in memory as a body: of the gateway's own answers, and of bodies a plugin replaced. */
 typedef struct mg_bytes_source {
-    mg_source source;
+    mg_body_source source;
     mg_body *body; /* borrowed */
     mg_str left;   /* borrowed */
 } mg_bytes_source;

@@ -1,5 +1,6 @@
-/* stream.h - a byte stream on one descriptor, with what the loop last said of it. Write first, wait only on EAGAIN; a short read means that the
- * socket is drained, unless the peer has closed: then it is read again, to 0 (ARCHITECTURE 2). TLS comes in behind these functions. */
+/* stream.h - a byte stream on one descriptor, with what the loop last said of it. Write first, wait only on
+ * EAGAIN; a short read means that the socket is drained, unless the peer has closed: then it is read again,
+ * to 0 (ARCHITECTURE 2). TLS comes in behind these functions. */
 #ifndef MG_NET_STREAM_H
 #define MG_NET_STREAM_H
 
@@ -9,7 +10,8 @@ typedef struct mg_stream mg_stream;
 struct mg_stream {
     mg_watch watch;
     void (*ready)(mg_stream *stream); /* the flags have changed; may close and free the stream */
-    bool readable, writable, closed;  /* closed: the loop reported FIN or RST; bytes may still stand before it */
+    bool readable, writable,
+        closed; /* closed: the loop reported FIN or RST; bytes may still stand before it */
 };
 
 enum { MG_STREAM_WAIT = -1, MG_STREAM_ERROR = -2 }; /* of recv and send; 0 of recv is the end */
@@ -19,7 +21,8 @@ void mg_stream_open(mg_stream *stream, mg_loop *loop, int fd, bool writable, voi
 void mg_stream_close(mg_stream *stream, bool reset);
 
 ssize_t mg_stream_recv(mg_stream *stream, void *bytes, size_t n);
-/* Bytes taken by the kernel, which may be fewer than given: then the stream is not writable until the loop says so. */
+/* Bytes taken by the kernel, which may be fewer than given: then the stream is not writable until the loop
+ * says so. */
 ssize_t mg_stream_send(mg_stream *stream, const struct iovec *parts, int count);
 void mg_stream_shutdown(mg_stream *stream); /* FIN: nothing more will be sent */
 

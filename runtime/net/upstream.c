@@ -1,7 +1,9 @@
-/* upstream.c - one exchange with an endpoint: take a connection, send, read the answer, give the connection back or close it.
+/* upstream.c - one exchange with an endpoint: take a connection, send, read the answer, give the connection
+ * back or close it.
  *
- * A connection goes back to the pool only when its last answer ended exactly; bytes left over close it. A reused connection that fails before
- * any byte of an answer is replaced once, when nothing had been sent, or the method is idempotent and no body byte has left (POLICIES 6). */
+ * A connection goes back to the pool only when its last answer ended exactly; bytes left over close it. A
+ * reused connection that fails before any byte of an answer is replaced once, when nothing had been sent, or
+ * the method is idempotent and no body byte has left (POLICIES 6). */
 #include "net/upstream.h"
 
 #include "base/check.h"
@@ -20,16 +22,16 @@ typedef struct mg_upstream_conn {
     mg_pool_conn pooled;
     mg_endpoint *endpoint; /* borrowed: it outlives its connections */
     mg_lease *lease;       /* borrowed; NULL while idle */
-    mg_sink sink;          /* of the request body */
-    mg_source source;      /* of the response body */
+    mg_body_sink sink;     /* of the request body */
+    mg_body_source source; /* of the response body */
     mg_h1_body body;
     mg_text in, out;
-    uint64_t since_ns;     /* when the wait for the upstream's next move began */
+    uint64_t since_ns; /* when the wait for the upstream's next move began */
     up_state state;
-    unsigned tries;        /* addresses tried */
-    bool opened;           /* the pool knows it */
+    unsigned tries; /* addresses tried */
+    bool opened;    /* the pool knows it */
     bool keep_alive, chunked_out, request_done;
-    bool blocked;          /* no sink, or it has no room */
+    bool blocked; /* no sink, or it has no room */
     bool feeding, waiting_room, answered, tunnel, tunnel_ended;
     uint32_t keep_alive_s;
     uint8_t depth;
@@ -200,7 +202,8 @@ static void obtain(mg_lease *lease, bool fresh);
 static void up_fail(up_conn *up, mg_reset reason)
 {
     const bool before_answer = !up->answered;
-    const bool replay = up->lease && before_answer && !up->in.n && reason == MG_RESET_UPSTREAM_RESET && may_replay(up->lease);
+    const bool replay =
+        up->lease && before_answer && !up->in.n && reason == MG_RESET_UPSTREAM_RESET && may_replay(up->lease);
 
     mg_cell_add(&up->endpoint->stale, replay);
     up_enter(up);
@@ -218,7 +221,7 @@ static void up_fail(up_conn *up, mg_reset reason)
         lease_failed(lease, reason);
         return;
     }
-    mg_sink *sink = lease->x->response_body.sink;
+    mg_body_sink *sink = lease->x->response_body.sink;
     lease->x->reset = reason;
     drop_endpoint(lease);
     lease->ops->over(lease);
@@ -287,7 +290,7 @@ static void flush(up_conn *up)
     }
 }
 
-static size_t request_data(mg_sink *sink, const char *bytes, size_t n)
+static size_t request_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
     up_conn *up = mg_container_of(sink, up_conn, sink);
     char size[18];
@@ -306,7 +309,7 @@ static size_t request_data(mg_sink *sink, const char *bytes, size_t n)
         const size_t size_n = mg_h1_write_chunk_size(size, n);
         parts[count++] = (struct iovec){ size, size_n };
         parts[count++] = (struct iovec){ (void *)(uintptr_t)bytes, n };
-        parts[count++] = (struct iovec){ (void *)(uintptr_t)"\r\n", 2 };
+        parts[count++] = (struct iovec){ (void *)(uintptr_t) "\r\n", 2 };
         total += size_n + 2;
     } else {
         parts[count++] = (struct iovec){ (void *)(uintptr_t)bytes, n };
@@ -329,12 +332,13 @@ static size_t request_data(mg_sink *sink, const char *bytes, size_t n)
             const size_t gone = mg_min_u64((uint64_t)taken, parts[i].iov_len);
             taken -= (ssize_t)gone;
             if (parts[i].iov_len > gone)
-                mg_net_hold(up->endpoint->net, &up->out, (char *)parts[i].iov_base + gone, parts[i].iov_len - gone);
+                mg_net_hold(up->endpoint->net, &up->out, (char *)parts[i].iov_base + gone,
+                            parts[i].iov_len - gone);
         }
     return n;
 }
 
-static void request_end(mg_sink *sink, const mg_fields *trailers)
+static void request_end(mg_body_sink *sink, const mg_fields *trailers)
 {
     up_conn *up = mg_container_of(sink, up_conn, sink);
 
@@ -354,7 +358,7 @@ static void request_end(mg_sink *sink, const mg_fields *trailers)
         mg_later_add(loop_of(up), &up->later);
 }
 
-static void request_reset(mg_sink *sink, mg_reset reason)
+static void request_reset(mg_body_sink *sink, mg_reset reason)
 {
     up_conn *up = mg_container_of(sink, up_conn, sink);
 
@@ -369,13 +373,14 @@ static void answer_complete(up_conn *up, bool exact)
 {
     mg_endpoint *endpoint = up->endpoint;
     /* Readable still: bytes beyond the answer, or its end; neither is fit for another request. */
-    const bool keep = exact && up->keep_alive && up->request_done && !up->out.n && !up->tunnel && !up->stream.readable;
+    const bool keep =
+        exact && up->keep_alive && up->request_done && !up->out.n && !up->tunnel && !up->stream.readable;
     const mg_fields trailers = up->body.trailers; /* in the exchange's arena */
 
     up_enter(up);
     mg_lease *lease = detach(up);
     mg_exchange *x = lease->x;
-    mg_sink *sink = x->response_body.sink;
+    mg_body_sink *sink = x->response_body.sink;
     const bool had_body = up->state == UP_BODY;
     x->response_body.ended = true;
     if (keep) {
@@ -384,7 +389,8 @@ static void answer_complete(up_conn *up, bool exact)
         up->body = (mg_h1_body){ 0 };
         const uint64_t idle_ns = up->keep_alive_s > 1 ? (up->keep_alive_s - 1) * MG_NS_PER_S : 0;
         mg_pool_waiter *waiter = NULL;
-        const mg_pool_given given = mg_pool_give(&endpoint->pool, &up->pooled, mg_loop_now(loop_of(up)), idle_ns, &waiter);
+        const mg_pool_given given =
+            mg_pool_give(&endpoint->pool, &up->pooled, mg_loop_now(loop_of(up)), idle_ns, &waiter);
         if (given == MG_POOL_HANDED) {
             mg_lease *next = mg_container_of(waiter, mg_lease, waiter);
             next->reused = true;
@@ -418,9 +424,10 @@ static void on_head(up_conn *up, const char *bytes, size_t n, bool more)
     char *head = mg_arena_alloc(&x->arena, n + 1);
 
     memcpy(head, bytes, n);
-    if (!mg_h1_parse_response(&x->arena, &up->endpoint->conf.h1, head, n, x->request.method, x->request.upgrade, &response,
-                              &framing, &info, &fault)) {
-        mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s", up->endpoint->authority, fault.why);
+    if (!mg_h1_parse_response(&x->arena, &up->endpoint->conf.h1, head, n, x->request.method,
+                              x->request.upgrade, &response, &framing, &info, &fault)) {
+        mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s",
+                     up->endpoint->authority, fault.why);
         up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
         return;
     }
@@ -449,7 +456,8 @@ static void on_head(up_conn *up, const char *bytes, size_t n, bool more)
     mg_h1_body_init(&up->body, framing, response.length, &up->endpoint->conf.h1, &x->arena);
     up->blocked = true;
     x->response_body.source = &up->source;
-    wait_from_now(up, up->tunnel ? up->endpoint->conf.tunnel_idle_timeout_ns : up->endpoint->conf.read_timeout_ns);
+    wait_from_now(up, up->tunnel ? up->endpoint->conf.tunnel_idle_timeout_ns
+                                 : up->endpoint->conf.read_timeout_ns);
     lease->ops->head(lease);
 }
 
@@ -484,7 +492,8 @@ static size_t feed_body(up_conn *up, const char *bytes, size_t n)
         if (step == MG_H1_MORE)
             return at;
         if (step == MG_H1_BAD) {
-            mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s", up->endpoint->authority, fault.why);
+            mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s",
+                         up->endpoint->authority, fault.why);
             up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
             return n;
         }
@@ -559,7 +568,7 @@ static void on_eof(up_conn *up, bool error)
     if (up->state == UP_BODY && !error && mg_h1_body_eof(&up->body)) {
         up->keep_alive = false;
         if (up->tunnel) {
-            mg_sink *sink = up->lease->x->response_body.sink;
+            mg_body_sink *sink = up->lease->x->response_body.sink;
             if (!up->tunnel_ended && sink) { /* half closed: the client may go on sending */
                 up->lease->x->response_body.ended = true;
                 up->lease->x->response_body.source = NULL;
@@ -616,7 +625,7 @@ static void up_read(up_conn *up)
     net->scratch_busy = false;
 }
 
-static void source_resume(mg_source *source)
+static void source_resume(mg_body_source *source)
 {
     up_conn *up = mg_container_of(source, up_conn, source);
 
@@ -633,7 +642,7 @@ static void source_resume(mg_source *source)
     up_leave(up);
 }
 
-static void source_stop(mg_source *source)
+static void source_stop(mg_body_source *source)
 {
     up_conn *up = mg_container_of(source, up_conn, source);
     mg_lease *lease;
@@ -675,7 +684,8 @@ static void on_connected(up_conn *up)
     if (error) {
         mg_stream_close(&up->stream, false);
         if (!connect_next(up)) {
-            mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_connect", "%s: %s", up->endpoint->authority, strerror(error));
+            mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_connect", "%s: %s",
+                         up->endpoint->authority, strerror(error));
             up_fail(up, MG_RESET_UPSTREAM_CONNECT);
         }
         return;
@@ -708,7 +718,9 @@ static void on_timer(mg_timer *timer)
     else
         patience = conf->read_timeout_ns;
     /* While the client is waited for, the upstream is not. */
-    const bool ours = up->tunnel || (up->state == UP_BODY ? !up->blocked : up->request_done || up->out.n || up->state == UP_CONNECTING);
+    const bool ours =
+        up->tunnel ||
+        (up->state == UP_BODY ? !up->blocked : up->request_done || up->out.n || up->state == UP_CONNECTING);
     if (ours && now >= up->since_ns + patience) {
         up_enter(up);
         up_fail(up, up->state == UP_CONNECTING ? MG_RESET_UPSTREAM_CONNECT : MG_RESET_UPSTREAM_TIMEOUT);
@@ -768,8 +780,8 @@ static void start_connect(mg_lease *lease)
     endpoint->conns++;
     up->lease = lease;
     up->state = UP_CONNECTING;
-    up->sink = (mg_sink){ request_data, request_end, request_reset };
-    up->source = (mg_source){ source_resume, source_stop };
+    up->sink = (mg_body_sink){ request_data, request_end, request_reset };
+    up->source = (mg_body_source){ source_resume, source_stop };
     up->later.run = on_later;
     up->stream.ready = on_ready;
     up->stream.watch.fd = -1;
@@ -837,8 +849,8 @@ static void obtain(mg_lease *lease, bool fresh)
     mg_pool_conn *pooled = NULL;
 
     for (;;) {
-        const mg_pool_verdict verdict =
-            fresh ? mg_pool_take_new(pool, now, &lease->waiter) : mg_pool_take(pool, now, &lease->waiter, &pooled);
+        const mg_pool_verdict verdict = fresh ? mg_pool_take_new(pool, now, &lease->waiter)
+                                              : mg_pool_take(pool, now, &lease->waiter, &pooled);
         if (verdict == MG_POOL_REUSED) {
             up_conn *up = mg_container_of(pooled, up_conn, pooled);
             if (up->stream.readable || up->stream.closed || !looks_open(up, lease->x)) {

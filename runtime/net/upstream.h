@@ -1,4 +1,5 @@
-/* upstream.h - endpoints, their pooled connections, and leases: one exchange on one connection. Belongs to one loop. */
+/* upstream.h - endpoints, their pooled connections, and leases: one exchange on one connection. Belongs to
+ * one loop. */
 #ifndef MG_NET_UPSTREAM_H
 #define MG_NET_UPSTREAM_H
 
@@ -19,17 +20,17 @@ enum { MG_ENDPOINT_ADDRS = 8 };
 
 /* One worker's view of one host and port: its addresses and its pool. Counted; survives reloads. */
 struct mg_endpoint {
-    mg_net *net;         /* borrowed */
-    char *authority;     /* owned: "cart.internal:9000", what Host carries */
+    mg_net *net;     /* borrowed */
+    char *authority; /* owned: "cart.internal:9000", what Host carries */
     mg_endpoint_conf conf;
     mg_pool pool;
     mg_addr addrs[MG_ENDPOINT_ADDRS];
     unsigned addr_count, addr_next;
     unsigned refs;
-    mg_timer timer;      /* of the pool: idle connections and waiters */
-    uint32_t conns;      /* open */
-    mg_cell stale;       /* reused connections that turned out to be closed */
-    void *user;          /* borrowed: the owner's */
+    mg_timer timer; /* of the pool: idle connections and waiters */
+    uint32_t conns; /* open */
+    mg_cell stale;  /* reused connections that turned out to be closed */
+    void *user;     /* borrowed: the owner's */
 };
 
 /* One reference is the caller's. `node` counts for the whole process (borrowed). */
@@ -45,34 +46,43 @@ void mg_endpoint_set_addrs(mg_endpoint *endpoint, const mg_addr *addrs, unsigned
 typedef struct mg_lease_ops {
     /* A 1xx that is not 101. */
     void (*interim)(mg_lease *lease, const mg_response *head);
-    /* x->response is filled in. Unless it has no body, x->response_body.source is set: call its resume once a sink is there. */
+    /* x->response is filled in. Unless it has no body, x->response_body.source is set: call its resume once a
+     * sink is there. */
     void (*head)(mg_lease *lease);
     /* No head will come. The lease is over. */
     void (*failed)(mg_lease *lease, mg_reset reason);
-    /* The response is complete or its sink has been reset, and the lease is over. The body's sink->end, where it is due, is called after this. */
+    /* The response is complete or its sink has been reset, and the lease is over. The body's sink->end, where
+     * it is due, is called after this. */
     void (*over)(mg_lease *lease);
 } mg_lease_ops;
 
-typedef enum mg_lease_state { MG_LEASE_NONE, MG_LEASE_WAITS, MG_LEASE_CONNECTS, MG_LEASE_RUNS, MG_LEASE_OVER } mg_lease_state;
+typedef enum mg_lease_state {
+    MG_LEASE_NONE,
+    MG_LEASE_WAITS,
+    MG_LEASE_CONNECTS,
+    MG_LEASE_RUNS,
+    MG_LEASE_OVER
+} mg_lease_state;
 
 /* The caller's memory; zeroed is a lease that was never started. */
 struct mg_lease {
-    mg_exchange *x;             /* borrowed */
-    mg_endpoint *endpoint;      /* counted */
+    mg_exchange *x;                /* borrowed */
+    mg_endpoint *endpoint;         /* counted */
     struct mg_upstream_conn *conn; /* borrowed while it runs */
     const mg_lease_ops *ops;
     mg_pool_waiter waiter;
-    uint64_t deadline_ns;       /* of the response head; 0 = none */
+    uint64_t deadline_ns; /* of the response head; 0 = none */
     mg_lease_state state;
-    bool reused, replayed;      /* the connection had served before; this is the second try */
-    bool body_taken;            /* request body bytes have left their source */
-    bool sent_any;              /* bytes of this request reached the kernel */
+    bool reused, replayed; /* the connection had served before; this is the second try */
+    bool body_taken;       /* request body bytes have left their source */
+    bool sent_any;         /* bytes of this request reached the kernel */
 };
 
-/* Sends x->request (fields as they stand) to the endpoint. x->request_body.source is resumed when there is a connection. `failed` may be
- * called before this returns. */
+/* Sends x->request (fields as they stand) to the endpoint. x->request_body.source is resumed when there is a
+ * connection. `failed` may be called before this returns. */
 void mg_lease_start(mg_lease *lease, mg_exchange *x, mg_endpoint *endpoint, const mg_lease_ops *ops);
-/* The exchange ends here: no op is called any more; the connection is closed unless its answer was complete. Harmless when over. */
+/* The exchange ends here: no op is called any more; the connection is closed unless its answer was complete.
+ * Harmless when over. */
 void mg_lease_cancel(mg_lease *lease);
 
 #endif
