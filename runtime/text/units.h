@@ -18,7 +18,7 @@ typedef struct mg_rate {
 
 /* "100/s", "10/m", "5000/h", "1000000/d" */
 MG_MUST_USE mg_result mg_units_rate(mg_str text, mg_rate *rate, mg_error *err);
-/* "5%", "0.5%": basis points, at most four digits behind the point are no use and refused beyond two. */
+/* "5%", "0.25%": basis points. Finer is refused. */
 MG_MUST_USE mg_result mg_units_share(mg_str text, uint32_t *basis_points, mg_error *err);
 
 /* The value as people write it, in the largest unit that divides it. */
