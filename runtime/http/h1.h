@@ -6,7 +6,7 @@
 #include "http/message.h"
 
 typedef struct mg_h1_limits {
-    uint32_t head_bytes;    /* start line and fields, with the blank line */
+    uint32_t head_bytes;    /* start line and fields, with the blank line; at most 80 KiB, http-parser's own limit */
     uint32_t target_bytes;  /* above it: 414 */
     uint32_t fields;        /* count, in a head or in trailers */
     uint32_t chunk_ext_bytes; /* of one chunk */
@@ -34,7 +34,8 @@ size_t mg_h1_head_end(const char *bytes, size_t n, size_t *scanned);
 
 /* Parses one whole head, which it may change in place (names are lower-cased); the result borrows from it, so `head` lives in
  * the arena. *out is zeroed first. False with *fault. `scheme` is the listener's. Hop-by-hop fields and those that Connection names
- * are gone from out->fields; Host and Content-Length are members. */
+ * are gone from out->fields; Host and Content-Length are members. A head that has outgrown limits->head_bytes before its end came
+ * may be passed as it stands: the fault is then 414 or 431. */
 bool mg_h1_parse_request(mg_arena *arena, const mg_h1_limits *limits, char *head, size_t n, mg_str scheme,
                          mg_request *out, mg_h1_info *info, mg_h1_fault *fault);
 

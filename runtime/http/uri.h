@@ -13,7 +13,8 @@ bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, mg_str *out);
 mg_str mg_uri_decode(mg_arena *arena, mg_str raw);
 
 /* RFC 3986 3.2: reg-name, IPv4 or [IPv6], with an optional port 0..65535. No userinfo, no empty host. *host is lower-case,
- * without trailing dot; it borrows from `authority` when nothing changed, else it is arena memory. *port is -1 when absent. */
+ * without trailing dot or brackets; it borrows from `authority` when nothing changed, else it is arena memory. *port is -1 when
+ * absent. Stricter than the RFC: see uri.c. */
 bool mg_uri_authority(mg_arena *arena, mg_str authority, mg_str *host, int *port);
 
 typedef struct mg_uri {

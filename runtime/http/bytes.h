@@ -1,0 +1,51 @@
+/* bytes.h - which bytes may stand where, for the readers of this layer. */
+#ifndef MG_HTTP_BYTES_H
+#define MG_HTTP_BYTES_H
+
+#include "base/str.h"
+
+enum {
+    MG_BYTE_TOKEN = 1,      /* RFC 9110 5.6.2 */
+    MG_BYTE_PATH = 2,       /* in a path as it is received */
+    MG_BYTE_QUERY = 4,      /* in a query as it is received */
+    MG_BYTE_UNRESERVED = 8, /* RFC 3986 2.3 */
+    MG_BYTE_HEX = 16,
+    MG_BYTE_HOST = 32, /* in a registered name as DNS and browsers have them */
+};
+
+extern const uint8_t mg_byte_classes[256];
+
+static inline bool mg_byte_is(char c, unsigned classes)
+{
+    return (mg_byte_classes[(unsigned char)c] & classes) != 0;
+}
+
+/* OWS, RFC 9110 5.6.3 */
+static inline bool mg_byte_is_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* Without the OWS around it. */
+static inline mg_str mg_byte_trim(mg_str s)
+{
+    while (s.n > 0 && mg_byte_is_space(s.p[0])) {
+        s.p++;
+        s.n--;
+    }
+    while (s.n > 0 && mg_byte_is_space(s.p[s.n - 1]))
+        s.n--;
+    return s;
+}
+
+/* The number of a hex digit. */
+static inline unsigned mg_byte_hex(char c)
+{
+    return c <= '9' ? (unsigned)(c - '0') : ((unsigned)c & 7) + 9;
+}
+
+/* The first byte in [p, end) that may not stand in a field value: a control byte other than HTAB. `end` when
+ * there is none. */
+const char *mg_field_value_end(const char *p, const char *end);
+
+#endif

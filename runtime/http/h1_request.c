@@ -1,0 +1,235 @@
+/* h1_request.c - a request head (RFC 9112 3), read so that no two readers could differ.
+ *
+ * Settled here where the RFCs leave a choice: one empty line before the request line is skipped (9112 2.2).
+ * An absolute-form target must agree with Host and with the listener's scheme, instead of silently replacing
+ * them (3.2.2). CONNECT is 501. An Upgrade that cannot be honoured, that lists several protocols, or that
+ * would turn the connection into HTTP/2 or TLS behind our back, is ignored as RFC 9110 7.8 lets a server do.
+ */
+#include "http/h1_wire.h"
+
+#include "http/bytes.h"
+#include "http/uri.h"
+
+enum { METHOD_BYTES_MAX = 32, VERSION_BYTES = 8 };
+
+/* "HTTP/1.1", exactly. */
+static bool read_version(mg_str text, uint8_t *minor, mg_h1_fault *fault)
+{
+    if (text.n != VERSION_BYTES || memcmp(text.p, "HTTP/", 5) != 0 || text.p[5] < '0' || text.p[5] > '9' ||
+        text.p[6] != '.' || text.p[7] < '0' || text.p[7] > '9')
+        return mg_h1_fail(fault, 400, "malformed request line");
+    if (text.p[5] == '0')
+        return mg_h1_fail(fault, 400, "HTTP/0.9");
+    if (text.p[5] != '1' || text.p[7] > '1')
+        return mg_h1_fail(fault, 505, "HTTP version other than 1.0 and 1.1");
+    *minor = (uint8_t)(text.p[7] - '0');
+    return true;
+}
+
+static bool read_method(mg_str text, mg_request *out, mg_h1_fault *fault)
+{
+    if (mg_str_eq(text, MG_STR("PRI")))
+        return mg_h1_fail(fault, 505, "HTTP/2 preface");
+    if (!mg_is_token(text))
+        return mg_h1_fail(fault, 400, "method is not a token");
+    if (text.n > METHOD_BYTES_MAX)
+        return mg_h1_fail(fault, 501, "method too long");
+    out->method_text = text;
+    out->method = mg_method_find(text);
+    if (out->method == MG_METHOD_CONNECT)
+        return mg_h1_fail(fault, 501, "CONNECT is not supported");
+    return true;
+}
+
+/* method SP target SP version, with single spaces. */
+static bool read_request_line(const mg_h1_limits *limits, mg_str line, mg_request *out, mg_h1_fault *fault)
+{
+    const size_t method_n = mg_str_find(line, ' ');
+    const mg_str rest = method_n == SIZE_MAX ? MG_STR_NONE : mg_str_sub(line, method_n + 1, line.n);
+    const size_t target_n = mg_str_find(rest, ' ');
+
+    if (method_n == SIZE_MAX)
+        return mg_h1_fail(fault, 400, "malformed request line");
+    if (!read_method(mg_str_sub(line, 0, method_n), out, fault))
+        return false;
+    if ((target_n == SIZE_MAX ? rest.n : target_n) > limits->target_bytes)
+        return mg_h1_fail(fault, 414, "target too long");
+    if (target_n == SIZE_MAX)
+        return mg_h1_fail(fault, 400, "request line without a version (HTTP/0.9)");
+    out->target = mg_str_sub(rest, 0, target_n);
+    if (out->target.n == 0)
+        return mg_h1_fail(fault, 400, "empty target");
+    return read_version(mg_str_sub(rest, target_n + 1, rest.n), &out->minor, fault);
+}
+
+static bool read_origin_form(mg_arena *arena, mg_request *out, mg_h1_fault *fault)
+{
+    const char *at = out->target.p, *end = at + out->target.n;
+    const char *query;
+
+    while (at < end && mg_byte_is(*at, MG_BYTE_PATH))
+        at++;
+    out->path = mg_str_make(out->target.p, (size_t)(at - out->target.p));
+    if (at < end && *at == '?') {
+        for (query = ++at; at < end && mg_byte_is(*at, MG_BYTE_QUERY);)
+            at++;
+        out->query = mg_str_make(query, (size_t)(at - query));
+    }
+    if (at < end)
+        return mg_h1_fail(fault, 400,
+                          *at == '#' ? "fragment in the target" : "byte in the target that must be escaped");
+    if (!mg_uri_normalise_path(arena, out->path, &out->path))
+        return mg_h1_fail(fault, 400, "path with a bad escape, or above /");
+    return true;
+}
+
+static bool read_absolute_form(mg_arena *arena, mg_request *out, mg_uri *uri, mg_h1_fault *fault)
+{
+    if (mg_uri_parse(arena, out->target, uri))
+        return mg_h1_fail(fault, 400, "malformed target");
+    if (!mg_str_eq(uri->scheme, out->scheme))
+        return mg_h1_fail(fault, 400, "scheme of the target is not the listener's");
+    out->authority = uri->authority;
+    out->host = uri->host;
+    out->query = uri->query;
+    if (out->method == MG_METHOD_OPTIONS &&
+        uri->authority.p + uri->authority.n == out->target.p + out->target.n) {
+        out->path = MG_STR("*"); /* RFC 9112 3.2.4: no path at all */
+        return true;
+    }
+    if (!mg_uri_normalise_path(arena, uri->path, &out->path))
+        return mg_h1_fail(fault, 400, "path with a bad escape, or above /");
+    return true;
+}
+
+/* *uri is filled for the absolute form only, else its host is absent. */
+static bool read_target(mg_arena *arena, mg_request *out, mg_uri *uri, mg_h1_fault *fault)
+{
+    uri->host = MG_STR_NONE;
+    if (out->target.p[0] == '/')
+        return read_origin_form(arena, out, fault);
+    if (mg_str_eq(out->target, MG_STR("*"))) {
+        if (out->method != MG_METHOD_OPTIONS)
+            return mg_h1_fail(fault, 400, "target * is for OPTIONS only");
+        out->path = out->target;
+        return true;
+    }
+    return read_absolute_form(arena, out, uri, fault);
+}
+
+static int port_or_default(int port, mg_str scheme)
+{
+    if (port >= 0)
+        return port;
+    return mg_str_eq(scheme, MG_STR("https")) ? 443 : 80;
+}
+
+/* RFC 9112 3.2: one Host, valid, in every HTTP/1.1 request. */
+static bool read_host(mg_arena *arena, const mg_h1_hop *hop, const mg_uri *uri, mg_request *out,
+                      mg_h1_fault *fault)
+{
+    mg_str host;
+    int port;
+
+    if (hop->hosts > 1)
+        return mg_h1_fail(fault, 400, "more than one Host");
+    if (hop->hosts == 0) {
+        if (out->minor == 0)
+            return true;
+        return mg_h1_fail(fault, 400, "no Host");
+    }
+    if (!mg_uri_authority(arena, hop->host, &host, &port))
+        return mg_h1_fail(fault, 400, "malformed Host");
+    if (uri->host.p) {
+        if (!mg_str_eq(host, uri->host) || port_or_default(port, out->scheme) != uri->port)
+            return mg_h1_fail(fault, 400, "Host differs from the target's");
+        return true;
+    }
+    out->authority = hop->host;
+    out->host = host;
+    return true;
+}
+
+static bool read_expect(const mg_h1_hop *hop, mg_request *out, mg_h1_fault *fault)
+{
+    if (hop->expects == 0)
+        return true;
+    if (hop->expects > 1 || !mg_str_eq_nocase(hop->expect, MG_STR("100-continue")))
+        return mg_h1_fail(fault, 417, "Expect other than 100-continue");
+    /* RFC 9110 10.1.1: not from HTTP/1.0, and not without a body. */
+    out->expect_continue = out->minor == 1 && (out->body == MG_BODY_STREAM || out->length > 0);
+    return true;
+}
+
+/* protocol-name ["/" protocol-version], just one, and none that would carry requests past the gateway. */
+static bool is_tunnel_protocol(mg_str upgrade)
+{
+    const size_t slash = mg_str_find(upgrade, '/');
+    const mg_str name = mg_str_sub(upgrade, 0, slash);
+
+    if (!mg_is_token(name) || (slash != SIZE_MAX && !mg_is_token(mg_str_sub(upgrade, slash + 1, upgrade.n))))
+        return false;
+    return !mg_str_eq_nocase(name, MG_STR("h2c")) && !mg_str_eq_nocase(name, MG_STR("h2")) &&
+           !mg_str_eq_nocase(name, MG_STR("http")) && !mg_str_eq_nocase(name, MG_STR("tls"));
+}
+
+static bool read_body(const mg_h1_hop *hop, mg_request *out, mg_h1_fault *fault)
+{
+    if (hop->chunked) {
+        out->body = MG_BODY_STREAM;
+    } else if (hop->has_length) {
+        out->body = MG_BODY_LENGTH;
+        out->length = hop->length;
+    }
+    if (out->method == MG_METHOD_TRACE && (hop->chunked || hop->length > 0))
+        return mg_h1_fail(fault, 400, "TRACE with a body");
+    if (hop->upgrade_named && hop->upgrades == 1 && out->minor == 1 && out->body == MG_BODY_NONE &&
+        is_tunnel_protocol(hop->upgrade))
+        out->upgrade = hop->upgrade;
+    out->te_trailers = hop->te_trailers;
+    return read_expect(hop, out, fault);
+}
+
+/* A head above the limit, whole or not: was it the target or the fields? */
+static bool fail_too_large(const mg_h1_limits *limits, const char *head, size_t n, mg_h1_fault *fault)
+{
+    const char *lf = memchr(head, '\n', n);
+    const char *space = memchr(head, ' ', n);
+    const size_t line_n = lf ? (size_t)(lf - head) : n;
+
+    if (space && space < head + line_n && line_n - (size_t)(space - head) > (size_t)limits->target_bytes + 11)
+        return mg_h1_fail(fault, 414, "target too long"); /* 11: two spaces, the version, CR */
+    return mg_h1_fail(fault, 431, "head too large");
+}
+
+bool mg_h1_parse_request(mg_arena *arena, const mg_h1_limits *limits, char *head, size_t n, mg_str scheme,
+                         mg_request *out, mg_h1_info *info, mg_h1_fault *fault)
+{
+    const char *end = head + n;
+    mg_h1_reading reading;
+    mg_h1_hop hop;
+    mg_uri uri;
+    char *line_end;
+
+    *out = (mg_request){ .scheme = scheme };
+    *info = (mg_h1_info){ 0 };
+    if (n > limits->head_bytes)
+        return fail_too_large(limits, head, n, fault);
+    if (n > 2 && head[0] == '\r' && head[1] == '\n')
+        head += 2;
+    line_end = mg_h1_line_end(head, end, fault);
+    if (!line_end || !read_request_line(limits, mg_str_make(head, (size_t)(line_end - head)), out, fault) ||
+        !read_target(arena, out, &uri, fault) ||
+        !mg_h1_read_fields(arena, limits->fields, line_end + 2, end, &out->fields, fault) ||
+        !mg_h1_read_hop(arena, &out->fields, true, out->minor, &hop, fault) ||
+        !read_host(arena, &hop, &uri, out, fault) || !read_body(&hop, out, fault))
+        return false;
+    reading =
+        (mg_h1_reading){ head,      (size_t)(end - head), &out->fields, out->target, out->method_text, 0,
+                         out->minor };
+    if (!mg_h1_tokeniser_agrees(&reading, &hop))
+        return mg_h1_fail(fault, 400, "head that parsers read differently");
+    mg_h1_strip(&out->fields, &hop);
+    info->keep_alive = !hop.close && (out->minor == 1 || hop.keep_alive);
+    return true;
+}

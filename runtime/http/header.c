@@ -1,0 +1,213 @@
+/* header.c - fields in order, in arena memory. A message has a dozen of them, so that a scan beats any index.
+ */
+#include "http/header.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "http/bytes.h"
+
+enum {
+    FIRST_CAP = 16,
+    NAME_BYTES_MAX = 256,    /* of a name that is put; parsers have the same limit */
+    VALUE_BYTES_MAX = 65536, /* of a value that is put */
+    KNOWN_BYTES_MAX = 29,    /* the longest known name */
+    SAME_LENGTH_MAX = 6,     /* known names of one length, and an end */
+};
+
+static const mg_str name_texts[MG_NAME_COUNT] = { [MG_NAME_OTHER] = { "", 0 },
+#define X(id, text) [MG_NAME_##id] = { text, sizeof(text) - 1 },
+                                                  MG_NAMES(X)
+#undef X
+};
+
+/* Known names by their length; 0 ends a row. A test looks every name of MG_NAMES up. */
+static const uint8_t names_by_length[KNOWN_BYTES_MAX + 1][SAME_LENGTH_MAX] = {
+    [2] = { MG_NAME_TE },
+    [3] = { MG_NAME_VIA },
+    [4] = { MG_NAME_HOST, MG_NAME_DATE },
+    [6] = { MG_NAME_COOKIE, MG_NAME_SERVER, MG_NAME_ORIGIN, MG_NAME_EXPECT },
+    [7] = { MG_NAME_UPGRADE, MG_NAME_TRAILER },
+    [8] = { MG_NAME_LOCATION },
+    [9] = { MG_NAME_FORWARDED },
+    [10] = { MG_NAME_CONNECTION, MG_NAME_USER_AGENT, MG_NAME_SET_COOKIE, MG_NAME_KEEP_ALIVE,
+             MG_NAME_TRACESTATE },
+    [11] = { MG_NAME_TRACEPARENT, MG_NAME_RETRY_AFTER },
+    [12] = { MG_NAME_CONTENT_TYPE, MG_NAME_X_REQUEST_ID },
+    [13] = { MG_NAME_AUTHORIZATION },
+    [14] = { MG_NAME_CONTENT_LENGTH, MG_NAME_HTTP2_SETTINGS },
+    [15] = { MG_NAME_X_FORWARDED_FOR },
+    [16] = { MG_NAME_X_FORWARDED_HOST, MG_NAME_PROXY_CONNECTION },
+    [17] = { MG_NAME_TRANSFER_ENCODING, MG_NAME_X_FORWARDED_PROTO },
+    [18] = { MG_NAME_PROXY_AUTHENTICATE },
+    [19] = { MG_NAME_PROXY_AUTHORIZATION },
+    [29] = { MG_NAME_ACCESS_CONTROL_REQUEST_METHOD },
+};
+
+mg_name mg_name_find(mg_str lower)
+{
+    if (lower.n > KNOWN_BYTES_MAX)
+        return MG_NAME_OTHER;
+    for (const uint8_t *id = names_by_length[lower.n]; *id; id++) {
+        const char *text = name_texts[*id].p;
+
+        if (text[0] == lower.p[0] && memcmp(text, lower.p, lower.n) == 0)
+            return (mg_name)*id;
+    }
+    return MG_NAME_OTHER;
+}
+
+mg_str mg_name_text(mg_name id)
+{
+    MG_CHECK(id < MG_NAME_COUNT);
+    return name_texts[id];
+}
+
+bool mg_name_is_framing(mg_name id)
+{
+    switch (id) {
+    case MG_NAME_HOST:
+    case MG_NAME_CONNECTION:
+    case MG_NAME_CONTENT_LENGTH:
+    case MG_NAME_TRANSFER_ENCODING:
+    case MG_NAME_TE:
+    case MG_NAME_TRAILER:
+    case MG_NAME_UPGRADE:
+    case MG_NAME_KEEP_ALIVE:
+    case MG_NAME_PROXY_CONNECTION:
+    case MG_NAME_PROXY_AUTHENTICATE:
+    case MG_NAME_PROXY_AUTHORIZATION:
+    case MG_NAME_EXPECT:
+    case MG_NAME_HTTP2_SETTINGS: return true;
+    default: return false;
+    }
+}
+
+bool mg_is_token(mg_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!mg_byte_is(s.p[i], MG_BYTE_TOKEN))
+            return false;
+    return s.n > 0;
+}
+
+bool mg_is_field_value(mg_str s)
+{
+    return s.n == 0 || mg_field_value_end(s.p, s.p + s.n) == s.p + s.n;
+}
+
+static void grow(mg_fields *fields, mg_arena *arena)
+{
+    uint32_t cap = fields->cap ? fields->cap * 2 : FIRST_CAP;
+    mg_field *items = mg_arena_alloc(arena, cap * sizeof(*items));
+
+    if (fields->count)
+        memcpy(items, fields->items, fields->count * sizeof(*items));
+    fields->items = items;
+    fields->cap = cap;
+}
+
+void mg_fields_add(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value)
+{
+    MG_CHECK(lower_name.n > 0 && lower_name.n <= UINT16_MAX && value.n <= UINT32_MAX);
+    if (fields->count == fields->cap)
+        grow(fields, arena);
+    fields->items[fields->count++] = (mg_field){
+        .name = lower_name.p,
+        .value = value.p ? value.p : "",
+        .value_n = (uint32_t)value.n,
+        .name_n = (uint16_t)lower_name.n,
+        .id = (uint16_t)id,
+    };
+}
+
+static bool has_name(const mg_field *field, mg_name id, mg_str lower_name)
+{
+    if (id != MG_NAME_OTHER)
+        return field->id == id;
+    return field->name_n == lower_name.n && memcmp(field->name, lower_name.p, lower_name.n) == 0;
+}
+
+int mg_fields_find(const mg_fields *fields, mg_name id, mg_str lower_name, uint32_t from)
+{
+    for (uint32_t i = from; i < fields->count; i++)
+        if (has_name(&fields->items[i], id, lower_name))
+            return (int)i;
+    return -1;
+}
+
+mg_str mg_fields_get(const mg_fields *fields, mg_name id)
+{
+    int i = mg_fields_find(fields, id, MG_STR_NONE, 0);
+
+    return i < 0 ? MG_STR_NONE : mg_str_make(fields->items[i].value, fields->items[i].value_n);
+}
+
+uint32_t mg_fields_remove(mg_fields *fields, mg_name id, mg_str lower_name)
+{
+    uint32_t kept = 0, removed;
+
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (!has_name(&fields->items[i], id, lower_name))
+            fields->items[kept++] = fields->items[i];
+    removed = fields->count - kept;
+    fields->count = kept;
+    return removed;
+}
+
+void mg_fields_remove_at(mg_fields *fields, uint32_t index)
+{
+    MG_CHECK(index < fields->count);
+    memmove(&fields->items[index], &fields->items[index + 1],
+            (fields->count - index - 1) * sizeof(*fields->items));
+    fields->count--;
+}
+
+void mg_fields_set(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value)
+{
+    int first = mg_fields_find(fields, id, lower_name, 0);
+    int next;
+
+    if (first < 0) {
+        mg_fields_add(fields, arena, id, lower_name, value);
+        return;
+    }
+    MG_CHECK(value.n <= UINT32_MAX);
+    fields->items[first].value = value.p ? value.p : "";
+    fields->items[first].value_n = (uint32_t)value.n;
+    while ((next = mg_fields_find(fields, id, lower_name, (uint32_t)first + 1)) >= 0)
+        mg_fields_remove_at(fields, (uint32_t)next);
+}
+
+static mg_str copy_lower(mg_arena *arena, mg_str name)
+{
+    char *copy = mg_arena_bytes(arena, name.n);
+
+    for (size_t i = 0; i < name.n; i++)
+        copy[i] = mg_lower(name.p[i]);
+    return mg_str_make(copy, name.n);
+}
+
+const char *mg_fields_put(mg_fields *fields, mg_arena *arena, mg_str name, mg_str value, bool replace)
+{
+    mg_name id;
+
+    value = mg_byte_trim(value);
+    if (!mg_is_token(name))
+        return "the name is not a token: letters, digits and !#$%&'*+-.^_`|~ only";
+    if (name.n > NAME_BYTES_MAX)
+        return "the name is longer than 256 bytes";
+    if (!mg_is_field_value(value))
+        return "the value has a CR, LF, NUL or another control byte";
+    if (value.n > VALUE_BYTES_MAX)
+        return "the value is longer than 64 KiB";
+    name = copy_lower(arena, name);
+    id = mg_name_find(name);
+    if (mg_name_is_framing(id))
+        return "the name frames the message or belongs to one connection, and is the gateway's to set";
+    value = value.n ? mg_arena_str(arena, value) : MG_STR("");
+    if (replace)
+        mg_fields_set(fields, arena, id, name, value);
+    else
+        mg_fields_add(fields, arena, id, name, value);
+    return NULL;
+}

@@ -1,0 +1,303 @@
+/* uri.c - the parts of a URI, each in the one form that is passed on.
+ *
+ * Stricter than RFC 3986 where its readers disagree: a host is letters, digits, "-", "." and "_" (no escapes,
+ * no sub-delimiters, no empty label), or an IPv6 address in brackets without zone; a port has digits if it
+ * has a colon. */
+#include "http/uri.h"
+
+#include "http/bytes.h"
+#include <arpa/inet.h>
+
+enum { HOST_BYTES_MAX = 255, PORT_DIGITS_MAX = 5, PORT_MAX = 65535 };
+
+static bool is_escape(const char *p, const char *end)
+{
+    return end - p >= 3 && mg_byte_is(p[1], MG_BYTE_HEX) && mg_byte_is(p[2], MG_BYTE_HEX);
+}
+
+static char escaped_byte(const char *p)
+{
+    return (char)(mg_byte_hex(p[1]) << 4 | mg_byte_hex(p[2]));
+}
+
+/* How much of `raw` is path; *plain when it is normal already. False when a byte must not stand there. */
+static bool survey_path(mg_str raw, size_t *path_n, bool *plain)
+{
+    char before = 0;
+
+    *plain = true;
+    for (*path_n = 0; *path_n < raw.n; before = raw.p[(*path_n)++]) {
+        const unsigned char c = (unsigned char)raw.p[*path_n];
+
+        if (c == '?' || c == '#')
+            return true;
+        if (c <= ' ' || c >= 0x7f)
+            return false;
+        if (c == '%' || (before == '/' && (c == '/' || c == '.')))
+            *plain = false;
+    }
+    return true;
+}
+
+/* Closes the segment that began at `segment` in out[0, *n): drops "." and, with the one before it, "..". */
+static bool close_segment(char *out, size_t *n, size_t segment, bool slash)
+{
+    size_t length = *n - segment;
+
+    if (length == 1 && out[segment] == '.') {
+        *n = segment;
+    } else if (length == 2 && out[segment] == '.' && out[segment + 1] == '.') {
+        if (segment == 1)
+            return false;
+        for (*n = segment - 1; out[*n - 1] != '/';)
+            --*n;
+    } else if (slash && length > 0) {
+        out[(*n)++] = '/';
+    }
+    return true;
+}
+
+/* Copies the escape at p in its one form; returns its end, NULL when it is none or %00. */
+static const char *copy_escape(char *out, size_t *n, const char *p, const char *end)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char c;
+
+    if (!is_escape(p, end))
+        return NULL;
+    c = escaped_byte(p);
+    if (c == 0)
+        return NULL;
+    if (mg_byte_is(c, MG_BYTE_UNRESERVED)) {
+        out[(*n)++] = c;
+    } else {
+        out[(*n)++] = '%';
+        out[(*n)++] = digits[(unsigned char)c >> 4];
+        out[(*n)++] = digits[c & 15];
+    }
+    return p + 3;
+}
+
+bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, mg_str *out)
+{
+    const char *p, *end;
+    char *copy;
+    size_t path_n, n = 1, segment = 1;
+    bool plain;
+
+    if (raw.n == 0 || raw.p[0] != '/' || !survey_path(raw, &path_n, &plain))
+        return false;
+    *out = mg_str_make(raw.p, path_n);
+    if (plain)
+        return true;
+    copy = mg_arena_bytes(arena, path_n);
+    copy[0] = '/';
+    for (p = raw.p + 1, end = raw.p + path_n; p < end;) {
+        if (*p == '/') {
+            if (!close_segment(copy, &n, segment, true))
+                return false;
+            segment = n;
+            p++;
+        } else if (*p == '%') {
+            if (!(p = copy_escape(copy, &n, p, end)))
+                return false;
+        } else {
+            copy[n++] = *p++;
+        }
+    }
+    if (!close_segment(copy, &n, segment, false))
+        return false;
+    *out = mg_str_make(copy, n);
+    return true;
+}
+
+static mg_str decode(mg_arena *arena, mg_str raw, bool plus_is_space)
+{
+    const char *end = raw.p + raw.n;
+    char *copy, *at;
+
+    if (mg_str_find(raw, '%') == SIZE_MAX && (!plus_is_space || mg_str_find(raw, '+') == SIZE_MAX))
+        return raw;
+    copy = at = mg_arena_bytes(arena, raw.n);
+    for (const char *p = raw.p; p < end; p++) {
+        if (*p == '%' && is_escape(p, end)) {
+            *at++ = escaped_byte(p);
+            p += 2;
+        } else {
+            *at++ = plus_is_space && *p == '+' ? ' ' : *p;
+        }
+    }
+    return mg_str_make(copy, (size_t)(at - copy));
+}
+
+mg_str mg_uri_decode(mg_arena *arena, mg_str raw)
+{
+    return decode(arena, raw, false);
+}
+
+static bool parse_port(mg_str digits, int *port)
+{
+    *port = 0;
+    if (digits.n == 0 || digits.n > PORT_DIGITS_MAX)
+        return false;
+    for (size_t i = 0; i < digits.n; i++) {
+        if (digits.p[i] < '0' || digits.p[i] > '9')
+            return false;
+        *port = *port * 10 + (digits.p[i] - '0');
+    }
+    return *port <= PORT_MAX;
+}
+
+static bool is_ipv6(mg_str text)
+{
+    char copy[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+
+    if (text.n == 0 || text.n >= sizeof(copy) || memchr(text.p, 0, text.n))
+        return false;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = 0;
+    return inet_pton(AF_INET6, copy, &address) == 1;
+}
+
+/* Labels of name bytes between single dots. */
+static bool is_name(mg_str host)
+{
+    char before = '.';
+
+    if (host.n == 0 || host.n > HOST_BYTES_MAX)
+        return false;
+    for (size_t i = 0; i < host.n; before = host.p[i++])
+        if (!mg_byte_is(host.p[i], MG_BYTE_HOST) || (host.p[i] == '.' && before == '.'))
+            return false;
+    return before != '.';
+}
+
+static mg_str to_lower(mg_arena *arena, mg_str s)
+{
+    char *copy;
+    size_t i = 0;
+
+    while (i < s.n && mg_lower(s.p[i]) == s.p[i])
+        i++;
+    if (i == s.n)
+        return s;
+    copy = mg_arena_bytes(arena, s.n);
+    for (i = 0; i < s.n; i++)
+        copy[i] = mg_lower(s.p[i]);
+    return mg_str_make(copy, s.n);
+}
+
+bool mg_uri_authority(mg_arena *arena, mg_str authority, mg_str *host, int *port)
+{
+    bool bracketed = authority.n > 0 && authority.p[0] == '[';
+    size_t close = bracketed ? mg_str_find(authority, ']') : 0;
+    mg_str name, rest;
+
+    *port = -1;
+    if (bracketed) {
+        if (close == SIZE_MAX)
+            return false;
+        name = mg_str_make(authority.p + 1, close - 1);
+        rest = mg_str_make(authority.p + close + 1, authority.n - close - 1);
+    } else {
+        size_t colon = mg_str_find(authority, ':');
+
+        name = mg_str_make(authority.p, colon == SIZE_MAX ? authority.n : colon);
+        rest = mg_str_make(authority.p + name.n, authority.n - name.n);
+        if (name.n > 0 && name.p[name.n - 1] == '.')
+            name.n--;
+    }
+    if (rest.n > 0 && (rest.p[0] != ':' || !parse_port(mg_str_make(rest.p + 1, rest.n - 1), port)))
+        return false;
+    if (!(bracketed ? is_ipv6(name) : is_name(name)))
+        return false;
+    *host = to_lower(arena, name);
+    return true;
+}
+
+static const char *parse_scheme(mg_str *rest, mg_uri *out)
+{
+    size_t colon = mg_str_find(*rest, ':');
+
+    if (colon == SIZE_MAX)
+        return "it does not begin with http:// or https://";
+    out->scheme = mg_str_make(rest->p, colon);
+    if (mg_str_eq_nocase(out->scheme, MG_STR("http")))
+        out->scheme = MG_STR("http");
+    else if (mg_str_eq_nocase(out->scheme, MG_STR("https")))
+        out->scheme = MG_STR("https");
+    else
+        return "its scheme is neither http nor https";
+    *rest = mg_str_make(rest->p + colon + 1, rest->n - colon - 1);
+    if (!mg_str_starts(*rest, MG_STR("//")))
+        return "it has no // behind its scheme";
+    *rest = mg_str_make(rest->p + 2, rest->n - 2);
+    return NULL;
+}
+
+static const char *parse_authority(mg_arena *arena, mg_str *rest, mg_uri *out)
+{
+    size_t n = 0;
+
+    while (n < rest->n && rest->p[n] != '/' && rest->p[n] != '?' && rest->p[n] != '#')
+        n++;
+    out->authority = mg_str_make(rest->p, n);
+    if (mg_str_find(out->authority, '@') != SIZE_MAX)
+        return "it has a user name or password, which do not belong in a URI";
+    if (!mg_uri_authority(arena, out->authority, &out->host, &out->port))
+        return "its host or port is malformed";
+    if (out->port < 0)
+        out->port = out->scheme.n == 5 ? 443 : 80;
+    *rest = mg_str_make(rest->p + n, rest->n - n);
+    return NULL;
+}
+
+static const char *parse_path_and_query(mg_str rest, mg_uri *out)
+{
+    size_t n = 0;
+
+    while (n < rest.n && mg_byte_is(rest.p[n], MG_BYTE_PATH))
+        n++;
+    out->path = n ? mg_str_make(rest.p, n) : MG_STR("/");
+    out->query = MG_STR_NONE;
+    if (n < rest.n && rest.p[n] == '?') {
+        size_t from = ++n;
+
+        while (n < rest.n && mg_byte_is(rest.p[n], MG_BYTE_QUERY))
+            n++;
+        out->query = mg_str_make(rest.p + from, n - from);
+    }
+    if (n == rest.n)
+        return NULL;
+    return rest.p[n] == '#' ? "it has a fragment (#)" : "it has a byte that must be escaped with %";
+}
+
+const char *mg_uri_parse(mg_arena *arena, mg_str text, mg_uri *out)
+{
+    const char *why;
+
+    memset(out, 0, sizeof(*out));
+    if ((why = parse_scheme(&text, out)))
+        return why;
+    if ((why = parse_authority(arena, &text, out)))
+        return why;
+    return parse_path_and_query(text, out);
+}
+
+bool mg_uri_query_get(mg_arena *arena, mg_str query, mg_str name, mg_str *value)
+{
+    mg_str pair;
+
+    while (mg_str_cut(&query, '&', &pair)) {
+        size_t equals = mg_str_find(pair, '=');
+        mg_str key = mg_str_make(pair.p, equals == SIZE_MAX ? pair.n : equals);
+
+        if (!mg_str_eq(decode(arena, key, true), name))
+            continue;
+        pair = equals == SIZE_MAX ? MG_STR("") : mg_str_make(pair.p + equals + 1, pair.n - equals - 1);
+        *value = decode(arena, pair, true);
+        return true;
+    }
+    return false;
+}
