@@ -1,0 +1,465 @@
+/* The store: LMDB behind its door. */
+#include "support/check.h"
+#include "support/tmpdir.h"
+
+#include "base/mem.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+enum { MAP_BYTES = 1 << 20 };
+
+static char dir[TMPDIR_PATH_BYTES];
+
+static int fresh_directory(void **state)
+{
+    (void)state;
+    tmpdir_make(dir);
+    return 0;
+}
+
+static int remove_directory(void **state)
+{
+    (void)state;
+    tmpdir_remove(dir);
+    return 0;
+}
+
+static mg_store *try_open(const char *path, mg_result *result, mg_error *err)
+{
+    const mg_store_options options = {
+        .path = path, .max_bytes = MAP_BYTES, .tables = 2, .readers = 4, .sync = true
+    };
+    return mg_store_open(&options, result, err);
+}
+
+static mg_store *must_open(void)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_result result = MG_ERR_IO;
+    mg_store *store = try_open(dir, &result, &err);
+
+    if (!store)
+        fail_msg("%s", err.message);
+    assert_int_equal(result, MG_OK);
+    return store;
+}
+
+static unsigned must_table(mg_store *store, const char *name)
+{
+    unsigned table = 99;
+
+    assert_int_equal(mg_store_table(store, name, &table, NULL), MG_OK);
+    return table;
+}
+
+static void put(mg_store *store, unsigned table, const char *key, const char *value)
+{
+    const mg_store_change change = { table, mg_str_of(key), mg_str_of(value) };
+
+    assert_int_equal(mg_store_commit(store, &change, 1, NULL), MG_OK);
+}
+
+/* Whether the key has this value; NULL: none. */
+static bool has(mg_store *store, unsigned table, const char *key, const char *value)
+{
+    mg_arena arena;
+    mg_str found;
+    bool same;
+
+    mg_arena_init(&arena, NULL, 0);
+    const mg_result result = mg_store_get(store, table, mg_str_of(key), &arena, &found);
+    same = value ? result == MG_OK && mg_str_eq_c(found, value) : result == MG_ERR_NOT_FOUND && !found.p;
+    mg_arena_fini(&arena);
+    return same;
+}
+
+static void what_was_committed_is_there_after_reopening(void **state)
+{
+    mg_store *store = must_open();
+    unsigned table = must_table(store, "rows");
+
+    (void)state;
+    put(store, table, "a", "1");
+    put(store, table, "empty", "");
+    assert_true(has(store, table, "a", "1"));
+    assert_true(has(store, table, "b", NULL));
+    mg_store_close(store);
+
+    store = must_open();
+    table = must_table(store, "rows");
+    assert_true(has(store, table, "a", "1"));
+    assert_true(has(store, table, "empty", ""));
+    mg_store_close(store);
+}
+
+static void the_directory_and_those_above_it_are_made_for_the_owner_alone(void **state)
+{
+    char deep[TMPDIR_PATH_BYTES + 16];
+    mg_result result;
+    struct stat st;
+
+    (void)state;
+    snprintf(deep, sizeof(deep), "%s/state/ledger", dir);
+    mg_store *store = try_open(deep, &result, NULL);
+    assert_non_null(store);
+    assert_int_equal(stat(deep, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    mg_store_close(store);
+}
+
+static void tables_are_apart_and_the_same_name_is_the_same_table(void **state)
+{
+    mg_store *store = must_open();
+    const unsigned one = must_table(store, "one"), two = must_table(store, "two");
+    mg_error err = MG_ERROR_INIT;
+    unsigned three;
+
+    (void)state;
+    assert_int_not_equal(one, two);
+    assert_int_equal(must_table(store, "one"), one);
+    put(store, one, "k", "of one");
+    assert_true(has(store, two, "k", NULL));
+    assert_int_equal(mg_store_table(store, "three", &three, &err), MG_ERR_LIMIT);
+    assert_non_null(strstr(err.message, "'three'"));
+    mg_store_close(store);
+}
+
+static void a_commit_is_all_or_nothing(void **state)
+{
+    mg_store *store = must_open();
+    const unsigned table = must_table(store, "rows");
+    mg_store_change changes[3] = {
+        { table, MG_STR("a"), MG_STR("new") },
+        { table, MG_STR("b"), MG_STR_NONE },
+        { table, MG_STR(""), MG_STR("a key must have a byte") },
+    };
+
+    (void)state;
+    put(store, table, "a", "old");
+    put(store, table, "b", "old");
+    assert_int_equal(mg_store_commit(store, changes, 3, NULL), MG_ERR_INVALID);
+    assert_true(has(store, table, "a", "old"));
+    assert_true(has(store, table, "b", "old"));
+    assert_int_equal(mg_store_commit(store, changes, 2, NULL), MG_OK);
+    assert_true(has(store, table, "a", "new"));
+    assert_true(has(store, table, "b", NULL));
+    assert_int_equal(mg_store_commit(store, changes, 2, NULL),
+                     MG_OK); /* deleting what is not there is fine */
+    mg_store_close(store);
+}
+
+static void keys_have_1_to_511_bytes(void **state)
+{
+    mg_store *store = must_open();
+    const unsigned table = must_table(store, "rows");
+    char key[MG_STORE_KEY_MAX + 2];
+    mg_error err = MG_ERROR_INIT;
+    mg_arena arena;
+    mg_str value;
+
+    (void)state;
+    memset(key, 'k', sizeof(key));
+    mg_store_change change = { table, mg_str_make(key, MG_STORE_KEY_MAX), MG_STR("v") };
+    assert_int_equal(mg_store_commit(store, &change, 1, NULL), MG_OK);
+    change.key.n++;
+    assert_int_equal(mg_store_commit(store, &change, 1, &err), MG_ERR_INVALID);
+    assert_non_null(strstr(err.message, "512"));
+    mg_arena_init(&arena, NULL, 0);
+    assert_int_equal(mg_store_get(store, table, change.key, &arena, &value), MG_ERR_INVALID);
+    assert_int_equal(mg_store_get(store, table, MG_STR(""), &arena, &value), MG_ERR_INVALID);
+    mg_arena_fini(&arena);
+    mg_store_close(store);
+}
+
+typedef struct seen {
+    mg_text keys;
+    size_t left; /* stop after so many */
+} seen;
+
+static bool collect(void *self, mg_str key, mg_str value)
+{
+    seen *s = self;
+
+    mg_text_add(&s->keys, key);
+    mg_text_add_char(&s->keys, '=');
+    mg_text_add(&s->keys, value);
+    mg_text_add_char(&s->keys, ' ');
+    return --s->left > 0;
+}
+
+static void assert_scan(mg_store *store, unsigned table, const char *prefix, const char *after, size_t most,
+                        const char *expected)
+{
+    seen s = { { 0 }, most };
+
+    assert_int_equal(mg_store_scan(store, table, mg_str_of(prefix), mg_str_of(after), collect, &s, NULL),
+                     MG_OK);
+    assert_string_equal(mg_text_str(&s.keys).p, expected);
+    mg_text_fini(&s.keys);
+}
+
+static void a_scan_goes_in_order_under_a_prefix_behind_a_key(void **state)
+{
+    mg_store *store = must_open();
+    const unsigned table = must_table(store, "rows");
+    static const char *const keys[] = { "b2", "a", "b1", "c", "b3" };
+
+    (void)state;
+    assert_scan(store, table, "", "", 9, "");
+    for (size_t i = 0; i < mg_countof(keys); i++)
+        put(store, table, keys[i], "v");
+    assert_scan(store, table, "", "", 9, "a=v b1=v b2=v b3=v c=v ");
+    assert_scan(store, table, "b", "", 9, "b1=v b2=v b3=v ");
+    assert_scan(store, table, "b", "b1", 9, "b2=v b3=v ");
+    assert_scan(store, table, "b", "b11", 9, "b2=v b3=v ");
+    assert_scan(store, table, "b", "a", 9, "b1=v b2=v b3=v ");
+    assert_scan(store, table, "b", "b3", 9, "");
+    assert_scan(store, table, "b", "z", 9, "");
+    assert_scan(store, table, "", "b3", 9, "c=v ");
+    assert_scan(store, table, "", "", 2, "a=v b1=v ");
+    mg_store_close(store);
+}
+
+static void a_full_map_is_reported_and_what_stood_there_stays(void **state)
+{
+    mg_store *store = must_open();
+    const unsigned table = must_table(store, "rows");
+    mg_error err = MG_ERROR_INIT;
+    mg_result result = MG_OK;
+    char *big = mg_alloc(60000);
+
+    (void)state;
+    memset(big, 'x', 60000);
+    put(store, table, "first", "kept");
+    for (int i = 0; i < 100 && result == MG_OK; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%03d", i);
+        const mg_store_change change = { table, mg_str_of(key), mg_str_make(big, 60000) };
+        result = mg_store_commit(store, &change, 1, &err);
+    }
+    assert_int_equal(result, MG_ERR_LIMIT);
+    assert_non_null(strstr(err.message, "state.max_size"));
+    assert_true(has(store, table, "first", "kept"));
+    const mg_store_change gone = { table, MG_STR("k000"), MG_STR_NONE };
+    assert_int_equal(mg_store_commit(store, &gone, 1, NULL), MG_OK); /* room can be made */
+    mg_free(big);
+    mg_store_close(store);
+}
+
+/* One more reader than `left` further calls deep. */
+typedef struct nest {
+    mg_store *store;
+    unsigned table;
+    int left;
+    mg_result deepest;
+} nest;
+
+static bool scan_deeper(void *self, mg_str key, mg_str value)
+{
+    nest *n = self;
+
+    (void)key;
+    (void)value;
+    if (n->left-- > 0)
+        n->deepest = mg_store_scan(n->store, n->table, MG_STR(""), MG_STR(""), scan_deeper, n, NULL);
+    return false;
+}
+
+static void more_readers_than_slots_are_told_to_come_later(void **state)
+{
+    nest n = { .store = must_open(), .left = 10, .deepest = MG_OK };
+
+    (void)state;
+    n.table = must_table(n.store, "rows");
+    put(n.store, n.table, "k", "v");
+    assert_int_equal(mg_store_scan(n.store, n.table, MG_STR(""), MG_STR(""), scan_deeper, &n, NULL), MG_OK);
+    /* `deepest` was overwritten by the outer ones on their way back; the depth shows where it ended: 4 slots.
+     */
+    assert_int_equal(n.left, 10 - 4);
+    assert_true(has(n.store, n.table, "k", "v")); /* and all slots are free again */
+    mg_store_close(n.store);
+}
+
+static void a_second_gateway_on_the_same_directory_is_refused_by_name(void **state)
+{
+    mg_store *store = must_open();
+    mg_error err = MG_ERROR_INIT;
+    mg_result result = MG_OK;
+    char pid[32];
+
+    (void)state;
+    assert_null(try_open(dir, &result, &err));
+    assert_int_equal(result, MG_ERR_BUSY);
+    assert_non_null(strstr(err.message, dir));
+    snprintf(pid, sizeof(pid), "process %ld", (long)getpid());
+    assert_non_null(strstr(err.message, pid));
+    mg_store_close(store);
+    mg_store_close(must_open());
+}
+
+static void overwrite(const char *name, off_t at, const char *bytes, size_t n)
+{
+    char path[TMPDIR_PATH_BYTES + 16];
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    const int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, bytes, n, at), n);
+    close(fd);
+}
+
+static void a_file_that_is_no_store_is_invalid(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_result result = MG_OK;
+    char garbage[16384];
+
+    (void)state;
+    memset(garbage, 'G', sizeof(garbage));
+    overwrite("data.mdb", 0, garbage, sizeof(garbage));
+    assert_null(try_open(dir, &result, &err));
+    assert_int_equal(result, MG_ERR_INVALID);
+    assert_non_null(strstr(err.message, dir));
+    assert_non_null(strstr(err.message, "move the directory aside"));
+}
+
+static void a_file_cut_within_its_first_pages_is_invalid(void **state)
+{
+    mg_result result = MG_OK;
+    char path[TMPDIR_PATH_BYTES + 16];
+
+    (void)state;
+    mg_store_close(must_open());
+    snprintf(path, sizeof(path), "%s/data.mdb", dir);
+    assert_int_equal(truncate(path, 100), 0);
+    assert_null(try_open(dir, &result, NULL));
+    assert_int_equal(result, MG_ERR_INVALID);
+}
+
+static void a_file_cut_further_on_is_reported_and_not_a_crash(void **state)
+{
+    mg_store *store = must_open();
+    unsigned table = must_table(store, "rows");
+    char path[TMPDIR_PATH_BYTES + 16];
+    mg_result result = MG_OK;
+    mg_error err = MG_ERROR_INIT;
+    seen s = { { 0 }, 1000 };
+
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        char key[16], value[512];
+        snprintf(key, sizeof(key), "k%03d", i);
+        memset(value, 'v', sizeof(value));
+        value[511] = '\0';
+        put(store, table, key, value);
+    }
+    mg_store_close(store);
+    snprintf(path, sizeof(path), "%s/data.mdb", dir);
+    assert_int_equal(truncate(path, 3 * 4096), 0);
+
+    store = try_open(dir, &result, &err);
+    if (store) { /* the damage may be seen at once or at the first look */
+        result = mg_store_table(store, "rows", &table, &err);
+        if (result == MG_OK)
+            result = mg_store_scan(store, table, MG_STR(""), MG_STR(""), collect, &s, &err);
+        mg_store_close(store);
+    }
+    assert_int_equal(result, MG_ERR_INVALID);
+    mg_text_fini(&s.keys);
+}
+
+static void a_path_through_a_file_says_so(void **state)
+{
+    char path[TMPDIR_PATH_BYTES + 16];
+    mg_error err = MG_ERROR_INIT;
+    mg_result result = MG_OK;
+
+    (void)state;
+    overwrite("file", 0, "x", 1);
+    snprintf(path, sizeof(path), "%s/file/state", dir);
+    assert_null(try_open(path, &result, &err));
+    assert_int_equal(result, MG_ERR_IO);
+    assert_non_null(strstr(err.message, "Not a directory"));
+}
+
+/* In a child, which gives up root's rights when it has them. */
+static int open_without_rights(const char *path)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_result result = MG_OK;
+
+    if (geteuid() == 0 && setuid(65534) != 0)
+        return 1;
+    if (try_open(path, &result, &err))
+        return 2;
+    return result == MG_ERR_IO && strstr(err.message, "Permission denied") && strstr(err.message, path) ? 0
+                                                                                                        : 3;
+}
+
+static void a_directory_of_somebody_else_is_refused_with_advice(void **state)
+{
+    int status = -1;
+
+    (void)state;
+    assert_int_equal(chmod(dir, 0000), 0);
+    const pid_t child = fork();
+    if (child == 0)
+        _exit(open_without_rights(dir));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(chmod(dir, 0700), 0);
+    assert_int_equal(status, 0);
+}
+
+static void a_killed_process_leaves_what_it_committed_and_no_lock(void **state)
+{
+    int status = -1, ready[2];
+    char byte;
+
+    (void)state;
+    assert_int_equal(pipe(ready), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        mg_store *store = must_open();
+        put(store, must_table(store, "rows"), "k", "survives");
+        if (write(ready[1], "x", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    close(ready[0]);
+    close(ready[1]);
+
+    mg_store *store = must_open();
+    assert_true(has(store, must_table(store, "rows"), "k", "survives"));
+    mg_store_close(store);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, fresh_directory, remove_directory)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_was_committed_is_there_after_reopening),
+        TEST(the_directory_and_those_above_it_are_made_for_the_owner_alone),
+        TEST(tables_are_apart_and_the_same_name_is_the_same_table),
+        TEST(a_commit_is_all_or_nothing),
+        TEST(keys_have_1_to_511_bytes),
+        TEST(a_scan_goes_in_order_under_a_prefix_behind_a_key),
+        TEST(a_full_map_is_reported_and_what_stood_there_stays),
+        TEST(more_readers_than_slots_are_told_to_come_later),
+        TEST(a_second_gateway_on_the_same_directory_is_refused_by_name),
+        TEST(a_file_that_is_no_store_is_invalid),
+        TEST(a_file_cut_within_its_first_pages_is_invalid),
+        TEST(a_file_cut_further_on_is_reported_and_not_a_crash),
+        TEST(a_path_through_a_file_says_so),
+        TEST(a_directory_of_somebody_else_is_refused_with_advice),
+        TEST(a_killed_process_leaves_what_it_committed_and_no_lock),
+    };
+    return cmocka_run_group_tests_name("store/store", tests, NULL, NULL);
+}
