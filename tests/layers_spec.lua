@@ -1,0 +1,379 @@
+--- The layers hold: every #include under runtime/ and every require in lua/ and plugins/ is read, and one that
+--- points up or sideways is named. `busted --lua=luajit tests/layers_spec.lua`, from anywhere in the tree.
+local lfs = require("lfs")
+
+local function set(names)
+    local result = {}
+    for name in names:gmatch("%S+") do
+        result[name] = true
+    end
+    return result
+end
+
+--- What a folder of runtime/ may include besides its own files. moongate.h is open to all, and includes none.
+local C_MAY = {
+    base = set "",
+    policy = set "base",
+    http = set "base",
+    text = set "base",
+    store = set "base",
+    script = set "base",
+    net = set "http policy base",
+    sim = set "net http base",
+    gateway = set "sim net script store text http policy base",
+    cli = set "gateway text base",
+    ["main.c"] = set "cli base",
+    ["moongate.h"] = set "",
+}
+
+--- What the build makes, and who may include it.
+local GENERATED = {
+    ["mg_embed.h"] = set "gateway cli",
+    ["mg_abi.h"] = set "base script gateway",
+}
+
+--- The one home of each library: patterns of its headers, patterns of the files that may include them.
+local LIBRARY_HOMES = {
+    { headers = { "^http_parser%.h$" }, homes = { "^http/h1[%w_]*%.c$" } },
+    { headers = { "^nghttp2/" }, homes = { "^http/h2[%w_]*%.c$" } },
+    { headers = { "^lmdb%.h$" }, homes = { "^store/store%.c$" } },
+    { headers = { "^yaml%.h$" }, homes = { "^text/yaml%.c$" } },
+    { headers = { "^jansson%.h$" }, homes = { "^text/json%.c$" } },
+    { headers = { "^pcre2%.h$" }, homes = { "^text/" } },
+    { headers = { "^zlib%.h$" }, homes = { "^text/" } },
+    { headers = { "^event2?/", "^event%.h$", "^evdns%.h$", "^evutil%.h$" },
+      homes = { "^net/loop[%w_]*%.c$", "^net/resolver%.c$" } },
+    { headers = { "^openssl/" }, homes = { "^net/tls[%w_]*%.c$" } },
+    { headers = { "^lua%.h$", "^lauxlib%.h$", "^lualib%.h$", "^luajit%.h$", "^luaconf%.h$" }, homes = { "^script/" } },
+}
+
+--- What a folder of lua/moongate/ may require. "ffi" stands for the folder; LuaJIT's library is only for that folder.
+local LUA_MAY = {
+    worker = set "worker sdk ffi",
+    sdk = set "sdk ffi",
+    ffi = set "ffi",
+}
+local LUAJIT_MODULES = set "bit jit jit.opt jit.util table.new table.clear string.buffer"
+
+---@param path string
+---@return string[] lines, none when the file cannot be read
+local function lines_of(path)
+    local lines = {}
+    local file = io.open(path, "rb")
+    if file then
+        for line in file:lines() do
+            lines[#lines + 1] = line
+        end
+        file:close()
+    end
+    return lines
+end
+
+--- Calls visit(path from `root`, whole path) for every file below it, in order of name; none where there is no folder.
+local function walk(root, visit, below)
+    local folder = below and root .. "/" .. below or root
+    if lfs.attributes(folder, "mode") ~= "directory" then
+        return
+    end
+    local names = {}
+    for name in lfs.dir(folder) do
+        if name ~= "." and name ~= ".." then
+            names[#names + 1] = name
+        end
+    end
+    table.sort(names)
+    for _, name in ipairs(names) do
+        local path = below and below .. "/" .. name or name
+        local mode = lfs.attributes(root .. "/" .. path, "mode")
+        if mode == "directory" then
+            walk(root, visit, path)
+        elseif mode == "file" then
+            visit(path, root .. "/" .. path)
+        end
+    end
+end
+
+local function matches_any(text, patterns)
+    for _, pattern in ipairs(patterns) do
+        if text:find(pattern) then
+            return true
+        end
+    end
+    return false
+end
+
+--- Why `path` (from runtime/) may not include `header`, or nil when it may.
+local function wrong_include(path, header, quoted)
+    for _, library in ipairs(LIBRARY_HOMES) do
+        if matches_any(header, library.headers) and not matches_any(path, library.homes) then
+            return "this library's home is " .. table.concat(library.homes, " or ")
+        end
+    end
+    if not quoted then
+        return nil
+    end
+    local layer = path:match("^([^/]+)/") or path
+    local may = C_MAY[layer]
+    if not may then
+        return "'" .. layer .. "' is no layer"
+    end
+    if header == "moongate.h" then
+        return nil
+    end
+    if GENERATED[header] then
+        return not GENERATED[header][layer] and "generated for others" or nil
+    end
+    local target = header:match("^([^/]+)/")
+    if not target then
+        return "name it from runtime/, as in \"" .. layer .. "/" .. header .. "\""
+    end
+    if target ~= layer and not may[target] then
+        return layer .. " is not above " .. target
+    end
+end
+
+--- Why a module of lua/moongate/`layer` may not require `name`, or nil when it may.
+local function wrong_require(layer, name)
+    if not LUA_MAY[layer] then
+        return "'" .. layer .. "' is no layer"
+    end
+    if name == "ffi" then
+        return layer ~= "ffi" and "cdata is touched in moongate/ffi only" or nil
+    end
+    if LUAJIT_MODULES[name] then
+        return nil
+    end
+    local target = name:match("^moongate%.([%w_]+)%.")
+    if not target then
+        return "neither of ours nor of LuaJIT"
+    end
+    return not LUA_MAY[layer][target] and layer .. " is not above " .. target or nil
+end
+
+--- Why a plugin may not require `name`, or nil when it may.
+local function wrong_plugin_require(plugin, name)
+    if name:find("^moongate%.ffi%.") or name:find("^moongate%.worker%.") or name:find("^moongate%.ffi$")
+        or name:find("^moongate%.worker$") then
+        return "plugins stand on the SDK only"
+    end
+    if name == "moongate" or name:find("^moongate%.") or name:sub(1, #plugin + 1) == plugin .. "." then
+        return nil
+    end
+    return "a plugin requires moongate and its own lib, as \"" .. plugin .. ".x\""
+end
+
+--- The names that a line requires, and whether it also requires what only running it would tell.
+local function requires_of(line)
+    local names, unknown = {}, false
+    local code = line:gsub("^%s*%-%-.*$", "")
+    for before, rest in code:gmatch("()%f[%w_]require%f[^%w_]()") do
+        local text = code:sub(rest)
+        local name = text:match("^%s*%(?%s*[\"']([^\"']+)[\"']") or text:match("^%s*,%s*[\"']([^\"']+)[\"']")
+        if name then
+            names[#names + 1] = name
+        elseif text:find("^%s*%(") and not code:sub(1, before - 1):find("function%s+[%w_.:]*$") then
+            unknown = true
+        end
+    end
+    return names, unknown
+end
+
+---@param root string  a tree with runtime/, lua/ and plugins/, any of which may be missing
+---@return string[] violations  each "place: what: why"
+local function violations_in(root)
+    local found = {}
+    local function add(place, number, what, why)
+        if why then
+            found[#found + 1] = ("%s:%d: %s: %s"):format(place, number, what, why)
+        end
+    end
+
+    walk(root .. "/runtime", function(path, whole)
+        if not path:find("%.[ch]$") then
+            return
+        end
+        for number, line in ipairs(lines_of(whole)) do
+            local open, header = line:match("^%s*#%s*include%s*([<\"])([^>\"]+)")
+            if header then
+                add("runtime/" .. path, number, header, wrong_include(path, header, open == "\""))
+            end
+        end
+    end)
+
+    local function read_lua(place, whole, why)
+        for number, line in ipairs(lines_of(whole)) do
+            local names, unknown = requires_of(line)
+            for _, name in ipairs(names) do
+                add(place, number, name, why(name))
+            end
+            if unknown then
+                add(place, number, "require", why(nil))
+            end
+        end
+    end
+
+    walk(root .. "/lua/moongate", function(path, whole)
+        local layer = path:match("^([^/]+)/") or path
+        if path:find("%.lua$") then
+            read_lua("lua/moongate/" .. path, whole, function(name)
+                if not name then
+                    return layer ~= "worker" and "only worker may compute what it requires" or nil
+                end
+                return wrong_require(layer, name)
+            end)
+        end
+    end)
+
+    walk(root .. "/plugins", function(path, whole)
+        local plugin = path:match("^([^/]+)/")
+        if plugin and path:find("%.lua$") and not path:find("^[^/]+/spec/") then
+            read_lua("plugins/" .. path, whole, function(name)
+                if not name then
+                    return "a plugin names what it requires"
+                end
+                return wrong_plugin_require(plugin, name)
+            end)
+        end
+    end)
+    return found
+end
+
+--- The project's folder, from where this file lies.
+local function project_root()
+    local here = debug.getinfo(1, "S").source:match("^@(.*)/tests/[^/]*$")
+    return here or "."
+end
+
+describe("the layers", function()
+    it("include and require downwards only", function()
+        assert.same({}, violations_in(project_root()))
+    end)
+
+    it("are all there to be read", function()
+        local count = 0
+        walk(project_root() .. "/runtime", function(path)
+            count = count + (path:find("%.[ch]$") and 1 or 0)
+        end)
+        assert.is_true(count > 20)
+    end)
+end)
+
+describe("the checker", function()
+    local root
+
+    local function write(path, text)
+        local folder = root
+        for part in path:gmatch("([^/]+)/") do
+            folder = folder .. "/" .. part
+            lfs.mkdir(folder)
+        end
+        local file = assert(io.open(root .. "/" .. path, "wb"))
+        file:write(text)
+        file:close()
+    end
+
+    before_each(function()
+        root = os.tmpname()
+        os.remove(root)
+        assert(lfs.mkdir(root))
+    end)
+
+    after_each(function()
+        os.execute("rm -rf '" .. root .. "'")
+    end)
+
+    --- The tree has exactly one violation, at the place given.
+    local function finds_only(place)
+        local found = violations_in(root)
+        assert.equal(1, #found, table.concat(found, "\n"))
+        assert.equal(place, found[1]:sub(1, #place))
+    end
+
+    it("accepts a tree in which all point down", function()
+        write("runtime/base/str.h", '#include <stddef.h>\n#include "base/mem.h"\n')
+        write("runtime/net/conn.c", '#include "net/conn.h"\n#include "http/h1.h"\n#include "moongate.h"\n')
+        write("runtime/net/loop_event.c", "#include <event2/event.h>\n")
+        write("runtime/script/vm.c", '#include <lua.h>\n#include "moongate.h"\n')
+        write("lua/moongate/worker/boot.lua", 'local c = require("moongate.ffi.c")\nreturn require(name)\n')
+        write("lua/moongate/ffi/c.lua", 'local ffi = require "ffi"\n')
+        write("plugins/a/plugin.lua", 'local mg, x = require "moongate", require("a.x")\n')
+        write("plugins/a/spec/a_spec.lua", 'require("anything")\n')
+        assert.same({}, violations_in(root))
+    end)
+
+    it("finds an include that points up", function()
+        write("runtime/policy/limiter.c", '#include "base/str.h"\n  # include "net/loop.h"\n')
+        finds_only("runtime/policy/limiter.c:2: net/loop.h")
+    end)
+
+    it("finds an include that points sideways", function()
+        write("runtime/http/h1.c", '#include "text/json.h"\n')
+        finds_only("runtime/http/h1.c:1: text/json.h")
+    end)
+
+    it("finds the gateway included from below", function()
+        write("runtime/script/vm.h", '#include "gateway/call.h"\n')
+        finds_only("runtime/script/vm.h:1: gateway/call.h")
+    end)
+
+    it("finds a layer included by moongate.h", function()
+        write("runtime/moongate.h", '#include "base/str.h"\n')
+        finds_only("runtime/moongate.h:1: base/str.h")
+    end)
+
+    it("finds an include without its folder", function()
+        write("runtime/http/h1.c", '#include "h1.h"\n')
+        finds_only("runtime/http/h1.c:1: h1.h")
+    end)
+
+    it("finds a folder that is no layer", function()
+        write("runtime/misc/all.c", '#include "base/str.h"\n')
+        finds_only("runtime/misc/all.c:1: base/str.h")
+    end)
+
+    for header, path in pairs({
+        ["http_parser.h"] = "net/conn.c",
+        ["lmdb.h"] = "store/record.c",
+        ["yaml.h"] = "text/json.c",
+        ["jansson.h"] = "gateway/admin.c",
+        ["event2/event.h"] = "net/conn.c",
+        ["lua.h"] = "gateway/worker.c",
+        ["pcre2.h"] = "policy/router.c",
+        ["openssl/ssl.h"] = "net/stream.c",
+    }) do
+        it("finds " .. header .. " outside its home", function()
+            write("runtime/" .. path, "#include <" .. header .. ">\n")
+            finds_only("runtime/" .. path .. ":1: " .. header)
+        end)
+    end
+
+    it("finds a require that points up", function()
+        write("lua/moongate/sdk/ctx.lua", '-- require("moongate.worker.a")\nlocal b = require("moongate.worker.b")\n')
+        finds_only("lua/moongate/sdk/ctx.lua:2: moongate.worker.b")
+    end)
+
+    it("finds cdata outside moongate/ffi", function()
+        write("lua/moongate/sdk/kv.lua", 'local ffi = require "ffi"\n')
+        finds_only("lua/moongate/sdk/kv.lua:1: ffi")
+    end)
+
+    it("finds a require that hides its name", function()
+        write("lua/moongate/sdk/kv.lua", 'local kv = require(prefix .. "kv")\n')
+        finds_only("lua/moongate/sdk/kv.lua:1: require")
+    end)
+
+    it("finds a require under pcall", function()
+        write("lua/moongate/ffi/c.lua", 'local ok = pcall(require, "moongate.sdk.ctx")\n')
+        finds_only("lua/moongate/ffi/c.lua:1: moongate.sdk.ctx")
+    end)
+
+    it("finds a plugin that reaches past the SDK", function()
+        write("plugins/a/plugin.lua", 'local c = require("moongate.ffi.c")\n')
+        finds_only("plugins/a/plugin.lua:1: moongate.ffi.c")
+    end)
+
+    it("finds a plugin that requires another's lib", function()
+        write("plugins/a/lib/x.lua", "local b = require 'b.x'\n")
+        finds_only("plugins/a/lib/x.lua:1: b.x")
+    end)
+end)
