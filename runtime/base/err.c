@@ -8,7 +8,8 @@ enum {
     SOURCE_MAX_CHARS = 200, /* of a source line that is shown */
 };
 
-static void error_vset(mg_error *err, mg_result code, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void error_vset(mg_error *err, mg_result code,
+                                                             const char *format, va_list args)
 {
     if (!err)
         return;
@@ -48,7 +49,7 @@ void mg_error_print(const mg_error *err, FILE *out)
     fprintf(out, "moongate: %s\n", err->message);
 }
 
-static char *format_new(const char *format, va_list args)
+__attribute__((format(printf, 1, 0))) static char *format_new(const char *format, va_list args)
 {
     mg_text text = { 0 };
 

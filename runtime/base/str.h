@@ -78,7 +78,7 @@ void mg_text_add(mg_text *t, mg_str s);
 void mg_text_add_c(mg_text *t, const char *s);
 void mg_text_add_char(mg_text *t, char c);
 void mg_text_addf(mg_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void mg_text_vaddf(mg_text *t, const char *format, va_list args);
+void mg_text_vaddf(mg_text *t, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 /* The bytes as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
 void mg_text_add_json(mg_text *t, mg_str s);
 void mg_text_add_u64(mg_text *t, uint64_t number);
