@@ -1,0 +1,294 @@
+/* plan.c - plugins, schemas and chains as the text a VM boots from. */
+#include "gateway/plan.h"
+
+#include "base/embed.h"
+#include "base/mem.h"
+#include "text/json.h"
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* One file of a plugin: built in, or in its folder. */
+static bool read_source(const mg_config_plugin *plugin, const char *file, mg_arena *arena, mg_str *out, char name[512],
+                        mg_error *err)
+{
+    if (!plugin->path.n) {
+        snprintf(name, 512, "plugins/%.*s/%s", MG_STR_ARGS(plugin->use), file);
+        *out = mg_embedded(name);
+        if (!out->p)
+            return mg_fail(err, MG_ERR_NOT_FOUND, "%s: no such file in this build", name), false;
+        return true;
+    }
+    snprintf(name, 512, "%.*s/%s", MG_STR_ARGS(plugin->path), file);
+    FILE *f = fopen(name, "rb");
+    if (!f)
+        return mg_fail_errno(err, errno, "cannot read %s", name), false;
+    char *text = mg_arena_bytes(arena, MG_PLUGIN_SOURCE_BYTES + 1);
+    const size_t n = fread(text, 1, MG_PLUGIN_SOURCE_BYTES + 1, f);
+    const int error = ferror(f) ? errno : 0;
+    fclose(f);
+    if (error)
+        return mg_fail_errno(err, error, "cannot read %s", name), false;
+    if (n > MG_PLUGIN_SOURCE_BYTES)
+        return mg_fail(err, MG_ERR_LIMIT, "%s is larger than 1 MiB", name), false;
+    *out = (mg_str){ text, n };
+    return true;
+}
+
+static bool check_config(mg_config *config, mg_config_plugin *plugin, mg_report *report)
+{
+    const size_t before = report->errors;
+    mg_str text = MG_STR_NONE;
+    char name[512];
+    mg_error err = MG_ERROR_INIT;
+    mg_arena arena;
+    mg_schema *schema = NULL;
+
+    mg_arena_init(&arena, NULL, 0);
+    if (read_source(plugin, "schema.json", &arena, &text, name, &err)) {
+        mg_source *source = MG_ARENA_NEW(&config->arena, mg_source);
+        source->file = mg_arena_strdup(&config->arena, name);
+        source->text = mg_arena_str(&config->arena, text);
+        const mg_node *root = mg_json_parse(&config->arena, source, report);
+        schema = root ? mg_schema_new(root, report) : NULL;
+    } else if (plugin->path.n && err.code == MG_ERR_IO && errno != ENOENT) {
+        mg_finding_hint(mg_node_error(report, plugin->node, "unreadable", "%s", err.message), "make it readable");
+    }
+    if (report->errors == before)
+        (void)mg_config_plugin_check(config, plugin, schema, report);
+    mg_schema_free(schema);
+    mg_arena_fini(&arena);
+    return report->errors == before;
+}
+
+static void add_source(mg_text *out, const char *chunkname, mg_str source)
+{
+    mg_text_add_c(out, "\"chunkname\":");
+    mg_text_add_json(out, mg_str_of(chunkname));
+    mg_text_add_c(out, ",\"source\":");
+    mg_text_add_json(out, source);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Names of the .lua files in a plugin's lib folder, sorted. */
+static size_t list_libs(const mg_config_plugin *plugin, mg_arena *arena, char *names[MG_PLUGIN_LIBS])
+{
+    char folder[512];
+    size_t count = 0;
+
+    snprintf(folder, sizeof folder, "%.*s/lib", MG_STR_ARGS(plugin->path));
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return 0;
+    for (const struct dirent *entry; (entry = readdir(dir)) && count < MG_PLUGIN_LIBS;) {
+        const mg_str name = mg_str_of(entry->d_name);
+        if (name.n > 4 && entry->d_name[0] != '.' && mg_str_ends(name, MG_STR(".lua")))
+            names[count++] = mg_arena_strdup(arena, entry->d_name);
+    }
+    closedir(dir);
+    qsort(names, count, sizeof *names, by_name);
+    return count;
+}
+
+static mg_str plugin_folder_name(const mg_config_plugin *plugin)
+{
+    mg_str path = plugin->path.n ? plugin->path : plugin->use;
+
+    for (size_t at; (at = mg_str_find(path, '/')) != SIZE_MAX;)
+        path = mg_str_sub(path, at + 1, path.n);
+    return path;
+}
+
+static bool add_libs(mg_text *out, const mg_config_plugin *plugin, mg_arena *arena, mg_report *report)
+{
+    char *names[MG_PLUGIN_LIBS], path[512];
+    const mg_str folder = plugin_folder_name(plugin);
+
+    mg_text_add_c(out, ",\"lib\":{");
+    const size_t count = plugin->path.n ? list_libs(plugin, arena, names) : 0;
+    for (size_t i = 0; i < count; i++) {
+        char file[300];
+        mg_str source;
+        mg_error err = MG_ERROR_INIT;
+        snprintf(file, sizeof file, "lib/%.250s", names[i]);
+        if (!read_source(plugin, file, arena, &source, path, &err)) {
+            mg_node_error(report, plugin->node, "unreadable", "%s", err.message);
+            return false;
+        }
+        mg_text_addf(out, "%s\"%.*s.%.*s\":{", i ? "," : "", MG_STR_ARGS(folder), (int)strlen(names[i]) - 4, names[i]);
+        add_source(out, path, source);
+        mg_text_add_char(out, '}');
+    }
+    mg_text_add_char(out, '}');
+    return true;
+}
+
+static const char *on_error_name(mg_config_on_error on_error)
+{
+    static const char *const names[] = { [MG_CONFIG_CLOSED] = "closed", [MG_CONFIG_OPEN] = "open", [MG_CONFIG_SKIP] = "skip" };
+    return names[on_error];
+}
+
+static void add_lua_source(mg_text *out, const mg_config_plugin *plugin, const char *path, mg_str source)
+{
+    mg_text_add_c(out, "{\"name\":");
+    mg_text_add_json(out, plugin->name);
+    mg_text_add_c(out, ",\"use\":");
+    mg_text_add_json(out, plugin_folder_name(plugin));
+    mg_text_add_char(out, ',');
+    add_source(out, path, source);
+    mg_text_addf(out, ",\"version_hash\":\"%06x\"", (unsigned)(mg_hash(source, 0) & 0xffffff));
+}
+
+static bool add_plugin(mg_text *out, mg_config *config, mg_config_plugin *plugin, mg_report *report)
+{
+    mg_str source;
+    char path[512];
+    mg_error err = MG_ERROR_INIT;
+    mg_arena arena;
+    bool ok = false;
+
+    mg_arena_init(&arena, NULL, 0);
+    if (!read_source(plugin, "plugin.lua", &arena, &source, path, &err)) {
+        mg_finding *f = mg_node_error(report, plugin->node, "no-such-plugin", "plugin \"%.*s\": %s", MG_STR_ARGS(plugin->name),
+                                      err.message);
+        mg_finding_hint(f, "name a built-in, or a folder with a plugin.lua: use: ./plugins/NAME");
+    } else if (check_config(config, plugin, report)) {
+        add_lua_source(out, plugin, path, source);
+        ok = add_libs(out, plugin, &arena, report);
+        mg_text_addf(out, ",\"on_error\":\"%s\",\"timeout_ms\":%llu,\"cpu_ms\":%llu,\"config\":", on_error_name(plugin->on_error),
+                     (unsigned long long)plugin->timeout_ms, (unsigned long long)plugin->cpu_ms);
+        mg_text_add(out, plugin->config_json.n ? plugin->config_json : MG_STR("{}"));
+        mg_text_add_char(out, '}');
+    }
+    mg_arena_fini(&arena);
+    return ok;
+}
+
+static void add_chain(mg_text *out, const mg_config_route *route, size_t leading, const int *numbers)
+{
+    mg_text_add_char(out, '[');
+    for (size_t i = leading; i < route->item_count; i++) {
+        const mg_config_item *item = &route->items[i];
+        if (i > leading)
+            mg_text_add_char(out, ',');
+        if (item->kind == MG_CONFIG_ITEM_PLUGIN) {
+            mg_text_addf(out, "%d", numbers[item->plugin->index]);
+        } else {
+            mg_text_add_c(out, "{\"limit\":");
+            mg_text_add_json(out, item->limiter->name);
+            mg_text_add_char(out, '}');
+        }
+    }
+    mg_text_add_char(out, ']');
+}
+
+/* Chains of equal items are one chain. Ten thousand routes with the same plugins compose it once. */
+static bool same_chain(const mg_config_route *a, size_t a_lead, const mg_config_route *b, size_t b_lead)
+{
+    if (a->item_count - a_lead != b->item_count - b_lead)
+        return false;
+    for (size_t i = 0; i < a->item_count - a_lead; i++) {
+        const mg_config_item *x = &a->items[a_lead + i], *y = &b->items[b_lead + i];
+        if (x->kind != y->kind || x->plugin != y->plugin || x->limiter != y->limiter)
+            return false;
+    }
+    return true;
+}
+
+static uint64_t chain_hash(const mg_config_route *route, size_t leading)
+{
+    uint64_t hash = route->item_count - leading;
+
+    for (size_t i = leading; i < route->item_count; i++) {
+        const void *parts[2] = { route->items[i].plugin, route->items[i].limiter };
+        hash = mg_hash((mg_str){ (const char *)parts, sizeof parts }, hash);
+    }
+    return hash;
+}
+
+/* Numbers the chains and writes each once. */
+static void add_chains(mg_plan *plan, const mg_config *config, const int *numbers)
+{
+    size_t size = 16;
+    while (size < config->route_count * 2)
+        size *= 2;
+    int *table = MG_NEW_N(int, size); /* route index + 1 of the first with this chain */
+
+    mg_text_add_c(&plan->json, "],\"chains\":[");
+    for (size_t r = 0; r < config->route_count; r++) {
+        const mg_config_route *route = config->routes[r];
+        plan->chains[r] = -1;
+        if (plan->leading[r] == route->item_count)
+            continue;
+        size_t at = chain_hash(route, plan->leading[r]) & (size - 1);
+        for (; table[at]; at = (at + 1) & (size - 1)) {
+            const size_t other = (size_t)table[at] - 1;
+            if (same_chain(route, plan->leading[r], config->routes[other], plan->leading[other])) {
+                plan->chains[r] = plan->chains[other];
+                break;
+            }
+        }
+        if (plan->chains[r] >= 0)
+            continue;
+        table[at] = (int)r + 1;
+        plan->chains[r] = (int)plan->chain_count++;
+        if (plan->chains[r])
+            mg_text_add_char(&plan->json, ',');
+        add_chain(&plan->json, route, plan->leading[r], numbers);
+    }
+    mg_free(table);
+}
+
+static void find_leading(mg_plan *plan, const mg_config *config, bool *used)
+{
+    for (size_t r = 0; r < config->route_count; r++) {
+        const mg_config_route *route = config->routes[r];
+        size_t n = 0;
+        while (n < route->item_count && route->items[n].kind != MG_CONFIG_ITEM_PLUGIN)
+            n++;
+        plan->leading[r] = n;
+        for (; n < route->item_count; n++)
+            if (route->items[n].kind == MG_CONFIG_ITEM_PLUGIN)
+                used[route->items[n].plugin->index] = true;
+    }
+}
+
+bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report)
+{
+    const size_t before = report->errors;
+    bool *used = MG_NEW_N(bool, config->plugin_count + 1);
+    int *numbers = MG_NEW_N(int, config->plugin_count + 1);
+
+    *plan = (mg_plan){ 0 };
+    plan->chains = MG_NEW_N(int, config->route_count + 1);
+    plan->leading = MG_NEW_N(size_t, config->route_count + 1);
+    find_leading(plan, config, used);
+    mg_text_add_c(&plan->json, "{\"plugins\":[");
+    for (size_t i = 0; i < config->plugin_count; i++) {
+        if (!used[i])
+            continue;
+        if (plan->plugin_count)
+            mg_text_add_char(&plan->json, ',');
+        if (add_plugin(&plan->json, config, config->plugins[i], report))
+            numbers[i] = (int)plan->plugin_count++;
+    }
+    if (report->errors == before)
+        add_chains(plan, config, numbers);
+    mg_text_add_c(&plan->json, "]}");
+    plan->hash = mg_hash(mg_text_str(&plan->json), 0);
+    mg_free(used);
+    mg_free(numbers);
+    return report->errors == before;
+}
+
+void mg_plan_fini(mg_plan *plan)
+{
+    mg_text_fini(&plan->json);
+    mg_free(plan->chains);
+    mg_free(plan->leading);
+}

@@ -1,0 +1,211 @@
+/* snapshot.c - a configuration compiled. */
+#include "gateway/snapshot.h"
+
+#include "base/mem.h"
+#include "gateway/metrics.h"
+
+static const mg_node *part_node(const mg_config_route *route, mg_route_part part, size_t item)
+{
+    if (part == MG_ROUTE_PART_PATH && item < route->path_count && route->paths[item].node)
+        return route->paths[item].node;
+    return route->node;
+}
+
+/* Says in which line of the document a finding of the router's stands. */
+static void place(void *self, uint32_t index, mg_route_part part, size_t item, mg_finding *finding)
+{
+    const mg_config *config = self;
+    const mg_node *node = part_node(config->routes[index], part, item);
+    mg_text path = { 0 };
+
+    if (!node || !node->source)
+        return;
+    mg_finding_place(finding, node->source->file, node->line, node->column, node->width,
+                     mg_source_line(node->source, node->line));
+    mg_node_path(node, &path);
+    mg_finding_pointer(finding, mg_text_str(&path));
+    mg_text_fini(&path);
+}
+
+static bool add_route(mg_router_builder *builder, const mg_config_route *conf, mg_snapshot_route *route, mg_report *report)
+{
+    mg_route_path *paths = MG_NEW_N(mg_route_path, conf->path_count + 1);
+    mg_route_header *headers = MG_NEW_N(mg_route_header, conf->header_count + 1);
+
+    for (size_t i = 0; i < conf->path_count; i++)
+        paths[i] = (mg_route_path){ conf->paths[i].text, conf->paths[i].kind == MG_CONFIG_PATH_PREFIX };
+    for (size_t i = 0; i < conf->header_count; i++)
+        headers[i] = (mg_route_header){ conf->headers[i].name, conf->headers[i].value };
+    const mg_route_spec spec = {
+        .name = conf->name,
+        .hosts = conf->hosts,
+        .host_count = conf->host_count,
+        .paths = paths,
+        .path_count = conf->path_count,
+        .methods = conf->methods,
+        .method_count = conf->method_count,
+        .headers = headers,
+        .header_count = conf->header_count,
+        .priority = conf->priority,
+    };
+    const bool ok = mg_router_add(builder, &spec, route, conf->index, report);
+    mg_free(paths);
+    mg_free(headers);
+    return ok;
+}
+
+mg_router *mg_snapshot_router(const mg_config *config, mg_snapshot_route *routes, mg_report *report)
+{
+    mg_router_builder *builder = mg_router_builder_new(0x6d6f6f6e, place, (void *)(uintptr_t)config);
+    mg_router *router = NULL;
+    bool ok = true;
+
+    for (size_t i = 0; i < config->route_count; i++)
+        ok &= add_route(builder, config->routes[i], &routes[i], report);
+    if (ok)
+        router = mg_router_build(builder, report);
+    mg_router_builder_free(builder);
+    return router;
+}
+
+static void fill_endpoint_conf(mg_endpoint_conf *out, const mg_config_service *conf)
+{
+    const mg_config_pool *pool = &conf->pool;
+    const mg_h1_limits h1 = MG_H1_LIMITS_DEFAULT;
+
+    *out = (mg_endpoint_conf){
+        .pool = { .max_connections = pool->max_connections,
+                  .max_idle = pool->max_idle,
+                  .max_idle_total = pool->max_idle_total,
+                  .queue = pool->queue,
+                  .max_requests = pool->max_requests,
+                  .idle_timeout_ns = pool->idle_timeout_ms * MG_NS_PER_MS,
+                  .queue_timeout_ns = pool->queue_timeout_ms * MG_NS_PER_MS,
+                  .max_age_ns = pool->max_age_ms * MG_NS_PER_MS },
+        .h1 = h1,
+        .connect_timeout_ns = pool->connect_timeout_ms * MG_NS_PER_MS,
+        .first_byte_timeout_ns = conf->first_byte_timeout_ms * MG_NS_PER_MS,
+        .read_timeout_ns = conf->read_timeout_ms * MG_NS_PER_MS,
+        .tunnel_idle_timeout_ns = conf->tunnel_idle_timeout_ms * MG_NS_PER_MS,
+    };
+}
+
+static mg_breaker *service_breaker(mg_shared *shared, const mg_config_service *conf)
+{
+    mg_breaker_conf breaker;
+
+    if (!conf->breaker.on)
+        return NULL;
+    mg_breaker_conf_defaults(&breaker, MG_BREAKER_CONSECUTIVE);
+    breaker.consecutive_failures = conf->breaker.consecutive_failures;
+    breaker.open_ms = conf->breaker.open_for_ms;
+    breaker.open_max_ms = conf->breaker.open_max_ms;
+    breaker.open_backoff_milli = (uint32_t)(conf->breaker.open_backoff * 1000 + 0.5);
+    breaker.open_jitter_bp = conf->breaker.open_jitter_bp;
+    breaker.half_open_probes = conf->breaker.probes;
+    breaker.half_open_max_ms = conf->breaker.half_open_max_ms;
+    return mg_shared_breaker(shared, conf->name, &breaker);
+}
+
+static mg_limiter *config_limiter(mg_shared *shared, const mg_config_limiter *conf)
+{
+    mg_limiter_conf limiter;
+
+    mg_limiter_conf_defaults(&limiter);
+    limiter.limit = conf->limit ? conf->limit : 1; /* 0 only when mode is deny, which never asks */
+    limiter.period_ms = conf->period_ns / MG_NS_PER_MS ? conf->period_ns / MG_NS_PER_MS : 1;
+    limiter.burst = conf->burst;
+    limiter.max_keys = conf->max_keys;
+    limiter.overflow_cells = conf->overflow_cells;
+    limiter.on_full = conf->on_full == MG_CONFIG_FULL_ALLOW  ? MG_LIMITER_FULL_ALLOW
+                      : conf->on_full == MG_CONFIG_FULL_DENY ? MG_LIMITER_FULL_DENY
+                                                             : MG_LIMITER_FULL_OVERFLOW;
+    return mg_shared_limiter(shared, conf->name, &limiter);
+}
+
+static void fill_services(mg_snapshot *snapshot, mg_shared *shared)
+{
+    const mg_config *config = snapshot->config;
+    mg_arena *arena = &snapshot->config->arena;
+
+    snapshot->services = MG_ARENA_NEW_N(arena, mg_snapshot_service, config->service_count + 1);
+    for (size_t i = 0; i < config->service_count; i++) {
+        mg_snapshot_service *service = &snapshot->services[i];
+        service->conf = config->services[i];
+        service->name = service->conf->name;
+        service->breaker = service_breaker(shared, service->conf);
+        fill_endpoint_conf(&service->endpoint_conf, service->conf);
+        service->authorities = MG_ARENA_NEW_N(arena, mg_str, service->conf->endpoint_count);
+        for (size_t e = 0; e < service->conf->endpoint_count; e++) {
+            const mg_config_endpoint *endpoint = &service->conf->endpoints[e];
+            const bool v6 = mg_str_find(endpoint->host, ':') != SIZE_MAX;
+            service->authorities[e] = mg_arena_printf(arena, v6 ? "[%.*s]:%u" : "%.*s:%u", MG_STR_ARGS(endpoint->host), endpoint->port);
+        }
+    }
+}
+
+static void fill_limits(mg_snapshot *snapshot, mg_shared *shared)
+{
+    const mg_config *config = snapshot->config;
+
+    snapshot->limits = MG_ARENA_NEW_N(&snapshot->config->arena, mg_snapshot_limit, config->limiter_count + 1);
+    for (size_t i = 0; i < config->limiter_count; i++)
+        snapshot->limits[i] = (mg_snapshot_limit){ config->limiters[i], config_limiter(shared, config->limiters[i]) };
+}
+
+static void fill_routes(mg_snapshot *snapshot, mg_stats *stats)
+{
+    const mg_config *config = snapshot->config;
+    mg_arena *arena = &snapshot->config->arena;
+
+    for (size_t i = 0; i < config->route_count; i++) {
+        mg_snapshot_route *route = &snapshot->routes[i];
+        route->conf = config->routes[i];
+        route->name = route->conf->name;
+        route->service = route->conf->service ? &snapshot->services[route->conf->service->index] : NULL;
+        route->timeout_ns = route->conf->timeout_ms * MG_NS_PER_MS;
+        route->chain = snapshot->plan.chains[i];
+        route->limit_count = snapshot->plan.leading[i];
+        route->limits = MG_ARENA_NEW_N(arena, const mg_snapshot_limit *, route->limit_count + 1);
+        for (size_t l = 0; l < route->limit_count; l++)
+            route->limits[l] = &snapshot->limits[route->conf->items[l].limiter->index];
+        route->stat = stats ? mg_stats_route(stats, route->name) : 0;
+        snapshot->max_path_bytes = route->conf->max_path_bytes > snapshot->max_path_bytes ? route->conf->max_path_bytes
+                                                                                           : snapshot->max_path_bytes;
+    }
+}
+
+mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *stats, uint64_t revision, mg_report *report)
+{
+    mg_snapshot *snapshot = MG_NEW(mg_snapshot);
+
+    atomic_init(&snapshot->refs, 1);
+    snapshot->config = config;
+    snapshot->revision = revision;
+    snapshot->routes = MG_ARENA_NEW_N(&config->arena, mg_snapshot_route, config->route_count + 1);
+    const bool planned = mg_plan_build(&snapshot->plan, config, report);
+    snapshot->router = mg_snapshot_router(config, snapshot->routes, report);
+    if (!planned || !snapshot->router) {
+        mg_snapshot_unref(snapshot);
+        return NULL;
+    }
+    fill_services(snapshot, shared);
+    fill_limits(snapshot, shared);
+    fill_routes(snapshot, stats);
+    return snapshot;
+}
+
+void mg_snapshot_ref(mg_snapshot *snapshot)
+{
+    atomic_fetch_add_explicit(&snapshot->refs, 1, memory_order_relaxed);
+}
+
+void mg_snapshot_unref(mg_snapshot *snapshot)
+{
+    if (!snapshot || atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    mg_router_free(snapshot->router);
+    mg_plan_fini(&snapshot->plan);
+    mg_config_free(snapshot->config);
+    mg_free(snapshot);
+}
