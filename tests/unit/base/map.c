@@ -59,7 +59,7 @@ static void a_walk_meets_each_key_once(void **state)
 
     (void)state;
     for (int i = 0; i < 100; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "k%d", i);
         mg_map_set(map, mg_str_of(name), &values[i]);
     }
