@@ -226,6 +226,36 @@ bool mg_json_next(mg_json *doc, mg_json_item *item);
  */
 uint32_t mg_json_quote(const char *text, uint32_t n, char *out);
 
+/* ---- kv: ctx.kv, bytes to bytes in a namespace of the plugin's own (gateway/kv.h). A space is one handle
+ * for one thread; what one handle sets all others see at once. Functions that return text: NULL, or static
+ * text that says what is wrong ---- */
+
+typedef struct mg_kv_space mg_kv_space;
+
+/* Made once, when a VM is built; freed by it. NULL when the name (1..64 bytes) is none or there are too many.
+ */
+mg_kv_space *mg_kv_space_new(mg_host *host, const char *name, uint32_t n);
+void mg_kv_space_free(mg_kv_space *space); /* NULL is fine */
+/* value->p is NULL when the key is absent or past its time; else the bytes, valid until the next call on this
+ * space. */
+const char *mg_kv_get(mg_kv_space *space, const char *key, uint32_t n, mg_slice *value);
+/* Keys 1..255 bytes, values up to 64 KiB. ttl_s: seconds until it is gone, 0 = it stays. */
+const char *mg_kv_set(mg_kv_space *space, const char *key, uint32_t n, const char *value, uint32_t value_n,
+                      double ttl_s);
+const char *mg_kv_delete(mg_kv_space *space, const char *key, uint32_t n);
+/* Adds a whole number to a decimal one, absent counting as 0; |delta| and |*result| up to 2^53. ttl_s is used
+ * when the key is made and left alone otherwise, so that a counter's window does not slide. */
+const char *mg_kv_incr(mg_kv_space *space, const char *key, uint32_t n, double delta, double ttl_s,
+                       double *result);
+/* Sets only where the value is `expected`; expected NULL: where there is none. value NULL: deletes. *swapped
+ * says whether it did. */
+const char *mg_kv_cas(mg_kv_space *space, const char *key, uint32_t n, const char *expected,
+                      uint32_t expected_n, const char *value, uint32_t value_n, double ttl_s, bool *swapped);
+/* For barrier: a plugin waits with MG_WAIT_BARRIER and asks this when it is resumed. NULL when the last flush
+ * was stored (or nothing ever had to be), else why not; what was set is kept in memory and tried again. */
+const char *mg_kv_flush_error(const mg_kv_space *space);
+double mg_kv_used_bytes(const mg_kv_space *space); /* of the namespace: keys, values and 32 bytes a row */
+
 /* ffi: end */
 
 /* The hash of the part above, as both sides carry it. Static. */
