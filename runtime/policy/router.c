@@ -1,0 +1,384 @@
+/* router.c - the walk over what router_build.c made. A trie node belongs to one depth of the path, so a walk
+ * visits none twice, however much it goes back. */
+#include "policy/router_table.h"
+
+#include "base/mem.h"
+
+const mg_str mg_route_methods[MG_METHODS] = {
+    { "CONNECT", 7 }, { "DELETE", 6 }, { "GET", 3 }, { "HEAD", 4 },  { "OPTIONS", 7 },
+    { "PATCH", 5 },   { "POST", 4 },   { "PUT", 3 }, { "TRACE", 5 },
+};
+
+unsigned mg_route_method(mg_str name)
+{
+    for (unsigned i = 0; i < MG_METHODS; i++) {
+        if (mg_str_eq(mg_route_methods[i], name))
+            return i;
+    }
+    return MG_METHOD_OTHER;
+}
+
+/* What explain wants to know of a leaf. */
+typedef struct note {
+    mg_route_verdict verdict;
+    uint32_t before;
+    const mg_route_header *header;
+    mg_str got;
+} note;
+
+typedef struct walk {
+    const mg_router *router;
+    const mg_route_query *query;
+    mg_route_match *out;
+    mg_str *values; /* parameters so far: the match's, or a recorder's own, for it goes on after the winner */
+    const char *path_end;
+    unsigned methods; /* bits of those that would do */
+    unsigned allowed; /* methods of the paths that matched */
+    bool path_matched;
+    bool header_failed; /* so that 405 would promise too much */
+    /* The recorder: NULL in traffic. */
+    note *notes;
+    uint32_t first;  /* the leaf before which nothing of this class stood, or MG_ROUTE_NONE */
+    uint32_t winner; /* MG_ROUTE_NONE while there is none */
+} walk;
+
+static const mg_route_header *missing_header(const walk *w, const mg_route_leaf *leaf, mg_str *got)
+{
+    for (unsigned i = 0; i < leaf->header_count; i++) {
+        *got = MG_STR_NONE;
+        if (!w->query->header || !w->query->header(w->query->self, leaf->headers[i].name, got))
+            return &leaf->headers[i];
+        if (!mg_str_eq(leaf->headers[i].value, *got))
+            return &leaf->headers[i];
+    }
+    return NULL;
+}
+
+static void take(walk *w, const mg_route_leaf *leaf)
+{
+    w->out->route = leaf->route;
+    w->out->index = leaf->index;
+    w->out->names = leaf->names;
+    w->out->param_count = leaf->param_count;
+    if (w->values != w->out->values)
+        memcpy(w->out->values, w->values, leaf->param_count * sizeof(mg_str));
+}
+
+static void record(walk *w, uint32_t at, note seen)
+{
+    if (w->first == MG_ROUTE_NONE)
+        w->first = at;
+    w->notes[at] = seen;
+}
+
+/* Goes through the leaves of one shape, whose path the request has; true when the walk is over. A recorder
+ * never ends it: what comes after the winner is noted as not reached. */
+static bool offer(walk *w, uint32_t at)
+{
+    const mg_route_leaf *leaf = &w->router->leaves[at];
+
+    w->path_matched = true;
+    for (;; leaf++, at++) {
+        const mg_route_header *missing = NULL;
+        mg_str got;
+
+        if (__builtin_expect(w->notes && w->winner != MG_ROUTE_NONE, 0)) {
+            record(w, at, (note){ .verdict = MG_ROUTE_NOT_REACHED, .before = w->winner });
+        } else if (!(leaf->methods & w->methods)) {
+            w->allowed |= leaf->methods;
+            if (w->notes)
+                record(w, at, (note){ .verdict = MG_ROUTE_OTHER_METHOD });
+        } else if (leaf->header_count && (missing = missing_header(w, leaf, &got))) {
+            w->header_failed = true;
+            if (w->notes)
+                record(w, at, (note){ .verdict = MG_ROUTE_OTHER_HEADER, .header = missing, .got = got });
+        } else {
+            take(w, leaf);
+            if (!w->notes)
+                return true;
+            record(w, at, (note){ .verdict = MG_ROUTE_MATCHES });
+            w->winner = at;
+        }
+        if (leaf->last)
+            return false;
+    }
+}
+
+static const char *node_text(const mg_route_node *node)
+{
+    return node->text_n <= MG_NODE_INLINE ? node->text.bytes : node->text.p;
+}
+
+static uint32_t child_of_text(const mg_router *r, uint32_t parent, const char *text, size_t n)
+{
+    const uint32_t hash = mg_route_hash(r->seed, parent, text, n);
+
+    for (uint32_t at = hash & r->node_mask;; at = (at + 1) & r->node_mask) {
+        const mg_route_node *node = &r->nodes[at];
+
+        if (node->parent == MG_ROUTE_NONE)
+            return MG_ROUTE_NONE;
+        if (node->hash == hash && node->parent == parent && node->text_n == n &&
+            memcmp(node_text(node), text, n) == 0)
+            return at;
+    }
+}
+
+/* `at` is the slash before the next segment, or the end. What a turn that came to nothing wrote to `values`
+ * is overwritten or stands beyond the count of whoever wins. */
+static bool descend(walk *w, uint32_t number, const char *at, unsigned params)
+{
+    const mg_route_node *node = &w->router->nodes[number];
+    const char *segment, *stop;
+    uint32_t child;
+
+    if (at == w->path_end) {
+        if (node->end != MG_ROUTE_NONE && offer(w, node->end))
+            return true;
+        return node->prefix != MG_ROUTE_NONE && offer(w, node->prefix);
+    }
+    segment = at + 1;
+    stop = memchr(segment, '/', (size_t)(w->path_end - segment));
+    if (!stop)
+        stop = w->path_end;
+    if (node->has_text_children) {
+        child = child_of_text(w->router, number, segment, (size_t)(stop - segment));
+        if (child != MG_ROUTE_NONE && descend(w, child, stop, params))
+            return true;
+    }
+    if (node->param != MG_ROUTE_NONE && stop > segment) {
+        w->values[params] = mg_str_make(segment, (size_t)(stop - segment));
+        if (descend(w, node->param, stop, params + 1))
+            return true;
+    }
+    if (node->rest != MG_ROUTE_NONE && segment < w->path_end) {
+        w->values[params] = mg_str_make(segment, (size_t)(w->path_end - segment));
+        if (offer(w, node->rest))
+            return true;
+    }
+    return node->prefix != MG_ROUTE_NONE && offer(w, node->prefix);
+}
+
+static uint32_t whole_path(const mg_router *r, uint32_t class_id, mg_str path)
+{
+    const uint32_t hash = mg_route_hash(r->seed, class_id, path.p, path.n);
+
+    for (uint32_t at = hash & r->whole_mask;; at = (at + 1) & r->whole_mask) {
+        const mg_route_whole *whole = &r->wholes[at];
+
+        if (whole->class_id == MG_ROUTE_NONE)
+            return MG_ROUTE_NONE;
+        if (whole->hash == hash && whole->class_id == class_id && whole->path_n == path.n &&
+            memcmp(path.n <= MG_WHOLE_INLINE ? whole->path.bytes : whole->path.p, path.p, path.n) == 0)
+            return whole->leaf;
+    }
+}
+
+static bool try_class(walk *w, const mg_route_class *class)
+{
+    const mg_str path = w->query->path;
+    uint32_t leaf;
+
+    if (path.n == 0 || path.p[0] != '/')
+        return false;
+    w->first = MG_ROUTE_NONE;
+    if (class->has_whole) {
+        /* Text in every segment: nothing in the trie stands before it. */
+        leaf = whole_path(w->router, class->id, path);
+        if (leaf != MG_ROUTE_NONE && offer(w, leaf))
+            return true;
+    }
+    if (class->root == MG_ROUTE_NONE)
+        return false;
+    return descend(w, class->root, path.p, 0);
+}
+
+static const mg_route_class *class_of(const mg_router *r, mg_str host)
+{
+    const uint32_t hash = mg_route_hash(r->seed, 0, host.p, host.n);
+
+    for (uint32_t at = hash & r->class_mask;; at = (at + 1) & r->class_mask) {
+        const uint32_t number = r->class_table[at];
+
+        if (number == MG_ROUTE_NONE)
+            return NULL;
+        if (mg_str_eq(r->classes[number].host, host))
+            return &r->classes[number];
+    }
+}
+
+/* The host classes of a request from the most to the least specific; start with *at = 0. NULL after the last.
+ */
+static const mg_route_class *next_class(const mg_router *r, mg_str host, size_t *at)
+{
+    const mg_route_class *class;
+
+    if (*at == 0 && r->has_hosts && host.n > 0 && host.n <= MG_ROUTE_HOST_BYTES_MAX && host.p[0] != '.') {
+        *at = 1;
+        class = class_of(r, host);
+        if (class)
+            return class;
+    }
+    while (r->has_hosts && *at < host.n && host.n <= MG_ROUTE_HOST_BYTES_MAX) {
+        const mg_str suffix = mg_str_make(host.p + *at, host.n - *at);
+
+        *at += 1;
+        if (suffix.p[0] == '.' && (class = class_of(r, suffix)))
+            return class;
+    }
+    if (*at == SIZE_MAX || r->any_class == MG_ROUTE_NONE)
+        return NULL;
+    *at = SIZE_MAX;
+    return &r->classes[r->any_class];
+}
+
+static unsigned wanted_methods(const mg_route_query *q)
+{
+    unsigned method = mg_route_method(q->method);
+    mg_str asked;
+
+    if (method == MG_METHOD_OPTIONS && q->header &&
+        q->header(q->self, MG_STR("access-control-request-method"), &asked))
+        method = mg_route_method(asked);
+    return 1u << method | (method == MG_METHOD_HEAD ? 1u << MG_METHOD_GET : 0);
+}
+
+static void write_allow(unsigned allowed, mg_route_match *out)
+{
+    char *to = out->allow;
+
+    if (allowed & 1u << MG_METHOD_GET)
+        allowed |= 1u << MG_METHOD_HEAD;
+    for (unsigned i = 0; i < MG_METHODS; i++) {
+        if (!(allowed & 1u << i))
+            continue;
+        if (to != out->allow)
+            *to++ = ',';
+        memcpy(to, mg_route_methods[i].p, mg_route_methods[i].n);
+        to += mg_route_methods[i].n;
+    }
+    *to = '\0';
+    out->allow_bytes = (uint32_t)(to - out->allow);
+}
+
+static int missed(const walk *w)
+{
+    if (!w->path_matched || w->header_failed)
+        return 404;
+    write_allow(w->allowed, w->out);
+    return 405;
+}
+
+int mg_router_match(const mg_router *router, const mg_route_query *query, mg_route_match *out)
+{
+    walk w = { .router = router, .query = query, .out = out, .values = out->values, .winner = MG_ROUTE_NONE };
+    const mg_route_class *class;
+    size_t at = 0;
+
+    w.path_end = query->path.p + query->path.n;
+    w.methods = wanted_methods(query);
+    while (!w.path_matched && (class = next_class(router, query->host, &at))) {
+        if (try_class(&w, class))
+            return 200;
+    }
+    return missed(&w);
+}
+
+static mg_route_line line_of(const mg_router *r, uint32_t at)
+{
+    const mg_route_pattern *p = &r->patterns[at];
+
+    return (mg_route_line){ .rank = at + 1,
+                            .route = r->leaves[at].route,
+                            .index = r->leaves[at].index,
+                            .name = p->name,
+                            .host = p->host,
+                            .path = p->path,
+                            .prefix = p->prefix,
+                            .priority = p->priority };
+}
+
+void mg_router_list(const mg_router *router, mg_route_line_fn *fn, void *self)
+{
+    for (uint32_t i = 0; i < router->count; i++) {
+        const mg_route_line line = line_of(router, i);
+
+        fn(self, &line);
+    }
+}
+
+/* Goes through all classes of the host with a recorder. What stands in a class after the answering one is not
+ * reached. */
+static int walk_recorded(walk *w, bool *class_fits)
+{
+    const mg_route_class *class;
+    mg_str values[MG_ROUTE_PARAMS_MAX];
+    uint32_t answered_by = MG_ROUTE_NONE;
+    size_t at = 0;
+    int status = 404;
+
+    w->values = values;
+    while ((class = next_class(w->router, w->query->host, &at))) {
+        class_fits[class->id] = true;
+        if (answered_by != MG_ROUTE_NONE && w->winner == MG_ROUTE_NONE)
+            w->winner = answered_by;
+        try_class(w, class);
+        if (answered_by == MG_ROUTE_NONE && w->path_matched) {
+            answered_by = w->winner != MG_ROUTE_NONE ? w->winner : w->first;
+            status = w->winner != MG_ROUTE_NONE ? 200 : missed(w);
+        }
+    }
+    return status;
+}
+
+int mg_router_explain(const mg_router *router, const mg_route_query *query, mg_route_match *out,
+                      mg_route_line_fn *fn, void *self)
+{
+    walk w = { .router = router, .query = query, .out = out, .winner = MG_ROUTE_NONE };
+    bool *class_fits = MG_NEW_N(bool, router->class_count + 1);
+    int status;
+
+    w.path_end = query->path.p + query->path.n;
+    w.methods = wanted_methods(query);
+    w.notes = MG_NEW_N(note, router->count + 1);
+    for (uint32_t i = 0; i < router->count; i++)
+        w.notes[i] = (note){ .verdict = MG_ROUTE_OTHER_PATH, .before = MG_ROUTE_NONE };
+    status = walk_recorded(&w, class_fits);
+    for (uint32_t i = 0; i < router->count; i++) {
+        mg_route_line line = line_of(router, i);
+
+        line.verdict = class_fits[router->patterns[i].class_id] ? w.notes[i].verdict : MG_ROUTE_OTHER_HOST;
+        if (line.verdict == MG_ROUTE_NOT_REACHED)
+            line.rank_before = w.notes[i].before + 1;
+        if (line.verdict == MG_ROUTE_OTHER_HEADER) {
+            line.header = w.notes[i].header->name;
+            line.wanted = w.notes[i].header->value;
+            line.got = w.notes[i].got;
+        }
+        fn(self, &line);
+    }
+    mg_free(w.notes);
+    mg_free(class_fits);
+    return status;
+}
+
+size_t mg_router_count(const mg_router *router)
+{
+    return router->count;
+}
+
+size_t mg_router_param_decode(char *out, const char *value, size_t n)
+{
+    char *to = out;
+
+    for (size_t i = 0; i < n; i++) {
+        if (value[i] == '%' && n - i > 2 && mg_route_hex(value[i + 1]) >= 0 &&
+            mg_route_hex(value[i + 2]) >= 0) {
+            *to++ = (char)(mg_route_hex(value[i + 1]) * 16 + mg_route_hex(value[i + 2]));
+            i += 2;
+        } else {
+            *to++ = value[i];
+        }
+    }
+    return (size_t)(to - out);
+}
