@@ -1,0 +1,245 @@
+--- gateway: the real binary with a configuration of a spec's making, in a folder of its own.
+local ffi = require "ffi"
+local json = require "tests.e2e.harness.json"
+local peer = require "tests.e2e.harness.peer"
+local Process = require "tests.e2e.harness.process"
+local sys = require "tests.e2e.harness.sys"
+
+local Gateway = {}
+Gateway.__index = Gateway
+
+local standing = {}
+
+local function exists(path)
+    local file = io.open(path)
+    return file and file:close() and path
+end
+
+--- The program under test: MOONGATE, else the sanitized build, else the developer's.
+function Gateway.binary()
+    local root = assert(io.popen("pwd")):read "*l"
+    local path = os.getenv "MOONGATE" or exists "build/asan/moongate" or "build/dev/moongate"
+    if path:sub(1, 1) ~= "/" then path = root .. "/" .. path end
+    if not exists(path) then error("no gateway to test at " .. path .. "; build it, or set MOONGATE", 0) end
+    return path
+end
+
+--- A new folder; removed with remove_folder.
+function Gateway.folder()
+    local name = ffi.new("char[64]", "/tmp/moongate-e2e-XXXXXX")
+    if ffi.C.mkdtemp(name) == nil then error("mkdtemp failed", 0) end
+    return ffi.string(name)
+end
+
+function Gateway.remove_folder(dir)
+    assert(dir:match "^/tmp/moongate%-e2e%-%w+$")
+    os.execute("rm -rf " .. dir)
+end
+
+function Gateway.write(path, text)
+    os.execute("mkdir -p '" .. path:match "^(.*)/" .. "'")
+    local file = assert(io.open(path, "w"))
+    file:write(text)
+    file:close()
+end
+
+local function merge(base, over)
+    for key, value in pairs(over or {}) do base[key] = value end
+    return base
+end
+
+--- The document for the given parts: one listener, one service behind it, one route for everything; each part may
+--- be changed (listener, service, route, status) or replaced (services, routes), and `extra` adds to the top level.
+function Gateway.document(opts, port, status_port)
+    local doc = {
+        version = 1,
+        workers = opts.workers or 1,
+        listeners = { web = merge({ bind = "127.0.0.1:" .. port }, opts.listener) },
+        status = { bind = "127.0.0.1:" .. status_port },
+        observability = { access_log = { to = opts.access_log and "stdout" or "off" } },
+        plugins = opts.plugins,
+        limiters = opts.limiters,
+    }
+    if opts.up or opts.service then
+        local url = opts.up and opts.up:url()
+        doc.services = { up = merge({ endpoints = { { url = url } } }, opts.service) }
+    end
+    doc.services = opts.services or doc.services
+    local everything = { name = "all", match = { paths = { { prefix = "/" } } }, backends = { { service = "up" } } }
+    doc.routes = opts.routes or { merge(everything, opts.route) }
+    return merge(doc, opts.extra)
+end
+
+--- Writes configuration and files anew; for before a start or a reload.
+function Gateway:configure(opts)
+    for name, text in pairs(opts.files or {}) do Gateway.write(self.dir .. "/" .. name, text) end
+    local text = opts.text or json.encode(opts.config or Gateway.document(opts, self.port, self.status_port))
+    text = text:gsub("@PORT@", self.port):gsub("@STATUS@", self.status_port)
+    Gateway.write(self.config, text)
+end
+
+local function sanitizer_options(opts)
+    local asan = "abort_on_error=0:exitcode=99:detect_leaks=1:detect_stack_use_after_return=0"
+    return merge({
+        ASAN_OPTIONS = asan .. (opts.measured and ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0" or ""),
+        UBSAN_OPTIONS = "print_stacktrace=1",
+        TSAN_OPTIONS = "exitcode=99",
+    }, opts.env)
+end
+
+--- Starts one and waits until it is ready. Options: those of `document`, or config (a whole document) or text
+--- (@PORT@ and @STATUS@ are filled in); files (path to text); env; args; measured (memory figures count); shared (stays
+--- until it is stopped by hand); unready (do not wait).
+function Gateway.start(opts)
+    local self = setmetatable({ opts = opts }, Gateway)
+    self.dir = Gateway.folder()
+    self.config = self.dir .. "/moongate.yaml"
+    self.port, self.status_port = sys.free_port(), sys.free_port()
+    self:configure(opts)
+    local argv = { Gateway.binary(), "run", "-c", self.config }
+    for _, arg in ipairs(opts.args or {}) do
+        argv[#argv + 1] = (arg:gsub("@PORT@", self.port):gsub("@STATUS@", self.status_port))
+    end
+    self.process = Process.start { argv = argv, cwd = self.dir, env = sanitizer_options(opts) }
+    self.pid = self.process.pid
+    standing[self] = true
+    if not opts.unready then self:await_ready() end
+    return self
+end
+
+function Gateway:await_ready()
+    sys.eventually("the gateway to be ready", function()
+        if self.process:ended() then
+            local code, signal = self.process:wait()
+            sys.fail("the gateway ended at its start (exit %s, signal %s)\n%s%s", code, signal,
+                self.process.err.text, self.process.out.text)
+        end
+        local probe = peer.connect(self.status_port, { name = "probe" })
+        if not probe then return false end
+        probe:send("GET /readyz HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n")
+        local ready = probe:response().status == 200
+        probe:close()
+        return ready
+    end)
+end
+
+--- A client of its listener.
+function Gateway:client(opts)
+    local client, why = peer.connect(self.port, opts)
+    return client or sys.fail("cannot connect to the gateway: %s\n%s", why, self.process.err.text)
+end
+
+--- A client that has sent these bytes.
+function Gateway:send(bytes, opts)
+    return self:client(opts):send(bytes)
+end
+
+--- Sends one request on a connection of its own and returns the response; for what the gateway answers itself.
+function Gateway:ask(bytes)
+    local client = self:send(bytes)
+    local response = client:response()
+    client:close()
+    return response
+end
+
+--- GET on the status listener.
+function Gateway:status(path)
+    local client, why = peer.connect(self.status_port, { name = "status client" })
+    if not client then sys.fail("cannot connect to the status listener: %s", why) end
+    client:send("GET " .. path .. " HTTP/1.1\r\nHost: status\r\nConnection: close\r\n\r\n")
+    local response = client:response()
+    client:close()
+    return response
+end
+
+--- The sum of a metric over the series that carry the given labels, nil where there is none.
+function Gateway:metric(name, labels)
+    local sum
+    for line in self:status("/metrics").body:gmatch "[^\n]+" do
+        local series, value = line:match("^(%S+) (%S+)")
+        if series and (series == name or series:sub(1, #name + 1) == name .. "{") then
+            local fits = true
+            for label, wanted in pairs(labels or {}) do
+                fits = fits and series:find(label .. '="' .. wanted .. '"', 1, true) ~= nil
+            end
+            if fits then sum = (sum or 0) + tonumber(value) end
+        end
+    end
+    return sum
+end
+
+--- Waits until the metric has reached `least`.
+function Gateway:await_metric(name, labels, least)
+    return sys.eventually(name .. " to reach " .. least, function()
+        local value = self:metric(name, labels)
+        return value and value >= least and value
+    end)
+end
+
+--- Asks for a reload and waits until it is through. Returns "ok" or "refused".
+function Gateway:reload(opts)
+    if opts then self:configure(opts) end
+    local function count()
+        return self:metric("moongate_config_reloads_total") or 0, self:metric("moongate_config_reloads_total",
+            { result = "refused" }) or 0
+    end
+    local all, refused = count()
+    self.process:signal(sys.SIGHUP)
+    return sys.eventually("the reload to be counted", function()
+        local all_now, refused_now = count()
+        if all_now == all then return false end
+        return refused_now > refused and "refused" or "ok"
+    end)
+end
+
+--- The next line of the access log, decoded.
+function Gateway:access()
+    return self.process:line("out", "a line of the access log", function(line)
+        return line:sub(1, 1) == "{" and json.decode(line)
+    end)
+end
+
+--- The next line of the gateway's own log that holds `text`.
+function Gateway:log(text)
+    return self.process:line("err", "a line with '" .. text .. "'", function(line)
+        return line:find(text, 1, true) and line
+    end)
+end
+
+function Gateway:rss_kib() return self.process:memory_kib "VmRSS" end
+
+local REPORTS = { "ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", ": runtime error: " }
+
+--- Waits for its end and fails on anything but a clean one.
+function Gateway:finish()
+    standing[self] = nil
+    local code, signal = self.process:wait()
+    local err = self.process.err.text
+    Gateway.remove_folder(self.dir)
+    for _, report in ipairs(REPORTS) do
+        if err:find(report, 1, true) then error("a sanitizer reported:\n" .. err:sub(-8000), 0) end
+    end
+    if code ~= 0 then
+        sys.fail("the gateway ended with exit status %s, signal %s\n%s", code, signal, err:sub(-8000))
+    end
+end
+
+function Gateway:stop()
+    if not standing[self] then return end
+    if not self.process:ended() then self.process:signal(sys.SIGTERM) end
+    self:finish()
+end
+
+--- Stops all but the shared ones. Each is stopped, the first complaint is raised.
+function Gateway.stop_all()
+    local complaint
+    for self in pairs(standing) do
+        if not self.opts.shared then
+            local ok, err = pcall(self.stop, self)
+            complaint = complaint or (not ok and err)
+        end
+    end
+    if complaint then error(complaint, 0) end
+end
+
+return Gateway
