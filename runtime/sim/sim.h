@@ -21,6 +21,14 @@ void mg_sim_step_wall(mg_sim *sim, int64_t ns); /* the wall clock steps; the mon
 void mg_sim_set_buffer(mg_sim *sim, size_t bytes);
 /* Connects to this address end so: accepted (default 0), ECONNREFUSED where nobody listens, or with `errnum` ETIMEDOUT: never answered. */
 void mg_sim_set_connect(mg_sim *sim, const mg_addr *addr, int errnum);
+/* Reads and writes move at most a random 1..max bytes; 0, the default: as many as fit. */
+void mg_sim_set_chunk(mg_sim *sim, size_t max_bytes);
+/* Descriptors before EMFILE, all loops together; 0, the default: no bound. */
+void mg_sim_set_descriptors(mg_sim *sim, size_t max);
+/* Where connects come from after this (its port is ignored); default loopback. */
+void mg_sim_set_source(mg_sim *sim, const mg_addr *addr);
+/* What a name resolves to, in lower case; copied. None: the name does not exist (again). */
+void mg_sim_set_name(mg_sim *sim, const char *name, const mg_addr *addrs, unsigned count, uint32_t ttl_s);
 size_t mg_sim_open_sockets(const mg_sim *sim);
 size_t mg_sim_live_timers(const mg_sim *sim);
 
