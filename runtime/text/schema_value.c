@@ -310,7 +310,7 @@ static void report_type(mg_check *check, const mg_rule *rule, const mg_node *nod
 
     if (is_number(node) && has_unit(rule->format)) {
         f = mg_node_error(check->report, node, "missing-unit", "%.*s has no unit; %s is due here",
-                          MG_STR_ARGS(mg_str_sub(node->text, 0, SHOWN_BYTES)), noun(rule->format));
+                          MG_STR_ARGS(mg_node_shown(node)), noun(rule->format));
         hint_unit(f, rule->format, node->text);
         return;
     }
@@ -321,7 +321,7 @@ static void report_type(mg_check *check, const mg_rule *rule, const mg_node *nod
     mg_text_fini(&want);
     if (rule->types & 1u << MG_NODE_STRING && rule->format == MG_FORMAT_NONE &&
         (is_number(node) || node->kind == MG_NODE_BOOL))
-        mg_finding_hint(f, "quote it: \"%.*s\"", MG_STR_ARGS(mg_str_sub(node->text, 0, SHOWN_BYTES)));
+        mg_finding_hint(f, "quote it: \"%.*s\"", MG_STR_ARGS(mg_node_shown(node)));
     else if (node->kind == MG_NODE_NULL)
         mg_finding_hint(f, "write a value, or leave the key out");
 }
@@ -357,6 +357,10 @@ static void add_shown(mg_text *out, const mg_node *node)
 {
     mg_text json = { 0 };
 
+    if (node->substituted) {
+        mg_text_add_c(out, "***");
+        return;
+    }
     mg_node_to_json(node, &json);
     mg_text_add(out, mg_str_sub(mg_text_str(&json), 0, SHOWN_BYTES));
     if (json.n > SHOWN_BYTES)
@@ -439,8 +443,7 @@ static bool out_of_range(mg_check *check, const mg_rule *rule, const mg_node *no
     if (check->report) {
         add_bound(&limit, bound);
         hint_range(mg_node_error(check->report, node, "out-of-range", "%.*s is %s %s%s",
-                                 MG_STR_ARGS(mg_str_sub(node->text, 0, SHOWN_BYTES)), low ? "below" : "above",
-                                 how, limit.p),
+                                 MG_STR_ARGS(mg_node_shown(node)), low ? "below" : "above", how, limit.p),
                    rule);
         mg_text_fini(&limit);
     }
@@ -522,39 +525,46 @@ static bool check_pattern(mg_check *check, const mg_rule *rule, const mg_node *n
     f = mg_node_error(check->report, node, "not-allowed",
                       found == MG_ERR_NOT_FOUND ? "\"%.*s\" does not have the form %.*s"
                                                 : "\"%.*s\" takes too long to hold against %.*s",
-                      MG_STR_ARGS(mg_str_sub(node->text, 0, SHOWN_BYTES)),
-                      MG_STR_ARGS(mg_node_get(rule->at, "pattern")->text));
+                      MG_STR_ARGS(mg_node_shown(node)), MG_STR_ARGS(mg_node_get(rule->at, "pattern")->text));
     if (about && about->kind == MG_NODE_STRING)
         mg_finding_hint(f, "%.*s", MG_STR_ARGS(about->text));
     return false;
 }
 
+static void report_format(mg_check *check, const mg_rule *rule, const mg_node *node, const mg_error *err)
+{
+    uint64_t n;
+    mg_finding *f;
+
+    if (has_unit(rule->format) && mg_str_u64(node->text, &n)) {
+        f = mg_node_error(check->report, node, "missing-unit", "%.*s has no unit; %s is due here",
+                          MG_STR_ARGS(mg_node_shown(node)), noun(rule->format));
+        if (!node->substituted)
+            hint_unit(f, rule->format, node->text);
+        return;
+    }
+    f = mg_node_error(check->report, node, "not-allowed", node->substituted ? "*** is not %s" : "%s",
+                      node->substituted ? noun(rule->format) : err->message);
+    hint_format(f, rule);
+}
+
 static bool check_format(mg_check *check, const mg_rule *rule, const mg_node *node)
 {
     mg_error err = MG_ERROR_INIT;
-    uint64_t value = 0, n;
-    mg_finding *f;
+    uint64_t value = 0;
 
     if (rule->format == MG_FORMAT_NONE)
         return true;
-    if (mg_format_value(rule->format, node->text, &value, &err)) {
-        if (rule->lowest && value < rule->lowest_value)
-            return out_of_range(check, rule, node, true, rule->lowest, "the minimum ");
-        if (rule->highest && value > rule->highest_value)
-            return out_of_range(check, rule, node, false, rule->highest, "the maximum ");
-        return true;
-    }
-    if (!check->report)
-        return false;
-    if (has_unit(rule->format) && mg_str_u64(node->text, &n)) {
-        f = mg_node_error(check->report, node, "missing-unit", "%s; %s is due here", err.message,
-                          noun(rule->format));
-        hint_unit(f, rule->format, node->text);
+    if (!mg_format_value(rule->format, node->text, &value, &err)) {
+        if (check->report)
+            report_format(check, rule, node, &err);
         return false;
     }
-    f = mg_node_error(check->report, node, "not-allowed", "%s", err.message);
-    hint_format(f, rule);
-    return false;
+    if (rule->lowest && value < rule->lowest_value)
+        return out_of_range(check, rule, node, true, rule->lowest, "the minimum ");
+    if (rule->highest && value > rule->highest_value)
+        return out_of_range(check, rule, node, false, rule->highest, "the maximum ");
+    return true;
 }
 
 bool mg_check_value(mg_check *check, const mg_rule *rule, mg_node *node)

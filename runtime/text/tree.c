@@ -63,6 +63,8 @@ mg_node *mg_node_copy(mg_arena *arena, const mg_node *node, size_t *budget)
     copy = MG_ARENA_NEW(arena, mg_node);
     *copy = *node;
     copy->parent = copy->key = copy->next = NULL;
+    if (node->text.p)
+        copy->text = mg_arena_str(arena, node->text);
     if (node->kind != MG_NODE_LIST && node->kind != MG_NODE_MAP)
         return copy;
     copy->first = copy->last = NULL;
@@ -302,6 +304,13 @@ mg_str mg_source_line(const mg_source *source, int line)
     if (end != SIZE_MAX)
         rest = mg_str_sub(rest, 0, end);
     return mg_str_trim(rest, "\r") /* a file from elsewhere */;
+}
+
+mg_str mg_node_shown(const mg_node *node)
+{
+    enum { SHOWN_BYTES = 60 };
+
+    return node->substituted ? MG_STR("***") : mg_str_sub(node->text, 0, SHOWN_BYTES);
 }
 
 static void place(mg_finding *f, const mg_node *node)

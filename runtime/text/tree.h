@@ -35,6 +35,7 @@ struct mg_node {
     mg_node_kind kind;
     bool
         substituted; /* a string out of ${env:..} or ${file:..}: where a number is due it may stand for one */
+    bool broken;     /* its mistake has been reported: its value means nothing */
     bool defaulted;  /* filled in by a schema, written by nobody */
     int line, column, width; /* 1-based, in characters; width may be 0 */
     const mg_source *source; /* NULL when it stands in no text */
@@ -76,6 +77,9 @@ void mg_node_resolve_plain(mg_node *node);
 void mg_node_path(const mg_node *node, mg_text *out);
 /* The line of the node's source that it begins on, without its end; none when it stands nowhere. */
 mg_str mg_source_line(const mg_source *source, int line);
+/* What a message may show of a value: its beginning, and nothing of what came out of the environment or a
+ * file. */
+mg_str mg_node_shown(const mg_node *node);
 /* A finding at the node, with place, source line and dotted path. `node` may be NULL: no place. */
 mg_finding *mg_node_error(mg_report *report, const mg_node *node, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

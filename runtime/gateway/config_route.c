@@ -1,0 +1,376 @@
+/* config_route.c - routes: what they match, the chain they run, the service they end at. What two routes mean
+ * for each other (conflicts, shadows) is the router's to say. */
+#include "gateway/config_build.h"
+#include "http/uri.h"
+
+enum { MAX_SEGMENTS = 64, MAX_PARAMS = 32, MAX_PARAM_NAME = 64 };
+
+/* --- hosts --- */
+
+static void bad_host(mg_building *b, const mg_node *host, const char *why)
+{
+    mg_finding_hint(
+        mg_node_error(b->report, host, "not-allowed", "\"%.*s\" %s", MG_STR_ARGS(mg_node_shown(host)), why),
+        "write a name (shop.example), a suffix (*.shop.example) or *");
+}
+
+static bool take_host(mg_building *b, const mg_node *node, mg_str *out)
+{
+    const bool suffix = mg_str_starts(node->text, MG_STR("*."));
+    mg_str name = mg_str_sub(node->text, suffix ? 2 : 0, node->text.n), host;
+    int port;
+
+    if (mg_str_eq_c(node->text, "*")) {
+        *out = node->text;
+        return true;
+    }
+    if (!mg_uri_authority(&b->config->arena, name, &host, &port)) {
+        bad_host(b, node, "is no host name");
+        return false;
+    }
+    if (port >= 0) {
+        bad_host(b, node, "has a port, which takes no part in matching");
+        return false;
+    }
+    *out = suffix ? mg_arena_printf(&b->config->arena, "*.%.*s", MG_STR_ARGS(host)) : host;
+    return true;
+}
+
+static void take_hosts(mg_building *b, mg_config_route *route, const mg_node *list)
+{
+    mg_str *hosts = MG_ARENA_NEW_N(&b->config->arena, mg_str, mg_node_count(list) + 1);
+
+    route->hosts = hosts;
+    for (const mg_node *it = mg_node_children(list); it; it = it->next) {
+        if (it->kind == MG_NODE_STRING && it->text.n > 0 && take_host(b, it, &hosts[route->host_count]))
+            route->host_count++;
+    }
+    if (route->host_count == 0)
+        hosts[route->host_count++] = MG_STR("*");
+}
+
+/* --- paths --- */
+
+__attribute__((format(printf, 4, 5))) static bool bad_path(mg_building *b, const mg_node *path,
+                                                           const char *why, const char *hint, ...)
+{
+    mg_text text = { 0 };
+    va_list args;
+
+    va_start(args, hint);
+    mg_text_vaddf(&text, hint, args);
+    va_end(args);
+    mg_finding_hint(
+        mg_node_error(b->report, path, "not-allowed", "\"%.*s\" %s", MG_STR_ARGS(mg_node_shown(path)), why),
+        "%s", text.p);
+    mg_text_fini(&text);
+    return false;
+}
+
+static bool is_param_name(mg_str name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        const char c = mg_lower(name.p[i]);
+        if (!(c >= 'a' && c <= 'z') && c != '_' && (i == 0 || !(c >= '0' && c <= '9')))
+            return false;
+    }
+    return name.n > 0 && name.n <= MAX_PARAM_NAME;
+}
+
+typedef struct template_scan {
+    mg_str names[MAX_PARAMS];
+    size_t params, segments;
+    bool rest; /* {*name} has been seen */
+} template_scan;
+
+static const char *take_param(template_scan *t, mg_str segment)
+{
+    const bool rest = segment.n > 1 && segment.p[1] == '*';
+    const mg_str name = mg_str_sub(segment, rest ? 2 : 1, segment.n - 1);
+
+    if (!is_param_name(name))
+        return "has a parameter whose name is not of letters, digits and _";
+    if (t->params == MAX_PARAMS)
+        return "has more than 32 parameters";
+    for (size_t i = 0; i < t->params; i++) {
+        if (mg_str_eq(t->names[i], name))
+            return "names a parameter twice";
+    }
+    t->names[t->params++] = name;
+    t->rest = rest;
+    return NULL;
+}
+
+/* Segments of text, {name}, or {*name} at the end (POLICIES 3). What is wrong, or NULL. */
+static const char *check_template(mg_str text)
+{
+    template_scan t = { .params = 0 };
+    mg_str rest = mg_str_sub(text, 1, text.n), segment;
+    const char *why = NULL;
+
+    while (!why && mg_str_cut(&rest, '/', &segment)) {
+        const bool param = segment.n >= 2 && segment.p[0] == '{' && segment.p[segment.n - 1] == '}';
+        if (t.rest)
+            return "has something behind {*name}, which takes all that is left";
+        if (++t.segments > MAX_SEGMENTS)
+            return "has more than 64 segments";
+        if (param)
+            why = take_param(&t, segment);
+        else if (mg_str_find(segment, '{') != SIZE_MAX || mg_str_find(segment, '}') != SIZE_MAX)
+            why = "has a brace inside a segment; a parameter is a whole segment";
+    }
+    return why;
+}
+
+static bool check_path(mg_building *b, const mg_node *node, mg_config_path *path)
+{
+    mg_str normal;
+    const char *why;
+
+    if (node->text.n == 0 || node->text.p[0] != '/')
+        return bad_path(b, node, "does not begin with /", "write /%.*s", MG_STR_ARGS(mg_node_shown(node)));
+    if (!mg_uri_normalise_path(&b->config->arena, node->text, &normal))
+        return bad_path(b, node, "is no path", "write other bytes than letters, digits and -._~ as %%XX");
+    if (!mg_str_eq(normal, node->text))
+        return bad_path(b, node, "would never be seen so: paths are normalised before they are matched",
+                        "write %.*s", MG_STR_ARGS(mg_str_sub(normal, 0, 200)));
+    if (path->kind == MG_CONFIG_PATH_TEMPLATE && (why = check_template(node->text)))
+        return bad_path(b, node, why,
+                        "write segments of text, {name}, or {*name} at the end: /v1/carts/{id}");
+    if (path->kind != MG_CONFIG_PATH_TEMPLATE && mg_str_find(node->text, '{') != SIZE_MAX)
+        return bad_path(b, node, "has a brace, which only a template understands", "write template: %.*s",
+                        MG_STR_ARGS(mg_node_shown(node)));
+    path->text = normal;
+    if (path->kind == MG_CONFIG_PATH_PREFIX && normal.n > 1 && normal.p[normal.n - 1] == '/')
+        path->text.n--;
+    return true;
+}
+
+static bool take_path(mg_building *b, const mg_node *item, mg_config_path *path)
+{
+    static const char *const words[] = { "prefix", "template", "exact", NULL };
+    const mg_node *first = mg_node_children(item);
+
+    for (int i = 0; first && first->key && words[i]; i++) {
+        if (!mg_str_eq_c(first->key->text, words[i]) || first->kind != MG_NODE_STRING)
+            continue;
+        path->kind = (mg_config_path_kind)i;
+        path->node = first;
+        return check_path(b, first, path);
+    }
+    return false; /* the schema has told */
+}
+
+static void take_paths(mg_building *b, mg_config_route *route, const mg_node *list)
+{
+    mg_config_path *paths = MG_ARENA_NEW_N(&b->config->arena, mg_config_path, mg_node_count(list) + 1);
+
+    route->paths = paths;
+    for (const mg_node *it = mg_node_children(list); it; it = it->next) {
+        if (take_path(b, it, &paths[route->path_count]))
+            route->path_count++;
+    }
+}
+
+/* --- methods and headers --- */
+
+static void take_methods(mg_building *b, mg_config_route *route, const mg_node *list)
+{
+    mg_str *methods = MG_ARENA_NEW_N(&b->config->arena, mg_str, mg_node_count(list) + 1);
+
+    route->methods = methods;
+    for (const mg_node *it = mg_node_children(list); it; it = it->next) {
+        if (it->kind == MG_NODE_STRING)
+            methods[route->method_count++] = it->text;
+    }
+}
+
+static mg_str to_lower(mg_arena *arena, mg_str text)
+{
+    mg_str copy = mg_arena_str(arena, text);
+    for (size_t i = 0; i < copy.n; i++)
+        ((char *)copy.p)[i] = mg_lower(copy.p[i]);
+    return copy;
+}
+
+static void take_headers(mg_building *b, mg_config_route *route, const mg_node *map)
+{
+    mg_config_field *fields = MG_ARENA_NEW_N(&b->config->arena, mg_config_field, mg_node_count(map) + 1);
+
+    route->headers = fields;
+    for (const mg_node *it = mg_node_children(map); it && it->key; it = it->next) {
+        mg_config_field *field = &fields[route->header_count];
+        if (it->kind != MG_NODE_STRING)
+            continue;
+        *field = (mg_config_field){ to_lower(&b->config->arena, it->key->text), it->text };
+        for (size_t i = 0; i < route->header_count; i++) {
+            if (mg_str_eq(fields[i].name, field->name))
+                mg_node_error(b->report, it->key, "duplicate-key",
+                              "names the same field twice; case does not count");
+        }
+        route->header_count++;
+    }
+}
+
+/* --- the chain --- */
+
+static void item_form(mg_building *b, const mg_node *value, const char *what, const char *hint)
+{
+    mg_finding_hint(mg_node_error(b->report, value, "wrong-type", "must be %s, this is %s", what,
+                                  mg_node_kind_name(value->kind)),
+                    "%s", hint);
+}
+
+static bool take_map_item(mg_building *b, const mg_node *value, mg_config_item *item)
+{
+    if (mg_str_eq_c(value->key->text, "limit")) {
+        item->kind = MG_CONFIG_ITEM_LIMIT;
+        if (value->kind != MG_NODE_STRING)
+            item_form(b, value, "a limiter's name", "write { limit: NAME }");
+        item->limiter = mg_build_lookup(b, b->limiters, value, "limiter");
+        return item->limiter != NULL;
+    }
+    item->kind = MG_CONFIG_ITEM_PLUGIN;
+    if (value->kind != MG_NODE_MAP) {
+        item_form(b, value, "the built-in's configuration, a map",
+                  "write {} for none, as in { request_id: {} }");
+        return false;
+    }
+    item->plugin = mg_build_plugin_in_place(b, value);
+    return true;
+}
+
+static bool take_item(mg_building *b, const mg_node *node, mg_config_item *item)
+{
+    item->node = node;
+    if (node->kind == MG_NODE_MAP)
+        return node->count == 1 && take_map_item(b, node->first, item);
+    item->kind = MG_CONFIG_ITEM_PLUGIN;
+    item->plugin = mg_build_lookup(b, b->plugins, node, "plugin");
+    return item->plugin != NULL;
+}
+
+static void take_items(mg_building *b, mg_config_route *route, const mg_node *list)
+{
+    mg_config_item *items = MG_ARENA_NEW_N(&b->config->arena, mg_config_item, mg_node_count(list) + 1);
+
+    route->items = items;
+    for (const mg_node *it = mg_node_children(list); it && list->kind == MG_NODE_LIST; it = it->next) {
+        if (take_item(b, it, &items[route->item_count]))
+            route->item_count++;
+    }
+}
+
+/* --- the end of the route --- */
+
+static void take_service(mg_building *b, mg_config_route *route, const mg_node *node)
+{
+    const mg_node *service = mg_node_get(node, "service"), *backends = mg_node_get(node, "backends");
+
+    if (service && backends) {
+        mg_finding_hint(mg_node_error(b->report, service->key, "not-allowed", "stands beside \"backends\""),
+                        "keep one of the two");
+        return;
+    }
+    if (mg_node_is(backends, MG_NODE_LIST) && backends->count > 1)
+        mg_finding_hint(
+            mg_node_error(b->report, backends->first->next, "not-allowed",
+                          "a route has one backend in this build; splits between backends arrive next"),
+            "keep one service");
+    for (const mg_node *it = mg_node_children(backends); it; it = it->next) {
+        const mg_node *name = mg_node_get(it, "service");
+        const mg_config_service *found = mg_build_lookup(b, b->services, name, "service");
+        if (!route->service)
+            route->service = found;
+    }
+    if (service)
+        route->service = mg_build_lookup(b, b->services, service, "service");
+    if (!service && !backends && mg_node_count(mg_node_get(node, "plugins")) == 0)
+        mg_finding_hint(mg_node_error(b->report, node, "missing-key",
+                                      "nothing answers here: the route has neither a "
+                                      "service nor plugins"),
+                        "add service: NAME");
+}
+
+static void check_name_once(mg_building *b, const mg_node *name)
+{
+    const mg_named *known;
+
+    if (!mg_node_is(name, MG_NODE_STRING))
+        return;
+    known = mg_map_get(b->routes, name->text);
+    if (!known) {
+        mg_build_remember(b, b->routes, name->text, name, name);
+        return;
+    }
+    mg_finding_hint(mg_node_error(b->report, name, "duplicate-key", "another route is named \"%.*s\"",
+                                  MG_STR_ARGS(mg_node_shown(name))),
+                    "the first is at %s:%d; names stand in metrics and logs, so each is used once",
+                    known->node->source ? known->node->source->file : "?", known->node->line);
+}
+
+static mg_config_route *new_route(mg_building *b, const mg_node *node)
+{
+    mg_config_route *route = MG_ARENA_NEW(&b->config->arena, mg_config_route);
+
+    route->index = (unsigned)b->config->route_count;
+    route->node = node;
+    b->config->routes[b->config->route_count++] = route;
+    return route;
+}
+
+static void build_route(mg_building *b, const mg_node *node)
+{
+    const mg_node *match = mg_node_get(node, "match"), *priority = mg_node_get(node, "priority");
+    mg_config_route *route = new_route(b, node);
+
+    route->name = mg_read_str(node, "name");
+    check_name_once(b, mg_node_get(node, "name"));
+    take_hosts(b, route, mg_node_get(match, "hosts"));
+    take_paths(b, route, mg_node_get(match, "paths"));
+    take_methods(b, route, mg_node_get(match, "methods"));
+    take_headers(b, route, mg_node_get(match, "headers"));
+    if (mg_node_is(priority, MG_NODE_INT))
+        route->priority = (int)priority->integer;
+    route->max_path_bytes = (uint32_t)mg_read_size(node, "max_path");
+    route->timeout_ms = mg_read_ms(node, "timeout");
+    take_items(b, route, mg_node_get(node, "plugins"));
+    take_service(b, route, node);
+}
+
+/* One service and no routes: everything goes there. */
+static void build_only_route(mg_building *b)
+{
+    enum { TIMEOUT_MS = 15000, MAX_PATH_BYTES = 8192 }; /* the schema's defaults */
+    mg_config_path *path = MG_ARENA_NEW(&b->config->arena, mg_config_path);
+    mg_str *host = MG_ARENA_NEW(&b->config->arena, mg_str);
+    mg_config_route *route = new_route(b, NULL);
+    mg_named *named = mg_map_get(b->services, b->config->services[0]->name);
+
+    *path = (mg_config_path){ .kind = MG_CONFIG_PATH_PREFIX, .text = MG_STR("/") };
+    *host = MG_STR("*");
+    route->name = MG_STR("default");
+    route->hosts = host;
+    route->paths = path;
+    route->host_count = route->path_count = 1;
+    route->timeout_ms = TIMEOUT_MS;
+    route->max_path_bytes = MAX_PATH_BYTES;
+    route->service = named->item;
+    named->used = true;
+}
+
+void mg_build_routes(mg_building *b, const mg_node *routes)
+{
+    b->config->routes = MG_ARENA_NEW_N(&b->config->arena, const mg_config_route *, mg_node_count(routes) + 1);
+    for (const mg_node *it = mg_node_children(routes); it && routes->kind == MG_NODE_LIST; it = it->next)
+        build_route(b, it);
+    if (routes)
+        return;
+    if (b->config->service_count == 1)
+        build_only_route(b);
+    else if (b->config->service_count > 1)
+        mg_finding_hint(mg_node_error(b->report, b->config->services[0]->node->parent, "missing-key",
+                                      "there are several services and no routes to say what goes where"),
+                        "add: routes: [{ name: all, match: { paths: [{ prefix: / }] }, service: %.*s }]",
+                        MG_STR_ARGS(b->config->services[0]->name));
+}
