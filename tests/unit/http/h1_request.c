@@ -1,0 +1,631 @@
+/* What a client may send, and what it may not: each refusal with its status and its reason. */
+#include "heads.h"
+
+typedef struct refusal {
+    mg_str text;
+    uint16_t status;
+    const char *why;
+} refusal;
+
+#define TEXT(literal)                                                                                        \
+    {                                                                                                        \
+        literal, sizeof(literal) - 1                                                                         \
+    }
+#define REFUSED(status, why, text)                                                                           \
+    {                                                                                                        \
+        TEXT(text), status, why                                                                              \
+    }
+/* A GET with one more line. */
+#define LINE(text) "GET / HTTP/1.1\r\nHost: a.example\r\n" text "\r\n\r\n"
+
+static void assert_refused(const refusal *rows, size_t n)
+{
+    heads *h = heads_new();
+
+    for (size_t i = 0; i < n; i++) {
+        bool accepted = heads_request(h, rows[i].text);
+
+        if (accepted || h->fault.status != rows[i].status || strcmp(h->fault.why, rows[i].why) != 0) {
+            heads_print(rows[i].text);
+            fail_msg("row %zu: %s %d \"%s\", expected %d \"%s\"", i, accepted ? "accepted" : "refused",
+                     h->fault.status, h->fault.why, rows[i].status, rows[i].why);
+        }
+    }
+    heads_free(h);
+}
+
+#define ASSERT_REFUSED(rows) assert_refused(rows, mg_countof(rows))
+
+static void assert_accepted(heads *h, mg_str text)
+{
+    if (heads_request(h, text))
+        return;
+    heads_print(text);
+    fail_msg("refused: %d %s", h->fault.status, h->fault.why);
+}
+
+static void a_request_line_is_read_into_its_parts(void **state)
+{
+    heads *h = heads_new();
+    (void)state;
+
+    assert_accepted(
+        h, MG_STR("GET /a/./b/../%7eu?q=%zz&r={x|y} HTTP/1.1\r\nHost: API.example.com.:8080\r\n\r\n"));
+    assert_int_equal(h->request.method, MG_METHOD_GET);
+    assert_text(h->request.method_text, "GET");
+    assert_text(h->request.target, "/a/./b/../%7eu?q=%zz&r={x|y}");
+    assert_text(h->request.path, "/a/~u");
+    assert_text(h->request.query, "q=%zz&r={x|y}");
+    assert_text(h->request.authority, "API.example.com.:8080");
+    assert_text(h->request.host, "api.example.com");
+    assert_text(h->request.scheme, "http");
+    assert_int_equal(h->request.minor, 1);
+    assert_int_equal(h->request.body, MG_BODY_NONE);
+    assert_int_equal(h->request.fields.count, 0);
+    assert_true(h->info.keep_alive);
+    heads_free(h);
+}
+
+static void a_query_may_be_absent_or_empty(void **state)
+{
+    heads *h = heads_new();
+    (void)state;
+
+    assert_accepted(h, MG_STR("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_null(h->request.query.p);
+    assert_accepted(h, MG_STR("GET /? HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_non_null(h->request.query.p);
+    assert_int_equal(h->request.query.n, 0);
+    assert_accepted(h, MG_STR("GET /a??b HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_text(h->request.query, "?b");
+    heads_free(h);
+}
+
+static void names_become_lower_case_and_values_lose_the_space_around_them(void **state)
+{
+    heads *h = heads_new();
+    (void)state;
+
+    assert_accepted(
+        h, MG_STR("GET / HTTP/1.1\r\nHOST:a\r\nX-One:\t a b\t c \t\r\nx_two:\r\nX-Three: \xc3\xa9\r\n\r\n"));
+    assert_int_equal(h->request.fields.count, 3);
+    assert_field(&h->request.fields, "x-one", "a b\t c");
+    assert_field(&h->request.fields, "x_two", "");
+    assert_field(&h->request.fields, "x-three", "\xc3\xa9");
+    heads_free(h);
+}
+
+static void any_token_is_a_method(void **state)
+{
+    heads *h = heads_new();
+    (void)state;
+
+    assert_accepted(h, MG_STR("BREW /pot HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n"));
+    assert_int_equal(h->request.method, MG_METHOD_OTHER);
+    assert_text(h->request.method_text, "BREW");
+    assert_accepted(h, MG_STR("PROPFIND /pot HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_accepted(h, MG_STR("get /pot HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_int_equal(h->request.method, MG_METHOD_OTHER);
+    assert_accepted(h, MG_STR("PATCH /pot HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_int_equal(h->request.method, MG_METHOD_PATCH);
+    heads_free(h);
+}
+
+static void a_request_line_has_exactly_three_parts(void **state)
+{
+    static const refusal rows[] = {
+        REFUSED(400, "request line without a version (HTTP/0.9)", "GET /\r\n\r\n"),
+        REFUSED(400, "HTTP/0.9", "GET / HTTP/0.9\r\nHost: a\r\n\r\n"),
+        REFUSED(505, "HTTP version other than 1.0 and 1.1", "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
+        REFUSED(505, "HTTP version other than 1.0 and 1.1", "GET / HTTP/9.9\r\nHost: a\r\n\r\n"),
+        REFUSED(505, "HTTP version other than 1.0 and 1.1", "GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
+        REFUSED(505, "HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\n"),
+        REFUSED(400, "malformed request line", "GET / HTTP/1.10\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "malformed request line", "GET / HTTP/11\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "malformed request line", "GET / http/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "malformed request line", "GET / HTTP/1.1 \r\nHost: a\r\n\r\n"),
+        REFUSED(400, "malformed request line", "GET /  HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "malformed request line", "GET / x HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "malformed request line", "GET / ICE/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "malformed request line", "GET\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "empty target", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "method is not a token", " GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "method is not a token", "G\tT / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "method is not a token", "G{} / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "method is not a token", "GET\0 / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(501, "method too long", "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(501, "CONNECT is not supported",
+                "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"),
+    };
+    (void)state;
+    ASSERT_REFUSED(rows);
+}
+
+static void a_line_ends_in_crlf_and_nothing_else(void **state)
+{
+    static const refusal rows[] = {
+        REFUSED(400, "bare LF behind the start line", "GET / HTTP/1.1\nHost: a\r\n\r\n"),
+        REFUSED(400, "bare LF behind the start line", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "bare CR in the start line", "GET /\r HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "bare CR in the start line", "GET / HTTP/1.1\r\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "bare LF behind a field value", "GET / HTTP/1.1\r\nHost: a\n\r\n"),
+        REFUSED(400, "bare LF behind a field value", "GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n"),
+        REFUSED(400, "bare CR in a field value", LINE("X: a\rb")),
+        REFUSED(400, "bare CR in a field value", LINE("X: a\r\r\nY: b")),
+        REFUSED(400, "field line without a colon, or a bare CR", LINE("X\r: a")),
+        REFUSED(400, "bare LF in a field name", LINE("X\n: a")),
+        REFUSED(400, "bare LF in a field name", "GET / HTTP/1.1\r\nHost: a\r\n\n"),
+        REFUSED(400, "bare CR, or bytes behind the blank line",
+                "GET / HTTP/1.1\r\nHost: a\r\n\rX: y\r\n\r\n"),
+        REFUSED(400, "bare CR, or bytes behind the blank line",
+                "GET / HTTP/1.1\r\nHost: a\r\n\r\nX: y\r\n\r\n"),
+        REFUSED(400, "head without a blank line", "GET / HTTP/1.1\r\nHost: a\r\n"),
+        REFUSED(400, "head without a blank line", "GET / HTTP/1.1\r\n"),
+        REFUSED(400, "head without a blank line", "GET / HTTP/1.1\r\nHost: a\r\nX: y"),
+        REFUSED(400, "unfinished start line", "GET / HTTP/1.1"),
+        REFUSED(400, "malformed request line", "\r\n\r\n"),
+        REFUSED(400, "unfinished start line", ""),
+    };
+    (void)state;
+    ASSERT_REFUSED(rows);
+}
+
+static void one_empty_line_before_the_request_is_forgiven(void **state)
+{
+    static const refusal rows[] = {
+        REFUSED(400, "malformed request line", "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    };
+    heads *h = heads_new();
+    (void)state;
+
+    assert_accepted(h, MG_STR("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    heads_free(h);
+    ASSERT_REFUSED(rows);
+}
+
+static void a_target_has_only_bytes_that_clients_send_and_readers_agree_on(void **state)
+{
+    static const refusal rows[] = {
+        REFUSED(400, "fragment in the target", "GET /#f HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "fragment in the target", "GET /?q#f HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "byte in the target that must be escaped", "GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "byte in the target that must be escaped", "GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "byte in the target that must be escaped", "GET /a\x0b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "byte in the target that must be escaped", "GET /a\x7f HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "byte in the target that must be escaped", "GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "byte in the target that must be escaped", "GET /?\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "byte in the target that must be escaped", "GET /a\\b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "byte in the target that must be escaped", "GET /<a> HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "byte in the target that must be escaped", "GET /?a=\"b\" HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "byte in the target that must be escaped", "GET /{a} HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "byte in the target that must be escaped", "GET /`a` HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "path with a bad escape, or above /", "GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "path with a bad escape, or above /", "GET /%0 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "path with a bad escape, or above /", "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "path with a bad escape, or above /", "GET /a/../../b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "path with a bad escape, or above /", "GET /%2e%2e/b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "malformed target", "GET a HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "malformed target", "GET a.example:80 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "malformed target", "GET ?q HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "target * is for OPTIONS only", "GET * HTTP/1.1\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "malformed target", "OPTIONS ** HTTP/1.1\r\nHost: a\r\n\r\n"),
+    };
+    heads *h = heads_new();
+    (void)state;
+
+    ASSERT_REFUSED(rows);
+    assert_accepted(h, MG_STR("GET /a|b^c[1]?d=\\^`{|} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_accepted(h, MG_STR("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_text(h->request.path, "*");
+    heads_free(h);
+}
+
+static void an_absolute_target_must_agree_with_host(void **state)
+{
+    static const refusal rows[] = {
+        REFUSED(400, "Host differs from the target's",
+                "GET http://a.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n"),
+        REFUSED(400, "Host differs from the target's",
+                "GET http://a.example:81/ HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        REFUSED(400, "no Host", "GET http://a.example/ HTTP/1.1\r\n\r\n"),
+        REFUSED(400, "malformed target", "GET http://u:p@a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        REFUSED(400, "malformed target", "GET http:/// HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        REFUSED(400, "malformed target", "GET http:a.example HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        REFUSED(400, "malformed target", "GET ftp://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        REFUSED(400, "malformed target", "GET http://a.example/#f HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        REFUSED(400, "malformed target", "GET http://a.example:99999/ HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        REFUSED(400, "scheme of the target is not the listener's",
+                "GET https://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        REFUSED(400, "path with a bad escape, or above /",
+                "GET http://a.example/../x HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+    };
+    heads *h = heads_new();
+    (void)state;
+
+    ASSERT_REFUSED(rows);
+    assert_accepted(h, MG_STR("GET HTTP://A.example:80/x//y?z HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+    assert_text(h->request.authority, "A.example:80");
+    assert_text(h->request.host, "a.example");
+    assert_text(h->request.path, "/x/y");
+    assert_text(h->request.query, "z");
+    assert_accepted(h, MG_STR("GET http://a.example?z HTTP/1.0\r\n\r\n"));
+    assert_text(h->request.path, "/");
+    assert_accepted(h, MG_STR("OPTIONS http://h HTTP/1.1\r\nHost: h\r\n\r\n"));
+    assert_text(h->request.path, "*");
+    assert_accepted(h, MG_STR("OPTIONS http://h/h HTTP/1.1\r\nHost: h\r\n\r\n"));
+    assert_text(h->request.path, "/h");
+    heads_free(h);
+}
+
+static void there_is_one_valid_host(void **state)
+{
+    static const refusal rows[] = {
+        REFUSED(400, "no Host", "GET / HTTP/1.1\r\n\r\n"),
+        REFUSED(400, "more than one Host", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
+        REFUSED(400, "more than one Host", "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost:\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.0\r\nHost: \r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost: a:b\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost: a:\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost: a?b\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost: http://a\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n"),
+        REFUSED(400, "malformed Host", "GET / HTTP/1.1\r\nHost: \xff\r\n\r\n"),
+    };
+    heads *h = heads_new();
+    (void)state;
+
+    ASSERT_REFUSED(rows);
+    assert_accepted(h, MG_STR("GET / HTTP/1.0\r\n\r\n"));
+    assert_int_equal(h->request.authority.n, 0);
+    assert_false(h->info.keep_alive);
+    assert_accepted(h, MG_STR("GET / HTTP/1.1\r\nHost: [2001:DB8::1]:8080\r\n\r\n"));
+    assert_text(h->request.host, "2001:db8::1");
+    heads_free(h);
+}
+
+static void a_field_line_is_a_token_a_colon_and_a_clean_value(void **state)
+{
+    static const refusal rows[] = {
+        REFUSED(400, "white space in or behind a field name", LINE("Name : v")),
+        REFUSED(400, "white space in or behind a field name", LINE("Name\t: v")),
+        REFUSED(400, "white space in or behind a field name", LINE("A Name: v")),
+        REFUSED(400, "white space in or behind a field name", LINE("Content-Length : 5")),
+        REFUSED(400, "white space in or behind a field name", LINE("Transfer-Encoding : chunked")),
+        REFUSED(400, "folded field line", LINE("X: a\r\n b")),
+        REFUSED(400, "folded field line", LINE("X: a\r\n\tb")),
+        REFUSED(400, "folded field line", LINE("Transfer-Encoding:\r\n chunked")),
+        REFUSED(400, "folded field line", "GET / HTTP/1.1\r\n Host: a\r\n\r\n"),
+        REFUSED(400, "empty field name", LINE(": v")),
+        REFUSED(400, "field line without a colon, or a bare CR", LINE("NoColon")),
+        REFUSED(400, "field name is not a token", LINE("X\0Y: v")),
+        REFUSED(400, "field name is not a token", LINE("X(Y: v")),
+        REFUSED(400, "field name is not a token", LINE("\xc3\xa9: v")),
+        REFUSED(400, "field name is not a token", LINE("\x0bTransfer-Encoding: chunked")),
+        REFUSED(400, "field name is not a token", LINE("Transfer-Encoding\x0b: chunked")),
+        REFUSED(400, "control byte in a field value", LINE("X: a\0b")),
+        REFUSED(400, "control byte in a field value", LINE("X: \x01")),
+        REFUSED(400, "control byte in a field value", LINE("X: 0123456789abcdef\x7f")),
+        REFUSED(400, "control byte in a field value", LINE("X: 0\t23456789abcdef\x1f")),
+        REFUSED(400, "control byte in a field value",
+                LINE("Transfer-Encoding:\x0b"
+                     "chunked")),
+        REFUSED(400, "control byte in a field value", LINE("Transfer-Encoding: chunked\x0b")),
+    };
+    (void)state;
+    ASSERT_REFUSED(rows);
+}
+
+static void a_length_is_written_once_in_digits(void **state)
+{
+    static const refusal rows[] = {
+        REFUSED(400, "more than one Content-Length", LINE("Content-Length: 5\r\nContent-Length: 5")),
+        REFUSED(400, "more than one Content-Length", LINE("Content-Length: 5\r\nContent-Length: 6")),
+        REFUSED(400, "malformed Content-Length", LINE("Content-Length: 5, 5")),
+        REFUSED(400, "malformed Content-Length", LINE("Content-Length: +5")),
+        REFUSED(400, "malformed Content-Length", LINE("Content-Length: -5")),
+        REFUSED(400, "malformed Content-Length", LINE("Content-Length: 0x5")),
+        REFUSED(400, "malformed Content-Length", LINE("Content-Length: 5 5")),
+        REFUSED(400, "malformed Content-Length", LINE("Content-Length: 5.0")),
+        REFUSED(400, "malformed Content-Length", LINE("Content-Length: ")),
+        REFUSED(400, "malformed Content-Length", LINE("Content-Length: 9223372036854775808")),
+        REFUSED(400, "malformed Content-Length", LINE("Content-Length: 18446744073709551621")),
+    };
+    heads *h = heads_new();
+    (void)state;
+
+    ASSERT_REFUSED(rows);
+    assert_accepted(h, MG_STR(LINE("Content-Length: 9223372036854775807")));
+    assert_int_equal(h->request.body, MG_BODY_LENGTH);
+    assert_true(h->request.length == INT64_MAX);
+    assert_field(&h->request.fields, "content-length", NULL);
+    assert_accepted(h, MG_STR(LINE("Content-Length: 0")));
+    assert_int_equal(h->request.body, MG_BODY_LENGTH);
+    heads_free(h);
+}
+
+static void chunked_stands_alone_once_and_in_http_1_1_only(void **state)
+{
+    static const refusal rows[] = {
+        REFUSED(400, "both Transfer-Encoding and Content-Length",
+                LINE("Content-Length: 5\r\nTransfer-Encoding: chunked")),
+        REFUSED(400, "both Transfer-Encoding and Content-Length",
+                LINE("Transfer-Encoding: chunked\r\nContent-Length: 5")),
+        REFUSED(400, "more than one Transfer-Encoding",
+                LINE("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked")),
+        REFUSED(400, "more than one Transfer-Encoding",
+                LINE("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity")),
+        REFUSED(501, "transfer coding other than chunked",
+                LINE("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked")),
+        REFUSED(400, "chunked is not the last transfer coding, once",
+                LINE("Transfer-Encoding: chunked, chunked")),
+        REFUSED(400, "chunked is not the last transfer coding, once",
+                LINE("Transfer-Encoding: chunked, gzip")),
+        REFUSED(400, "malformed Transfer-Encoding", LINE("Transfer-Encoding: chunked,")),
+        REFUSED(400, "malformed Transfer-Encoding", LINE("Transfer-Encoding: chunked;q=1")),
+        REFUSED(400, "malformed Transfer-Encoding", LINE("Transfer-Encoding: \"chunked\"")),
+        REFUSED(400, "malformed Transfer-Encoding", LINE("Transfer-Encoding: chunked foo")),
+        REFUSED(400, "malformed Transfer-Encoding", LINE("Transfer-Encoding:")),
+        REFUSED(501, "transfer coding other than chunked", LINE("Transfer-Encoding: gzip, chunked")),
+        REFUSED(501, "transfer coding other than chunked", LINE("Transfer-Encoding: gzip")),
+        REFUSED(501, "transfer coding other than chunked", LINE("Transfer-Encoding: identity")),
+        REFUSED(501, "transfer coding other than chunked", LINE("Transfer-Encoding: xchunked")),
+        REFUSED(400, "Transfer-Encoding in HTTP/1.0",
+                "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    };
+    heads *h = heads_new();
+    (void)state;
+
+    ASSERT_REFUSED(rows);
+    assert_accepted(h, MG_STR(LINE("transfer-ENCODING:\tChunked ")));
+    assert_int_equal(h->request.body, MG_BODY_STREAM);
+    assert_field(&h->request.fields, "transfer-encoding", NULL);
+    heads_free(h);
+}
+
+static void a_body_is_taken_as_framed_whatever_the_method_but_trace(void **state)
+{
+    static const refusal rows[] = {
+        REFUSED(400, "TRACE with a body", "TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"),
+        REFUSED(400, "TRACE with a body",
+                "TRACE / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    };
+    heads *h = heads_new();
+    (void)state;
+
+    ASSERT_REFUSED(rows);
+    assert_accepted(h, MG_STR("HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"));
+    assert_int_equal(h->request.length, 5);
+    assert_accepted(h, MG_STR("DELETE / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"));
+    assert_int_equal(h->request.body, MG_BODY_STREAM);
+    heads_free(h);
+}
+
+static void sizes_have_limits(void **state)
+{
+    heads *h = heads_new();
+    mg_text text = { 0 };
+    (void)state;
+
+    mg_text_add_c(&text, "GET /");
+    for (unsigned i = 0; i < h->limits.target_bytes; i++)
+        mg_text_add_char(&text, 'a');
+    mg_text_add_c(&text, " HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_false(heads_request(h, mg_text_str(&text)));
+    assert_int_equal(h->fault.status, 414);
+    h->limits.target_bytes++;
+    assert_accepted(h, mg_text_str(&text));
+
+    h->limits.head_bytes = (uint32_t)text.n;
+    assert_accepted(h, mg_text_str(&text));
+    h->limits.head_bytes--;
+    assert_false(heads_request(h, mg_text_str(&text)));
+    assert_int_equal(h->fault.status, 431);
+    h->limits.target_bytes = 100;
+    assert_false(heads_request(h, mg_text_str(&text)));
+    assert_int_equal(h->fault.status, 414);
+
+    h->limits = (mg_h1_limits)MG_H1_LIMITS_DEFAULT;
+    mg_text_clear(&text);
+    mg_text_add_c(&text, "GET / HTTP/1.1\r\nHost: a\r\n");
+    for (unsigned i = 1; i < h->limits.fields; i++)
+        mg_text_add_c(&text, "X: y\r\n");
+    mg_text_add_c(&text, "\r\n");
+    assert_accepted(h, mg_text_str(&text));
+    assert_int_equal(h->request.fields.count, h->limits.fields - 1);
+    h->limits.fields--;
+    assert_false(heads_request(h, mg_text_str(&text)));
+    assert_int_equal(h->fault.status, 431);
+    mg_text_fini(&text);
+    heads_free(h);
+}
+
+static void a_name_has_a_limit(void **state)
+{
+    heads *h = heads_new();
+    mg_text text = { 0 };
+    (void)state;
+
+    for (unsigned n = 256; n <= 257; n++) {
+        mg_text_clear(&text);
+        mg_text_add_c(&text, "GET / HTTP/1.1\r\nHost: a\r\n");
+        for (unsigned i = 0; i < n; i++)
+            mg_text_add_char(&text, 'x');
+        mg_text_add_c(&text, ": y\r\n\r\n");
+        assert_int_equal(heads_request(h, mg_text_str(&text)), n == 256);
+    }
+    assert_int_equal(h->fault.status, 431);
+    mg_text_fini(&text);
+    heads_free(h);
+}
+
+static void fields_of_one_connection_stay_on_it(void **state)
+{
+    heads *h = heads_new();
+    (void)state;
+
+    assert_accepted(
+        h, MG_STR("GET / HTTP/1.1\r\nHost: a\r\nX-Keep: 1\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n"
+                  "Proxy-Connection: keep-alive\r\nTE: gzip;q=0.5, Trailers\r\nTrailer: x\r\n"
+                  "Proxy-Authorization: Basic eA==\r\nProxy-Authenticate: Basic\r\nHTTP2-Settings: AA\r\n"
+                  "Connection: keep-alive, x-hop,, TE\r\nX-Hop: 2\r\nX-Late: 1\r\n"
+                  "Connection: X-Late\r\n\r\n"));
+    assert_int_equal(h->request.fields.count, 1);
+    assert_field(&h->request.fields, "x-keep", "1");
+    assert_true(h->request.te_trailers);
+    assert_true(h->info.keep_alive);
+    heads_free(h);
+}
+
+static void connection_cannot_take_away_what_others_rely_on(void **state)
+{
+    static const refusal rows[] = {
+#define NAMED "Connection names a field that is not of the connection"
+        REFUSED(400, NAMED, LINE("Connection: content-length\r\nContent-Length: 5")),
+        REFUSED(400, NAMED, LINE("Connection: close, Host")),
+        REFUSED(400, NAMED, LINE("Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked")),
+        REFUSED(400, NAMED, LINE("Connection: X-Forwarded-For")),
+        REFUSED(400, NAMED, LINE("Connection: authorization")),
+        REFUSED(400, NAMED, LINE("Connection: cookie")),
+        REFUSED(400, NAMED, LINE("Connection: Content-Type")),
+        REFUSED(400, "malformed Connection", LINE("Connection: a b")),
+        REFUSED(400, "malformed Connection", LINE("Connection: \"close\"")),
+        REFUSED(400, "too many Connection options",
+                LINE("Connection: a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,a1,a2,a3,a4,a5,a6,a7")),
+    };
+    (void)state;
+    ASSERT_REFUSED(rows);
+}
+
+static void keep_alive_follows_version_and_connection(void **state)
+{
+    static const struct {
+        mg_str text;
+        bool keep_alive;
+    } rows[] = {
+        { TEXT("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), false },
+        { TEXT("GET / HTTP/1.1\r\nHost: a\r\nConnection: CLOSE\r\n\r\n"), false },
+        { TEXT("GET / HTTP/1.0\r\nHost: a\r\nConnection: close\r\n\r\n"), false },
+        { TEXT("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"), true },
+        { TEXT("GET / HTTP/1.0\r\nConnection: Keep-Alive, close\r\n\r\n"), false },
+        { TEXT("GET / HTTP/1.1\r\nHost: a\r\nConnection: x\r\n\r\n"), true },
+    };
+    heads *h = heads_new();
+    (void)state;
+
+    for (size_t i = 0; i < mg_countof(rows); i++) {
+        assert_accepted(h, rows[i].text);
+        assert_int_equal(h->info.keep_alive, rows[i].keep_alive);
+    }
+    heads_free(h);
+}
+
+static void only_100_continue_is_expected(void **state)
+{
+    static const refusal rows[] = {
+        REFUSED(417, "Expect other than 100-continue", LINE("Expect: 200-ok")),
+        REFUSED(417, "Expect other than 100-continue", LINE("Expect:")),
+        REFUSED(417, "Expect other than 100-continue", LINE("Expect: 100-continue, x")),
+        REFUSED(417, "Expect other than 100-continue", LINE("Expect: 100-continue\r\nExpect: 100-continue")),
+    };
+    heads *h = heads_new();
+    (void)state;
+
+    ASSERT_REFUSED(rows);
+    assert_accepted(h, MG_STR(LINE("Expect: 100-Continue\r\nContent-Length: 5")));
+    assert_true(h->request.expect_continue);
+    assert_field(&h->request.fields, "expect", NULL);
+    assert_accepted(h, MG_STR(LINE("Expect: 100-continue")));
+    assert_false(h->request.expect_continue);
+    assert_accepted(h, MG_STR("POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"));
+    assert_false(h->request.expect_continue);
+    heads_free(h);
+}
+
+static void an_upgrade_needs_connection_http_1_1_and_no_body(void **state)
+{
+    heads *h = heads_new();
+    (void)state;
+
+    assert_accepted(h, MG_STR(LINE("Connection: keep-alive, Upgrade\r\nUpgrade: websocket")));
+    assert_text(h->request.upgrade, "websocket");
+    assert_field(&h->request.fields, "upgrade", NULL);
+    assert_accepted(h, MG_STR(LINE("Upgrade: websocket")));
+    assert_null(h->request.upgrade.p);
+    assert_accepted(h, MG_STR(LINE("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5")));
+    assert_null(h->request.upgrade.p);
+    assert_accepted(h, MG_STR("GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"));
+    assert_null(h->request.upgrade.p);
+    assert_accepted(
+        h, MG_STR(LINE("Connection: upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA")));
+    assert_null(h->request.upgrade.p);
+    assert_accepted(h, MG_STR(LINE("Connection: upgrade\r\nUpgrade: websocket, h2c")));
+    assert_null(h->request.upgrade.p);
+    assert_accepted(h, MG_STR(LINE("Connection: upgrade\r\nUpgrade: TLS/1.3")));
+    assert_null(h->request.upgrade.p);
+    heads_free(h);
+}
+
+static void the_head_ends_at_its_blank_line_however_it_arrives(void **state)
+{
+    static const struct {
+        mg_str text;
+        size_t end;
+    } rows[] = {
+        { TEXT("A\r\nB: c\r\n\r\nrest"), 11 },
+        { TEXT("A\r\nB: c\r\n\r"), 0 },
+        { TEXT("A\nB\n\nrest"), 5 },
+        { TEXT("A\nB\n\r\nrest"), 6 },
+        { TEXT("A\r\nB\r\r\nC\r\n"), 0 },
+        { TEXT("\r\n\r\n"), 4 },
+        { TEXT("\n\n"), 2 },
+        { TEXT(""), 0 },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < mg_countof(rows); i++) {
+        for (size_t step = 1; step <= 16; step++) {
+            size_t scanned = 0, end = 0, n = 0;
+
+            while (!end && n < rows[i].text.n) {
+                n = n + step < rows[i].text.n ? n + step : rows[i].text.n;
+                end = mg_h1_head_end(rows[i].text.p, n, &scanned);
+            }
+            assert_int_equal(end, rows[i].end);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_line_is_read_into_its_parts),
+        cmocka_unit_test(a_query_may_be_absent_or_empty),
+        cmocka_unit_test(names_become_lower_case_and_values_lose_the_space_around_them),
+        cmocka_unit_test(any_token_is_a_method),
+        cmocka_unit_test(a_request_line_has_exactly_three_parts),
+        cmocka_unit_test(a_line_ends_in_crlf_and_nothing_else),
+        cmocka_unit_test(one_empty_line_before_the_request_is_forgiven),
+        cmocka_unit_test(a_target_has_only_bytes_that_clients_send_and_readers_agree_on),
+        cmocka_unit_test(an_absolute_target_must_agree_with_host),
+        cmocka_unit_test(there_is_one_valid_host),
+        cmocka_unit_test(a_field_line_is_a_token_a_colon_and_a_clean_value),
+        cmocka_unit_test(a_length_is_written_once_in_digits),
+        cmocka_unit_test(chunked_stands_alone_once_and_in_http_1_1_only),
+        cmocka_unit_test(a_body_is_taken_as_framed_whatever_the_method_but_trace),
+        cmocka_unit_test(sizes_have_limits),
+        cmocka_unit_test(a_name_has_a_limit),
+        cmocka_unit_test(fields_of_one_connection_stay_on_it),
+        cmocka_unit_test(connection_cannot_take_away_what_others_rely_on),
+        cmocka_unit_test(keep_alive_follows_version_and_connection),
+        cmocka_unit_test(only_100_continue_is_expected),
+        cmocka_unit_test(an_upgrade_needs_connection_http_1_1_and_no_body),
+        cmocka_unit_test(the_head_ends_at_its_blank_line_however_it_arrives),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,261 @@
+/* Paths in their one form, hosts that mean one thing. */
+#include "heads.h"
+
+#include "http/uri.h"
+
+static void a_path_has_one_form(void **state)
+{
+    static const struct {
+        const char *raw, *path; /* NULL: refused */
+    } rows[] = {
+        { "/", "/" },
+        { "/a/./b/../c", "/a/c" },
+        { "//a///b", "/a/b" },
+        { "/%7euser/%2fx?q=1", "/~user/%2Fx" },
+        { "/../etc", NULL },
+        { "/a/%zz", NULL },
+        { "/a", "/a" },
+        { "/a/", "/a/" },
+        { "/a//", "/a/" },
+        { "/a/.", "/a/" },
+        { "/a/..", "/" },
+        { "/a/b/..", "/a/" },
+        { "/a/b/../", "/a/" },
+        { "/a//../b", "/b" },
+        { "/a/b/../../c", "/c" },
+        { "/a/../..", NULL },
+        { "/..", NULL },
+        { "/.", "/" },
+        { "/./", "/" },
+        { "/...", "/..." },
+        { "/a/.b/..c/d..", "/a/.b/..c/d.." },
+        { "/%2e%2E/a", NULL },
+        { "/a/%2e%2e/b", "/b" },
+        { "/a/%2e/b", "/a/b" },
+        { "/a%2F..%2fb", "/a%2F..%2Fb" },
+        { "/%41%5a%2d", "/AZ-" },
+        { "/%252e%252e/", "/%252e%252e/" },
+        { "/%c3%a9", "/%C3%A9" },
+        { "/%0d%0a", "/%0D%0A" },
+        { "/%00", NULL },
+        { "/a%", NULL },
+        { "/a%4", NULL },
+        { "/a%4?1", NULL },
+        { "/a?%zz", "/a" },
+        { "/a#b", "/a" },
+        { "/a\n", NULL },
+        { "/a b", NULL },
+        { "/\xc3\xa9", NULL },
+        { "/\x7f", NULL },
+        { "", NULL },
+        { "a", NULL },
+        { "?", NULL },
+    };
+    mg_arena arena;
+    (void)state;
+
+    mg_arena_init(&arena, NULL, 0);
+    for (size_t i = 0; i < mg_countof(rows); i++) {
+        mg_str out;
+        bool ok = mg_uri_normalise_path(&arena, mg_str_of(rows[i].raw), &out);
+
+        if (ok != (rows[i].path != NULL))
+            fail_msg("%s is %s", rows[i].raw, ok ? "accepted" : "refused");
+        if (ok)
+            assert_text(out, rows[i].path);
+    }
+    mg_arena_fini(&arena);
+}
+
+static void a_path_in_its_form_is_not_copied(void **state)
+{
+    const mg_str raw = MG_STR("/a/b.c/d?q");
+    mg_arena arena;
+    mg_str out;
+    (void)state;
+
+    mg_arena_init(&arena, NULL, 0);
+    assert_true(mg_uri_normalise_path(&arena, raw, &out));
+    assert_ptr_equal(out.p, raw.p);
+    assert_int_equal(out.n, 8);
+    mg_arena_fini(&arena);
+}
+
+static void an_authority_is_a_host_and_perhaps_a_port(void **state)
+{
+    static const struct {
+        const char *text, *host; /* NULL: refused */
+        int port;
+    } rows[] = {
+        { "a", "a", -1 },
+        { "API.Example.com", "api.example.com", -1 },
+        { "a.example.", "a.example", -1 },
+        { "a.example.:80", "a.example", 80 },
+        { "a_b-c.9:0", "a_b-c.9", 0 },
+        { "127.0.0.1:65535", "127.0.0.1", 65535 },
+        { "[::1]", "::1", -1 },
+        { "[FE80::A]:8080", "fe80::a", 8080 },
+        { "[::ffff:1.2.3.4]", "::ffff:1.2.3.4", -1 },
+        { "", NULL, 0 },
+        { ".", NULL, 0 },
+        { "..", NULL, 0 },
+        { ".a", NULL, 0 },
+        { "a..b", NULL, 0 },
+        { "a..", NULL, 0 },
+        { ":80", NULL, 0 },
+        { "a:", NULL, 0 },
+        { "a:65536", NULL, 0 },
+        { "a:000080", NULL, 0 },
+        { "a:8a", NULL, 0 },
+        { "a:80:80", NULL, 0 },
+        { "a:-1", NULL, 0 },
+        { "u@a", NULL, 0 },
+        { "a/b", NULL, 0 },
+        { "a b", NULL, 0 },
+        { "a,b", NULL, 0 },
+        { "a%2eb", NULL, 0 },
+        { "a\\b", NULL, 0 },
+        { "\xc3\xa9", NULL, 0 },
+        { "::1", NULL, 0 },
+        { "[]", NULL, 0 },
+        { "[::1", NULL, 0 },
+        { "[::1]a", NULL, 0 },
+        { "[::1]:", NULL, 0 },
+        { "[::1%25eth0]", NULL, 0 },
+        { "[v1.a]", NULL, 0 },
+        { "[1.2.3.4]", NULL, 0 },
+        { "[a]", NULL, 0 },
+    };
+    mg_arena arena;
+    (void)state;
+
+    mg_arena_init(&arena, NULL, 0);
+    for (size_t i = 0; i < mg_countof(rows); i++) {
+        mg_str host;
+        int port;
+        bool ok = mg_uri_authority(&arena, mg_str_of(rows[i].text), &host, &port);
+
+        if (ok != (rows[i].host != NULL))
+            fail_msg("%s is %s", rows[i].text, ok ? "accepted" : "refused");
+        if (!ok)
+            continue;
+        assert_text(host, rows[i].host);
+        assert_int_equal(port, rows[i].port);
+    }
+    mg_arena_fini(&arena);
+}
+
+static void a_host_has_a_limit(void **state)
+{
+    char text[256];
+    mg_arena arena;
+    mg_str host;
+    int port;
+    (void)state;
+
+    memset(text, 'a', sizeof(text));
+    mg_arena_init(&arena, NULL, 0);
+    assert_true(mg_uri_authority(&arena, mg_str_make(text, 255), &host, &port));
+    assert_false(mg_uri_authority(&arena, mg_str_make(text, 256), &host, &port));
+    mg_arena_fini(&arena);
+}
+
+static void an_absolute_uri_is_http_or_https(void **state)
+{
+    static const struct {
+        const char *text, *why;
+    } rows[] = {
+        { "a.example", "it does not begin with http:// or https://" },
+        { "", "it does not begin with http:// or https://" },
+        { "ftp://a", "its scheme is neither http nor https" },
+        { "a:80", "its scheme is neither http nor https" },
+        { "http:/a", "it has no // behind its scheme" },
+        { "http:a", "it has no // behind its scheme" },
+        { "http://u:p@a/", "it has a user name or password, which do not belong in a URI" },
+        { "http://", "its host or port is malformed" },
+        { "http:///a", "its host or port is malformed" },
+        { "http://a:x/", "its host or port is malformed" },
+        { "http://a\\b/", "its host or port is malformed" },
+        { "http://a/b#c", "it has a fragment (#)" },
+        { "http://a#c", "it has a fragment (#)" },
+        { "http://a/b c", "it has a byte that must be escaped with %" },
+        { "http://a/b?c\n", "it has a byte that must be escaped with %" },
+    };
+    mg_arena arena;
+    mg_uri uri;
+    (void)state;
+
+    mg_arena_init(&arena, NULL, 0);
+    for (size_t i = 0; i < mg_countof(rows); i++) {
+        const char *why = mg_uri_parse(&arena, mg_str_of(rows[i].text), &uri);
+
+        assert_string_equal(why ? why : "accepted", rows[i].why);
+    }
+    assert_null(mg_uri_parse(&arena, MG_STR("HTTPS://A.example:8443/x/../y?q=1?"), &uri));
+    assert_text(uri.scheme, "https");
+    assert_text(uri.authority, "A.example:8443");
+    assert_text(uri.host, "a.example");
+    assert_int_equal(uri.port, 8443);
+    assert_text(uri.path, "/x/../y");
+    assert_text(uri.query, "q=1?");
+    assert_null(mg_uri_parse(&arena, MG_STR("https://a"), &uri));
+    assert_int_equal(uri.port, 443);
+    assert_text(uri.path, "/");
+    assert_null(uri.query.p);
+    assert_null(mg_uri_parse(&arena, MG_STR("http://a?"), &uri));
+    assert_int_equal(uri.port, 80);
+    assert_non_null(uri.query.p);
+    mg_arena_fini(&arena);
+}
+
+static void escapes_are_decoded_once(void **state)
+{
+    mg_arena arena;
+    mg_str same = MG_STR("a+b");
+    (void)state;
+
+    mg_arena_init(&arena, NULL, 0);
+    assert_ptr_equal(mg_uri_decode(&arena, same).p, same.p);
+    assert_text(mg_uri_decode(&arena, MG_STR("a%20b%2Fc%c3%A9")), "a b/c\xc3\xa9");
+    assert_text(mg_uri_decode(&arena, MG_STR("%252F")), "%2F");
+    assert_text(mg_uri_decode(&arena, MG_STR("%zz%")), "%zz%");
+    mg_arena_fini(&arena);
+}
+
+static void a_query_value_is_found_by_its_name(void **state)
+{
+    const mg_str query = MG_STR("a=1&b&&c=x+y%21&a=2&d%65=%zz&=e");
+    static const struct {
+        const char *name, *value;
+    } rows[] = { { "a", "1" },     { "b", "" },   { "c", "x y!" }, { "de", "%zz" },
+                 { "d%65", NULL }, { "x", NULL }, { "aa", NULL } };
+    mg_arena arena;
+    mg_str value;
+    (void)state;
+
+    mg_arena_init(&arena, NULL, 0);
+    for (size_t i = 0; i < mg_countof(rows); i++) {
+        bool found = mg_uri_query_get(&arena, query, mg_str_of(rows[i].name), &value);
+
+        assert_int_equal(found, rows[i].value != NULL);
+        if (found)
+            assert_text(value, rows[i].value);
+    }
+    assert_false(mg_uri_query_get(&arena, MG_STR_NONE, MG_STR("a"), &value));
+    assert_false(mg_uri_query_get(&arena, MG_STR(""), MG_STR("a"), &value));
+    mg_arena_fini(&arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_path_has_one_form),
+        cmocka_unit_test(a_path_in_its_form_is_not_copied),
+        cmocka_unit_test(an_authority_is_a_host_and_perhaps_a_port),
+        cmocka_unit_test(a_host_has_a_limit),
+        cmocka_unit_test(an_absolute_uri_is_http_or_https),
+        cmocka_unit_test(escapes_are_decoded_once),
+        cmocka_unit_test(a_query_value_is_found_by_its_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
