@@ -1,4 +1,28 @@
-/* task.h - one coroutine an exchange, from a pool of slots: coroutine, ctx table and C memory, used again and again. */
+/* task.h - one coroutine an exchange, from a pool of slots: coroutine, ctx table and C memory, used again and
+ * again.
+ *
+ * The protocol between a slot and whoever runs it (mg_call is moongate.h's, the fields are gateway/call.h's):
+ *
+ *     take            a slot that is parked: its last wait was MG_WAIT_DONE
+ *     fill the call   x, chain, route_name, .., phase = MG_PHASE_CHAIN, cancelled = NULL
+ *     resume          runs until the coroutine waits; call->wait says for what:
+ *       NEXT            proxy the request (or take the local answer's place); resume when a response head is
+ * there: the upstream's, or a gateway-made 502, 504. At most once an exchange. SLEEP           resume after
+ * call->wait_s HTTP            ctx.http: resume when the answer is there or failed BODY            the whole
+ * body of call->wait_which: resume when bodies[which].complete; where it outgrows max_bytes set too_large and
+ * cancelled, answer 413 or 502, resume (it unwinds) BARRIER         ctx.kv:barrier: resume when durable DONE
+ * every handler has returned. call->answered: the answer stands in x->response; else what NEXT brought goes
+ * out as the handlers left it; neither: nobody answered, which is a 500 that names the chain's last plugin
+ * (it neither answered nor called next) RAISED          a plugin raised: 500, unless call->cancelled is set
+ * (then it only unwound); give(task, false) log handlers    where mg_vm_chain_logs: keep the slot after DONE
+ * until the last byte, set phase = MG_PHASE_LOG and resume once more; it runs log(ctx) of each layer and
+ * waits for DONE again. Log handlers cannot wait: a call that would raises give            parked = true
+ * after DONE; else the coroutine is dropped, which needs no resume
+ *
+ * A waiting task whose exchange ended: either drop it (give(task, false)), or set call->cancelled to a static
+ * word
+ * ("client_gone") and resume: the wait raises what no pcall of a plugin catches, so it unwinds to RAISED at
+ * once. */
 #ifndef MG_SCRIPT_TASK_H
 #define MG_SCRIPT_TASK_H
 
@@ -12,7 +36,7 @@ typedef enum mg_task_state {
 } mg_task_state;
 
 typedef struct mg_task_error {
-    int plugin;        /* index in the plan, -1 when it is not one's */
+    int plugin; /* index in the plan, -1 when it is not one's */
     int line;
     char message[256]; /* first line */
     char traceback[2048];

@@ -1,5 +1,6 @@
-/* vm.h - one Lua state: a function of its plan (text that names plugins, their sources, configurations and chains). Made and freed on any thread, used by
- * one at a time. Memory is accounted and capped; every entry is protected. */
+/* vm.h - one Lua state: a function of its plan (text that names plugins, their sources, configurations and
+ * chains). Made and freed on any thread, used by one at a time. Memory is accounted and capped; every entry
+ * is protected. */
 #ifndef MG_SCRIPT_VM_H
 #define MG_SCRIPT_VM_H
 
@@ -9,17 +10,19 @@
 typedef struct mg_vm mg_vm;
 
 typedef struct mg_vm_conf {
-    const void *api;          /* borrowed: the table of functions (generated; see base/abi.c) */
-    const char *abi_hash;     /* borrowed: compared with the Lua side's */
-    void *host;               /* borrowed: mg_host of moongate.h, handed to Lua as it is */
-    mg_str (*source)(const char *name); /* embedded files: "lua/moongate/worker/boot.lua"; {NULL} when absent */
-    size_t call_bytes;        /* of the mg_call that each slot carries */
-    size_t memory_max;        /* bytes; 0: 64 MiB */
-    uint64_t seed;            /* of math.random */
-    mg_log *log;              /* borrowed */
+    const void *api;      /* borrowed: the table of functions (generated; see base/abi.c) */
+    const char *abi_hash; /* borrowed: compared with the Lua side's */
+    void *host;           /* borrowed: mg_host of moongate.h, handed to Lua as it is */
+    mg_str (*source)(
+        const char *name); /* embedded files: "lua/moongate/worker/boot.lua"; {NULL} when absent */
+    size_t call_bytes;     /* of the mg_call that each slot carries */
+    size_t memory_max;     /* bytes; 0: 64 MiB */
+    uint64_t seed;         /* of math.random */
+    mg_log *log;           /* borrowed */
 } mg_vm_conf;
 
-/* Boots the SDK and runs the plan: loads every plugin, calls new(conf), composes the chains. NULL with err, whose message names file and line. */
+/* Boots the SDK and runs the plan: loads every plugin, calls new(conf), composes the chains. NULL with err,
+ * whose message names file and line. */
 mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err);
 void mg_vm_free(mg_vm *vm);
 size_t mg_vm_memory(const mg_vm *vm); /* bytes in use */
@@ -29,6 +32,8 @@ size_t mg_vm_plugin_count(const mg_vm *vm);
 typedef struct mg_vm_plugin {
     const char *name, *version; /* the VM's */
     bool has_log;
+    size_t request_body_bytes; /* what its `body` declares to buffer, at most; 0: nothing */
+    size_t response_body_bytes;
 } mg_vm_plugin;
 const mg_vm_plugin *mg_vm_plugin_at(const mg_vm *vm, size_t index);
 /* True when some layer of this chain has a log handler: the slot is then kept to the end. */

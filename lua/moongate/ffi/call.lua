@@ -1,0 +1,162 @@
+--- call: the exchange of a slot, as moongate.h gives it. Converts and calls; who may call is decided above.
+local ffi = require("ffi")
+local c = require("moongate.ffi.c")
+
+local string_of, new = ffi.string, ffi.new
+local header, header_at, set_header, remove_header =
+    c.mg_call_header, c.mg_call_header_at, c.mg_call_set_header, c.mg_call_remove_header
+local text, set_text, param, query = c.mg_call_text, c.mg_call_set_text, c.mg_call_param, c.mg_call_query
+local status, set_status, respond, problem = c.mg_call_status, c.mg_call_set_status, c.mg_call_respond, c.mg_call_problem
+local body, set_body, new_id, log, cancelled =
+    c.mg_call_body, c.mg_call_set_body, c.mg_call_new_id, c.mg_call_log, c.mg_call_cancelled
+local sleep, raised, limit, limit_take = c.mg_call_sleep, c.mg_call_raised, c.mg_call_limit, c.mg_call_limit_take
+
+-- One VM runs one call at a time and nothing here yields, so one of each is enough.
+local slice, slice2, id, why = new("mg_slice"), new("mg_slice"), new("char[32]"), new("const char *[1]")
+local limit_view = new("mg_limit_view")
+
+---@alias moongate.Call ffi.cdata*  mg_call *
+
+local call = {
+    REQUEST = 0,
+    RESPONSE = 1,
+    text_of = {
+        method = 0, scheme = 1, host = 2, path = 3, query = 4, client_address = 5,
+        route = 6, service = 7, error = 8, consumer = 9, target = 10,
+    },
+    wait_for = { DONE = 1, NEXT = 2, SLEEP = 3, HTTP = 4, BODY = 5, BARRIER = 6 },
+    phase = c.mg_call_phase,
+    chain = c.mg_call_chain,
+    wait = c.mg_call_wait,
+    now_s = c.mg_call_now_s,
+    mono_s = c.mg_call_mono_s,
+    remaining_s = c.mg_call_remaining_s,
+    enter = c.mg_call_enter,
+    status = status,
+}
+
+--- A static C text, or nil.
+local function maybe(chars)
+    if chars ~= nil then
+        return string_of(chars)
+    end
+end
+
+---@return moongate.Call
+function call.of(pointer)
+    return ffi.cast("mg_call *", pointer)
+end
+
+function call.header(self, which, name)
+    if header(self, which, name, #name, slice) then
+        return string_of(slice.p, slice.n)
+    end
+end
+
+---@return string? name, string? value  nil past the end
+function call.header_at(self, which, index)
+    if header_at(self, which, index, slice, slice2) then
+        return string_of(slice.p, slice.n), string_of(slice2.p, slice2.n)
+    end
+end
+
+---@return string? problem
+function call.set_header(self, which, name, value, replace)
+    local wrong = set_header(self, which, name, #name, value, #value, replace)
+    if wrong ~= nil then
+        return string_of(wrong)
+    end
+end
+
+function call.remove_header(self, which, name)
+    return remove_header(self, which, name, #name)
+end
+
+function call.text(self, what)
+    if text(self, what, slice) then
+        return string_of(slice.p, slice.n)
+    end
+end
+
+function call.set_text(self, what, value)
+    return maybe(set_text(self, what, value, #value))
+end
+
+function call.param(self, name)
+    if param(self, name, #name, slice) then
+        return string_of(slice.p, slice.n)
+    end
+end
+
+function call.query(self, name)
+    if query(self, name, #name, slice) then
+        return string_of(slice.p, slice.n)
+    end
+end
+
+function call.set_status(self, value)
+    return maybe(set_status(self, value))
+end
+
+function call.respond(self, value, content_type, bytes)
+    return maybe(respond(self, value, content_type, bytes, #bytes))
+end
+
+function call.problem(self, value, title, detail)
+    return maybe(problem(self, value, title, title and #title or 0, detail, detail and #detail or 0))
+end
+
+---@return string? bytes, string? problem  neither: it is not there yet
+function call.body(self, which)
+    why[0] = nil
+    if body(self, which, slice, why) then
+        return string_of(slice.p, slice.n)
+    end
+    return nil, maybe(why[0])
+end
+
+function call.set_body(self, which, bytes)
+    return maybe(set_body(self, which, bytes, #bytes))
+end
+
+function call.new_id(self)
+    new_id(self, id)
+    return string_of(id, 32)
+end
+
+function call.log(self, level, line)
+    log(self, level, line, #line)
+end
+
+function call.cancelled(self)
+    return cancelled(self) ~= nil
+end
+
+--- Why the chain must unwind; after cancelled said that it must.
+function call.cancel_reason(self)
+    return maybe(cancelled(self))
+end
+
+function call.sleep(self, seconds)
+    return maybe(sleep(self, seconds))
+end
+
+function call.raised(self, plugin, message, traceback)
+    raised(self, plugin, message, #message, traceback, #traceback)
+end
+
+function call.limit(self, name)
+    return limit(self, name, #name)
+end
+
+---@return ffi.cdata*? view  mg_limit_view, good until the next call
+---@return string? problem
+function call.limit_take(self, name, key, cost)
+    local wrong = limit_take(self, name, #name, key, #key, cost, limit_view)
+    if wrong ~= nil then
+        return nil, string_of(wrong)
+    end
+    return limit_view
+end
+
+return call

@@ -1,0 +1,75 @@
+--- json: C's reader of JSON as a cursor, and its quoting of text.
+local ffi = require("ffi")
+local c = require("moongate.ffi.c")
+
+local open, close, next_item, quote = c.mg_json_open, c.mg_json_close, c.mg_json_next, c.mg_json_quote
+local string_of = ffi.string
+
+local NULL, FALSE, TRUE, NUMBER, STRING, ARRAY = 0, 1, 2, 3, 4, 5
+local item = ffi.new("mg_json_item")
+local why = ffi.new("char[256]")
+local room, room_bytes = ffi.new("char[?]", 1024), 1024
+
+--- Builds the value that the cursor stands on; `new_list` makes an empty list, `null` stands for null.
+local function build(doc, new_list, null)
+    local kind, count = item.kind, item.count
+    if kind == STRING then
+        return string_of(item.text.p, item.text.n)
+    elseif kind == NUMBER then
+        return item.number
+    elseif kind == TRUE then
+        return true
+    elseif kind == FALSE then
+        return false
+    elseif kind == NULL then
+        return null
+    elseif kind == ARRAY then
+        local list = new_list()
+        for i = 1, count do
+            next_item(doc, item)
+            list[i] = build(doc, new_list, null)
+        end
+        return list
+    end
+    local map = {}
+    for _ = 1, count do
+        next_item(doc, item)
+        local key = string_of(item.key.p, item.key.n)
+        map[key] = build(doc, new_list, null)
+    end
+    return map
+end
+
+local json = {}
+
+---@param text string
+---@param new_list fun(): table
+---@param null any  what null becomes; nil leaves such a member out
+---@return any value  nil with the problem when it is no JSON
+---@return string? problem
+function json.decode(text, new_list, null)
+    local doc = open(text, #text, why)
+    if doc == nil then
+        return nil, string_of(why)
+    end
+    doc = ffi.gc(doc, close) -- building may run into the memory cap
+    next_item(doc, item)
+    local value = build(doc, new_list, null)
+    close(ffi.gc(doc, nil))
+    return value
+end
+
+--- The text as a JSON string, quotes included; what is no UTF-8 becomes U+FFFD.
+function json.quote(text)
+    local need = 6 * #text + 2
+    if need > 65536 then -- too long to keep room for
+        local once = ffi.new("char[?]", need)
+        return string_of(once, quote(text, #text, once))
+    end
+    if need > room_bytes then
+        room, room_bytes = ffi.new("char[?]", need), need
+    end
+    return string_of(room, quote(text, #text, room))
+end
+
+return json

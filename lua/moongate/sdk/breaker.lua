@@ -1,0 +1,130 @@
+--- breaker: circuit breakers of a plugin's own, for what it calls. All workers share them.
+local bind = require("moongate.ffi.host")
+local call = require("moongate.ffi.call")
+local running = require("moongate.sdk.running")
+local scope = require("moongate.sdk.scope")
+
+local handles = setmetatable({}, { __mode = "k" })
+
+---@class moongate.Breaker
+local breaker = {}
+
+--- May a call go through?
+---@return integer? ticket  to be given to finish once; nil: refused
+function breaker:ask()
+    return bind.breaker_ask(running.host, handles[self])
+end
+
+--- What became of the call.
+---@param ticket integer  of ask
+---@param outcome "ok"|"fail"|"timeout"|"ignore"
+---@param seconds? number  how long it took
+---@return boolean counted  false when it came too late
+function breaker:finish(ticket, outcome, seconds)
+    local number = bind.outcome[outcome]
+    if not number then
+        error("finish: an outcome is ok, fail, timeout or ignore", 2)
+    end
+    if type(ticket) ~= "cdata" then
+        error("finish: a ticket comes from ask", 2)
+    end
+    return bind.breaker_finish(running.host, handles[self], ticket, number, seconds or 0)
+end
+
+---@return "closed"|"open"|"half_open"|"forced_open"|"forced_closed"
+function breaker:state()
+    return bind.breaker_state(running.host, handles[self])
+end
+
+--- Seconds until the next probe may go; 0 unless it is open.
+---@return number
+function breaker:retry_after()
+    return bind.breaker_retry_s(running.host, handles[self])
+end
+
+local function settle(self, ticket, begun_s, ok, first, ...)
+    local seconds = running.call and call.mono_s(running.call) - begun_s or 0
+    breaker.finish(self, ticket, (not ok and first == running.CANCELLED) and "ignore" or (ok and first) and "ok" or "fail",
+        seconds)
+    if not ok then
+        error(first, 0)
+    end
+    return first, ...
+end
+
+--- Calls fn under the breaker. Raising, or returning nil or false first, is a failure.
+---@param fn function
+---@return any ...  what fn returned; nil, "open" when it was not called
+function breaker:run(fn, ...)
+    local ticket = breaker.ask(self)
+    if not ticket then
+        return nil, "open"
+    end
+    local begun_s = running.call and call.mono_s(running.call) or 0
+    return settle(self, ticket, begun_s, pcall(fn, ...))
+end
+
+local meta = scope.meta("breaker", breaker)
+local members = {
+    failures = "failures", open_for = "open_for_s", open_max = "open_max_s", backoff = "backoff", jitter = "jitter",
+    probes = "probes", half_open_max = "half_open_max_s", slow_call = "slow_call_s",
+}
+
+---@class moongate.Breakers
+local breakers = {}
+
+---@class moongate.BreakerOptions
+---@field name? string
+---@field failures? integer  in a row, until it opens; 5 when left out
+---@field open_for? number  seconds
+---@field open_max? number  seconds
+---@field backoff? number  1..10, by which each further open time grows
+---@field jitter? number  0..0.5, the part by which an open time may be longer
+---@field probes? integer  successes that close it
+---@field half_open_max? number  seconds
+---@field slow_call? number  seconds from which on a call counts as failed; 0: none
+
+--- Makes a breaker, or finds the one that an earlier snapshot made by that name. In new(conf).
+---@param options moongate.BreakerOptions
+---@return moongate.Breaker
+function breakers.new(options)
+    local allowed = { name = "string" }
+    local spec = {}
+    for key, member in pairs(members) do
+        allowed[key] = "number"
+        spec[member] = type(options) == "table" and options[key] or nil
+    end
+    scope.check("breaker", options, allowed)
+    local handle, problem = bind.breaker(running.host, scope.name("breaker", options.name), spec)
+    if not handle then
+        error("breaker: " .. problem, 2)
+    end
+    local self = setmetatable({}, meta)
+    handles[self] = handle
+    return self
+end
+
+---@param which moongate.Breaker
+---@return integer? ticket
+function breakers:ask(which) -- luacheck: ignore self
+    return breaker.ask(which)
+end
+
+---@param which moongate.Breaker
+---@param ticket integer
+---@param outcome "ok"|"fail"|"timeout"|"ignore"
+---@param seconds? number
+---@return boolean counted
+function breakers:finish(which, ticket, outcome, seconds) -- luacheck: ignore self
+    return breaker.finish(which, ticket, outcome, seconds)
+end
+
+---@param which moongate.Breaker
+---@param fn function
+---@return any ...
+function breakers:run(which, fn, ...) -- luacheck: ignore self
+    return breaker.run(which, fn, ...)
+end
+
+breakers.breaker = breaker -- for the reference and its spec
+return breakers

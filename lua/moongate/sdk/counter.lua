@@ -1,0 +1,64 @@
+--- counter: numbers that only grow, one cell a worker, summed in /metrics.
+local bind = require("moongate.ffi.host")
+local running = require("moongate.sdk.running")
+local scope = require("moongate.sdk.scope")
+
+local add, type, error = bind.counter_add, type, error
+local handles = setmetatable({}, { __mode = "k" })
+local by_name = {} -- full name to counter, for ctx:counter
+
+---@class moongate.Counter
+local counter = {}
+
+--- Counts.
+---@param by? integer  0 or more; 1 when left out
+function counter:add(by)
+    by = by or 1
+    if type(by) ~= "number" or not (by >= 0 and by <= 4294967296) then
+        error("add: a counter grows by 0 or more", 2)
+    end
+    add(running.host, handles[self], by)
+end
+
+--- The sum over all workers, of this moment.
+---@return number
+function counter:sum()
+    return bind.counter_sum(running.host, handles[self])
+end
+
+local meta = scope.meta("counter", counter)
+
+local function open(full)
+    local self = by_name[full]
+    if self then
+        return self
+    end
+    local handle, problem = bind.counter(running.host, full)
+    if not handle then
+        error("counter: " .. problem, 3)
+    end
+    self = setmetatable({}, meta)
+    handles[self] = handle
+    by_name[full] = self
+    return self
+end
+
+local counters = {}
+
+--- Makes a counter, or finds the one of that name. In new(conf).
+---@param name string  of letters, digits, '.', '_', '-'
+---@return moongate.Counter
+function counters.new(name)
+    return open(scope.name("counter", name))
+end
+
+--- The same in a request, for ctx:counter.
+function counters.named(name)
+    if type(name) ~= "string" or not name:find("^[%w._%-]+$") or #name > 64 then
+        error("counter: a name has 1 to 64 letters, digits, '.', '_' or '-'", 3)
+    end
+    return open((running.names[running.plugin + 1] or "") .. "/" .. name)
+end
+
+counters.counter = counter -- for the reference and its spec
+return counters

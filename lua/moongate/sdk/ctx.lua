@@ -1,0 +1,210 @@
+--- ctx: what a handler gets. One a slot, used again for the next request; all per-request state is C's, or in ctx.state.
+local call = require("moongate.ffi.call")
+local json = require("moongate.sdk.json")
+local message = require("moongate.sdk.message")
+local request = require("moongate.sdk.request")
+local response = require("moongate.sdk.response")
+local running = require("moongate.sdk.running")
+
+local SLEEP = call.wait_for.SLEEP
+local stale = message.stale
+local type, error = type, error
+
+---@alias moongate.Handler fun(ctx: moongate.Ctx, next: fun(ctx: moongate.Ctx))
+
+---@class moongate.Ctx
+---@field request moongate.Request
+---@field response moongate.Response
+---@field params table<string, string?>  parameters of the route's template, percent-decoded
+---@field state table  yours until the request ends; shared by the plugins of a chain
+---@field route string  the route's name
+---@field service? string  the service's name; nil where a plugin has to answer
+---@field consumer? string  who asks, once a plugin has found out
+---@field remaining number  seconds until the request's deadline
+---@field log moongate.Log
+---@field json moongate.Json
+---@field time moongate.Time
+---@field http moongate.Http
+---@field kv moongate.Kv
+---@field limit moongate.Limit
+---@field breaker moongate.Breakers
+---@field counter fun(self: moongate.Ctx, name: string, by?: integer)
+local ctx = {
+    json = json,
+    log = require("moongate.sdk.log"),
+    time = require("moongate.sdk.time"),
+    http = require("moongate.sdk.http"),
+    limit = require("moongate.sdk.limit"),
+    breaker = require("moongate.sdk.breaker"),
+}
+
+local problem_members = { title = "string", detail = "string", json = false, fields = false }
+
+--- A table is { json = value } or a problem document.
+local function respond_table(status, answer)
+    for key in pairs(answer) do
+        if problem_members[key] == nil then
+            error("respond: no member '" .. tostring(key) .. "': write title and detail, or json", 3)
+        end
+    end
+    if answer.json ~= nil then
+        return call.respond(running.call, status, "application/json", json.encode(answer.json))
+    end
+    for key, kind in pairs(problem_members) do
+        if kind and answer[key] ~= nil and type(answer[key]) ~= kind then
+            error("respond: " .. key .. " is a string, not " .. type(answer[key]), 3)
+        end
+    end
+    return call.problem(running.call, status, answer.title, answer.detail)
+end
+
+--- Answers: what an earlier answer set is dropped. The handler returns after it and does not call next.
+---@param status integer  200..599
+---@param body? string|{ title?: string, detail?: string }|{ json: any }  text, a problem document (RFC 9457), or JSON
+---@param headers? table<string, string>  "content-type" replaces that of the body
+function ctx:respond(status, body, headers)
+    if running.ctx ~= self then
+        stale("ctx")
+    end
+    if type(status) ~= "number" then
+        error("respond: a status is a number, not " .. type(status), 2)
+    end
+    local wrong
+    if body == nil then
+        wrong = call.respond(running.call, status, nil, "")
+    elseif type(body) == "string" then
+        wrong = call.respond(running.call, status, "text/plain; charset=utf-8", body)
+    elseif type(body) == "table" then
+        wrong = respond_table(status, body)
+    else
+        error("respond: a body is a string or a table, not " .. type(body), 2)
+    end
+    if wrong then
+        error("respond: " .. wrong, 2)
+    end
+    for name, value in pairs(headers or {}) do
+        wrong = call.set_header(running.call, call.RESPONSE, name, tostring(value), true)
+        if wrong then
+            error("respond: header " .. ("%q"):format(tostring(name)) .. ": " .. wrong, 2)
+        end
+    end
+end
+
+--- A new random id: 32 lower-case hex digits.
+---@return string
+function ctx:new_id()
+    if running.ctx ~= self then
+        stale("ctx")
+    end
+    return call.new_id(running.call)
+end
+
+--- Waits. Other requests go on meanwhile.
+---@param seconds number  0 or more
+function ctx:sleep(seconds)
+    if running.ctx ~= self then
+        stale("ctx")
+    end
+    if type(seconds) ~= "number" then
+        error("sleep: seconds are a number, not " .. type(seconds), 2)
+    end
+    local wrong = call.sleep(running.call, seconds)
+    if wrong then
+        error("sleep: " .. wrong, 2)
+    end
+    running.await(SLEEP)
+end
+
+--- Says who asks: for limits by consumer, the log, and the plugins after this one.
+---@param id string
+function ctx:set_consumer(id)
+    if running.ctx ~= self then
+        stale("ctx")
+    end
+    if type(id) ~= "string" then
+        error("set_consumer: an id is a string, not " .. type(id), 2)
+    end
+    local wrong = call.set_text(running.call, call.text_of.consumer, id)
+    if wrong then
+        error("set_consumer: " .. wrong, 2)
+    end
+end
+
+--- Adds to a counter of this plugin's, which all workers share and /metrics shows.
+---@param name string
+---@param by? integer  0 or more; 1 when left out
+function ctx:counter(name, by)
+    if running.ctx ~= self then
+        stale("ctx")
+    end
+    require("moongate.sdk.counter").named(name):add(by)
+end
+
+local properties = {
+    request = function()
+        return running.request
+    end,
+    response = function()
+        return running.response
+    end,
+    params = function()
+        return running.params
+    end,
+    state = function()
+        running.slot.dirty = true
+        return running.slot.state
+    end,
+    route = function()
+        return call.text(running.call, call.text_of.route)
+    end,
+    service = function()
+        return call.text(running.call, call.text_of.service)
+    end,
+    consumer = function()
+        return call.text(running.call, call.text_of.consumer)
+    end,
+    remaining = function()
+        return call.remaining_s(running.call)
+    end,
+}
+
+local function index(self, key)
+    local member = ctx[key]
+    if member ~= nil then
+        return member
+    end
+    local get = properties[key]
+    if get == nil then
+        error("ctx has no '" .. tostring(key) .. "'", 2)
+    end
+    if running.ctx ~= self then
+        stale("ctx")
+    end
+    return get()
+end
+
+local meta = message.meta("ctx", index)
+local params_meta = message.meta("ctx.params", function(self, name)
+    if running.params ~= self then
+        stale("ctx.params")
+    end
+    return call.param(running.call, name)
+end)
+
+return {
+    ---@param pointer moongate.Call
+    ---@return moongate.Slot
+    new = function(pointer)
+        return {
+            call = pointer,
+            ctx = setmetatable({}, meta),
+            request = request.new(),
+            response = response.new(),
+            params = setmetatable({}, params_meta),
+            state = {},
+            dirty = false,
+        }
+    end,
+    members = ctx,
+    properties = properties,
+}

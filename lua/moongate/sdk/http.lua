@@ -1,0 +1,109 @@
+--- http: ctx.http, requests of a plugin's own. They wait without blocking anybody, and never longer than the request
+--- that they serve has left.
+local bind = require("moongate.ffi.http")
+local call = require("moongate.ffi.call")
+local running = require("moongate.sdk.running")
+
+local HTTP = call.wait_for.HTTP
+local MAX_BODY_BYTES = 1048576
+
+---@class moongate.Http
+local http = {}
+
+---@class moongate.HttpRequest
+---@field method? string  "GET" when left out
+---@field url string  http://host[:port]/path
+---@field headers? table<string, string>
+---@field body? string
+---@field timeout? number  seconds; what is left of the request's deadline when left out
+---@field max_body? integer  bytes of the answer's body at most; 1 MiB when left out
+
+---@class moongate.HttpResponse
+---@field status integer
+---@field headers table<string, string>  lower-case names; several of one name are joined with ", "
+---@field body string
+
+local function check(wanted)
+    if type(wanted) ~= "table" or type(wanted.url) ~= "string" then
+        error("http: a request is a table with a url", 4)
+    end
+    for key, kind in pairs({ method = "string", headers = "table", body = "string", timeout = "number", max_body = "number" }) do
+        if wanted[key] ~= nil and type(wanted[key]) ~= kind then
+            error("http: " .. key .. " is a " .. kind .. ", not a " .. type(wanted[key]), 4)
+        end
+    end
+end
+
+local function answer(pointer)
+    local status = bind.status(pointer)
+    if status == 0 then
+        return nil, bind.error(pointer) or "failed"
+    end
+    local headers = {}
+    local at = 0
+    local name, value = bind.header_at(pointer, at)
+    while name do
+        headers[name] = headers[name] and headers[name] .. ", " .. value or value
+        at = at + 1
+        name, value = bind.header_at(pointer, at)
+    end
+    return { status = status, headers = headers, body = bind.body(pointer) }
+end
+
+local function send(wanted)
+    if not running.ctx then
+        error("http needs a request: here is none", 3)
+    end
+    check(wanted)
+    local pointer = running.call
+    call.enter(pointer, running.plugin)
+    for name, value in pairs(wanted.headers or {}) do
+        local wrong = bind.header(pointer, tostring(name), tostring(value))
+        if wrong then
+            error("http: header " .. ("%q"):format(tostring(name)) .. ": " .. wrong, 3)
+        end
+    end
+    local wrong = bind.start(pointer, wanted.method or "GET", wanted.url, wanted.body or "", wanted.timeout or 0,
+        wanted.max_body or MAX_BODY_BYTES)
+    if wrong then
+        error("http: " .. wrong, 3)
+    end
+    running.await(HTTP)
+    return answer(pointer)
+end
+
+local function with(options, more)
+    for key, value in pairs(options or {}) do
+        if more[key] == nil then
+            more[key] = value
+        end
+    end
+    return more
+end
+
+--- Sends a request and waits for its whole answer.
+---@param wanted moongate.HttpRequest
+---@return moongate.HttpResponse? response  nil when there was none
+---@return string? problem  "connect", "timeout", ..
+function http:request(wanted) -- luacheck: ignore self
+    return send(wanted)
+end
+
+---@param url string
+---@param options? moongate.HttpRequest
+---@return moongate.HttpResponse? response
+---@return string? problem
+function http:get(url, options) -- luacheck: ignore self
+    return send(with(options, { method = "GET", url = url }))
+end
+
+---@param url string
+---@param body string
+---@param options? moongate.HttpRequest
+---@return moongate.HttpResponse? response
+---@return string? problem
+function http:post(url, body, options) -- luacheck: ignore self
+    return send(with(options, { method = "POST", url = url, body = body }))
+end
+
+return http

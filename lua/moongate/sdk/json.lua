@@ -1,0 +1,144 @@
+--- json: ctx.json, strict JSON. Lists and maps stay what they are: an empty list decodes to a table that encodes as []
+--- again; null is json.null; a table is a list when its keys are 1..n, and an empty one is {} unless json.list made it.
+local bind = require("moongate.ffi.json")
+
+local type, tostring, error, pairs, floor = type, tostring, error, pairs, math.floor
+local setmetatable, getmetatable = setmetatable, getmetatable
+local concat = table.concat
+local quote = bind.quote
+local MAX_DEPTH = 64
+
+---@class moongate.Json
+local json = {}
+
+--- JSON's null, which nil cannot be in a table.
+json.null = setmetatable({}, {
+    __tostring = function()
+        return "null"
+    end,
+    __newindex = function()
+        error("json.null cannot be assigned to", 2)
+    end,
+    __metatable = "locked",
+})
+
+local list_meta = { __metatable = "json.list" }
+
+--- A table that encodes as a list even when it is empty.
+---@param items? table  made a list itself
+---@return table
+function json.list(items)
+    return setmetatable(items or {}, list_meta)
+end
+
+local function new_list()
+    return setmetatable({}, list_meta)
+end
+
+--- Reads a JSON text.
+---@param text string
+---@return any value  nil when it is no JSON
+---@return string? problem
+function json.decode(text)
+    if type(text) ~= "string" then
+        error("decode: JSON is a string, not " .. type(text), 2)
+    end
+    return bind.decode(text, new_list, json.null)
+end
+
+--- As decode, with nulls left out and plain tables: for configuration.
+function json.decode_plain(text)
+    return bind.decode(text, function()
+        return {}
+    end, nil)
+end
+
+--- The length of a list, or nil for a map.
+local function list_length(value)
+    local n = #value
+    local count = 0
+    for key in pairs(value) do
+        if type(key) ~= "number" then
+            return nil
+        end
+        count = count + 1
+    end
+    if count == n and (n > 0 or getmetatable(value) == "json.list") then
+        return n
+    end
+end
+
+local encode_into
+
+local function encode_map(out, value, depth)
+    local first = true
+    out[#out + 1] = "{"
+    for key, member in pairs(value) do
+        if type(key) ~= "string" then
+            error("a table has both a list's and a map's keys, or gaps: " .. tostring(key), 0)
+        end
+        out[#out + 1] = (first and "" or ",") .. quote(key) .. ":"
+        first = false
+        encode_into(out, member, depth + 1)
+    end
+    out[#out + 1] = "}"
+end
+
+local function encode_table(out, value, depth)
+    if depth > MAX_DEPTH then
+        error("tables nest deeper than " .. MAX_DEPTH, 0)
+    end
+    local n = list_length(value)
+    if not n then
+        return encode_map(out, value, depth)
+    end
+    out[#out + 1] = "["
+    for i = 1, n do
+        if i > 1 then
+            out[#out + 1] = ","
+        end
+        encode_into(out, value[i], depth + 1)
+    end
+    out[#out + 1] = "]"
+end
+
+local function encode_number(value)
+    if value ~= value or value == math.huge or value == -math.huge then
+        error("JSON has no " .. tostring(value), 0)
+    end
+    if value == floor(value) and value > -1e15 and value < 1e15 then
+        return ("%d"):format(value)
+    end
+    return ("%.17g"):format(value)
+end
+
+function encode_into(out, value, depth)
+    local kind = type(value)
+    if kind == "string" then
+        out[#out + 1] = quote(value)
+    elseif kind == "number" then
+        out[#out + 1] = encode_number(value)
+    elseif kind == "boolean" then
+        out[#out + 1] = tostring(value)
+    elseif value == nil or value == json.null then
+        out[#out + 1] = "null"
+    elseif kind == "table" then
+        encode_table(out, value, depth)
+    else
+        error("a " .. kind .. " has no JSON", 0)
+    end
+end
+
+--- Writes a value as JSON on one line. Raises on what JSON cannot say: functions, NaN, mixed keys, cycles.
+---@param value any
+---@return string
+function json.encode(value)
+    local out = {}
+    local ok, problem = pcall(encode_into, out, value, 1)
+    if not ok then
+        error("encode: " .. tostring(problem), 2)
+    end
+    return concat(out)
+end
+
+return json

@@ -1,0 +1,39 @@
+--- log: ctx.log, lines in the gateway's log that name route and plugin.
+local call = require("moongate.ffi.call")
+local running = require("moongate.sdk.running")
+
+---@class moongate.Log
+local log = {}
+
+local function write(level, text, ...)
+    if not running.ctx then
+        error("a log line needs a request: here is none", 3)
+    end
+    if select("#", ...) > 0 then
+        text = text:format(...)
+    end
+    call.enter(running.call, running.plugin)
+    call.log(running.call, level, tostring(text))
+end
+
+---@param text string  with more arguments, as for string.format
+function log:debug(text, ...) -- luacheck: ignore self
+    write(0, text, ...)
+end
+
+---@param text string  with more arguments, as for string.format
+function log:info(text, ...) -- luacheck: ignore self
+    write(1, text, ...)
+end
+
+---@param text string  with more arguments, as for string.format
+function log:warn(text, ...) -- luacheck: ignore self
+    write(2, text, ...)
+end
+
+---@param text string  with more arguments, as for string.format
+function log:error(text, ...) -- luacheck: ignore self
+    write(3, text, ...)
+end
+
+return log

@@ -1,0 +1,104 @@
+--- request: ctx.request, the request as the plugins before left it and as the upstream will get it.
+local call = require("moongate.ffi.call")
+local message = require("moongate.sdk.message")
+local running = require("moongate.sdk.running")
+
+local REQUEST, text_of = call.REQUEST, call.text_of
+local text, set_text, param, query = call.text, call.set_text, call.param, call.query
+local stale = message.stale
+
+---@class moongate.Request : moongate.Message
+---@field method string  "GET"
+---@field scheme string  "http" or "https"
+---@field host string  lower-case, without a port
+---@field path string  normalised: what was matched and what the upstream gets
+---@field query? string  behind the "?", as sent; nil without one
+---@field target string  as the client sent it
+---@field client_address string  after trusted proxies
+local request = message.methods("request", REQUEST)
+
+local function set(self, what, name, value)
+    if running.request ~= self then
+        stale("ctx.request")
+    end
+    if type(value) ~= "string" then
+        error("set_" .. name .. ": it is a string, not " .. type(value), 3)
+    end
+    local wrong = set_text(running.call, what, value)
+    if wrong then
+        error("set_" .. name .. ": " .. wrong, 3)
+    end
+end
+
+--- Another method for the upstream. The route stays.
+---@param method string  a token
+function request:set_method(method)
+    set(self, text_of.method, "method", method)
+end
+
+--- Another path for the upstream, which is normalised. The route stays.
+---@param path string  begins with "/", no "?"
+function request:set_path(path)
+    set(self, text_of.path, "path", path)
+end
+
+--- Another query for the upstream.
+---@param value string  without the "?"; "" is none
+function request:set_query(value)
+    set(self, text_of.query, "query", value)
+end
+
+--- A parameter of the route's template, percent-decoded.
+---@param name string
+---@return string? value
+function request:param(name)
+    if running.request ~= self then
+        stale("ctx.request")
+    end
+    return param(running.call, name)
+end
+
+--- The first parameter of that name in the query, percent-decoded, with "+" as a space.
+---@param name string
+---@return string? value
+function request:query_param(name)
+    if running.request ~= self then
+        stale("ctx.request")
+    end
+    return query(running.call, name)
+end
+
+local properties = {
+    method = text_of.method,
+    scheme = text_of.scheme,
+    host = text_of.host,
+    path = text_of.path,
+    query = text_of.query,
+    target = text_of.target,
+    client_address = text_of.client_address,
+}
+
+local function index(self, key)
+    local member = request[key]
+    if member ~= nil then
+        return member
+    end
+    local what = properties[key]
+    if what == nil then
+        error("ctx.request has no '" .. tostring(key) .. "'", 2)
+    end
+    if running.request ~= self then
+        stale("ctx.request")
+    end
+    return text(running.call, what)
+end
+
+local meta = message.meta("ctx.request", index)
+
+return {
+    new = function()
+        return setmetatable({}, meta)
+    end,
+    members = request,
+    properties = properties,
+}

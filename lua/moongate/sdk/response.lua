@@ -1,0 +1,63 @@
+--- response: ctx.response, what goes back to the client. It is there after next(ctx), and after ctx:respond.
+local call = require("moongate.ffi.call")
+local message = require("moongate.sdk.message")
+local running = require("moongate.sdk.running")
+
+local status, set_status = call.status, call.set_status
+local stale = message.stale
+
+---@class moongate.Response : moongate.Message
+---@field status? integer  nil before there is a response
+---@field error? string  why the gateway answered in the upstream's place ("upstream_connect", ..); nil when it did not
+local response = message.methods("response", call.RESPONSE)
+
+---@param value integer  200..599
+function response:set_status(value)
+    if running.response ~= self then
+        stale("ctx.response")
+    end
+    if type(value) ~= "number" then
+        error("set_status: a status is a number, not " .. type(value), 2)
+    end
+    local wrong = set_status(running.call, value)
+    if wrong then
+        error("set_status: " .. wrong, 2)
+    end
+end
+
+local properties = {
+    status = function()
+        local value = status(running.call)
+        if value ~= 0 then
+            return value
+        end
+    end,
+    error = function()
+        return call.text(running.call, call.text_of.error)
+    end,
+}
+
+local function index(self, key)
+    local member = response[key]
+    if member ~= nil then
+        return member
+    end
+    local get = properties[key]
+    if get == nil then
+        error("ctx.response has no '" .. tostring(key) .. "'", 2)
+    end
+    if running.response ~= self then
+        stale("ctx.response")
+    end
+    return get()
+end
+
+local meta = message.meta("ctx.response", index)
+
+return {
+    new = function()
+        return setmetatable({}, meta)
+    end,
+    members = response,
+    properties = properties,
+}

@@ -1,0 +1,65 @@
+--- router: routes of a plugin's own, matched as the gateway matches its own.
+local bind = require("moongate.ffi.router")
+local scope = require("moongate.sdk.scope")
+
+local handles = setmetatable({}, { __mode = "k" })
+
+---@class moongate.Router
+local router = {}
+
+--- The route for a request.
+---@param request { host?: string, path: string, method?: string }  path normalised, as ctx.request.path; method GET when left out
+---@return any value  that of the route; nil when none matches
+---@return table|integer params  of the path, as they stand in it; or 404 or 405
+function router:match(request)
+    local my = handles[self]
+    local status, index = bind.match(my.routes, request.host or "", request.path, request.method or "GET")
+    if not index then
+        return nil, status
+    end
+    local params, at = {}, 0
+    local name, value = bind.param_at(my.routes, at)
+    while name do
+        params[name] = value
+        at = at + 1
+        name, value = bind.param_at(my.routes, at)
+    end
+    return my.values[index], params
+end
+
+local meta = scope.meta("router", router)
+
+local function list(value)
+    return type(value) == "table" and value or { value }
+end
+
+local M = {}
+
+--- Builds a router. In new(conf).
+---@param routes { path: string|string[], host?: string|string[], method?: string|string[], value: any }[]  paths as in the configuration: "/v1/carts/{id}", or "/lab/*" for a prefix
+---@return moongate.Router
+function M.new(routes)
+    local wanted, values = {}, {}
+    for i, route in ipairs(routes) do
+        if type(route) ~= "table" or not route.path then
+            error("router: route " .. i .. " needs a path", 2)
+        end
+        values[i] = route.value
+        wanted[i] = {
+            name = "route " .. i,
+            hosts = list(route.host),
+            paths = list(route.path),
+            methods = list(route.method),
+        }
+    end
+    local handle, problem = bind.new(wanted)
+    if not handle then
+        error("router: " .. problem, 2)
+    end
+    local self = setmetatable({}, meta)
+    handles[self] = { routes = handle, values = values }
+    return self
+end
+
+M.router = router -- for the reference and its spec
+return M

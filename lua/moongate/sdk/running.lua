@@ -1,0 +1,29 @@
+--- running: which request this VM works on at this moment. One at a time: a slot that waits puts its own back before it
+--- goes on. Plugins never see this table, and with it no pointer.
+---@class moongate.Running
+local running = {
+    ctx = false, ---@type moongate.Ctx|false
+    request = false, ---@type moongate.Request|false
+    response = false, ---@type moongate.Response|false
+    params = false, ---@type table|false
+    slot = false, ---@type moongate.Slot|false
+    call = false, ---@type moongate.Call|false
+    plugin = -1, -- index in the plan, from 0, of the plugin that runs; -1: none
+    depth = 0, -- how far in the chain is
+    may_wait = false, -- false in new and in log
+    traceback = false, ---@type string|false  of the last error that passed a layer
+    host = false, ---@type ffi.cdata*|false
+    names = {}, -- of the plan's plugins, by index
+    --- Waits for what call.wait_for names; raises when the request is over. Set by worker.await.
+    await = nil, ---@type fun(wait: integer)
+}
+
+--- What a wait raises once its request is over. No pcall of a plugin keeps it.
+running.CANCELLED = setmetatable({}, {
+    __tostring = function()
+        return "this request is over: its client left, its deadline passed or the gateway ended it"
+    end,
+    __metatable = "locked",
+})
+
+return running

@@ -1,0 +1,51 @@
+--- scope: whose the named things are that plugins make. A name belongs to the plugin's name in the configuration.
+local running = require("moongate.sdk.running")
+
+local scope = {}
+
+--- The full name of something that a plugin makes; `what` and level are for its error.
+---@param what string  "limiter"
+---@param name string?
+---@return string
+function scope.name(what, name)
+    local owner = running.names[running.plugin + 1]
+    if running.ctx then
+        error(what .. ": make it when the plugin is loaded, in new(conf), not for a request", 3)
+    end
+    if not owner then
+        error(what .. ": only a plugin makes one", 3)
+    end
+    if name ~= nil and (type(name) ~= "string" or not name:find("^[%w._%-]+$") or #name > 64) then
+        error(what .. ": a name has 1 to 64 letters, digits, '.', '_' or '-'", 3)
+    end
+    return owner .. "/" .. (name or what)
+end
+
+--- A metatable for an object whose handle stands in a private table.
+function scope.meta(what, methods)
+    return {
+        __index = methods,
+        __newindex = function()
+            error("a " .. what .. " cannot be assigned to", 2)
+        end,
+        __metatable = "locked",
+    }
+end
+
+--- Refuses members that nobody reads.
+function scope.check(what, options, allowed)
+    if type(options) ~= "table" then
+        error(what .. ": options are a table, not " .. type(options), 3)
+    end
+    for key, value in pairs(options) do
+        local kind = allowed[key]
+        if not kind then
+            error(what .. ": no option '" .. tostring(key) .. "'", 3)
+        end
+        if kind ~= "any" and type(value) ~= kind then
+            error(what .. ": " .. key .. " is a " .. kind .. ", not a " .. type(value), 3)
+        end
+    end
+end
+
+return scope

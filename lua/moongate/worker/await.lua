@@ -1,0 +1,54 @@
+--- await: the one place where Lua yields. C resumes the coroutine with the answer in its call.
+local call = require("moongate.ffi.call")
+local running = require("moongate.sdk.running")
+
+local yield = coroutine.yield
+local cancelled, set_wait, enter = call.cancelled, call.wait, call.enter
+local DONE = call.wait_for.DONE
+local CANCELLED = running.CANCELLED
+
+local await = {}
+
+--- Makes the slot the one that runs.
+local function resume(slot)
+    running.slot = slot
+    running.call = slot.call
+    running.ctx = slot.ctx
+    running.request = slot.request
+    running.response = slot.response
+    running.params = slot.params
+end
+
+--- Waits inside a chain. Another request may run meanwhile.
+---@param wait integer  of call.wait_for
+function await.await(wait)
+    if not running.may_wait then
+        error("this waits, and here nothing can wait: only a handler may", 3)
+    end
+    local slot, depth, plugin = running.slot, running.depth, running.plugin
+    local pointer = slot.call
+    enter(pointer, plugin)
+    set_wait(pointer, wait)
+    yield()
+    resume(slot)
+    running.depth = depth
+    running.plugin = plugin
+    running.may_wait = true
+    if cancelled(pointer) then
+        error(CANCELLED, 0)
+    end
+end
+
+--- Waits for the next exchange, or for the log of this one.
+---@param slot moongate.Slot
+function await.park(slot)
+    set_wait(slot.call, DONE)
+    running.ctx = false
+    yield()
+    resume(slot)
+    running.depth = 0
+    running.plugin = -1
+    running.traceback = false
+end
+
+return await

@@ -1,0 +1,34 @@
+--- fault: what made a coroutine die, for the log: whose code it was, at which line, and the way there.
+local running = require("moongate.sdk.running")
+
+--- The chunk id that LuaJIT shows for a name of ours: long ones lose their beginning.
+local function names_chunk(shown, chunkname)
+    local tail = shown:match("^%.%.%.(.+)$")
+    return shown == chunkname or (tail ~= nil and chunkname:sub(-#tail) == tail)
+end
+
+--- The first line of the text, or of the traceback, that stands in one of the chunks.
+local function line_in(chunks, text)
+    for shown, line in text:gmatch("([^%s:]+):(%d+):") do
+        for _, chunkname in ipairs(chunks) do
+            if names_chunk(shown, chunkname) then
+                return tonumber(line)
+            end
+        end
+    end
+    return 0
+end
+
+--- Makes the describer.
+---@param chunks string[][]  chunk names by plugin, from 1
+return function(chunks)
+    ---@return integer plugin, integer line, string message, string traceback
+    return function(co, err)
+        local plugin = running.plugin
+        local message = tostring(err)
+        local trace = running.traceback or debug.traceback(co, message)
+        running.ctx, running.plugin, running.traceback = false, -1, false
+        message = message:match("^[^\n]*")
+        return plugin, line_in(chunks[plugin + 1] or {}, message .. "\n" .. trace), message, trace
+    end
+end

@@ -1,0 +1,110 @@
+--- loader: from the sources of a plan to handlers. Plugins of one source share its loaded table; new runs for each.
+local running = require("moongate.sdk.running")
+local sandbox = require("moongate.worker.sandbox")
+local sdk = require("moongate.sdk.init")
+
+local loader = {}
+
+local KIB = { B = 1, KiB = 1024, MiB = 1048576 }
+local later = { init = "do it in new(conf)", close = "there is nothing to close yet" }
+
+--- Bytes that `body.request` or `body.response` declares to buffer; 0: they pass by.
+local function buffered(kind, declared)
+    if declared == nil or declared == "none" or declared == "stream" then
+        return 0
+    end
+    local count, unit = tostring(declared):match("^buffer%((%d+)%s*(%a+)%)$")
+    local bytes = count and KIB[unit] and tonumber(count) * KIB[unit]
+    if not bytes or bytes < 1 or bytes > 64 * 1048576 then
+        error(("body.%s is \"none\", \"stream\" or \"buffer(64KiB)\" up to 64MiB, not %q"):format(kind, tostring(declared)), 0)
+    end
+    return bytes
+end
+
+local function check_type(what, value, wanted, optional)
+    if not (optional and value == nil) and type(value) ~= wanted then
+        error(("%s is a %s, not %s"):format(what, wanted, type(value)), 0)
+    end
+end
+
+local function check_plugin(plugin)
+    check_type("what the file returns", plugin, "table")
+    check_type("plugin.new", plugin.new, "function")
+    check_type("plugin.log", plugin.log, "function", true)
+    check_type("plugin.name", plugin.name, "string", true)
+    check_type("plugin.version", plugin.version, "string", true)
+    check_type("plugin.body", plugin.body, "table", true)
+    for key, advice in pairs(later) do
+        if rawget(plugin, key) ~= nil then
+            error("plugin." .. key .. " is not run by this version: " .. advice, 0)
+        end
+    end
+end
+
+--- Runs a plugin's file.
+local function run(wanted)
+    local module = wanted.module or wanted.use:match("([^/]+)/*$")
+    local env = sandbox.env(module, wanted.lib or {}, sdk)
+    local chunk, problem = sandbox.load(wanted.source, wanted.chunkname, env)
+    if not chunk then
+        error(problem, 0)
+    end
+    local plugin = chunk()
+    local ok, wrong = pcall(check_plugin, plugin)
+    if not ok then
+        error(wanted.chunkname .. ": " .. wrong, 0)
+    end
+    return plugin
+end
+
+---@class moongate.Instance
+---@field name string  in the configuration
+---@field version string
+---@field handler moongate.Handler
+---@field log? fun(ctx: moongate.Ctx)
+---@field request_body_bytes integer
+---@field response_body_bytes integer
+
+--- Loads one plugin of a plan and makes its handler.
+---@param wanted table  as the plan has it
+---@param loaded table<string, table>  by source, filled as it goes
+---@return moongate.Instance
+function loader.instance(wanted, loaded)
+    local key = wanted.chunkname .. "\0" .. wanted.source
+    local plugin = loaded[key] or run(wanted)
+    loaded[key] = plugin
+    local handler = plugin.new(sandbox.freeze(wanted.config or {}))
+    if type(handler) ~= "function" then
+        error(wanted.chunkname .. ": new returns the handler, a function, not " .. type(handler), 0)
+    end
+    local body = plugin.body or {}
+    return {
+        name = wanted.name,
+        version = plugin.version or "",
+        handler = handler,
+        log = plugin.log,
+        has_log = plugin.log ~= nil,
+        request_body_bytes = buffered("request", body.request),
+        response_body_bytes = buffered("response", body.response),
+    }
+end
+
+--- Loads all plugins of a plan. Raises with the name of the one that failed and why.
+---@param plugins table[]
+---@return moongate.Instance[]
+function loader.all(plugins)
+    local instances, loaded = {}, {}
+    for i, wanted in ipairs(plugins) do
+        running.names[i] = wanted.name
+        running.plugin = i - 1
+        local ok, result = pcall(loader.instance, wanted, loaded)
+        running.plugin = -1
+        if not ok then
+            error(("plugin %q: %s"):format(wanted.name, tostring(result)), 0)
+        end
+        instances[i] = result
+    end
+    return instances
+end
+
+return loader

@@ -1,0 +1,50 @@
+--- slot: what one coroutine does all its life: wait for an exchange, run its chain, wait again.
+local call = require("moongate.ffi.call")
+local await = require("moongate.worker.await")
+local chain = require("moongate.worker.chain")
+local context = require("moongate.sdk.ctx")
+local running = require("moongate.sdk.running")
+local clear = require("table.clear")
+
+local park = await.park
+local phase, index_of = call.phase, call.chain
+local LOG = 1
+
+---@class moongate.Slot
+---@field call moongate.Call
+---@field ctx moongate.Ctx
+---@field request moongate.Request
+---@field response moongate.Response
+---@field params table
+---@field state table
+---@field dirty boolean  state was looked at
+
+--- Makes the body of slots.
+---@param chains fun(ctx: moongate.Ctx)[]
+---@param logs ({ log: function, index: integer }[]|false)[]  by chain
+return function(chains, logs)
+    return function(pointer)
+        local slot = context.new(call.of(pointer))
+        local ctx, state = slot.ctx, slot.state
+
+        while true do
+            park(slot)
+            local at = index_of(slot.call) + 1
+            if phase(slot.call) == LOG then
+                running.may_wait = false
+                chain.log(logs[at], ctx)
+            else
+                if slot.dirty then -- the exchange before ended before its log ran
+                    clear(state)
+                end
+                slot.dirty = false
+                running.may_wait = true
+                chains[at](ctx)
+            end
+            if slot.dirty and (phase(slot.call) == LOG or not logs[at]) then
+                clear(state)
+                slot.dirty = false
+            end
+        end
+    end
+end

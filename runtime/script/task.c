@@ -1,0 +1,156 @@
+/* task.c - coroutines that are used again: each runs boot's slot function, which waits for an exchange, runs
+ * a chain and waits for the next. */
+#include "script/task.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "script/state.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+
+/* More than this many idle slots are not kept: one slot is about 2 KiB. */
+enum { PARKED_MAX = 1024 };
+
+struct mg_task {
+    mg_list link; /* in the VM's parked or taken */
+    mg_vm *vm;    /* borrowed */
+    lua_State *co;
+    int ref; /* anchors co in the registry */
+    _Alignas(16) char call[];
+};
+
+static mg_task *task_of(mg_list *link)
+{
+    return mg_container_of(link, mg_task, link);
+}
+
+static int start(lua_State *L)
+{
+    mg_task *task = lua_touserdata(L, 1);
+
+    task->co = lua_newthread(L);
+    task->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->vm->slot_ref);
+    lua_xmove(L, task->co, 1);
+    lua_pushlightuserdata(task->co, task->call);
+    return 0;
+}
+
+static int drop(lua_State *L)
+{
+    const mg_task *task = lua_touserdata(L, 1);
+
+    luaL_unref(L, LUA_REGISTRYINDEX, task->ref);
+    return 0;
+}
+
+/* At the cap even letting go can fail: then the coroutine stays until the VM closes. */
+static void task_free(mg_task *task)
+{
+    if (task->ref != LUA_NOREF)
+        (void)mg_vm_protected(task->vm, drop, task, NULL);
+    mg_free(task);
+}
+
+static mg_task *task_new(mg_vm *vm)
+{
+    mg_task *task = mg_calloc(1, sizeof(mg_task) + vm->conf.call_bytes);
+
+    task->vm = vm;
+    task->ref = LUA_NOREF;
+    if (!mg_vm_protected(vm, start, task, NULL) || lua_resume(task->co, 1) != LUA_YIELD) {
+        task_free(task);
+        mg_vm_relieve(vm, LUA_ERRMEM);
+        return NULL;
+    }
+    return task;
+}
+
+mg_task *mg_task_take(mg_vm *vm)
+{
+    mg_list *link = mg_list_pop(&vm->parked);
+    mg_task *task;
+
+    if (link) {
+        task = task_of(link);
+        vm->parked_count--;
+    } else if (!(task = task_new(vm))) {
+        return NULL;
+    }
+    mg_list_push(&vm->taken, &task->link);
+    vm->taken_count++;
+    return task;
+}
+
+void *mg_task_call(mg_task *task)
+{
+    return task->call;
+}
+
+typedef struct fault_args {
+    mg_task *task;
+    mg_task_error *error;
+} fault_args;
+
+/* fault(coroutine, error) -> plugin index, line, message, traceback */
+static int describe(lua_State *L)
+{
+    const fault_args *args = lua_touserdata(L, 1);
+    lua_State *co = args->task->co;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, args->task->vm->fault_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, args->task->ref);
+    lua_xmove(co, L, 1); /* nothing is pushed on a dead coroutine: it could raise there */
+    lua_call(L, 2, 4);
+    args->error->plugin = (int)lua_tointeger(L, -4);
+    args->error->line = (int)lua_tointeger(L, -3);
+    snprintf(args->error->message, sizeof(args->error->message), "%s", luaL_optstring(L, -2, ""));
+    snprintf(args->error->traceback, sizeof(args->error->traceback), "%s", luaL_optstring(L, -1, ""));
+    return 0;
+}
+
+mg_task_state mg_task_resume(mg_task *task, mg_task_error *error)
+{
+    const int status = lua_resume(task->co, 0);
+    mg_error why = MG_ERROR_INIT;
+
+    if (status == LUA_YIELD)
+        return MG_TASK_YIELDED;
+    *error = (mg_task_error){ .plugin = -1 };
+    mg_vm_relieve(task->vm, status);
+    if (status == 0) /* the slot function loops for ever */
+        snprintf(error->message, sizeof(error->message), "the slot of this request ended");
+    else if (!mg_vm_protected(task->vm, describe, &(fault_args){ task, error }, &why))
+        snprintf(error->message, sizeof(error->message), "%.*s", (int)sizeof(error->message) - 1,
+                 why.message);
+    return MG_TASK_RAISED;
+}
+
+void mg_task_give(mg_task *task, bool parked)
+{
+    mg_vm *vm = task->vm;
+
+    mg_list_remove(&task->link);
+    vm->taken_count--;
+    if (!parked || vm->parked_count >= PARKED_MAX) {
+        task_free(task);
+        return;
+    }
+    mg_list_push_front(&vm->parked, &task->link);
+    vm->parked_count++;
+}
+
+size_t mg_vm_tasks(const mg_vm *vm)
+{
+    return vm->taken_count;
+}
+
+/* Of a closed state. */
+void mg_vm_free_tasks(mg_vm *vm)
+{
+    mg_list *link;
+
+    while ((link = mg_list_pop(&vm->parked)))
+        mg_free(task_of(link));
+}
