@@ -22,7 +22,8 @@ describe("a request body", function()
     it("in chunks goes on in chunks, with its trailers", function()
         local gw, up = e2e.proxy()
         local client = gw:client()
-        local seen = e2e.exchange(client, up, "POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: Chunked\r\n\r\n"
+        local seen = e2e.exchange(client, up,
+            "POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: Chunked\r\n\r\n"
             .. "5;name=value\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 11\r\n\r\n")
         assert.equal("chunked", seen.fields["transfer-encoding"])
         assert.is_nil(seen.fields["content-length"])
@@ -91,7 +92,8 @@ describe("a response body", function()
         local gw, up = e2e.proxy()
         local client = gw:client()
         local _, response, conn = e2e.exchange(client, up, "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 5\r\n\r\n")
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+            .. "5\r\nhello\r\n0\r\nX-Sum: 5\r\n\r\n")
         assert.equal("chunked", response.fields["transfer-encoding"])
         assert.equal("hello", response.body)
         assert.equal("5", response.trailers["x-sum"])

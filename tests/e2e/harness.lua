@@ -27,9 +27,11 @@ local e2e = {
     gateway = Gateway.start,
     eventually = sys.eventually,
     free_port = sys.free_port,
+    now_ms = sys.now_ms,
     SIGHUP = sys.SIGHUP,
     SIGTERM = sys.SIGTERM,
     OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    LAST = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
     GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 }
 
@@ -57,7 +59,7 @@ end
 function e2e.seen(gw, up, lines, opts)
     local client = gw:client(opts)
     local seen, _, conn = e2e.exchange(client, up, "GET / HTTP/1.1\r\nHost: a\r\n" .. lines .. "\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        e2e.LAST)
     conn:close()
     client:close()
     return seen

@@ -224,6 +224,13 @@ function Gateway:finish()
     end
 end
 
+--- For one that has ended in a way that is not to be judged.
+function Gateway:abandon()
+    standing[self] = nil
+    self.process:kill()
+    Gateway.remove_folder(self.dir)
+end
+
 function Gateway:stop()
     if not standing[self] then return end
     if not self.process:ended() then self.process:signal(sys.SIGTERM) end

@@ -10,11 +10,13 @@ Process.__index = Process
 local PIDFD_OPEN = 434
 local running = {}
 
-local function cstrings(list)
+--- A char *const [] of these texts; `keep` holds what it points to.
+local function cstrings(list, keep)
     local array = ffi.new("const char *[?]", #list + 1)
     for i, text in ipairs(list) do array[i - 1] = text end
     array[#list] = nil
-    return ffi.cast("char *const *", array), array, list
+    keep[#keep + 1] = { array, list }
+    return ffi.cast("char *const *", array)
 end
 
 local function environment(extra)
@@ -44,8 +46,8 @@ function Process.start(opts)
     local out_read, out_write = pipe()
     local err_read, err_write = pipe()
     local in_read, in_write = pipe()
-    local argv, keep_argv, argv_texts = cstrings(opts.argv)
-    local env, keep_env, env_texts = cstrings(environment(opts.env or {}))
+    local keep = {}
+    local argv, env = cstrings(opts.argv, keep), cstrings(environment(opts.env or {}), keep)
     local cwd = opts.cwd or "."
     local pid = sys.check(C.fork(), "fork")
     if pid == 0 then
@@ -56,11 +58,10 @@ function Process.start(opts)
         if C.chdir(cwd) == 0 then C.execve(opts.argv[1], argv, env) end
         C._exit(127)
     end
-    keep_argv, keep_env, argv_texts, env_texts = nil, nil, nil, nil -- luacheck: ignore
     C.close(out_write)
     C.close(err_write)
     C.close(in_read)
-    local self = setmetatable({ pid = pid, argv = opts.argv }, Process)
+    local self = setmetatable({ pid = pid, argv = opts.argv, keep = keep }, Process)
     self.out, self.err = sys.capture(out_read), sys.capture(err_read)
     self.pidfd = sys.check(tonumber(C.syscall(PIDFD_OPEN, ffi.cast("int", pid), ffi.cast("int", 0))), "pidfd_open")
     running[self] = true
