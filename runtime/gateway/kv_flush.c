@@ -1,6 +1,6 @@
 /* kv_flush.c - making durable. The generation that a flush takes is a cut through all shards at one moment,
  * so that what is found after a crash is what stood there at one moment; the locks of all shards are held for
- * it only as long as it takes to move 64 pointers. */
+ * it only as long as it takes to move their pointers. */
 #include "gateway/kv_table.h"
 
 #include "base/check.h"
@@ -248,7 +248,6 @@ static void give_generation_back(mg_kv *kv)
 
 /* Keys past their time, gathered without a lock and looked at again under it. */
 typedef struct kv_sweep {
-    mg_kv *kv;
     uint64_t now_ms;
     size_t looked, count;
     mg_arena arena;
@@ -323,7 +322,6 @@ static void sweep(mg_kv *kv)
     if (!atomic_load_explicit(&kv->ages, memory_order_relaxed))
         return;
     kv_sweep *s = MG_NEW(kv_sweep);
-    s->kv = kv;
     s->now_ms = kv_now_ms(kv);
     mg_arena_init(&s->arena, NULL, 0);
     if (kv->store)
@@ -353,7 +351,6 @@ static void note_result(mg_kv *kv, mg_result result, const mg_error *err)
     const char *error = result == MG_OK ? NULL : result == MG_ERR_LIMIT ? FULL : DISK;
     const char *before = atomic_exchange(&kv->flush_error, error);
 
-    atomic_fetch_add(error ? &kv->failures : &kv->flushes, 1);
     if (error && !before)
         mg_log_write(kv->log, MG_LOG_ERROR, "kv_flush", "%s; values stay in memory until it works",
                      err->message);
@@ -364,17 +361,14 @@ static void note_result(mg_kv *kv, mg_result result, const mg_error *err)
 static mg_result flush_store(mg_kv *kv, mg_error *err)
 {
     const size_t count = take_generation(kv);
-    mg_result result;
+    const mg_result result = count ? write_generation(kv, count, err) : MG_OK;
 
-    if (count == 0) {
-        drop_generation(kv); /* maps that became empty again */
-        return MG_OK;
-    }
-    result = write_generation(kv, count, err);
     if (result == MG_OK)
         drop_generation(kv);
     else
         give_generation_back(kv);
+    if (count)
+        atomic_fetch_add(result == MG_OK ? &kv->flushes : &kv->failures, 1);
     note_result(kv, result, err);
     return result;
 }
