@@ -211,25 +211,25 @@ static const mg_route_class *class_of(const mg_router *r, mg_str host)
  */
 static const mg_route_class *next_class(const mg_router *r, mg_str host, size_t *at)
 {
+    const size_t end = r->has_hosts && host.n <= MG_ROUTE_HOST_BYTES_MAX ? host.n : 0;
     const mg_route_class *class;
 
-    if (*at == 0 && r->has_hosts && host.n > 0 && host.n <= MG_ROUTE_HOST_BYTES_MAX && host.p[0] != '.') {
+    if (*at == SIZE_MAX)
+        return NULL;
+    if (*at == 0) {
         *at = 1;
-        class = class_of(r, host);
-        if (class)
+        if (end && host.p[0] != '.' && (class = class_of(r, host)))
             return class;
     }
-    while (r->has_hosts && *at < host.n && host.n <= MG_ROUTE_HOST_BYTES_MAX) {
+    while (*at < end) {
         const mg_str suffix = mg_str_make(host.p + *at, host.n - *at);
 
         *at += 1;
         if (suffix.p[0] == '.' && (class = class_of(r, suffix)))
             return class;
     }
-    if (*at == SIZE_MAX || r->any_class == MG_ROUTE_NONE)
-        return NULL;
     *at = SIZE_MAX;
-    return &r->classes[r->any_class];
+    return r->any_class == MG_ROUTE_NONE ? NULL : &r->classes[r->any_class];
 }
 
 static unsigned wanted_methods(const mg_route_query *q)
