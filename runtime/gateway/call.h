@@ -1,5 +1,5 @@
-/* call.h - the C half of ctx: one exchange as one handler chain sees it. The functions that Lua calls on it are in moongate.h and stand in call.c
- * (heads, texts, bodies) and call_http.c (ctx.http). */
+/* call.h - the C half of ctx: one exchange as one handler chain sees it. The functions that Lua calls on it
+ * are in moongate.h and stand in call.c (heads, texts, bodies) and call_http.c (ctx.http). */
 #ifndef MG_GATEWAY_CALL_H
 #define MG_GATEWAY_CALL_H
 
@@ -15,31 +15,39 @@ typedef struct mg_call_buffer { /* a whole body in memory */
     bool complete, too_large, replaced;
 } mg_call_buffer;
 
+enum { MG_CALL_BODY_MAX = 64 << 20 }; /* bytes that a plugin may buffer or set */
+
 struct mg_call {
-    mg_exchange *x;     /* borrowed; NULL while the slot is parked */
-    mg_task *task;      /* borrowed: the slot this is part of */
-    mg_host *host;      /* borrowed */
+    mg_exchange *x;              /* borrowed; NULL while the slot is parked */
+    mg_task *task;               /* borrowed: the slot this is part of */
+    mg_host *host;               /* borrowed */
     const mg_route_match *match; /* borrowed: exchange */
     mg_str route_name, service_name, consumer;
+    mg_str client; /* the client's address after trusted proxies */
     const char *cancelled;
-    const char *error;  /* reason of the local or upstream failure behind the response, NULL when there is none */
-    double wait_s;      /* of MG_WAIT_SLEEP */
+    const char
+        *error;    /* reason of the local or upstream failure behind the response, NULL when there is none */
+    double wait_s; /* of MG_WAIT_SLEEP */
     uint32_t chain;
-    uint32_t plugin;    /* index in the plan of the layer that runs; UINT32_MAX: none */
-    int phase;          /* enum mg_phase: what the next resume of a parked slot is for */
-    int wait_which;     /* of MG_WAIT_BODY: MG_REQUEST or MG_RESPONSE */
-    uint32_t raised;    /* plugins that raised and were let pass (on_error open, skip) */
-    int wait;           /* enum mg_wait */
-    bool answered;      /* respond or problem was called: x->response is ours, its body in `answer` */
+    uint32_t plugin; /* index in the plan of the layer that runs; UINT32_MAX: none */
+    int phase;       /* enum mg_phase: what the next resume of a parked slot is for */
+    int wait_which;  /* of MG_WAIT_BODY: MG_REQUEST or MG_RESPONSE */
+    uint32_t raised; /* plugins that raised and were let pass (on_error open, skip) */
+    int wait;        /* enum mg_wait */
+    bool answered;   /* respond or problem was called: x->response is ours, its body in `answer` */
     bool next_called;
-    mg_str answer;      /* body of the local answer; arena */
-    mg_call_buffer bodies[2]; /* MG_REQUEST, MG_RESPONSE */
+    mg_str answer;             /* body of the local answer; arena */
+    mg_call_buffer bodies[2];  /* MG_REQUEST, MG_RESPONSE */
     struct mg_call_http *http; /* arena; NULL until ctx.http is used */
-    void *owner;        /* borrowed: the pipeline's record of this exchange */
+    void *owner;               /* borrowed: the pipeline's record of this exchange */
 };
 
-/* Fills the problem document of a gateway-made answer into x->response and *body (arena): RFC 9457, with the request id and no internals.
- * Fields already in x->response.fields are dropped. retry_after_s < 0: none. */
-void mg_problem_fill(mg_exchange *x, int status, mg_str title, mg_str detail, int retry_after_s, mg_str *body);
+/* A plugin of the plan that the call's VM runs; NULL when there is none of that index. */
+const mg_vm_plugin *mg_call_plugin(const mg_call *call, uint32_t plugin);
+
+/* Fills the problem document of a gateway-made answer into x->response and *body (arena): RFC 9457, with the
+ * request id and no internals. Fields already in x->response.fields are dropped. retry_after_s < 0: none. */
+void mg_problem_fill(mg_exchange *x, int status, mg_str title, mg_str detail, int retry_after_s,
+                     mg_str *body);
 
 #endif

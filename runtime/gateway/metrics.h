@@ -1,5 +1,5 @@
-/* metrics.h - what happened, counted per worker without locks and added up at scrape (UX 5). Label values come from configuration or closed
- * sets; a metric past its series cap folds into `_other`. */
+/* metrics.h - what happened, counted per worker without locks and added up at scrape (UX 5). Label values
+ * come from configuration or closed sets; a metric past its series cap folds into `_other`. */
 #ifndef MG_GATEWAY_METRICS_H
 #define MG_GATEWAY_METRICS_H
 
@@ -10,28 +10,44 @@
 typedef struct mg_stats mg_stats;
 
 enum {
-    MG_STATS_SERIES = 8192,   /* of one metric and worker: a power of two */
-    MG_STATS_ROUTES = 65536,  /* route names ever seen; later ones are `_other` */
+    MG_STATS_SERIES = 8192,  /* of one metric and worker: a power of two */
+    MG_STATS_ROUTES = 65536, /* route names ever seen; later ones are `_other` */
 };
 
 /* For so many workers. */
 mg_stats *mg_stats_new(unsigned workers);
 void mg_stats_free(mg_stats *stats);
 
-/* The number of a route's name, given once and kept over reloads; 0 is "" (no route matched). Control thread. */
+/* The number of a route's name, given once and kept over reloads; 0 is "" (no route matched). Control thread.
+ */
 uint32_t mg_stats_route(mg_stats *stats, mg_str name);
 
 /* One request has ended. The worker's own thread. */
-void mg_stats_request(mg_stats *stats, unsigned worker, uint32_t route, mg_method method, uint16_t status, uint64_t duration_us,
-                      uint64_t own_us, uint64_t bytes_in, uint64_t bytes_out);
+void mg_stats_request(mg_stats *stats, unsigned worker, uint32_t route, mg_method method, uint16_t status,
+                      uint64_t duration_us, uint64_t own_us, uint64_t bytes_in, uint64_t bytes_out);
 
 /* What an upstream exchange came to; `service` as mg_stats_route numbers, in a space of its own. */
-typedef enum mg_upstream_outcome { MG_OUTCOME_OK, MG_OUTCOME_CONNECT, MG_OUTCOME_RESET, MG_OUTCOME_PROTOCOL, MG_OUTCOME_TIMEOUT,
-                                   MG_OUTCOME_POOL, MG_OUTCOME_BREAKER, MG_OUTCOME_ABORTED, MG_OUTCOME_COUNT } mg_upstream_outcome;
+typedef enum mg_upstream_outcome {
+    MG_SERVED_OK,
+    MG_SERVED_CONNECT,
+    MG_SERVED_RESET,
+    MG_SERVED_PROTOCOL,
+    MG_SERVED_TIMEOUT,
+    MG_SERVED_POOL,
+    MG_SERVED_BREAKER,
+    MG_SERVED_ABORTED,
+    MG_SERVED_COUNT
+} mg_upstream_outcome;
 uint32_t mg_stats_service(mg_stats *stats, mg_str name);
 void mg_stats_upstream(mg_stats *stats, unsigned worker, uint32_t service, mg_upstream_outcome outcome);
 
-typedef enum mg_stat_event { MG_EVENT_PLUGIN_ERROR, MG_EVENT_ACCEPTED, MG_EVENT_TURNED_AWAY, MG_EVENT_STALE, MG_EVENT_COUNT } mg_stat_event;
+typedef enum mg_stat_event {
+    MG_EVENT_PLUGIN_ERROR,
+    MG_EVENT_ACCEPTED,
+    MG_EVENT_TURNED_AWAY,
+    MG_EVENT_STALE,
+    MG_EVENT_COUNT
+} mg_stat_event;
 void mg_stats_event(mg_stats *stats, unsigned worker, mg_stat_event event, uint64_t n);
 void mg_stats_in_flight(mg_stats *stats, unsigned worker, int by);
 

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 
 /* One file of a plugin: built in, or in its folder. */
-static bool read_source(const mg_config_plugin *plugin, const char *file, mg_arena *arena, mg_str *out, char name[512],
-                        mg_error *err)
+static bool read_source(const mg_config_plugin *plugin, const char *file, mg_arena *arena, mg_str *out,
+                        char name[512], mg_error *err)
 {
     if (!plugin->path.n) {
         snprintf(name, 512, "plugins/%.*s/%s", MG_STR_ARGS(plugin->use), file);
@@ -52,7 +52,8 @@ static bool check_config(mg_config *config, mg_config_plugin *plugin, mg_report 
         const mg_node *root = mg_json_parse(&config->arena, source, report);
         schema = root ? mg_schema_new(root, report) : NULL;
     } else if (plugin->path.n && err.code == MG_ERR_IO && errno != ENOENT) {
-        mg_finding_hint(mg_node_error(report, plugin->node, "unreadable", "%s", err.message), "make it readable");
+        mg_finding_hint(mg_node_error(report, plugin->node, "unreadable", "%s", err.message),
+                        "make it readable");
     }
     if (report->errors == before)
         (void)mg_config_plugin_check(config, plugin, schema, report);
@@ -119,7 +120,8 @@ static bool add_libs(mg_text *out, const mg_config_plugin *plugin, mg_arena *are
             mg_node_error(report, plugin->node, "unreadable", "%s", err.message);
             return false;
         }
-        mg_text_addf(out, "%s\"%.*s.%.*s\":{", i ? "," : "", MG_STR_ARGS(folder), (int)strlen(names[i]) - 4, names[i]);
+        mg_text_addf(out, "%s\"%.*s.%.*s\":{", i ? "," : "", MG_STR_ARGS(folder), (int)strlen(names[i]) - 4,
+                     names[i]);
         add_source(out, path, source);
         mg_text_add_char(out, '}');
     }
@@ -129,7 +131,9 @@ static bool add_libs(mg_text *out, const mg_config_plugin *plugin, mg_arena *are
 
 static const char *on_error_name(mg_config_on_error on_error)
 {
-    static const char *const names[] = { [MG_CONFIG_CLOSED] = "closed", [MG_CONFIG_OPEN] = "open", [MG_CONFIG_SKIP] = "skip" };
+    static const char *const names[] = {
+        [MG_CONFIG_CLOSED] = "closed", [MG_CONFIG_OPEN] = "open", [MG_CONFIG_SKIP] = "skip"
+    };
     return names[on_error];
 }
 
@@ -154,14 +158,15 @@ static bool add_plugin(mg_text *out, mg_config *config, mg_config_plugin *plugin
 
     mg_arena_init(&arena, NULL, 0);
     if (!read_source(plugin, "plugin.lua", &arena, &source, path, &err)) {
-        mg_finding *f = mg_node_error(report, plugin->node, "no-such-plugin", "plugin \"%.*s\": %s", MG_STR_ARGS(plugin->name),
-                                      err.message);
+        mg_finding *f = mg_node_error(report, plugin->node, "no-such-plugin", "plugin \"%.*s\": %s",
+                                      MG_STR_ARGS(plugin->name), err.message);
         mg_finding_hint(f, "name a built-in, or a folder with a plugin.lua: use: ./plugins/NAME");
     } else if (check_config(config, plugin, report)) {
         add_lua_source(out, plugin, path, source);
         ok = add_libs(out, plugin, &arena, report);
-        mg_text_addf(out, ",\"on_error\":\"%s\",\"timeout_ms\":%llu,\"cpu_ms\":%llu,\"config\":", on_error_name(plugin->on_error),
-                     (unsigned long long)plugin->timeout_ms, (unsigned long long)plugin->cpu_ms);
+        mg_text_addf(out, ",\"on_error\":\"%s\",\"timeout_ms\":%llu,\"cpu_ms\":%llu,\"config\":",
+                     on_error_name(plugin->on_error), (unsigned long long)plugin->timeout_ms,
+                     (unsigned long long)plugin->cpu_ms);
         mg_text_add(out, plugin->config_json.n ? plugin->config_json : MG_STR("{}"));
         mg_text_add_char(out, '}');
     }

@@ -1,5 +1,5 @@
-/* plan.h - what a VM is made of: the plugins a document names, with their sources, checked configurations and chains, as one JSON text. Two snapshots
- * with the same plan can share their VMs. */
+/* plan.h - what a VM is made of: the plugins a document names, with their sources, checked configurations and
+ * chains, as one JSON text. Two snapshots with the same plan can share their VMs. */
 #ifndef MG_GATEWAY_PLAN_H
 #define MG_GATEWAY_PLAN_H
 
@@ -11,16 +11,16 @@ enum {
 };
 
 typedef struct mg_plan {
-    mg_text json;     /* owned */
+    mg_text json; /* owned */
     uint64_t hash;
-    int *chains;      /* owned: of each route, by index: its chain in the plan, or -1 */
-    size_t *leading;  /* owned: of each route: how many native items stand before its first plugin */
+    int *chains;     /* owned: of each route, by index: its chain in the plan, or -1 */
+    size_t *leading; /* owned: of each route: how many native items stand before its first plugin */
     size_t chain_count;
     size_t plugin_count;
 } mg_plan;
 
-/* Reads plugins and their schemas and holds each configuration against its schema (defaults are filled in). Only plugins that a route names are
- * part of the plan. False when the report got an error. */
+/* Reads plugins and their schemas and holds each configuration against its schema (defaults are filled in).
+ * Only plugins that a route names are part of the plan. False when the report got an error. */
 bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report);
 void mg_plan_fini(mg_plan *plan);
 

@@ -27,7 +27,8 @@ static void place(void *self, uint32_t index, mg_route_part part, size_t item, m
     mg_text_fini(&path);
 }
 
-static bool add_route(mg_router_builder *builder, const mg_config_route *conf, mg_snapshot_route *route, mg_report *report)
+static bool add_route(mg_router_builder *builder, const mg_config_route *conf, mg_snapshot_route *route,
+                      mg_report *report)
 {
     mg_route_path *paths = MG_NEW_N(mg_route_path, conf->path_count + 1);
     mg_route_header *headers = MG_NEW_N(mg_route_header, conf->header_count + 1);
@@ -139,7 +140,8 @@ static void fill_services(mg_snapshot *snapshot, mg_shared *shared)
         for (size_t e = 0; e < service->conf->endpoint_count; e++) {
             const mg_config_endpoint *endpoint = &service->conf->endpoints[e];
             const bool v6 = mg_str_find(endpoint->host, ':') != SIZE_MAX;
-            service->authorities[e] = mg_arena_printf(arena, v6 ? "[%.*s]:%u" : "%.*s:%u", MG_STR_ARGS(endpoint->host), endpoint->port);
+            service->authorities[e] = mg_arena_printf(arena, v6 ? "[%.*s]:%u" : "%.*s:%u",
+                                                      MG_STR_ARGS(endpoint->host), endpoint->port);
         }
     }
 }
@@ -150,7 +152,8 @@ static void fill_limits(mg_snapshot *snapshot, mg_shared *shared)
 
     snapshot->limits = MG_ARENA_NEW_N(&snapshot->config->arena, mg_snapshot_limit, config->limiter_count + 1);
     for (size_t i = 0; i < config->limiter_count; i++)
-        snapshot->limits[i] = (mg_snapshot_limit){ config->limiters[i], config_limiter(shared, config->limiters[i]) };
+        snapshot->limits[i] =
+            (mg_snapshot_limit){ config->limiters[i], config_limiter(shared, config->limiters[i]) };
 }
 
 static void fill_routes(mg_snapshot *snapshot, mg_stats *stats)
@@ -170,12 +173,14 @@ static void fill_routes(mg_snapshot *snapshot, mg_stats *stats)
         for (size_t l = 0; l < route->limit_count; l++)
             route->limits[l] = &snapshot->limits[route->conf->items[l].limiter->index];
         route->stat = stats ? mg_stats_route(stats, route->name) : 0;
-        snapshot->max_path_bytes = route->conf->max_path_bytes > snapshot->max_path_bytes ? route->conf->max_path_bytes
-                                                                                           : snapshot->max_path_bytes;
+        snapshot->max_path_bytes = route->conf->max_path_bytes > snapshot->max_path_bytes
+                                       ? route->conf->max_path_bytes
+                                       : snapshot->max_path_bytes;
     }
 }
 
-mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *stats, uint64_t revision, mg_report *report)
+mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *stats, uint64_t revision,
+                               mg_report *report)
 {
     mg_snapshot *snapshot = MG_NEW(mg_snapshot);
 

@@ -1,5 +1,6 @@
-/* snapshot.h - a configuration compiled: router, services, routes, the plan of its VMs. Immutable and counted; a worker's view holds one reference
- * and an exchange keeps the view it began with. Built on the control thread, without side effects but that named policies come to be. */
+/* snapshot.h - a configuration compiled: router, services, routes, the plan of its VMs. Immutable and
+ * counted; a worker's view holds one reference and an exchange keeps the view it began with. Built on the
+ * control thread, without side effects but that named policies come to be. */
 #ifndef MG_GATEWAY_SNAPSHOT_H
 #define MG_GATEWAY_SNAPSHOT_H
 
@@ -13,9 +14,9 @@
 typedef struct mg_snapshot_service {
     const mg_config_service *conf; /* borrowed: the snapshot's config */
     mg_str name;
-    mg_breaker *breaker;           /* borrowed: shared; NULL when off */
+    mg_breaker *breaker; /* borrowed: shared; NULL when off */
     mg_endpoint_conf endpoint_conf;
-    mg_str *authorities;           /* of each endpoint: "10.0.0.11:9000" */
+    mg_str *authorities; /* of each endpoint: "10.0.0.11:9000" */
 } mg_snapshot_service;
 
 /* One native item of a chain: a limiter of the configuration. */
@@ -31,14 +32,14 @@ typedef struct mg_snapshot_route {
     const mg_snapshot_limit **limits;   /* the leading native items, in order */
     size_t limit_count;
     uint64_t timeout_ns;
-    uint32_t stat;  /* number of this route's name among the metrics' */
-    int chain;      /* in the plan, -1: none */
+    uint32_t stat; /* number of this route's name among the metrics' */
+    int chain;     /* in the plan, -1: none */
 } mg_snapshot_route;
 
 typedef struct mg_snapshot {
     _Atomic unsigned refs;
-    mg_config *config;  /* owned */
-    mg_router *router;  /* owned; hands out mg_snapshot_route */
+    mg_config *config; /* owned */
+    mg_router *router; /* owned; hands out mg_snapshot_route */
     mg_snapshot_route *routes;
     mg_snapshot_service *services;
     mg_snapshot_limit *limits;
@@ -49,9 +50,10 @@ typedef struct mg_snapshot {
 
 typedef struct mg_stats mg_stats; /* gateway/metrics.h */
 
-/* Takes the config, which is freed on failure too. NULL when the report got an error. One reference is the caller's. `stats` may be NULL: for
- * commands that only look. */
-mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *stats, uint64_t revision, mg_report *report);
+/* Takes the config, which is freed on failure too. NULL when the report got an error. One reference is the
+ * caller's. `stats` may be NULL: for commands that only look. */
+mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *stats, uint64_t revision,
+                               mg_report *report);
 void mg_snapshot_ref(mg_snapshot *snapshot);   /* any thread */
 void mg_snapshot_unref(mg_snapshot *snapshot); /* any thread; the last frees */
 

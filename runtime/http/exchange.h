@@ -100,15 +100,16 @@ struct mg_exchange {
     mg_body request_body, response_body;
     const mg_client_ops *client; /* NULL once the client side is gone */
     const mg_owner_ops *owner;
-    void *client_self; /* borrowed: the connection */
-    void *owner_self;  /* borrowed: what the client side was given for its exchanges; then the owner's own */
+    void *client_self;    /* borrowed: the connection */
+    const void *listener; /* borrowed: what the client side's server was given; it outlives the exchange */
+    void *owner_self; /* borrowed: what the client side was given for its exchanges; then the owner's own */
     mg_exchange_times times;
     uint64_t deadline_ns; /* 0 = none yet */
     uint8_t trace_id[16], span_id[8], trace_flags;
     bool head_sent; /* the final response head went to the client side */
     bool local;     /* answered by the gateway itself */
     mg_reset reset;
-    bool begun;        /* the owner was told: begin or refuse */
+    bool begun;        /* owner->begin was called: the request is valid */
     bool peer_trusted; /* that end is a proxy whose X-Forwarded-* and Forwarded may be believed */
     mg_str peer;       /* address of the other end of the client's connection, without port; arena */
     uint64_t bytes_in, bytes_out; /* on the client's wire, bodies and heads */

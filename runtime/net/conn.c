@@ -94,6 +94,13 @@ static void conn_leave(mg_conn *conn)
         server->drained(server);
 }
 
+static void count(mg_conn_server *server, int by)
+{
+    server->count += (uint32_t)by;
+    if (server->live)
+        atomic_fetch_add_explicit(server->live, (uint32_t)by, memory_order_relaxed);
+}
+
 /* The descriptor is closed and the connection is in no list. Freed by the outermost conn_leave. */
 static void conn_close(mg_conn *conn, bool reset)
 {
@@ -109,7 +116,7 @@ static void conn_close(mg_conn *conn, bool reset)
     mg_h1_body_fini(&conn->body);
     mg_net_drop(net, &conn->in, conn->in.n);
     mg_net_drop(net, &conn->out, conn->out.n);
-    conn->server->count--;
+    count(conn->server, -1);
 }
 
 /* The client left or is given up: the owner hears of it, unless it has been told that all is done. */
@@ -422,6 +429,7 @@ static void attach_exchange(mg_conn *conn)
     x->client_self = conn;
     x->owner = conn->server->owner;
     x->owner_self = conn->server->owner_self;
+    x->listener = conn->server->listener;
     x->peer = mg_arena_str(&x->arena, (mg_str){ conn->peer, conn->peer_n });
     x->peer_trusted = conn->peer_trusted;
     conn->x = x;
@@ -442,7 +450,6 @@ static void start_exchange(mg_conn *conn, const char *bytes, size_t n)
     char *head = mg_arena_alloc(&x->arena, n + 1);
     memcpy(head, bytes, n);
     x->bytes_in = n;
-    x->begun = true;
     if (!mg_h1_parse_request(&x->arena, &limits->h1, head, n, conn->server->scheme, &x->request, &info,
                              &fault)) {
         conn->minor = 1;
@@ -460,6 +467,7 @@ static void start_exchange(mg_conn *conn, const char *bytes, size_t n)
     } else {
         x->request_body.ended = true;
     }
+    x->begun = true;
     x->owner->begin(x);
 }
 
@@ -484,7 +492,6 @@ static size_t feed_head(mg_conn *conn, const char *bytes, size_t n)
         const mg_h1_fault fault = { long_target ? 414 : 431, "the head is too large" };
         attach_exchange(conn);
         conn->minor = 1;
-        conn->x->begun = true;
         refuse(conn, &fault);
         return n;
     }
@@ -815,7 +822,6 @@ static void on_timer(mg_timer *timer)
             const mg_h1_fault fault = { 408, "the head did not come in time" };
             attach_exchange(conn);
             conn->minor = 1;
-            conn->x->begun = true;
             refuse(conn, &fault);
         } else {
             conn_close(conn, false);
@@ -895,7 +901,7 @@ void mg_conn_accept(mg_conn_server *server, int fd, const mg_addr *peer)
     memcpy(conn->peer, text, conn->peer_n);
     mg_timer_init(&conn->timer, on_timer);
     mg_list_push(&server->conns, &conn->link);
-    server->count++;
+    count(server, 1);
     mg_cell_add(&server->accepted, 1);
     mg_stream_open(&conn->stream, server->net->loop, fd, true, on_ready);
     set_timer(conn, server->limits.head_timeout_ns);

@@ -21,14 +21,16 @@ typedef struct mg_conn_server {
     mg_net *net;               /* borrowed */
     const mg_owner_ops *owner; /* borrowed */
     void *owner_self;          /* borrowed: x->owner_self of every exchange */
+    const void *listener;      /* borrowed: x->listener of every exchange */
     mg_str scheme;             /* borrowed: "http" */
     mg_conn_limits limits;
     mg_cidr *trusted; /* borrowed: proxies that are believed */
     size_t trusted_count;
     mg_list conns;
-    uint32_t count;                                 /* open connections */
-    bool draining;                                  /* no further request on any of them */
-    mg_cell accepted, refused;                      /* over the limit */
+    uint32_t count;            /* open connections */
+    _Atomic uint32_t *live;    /* borrowed, may be NULL: counts with `count`, for other threads to read */
+    bool draining;             /* no further request on any of them */
+    mg_cell accepted, refused; /* over the limit */
     void (*drained)(struct mg_conn_server *server); /* draining and the last one has gone; may be NULL */
 } mg_conn_server;
 

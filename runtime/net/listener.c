@@ -143,6 +143,11 @@ mg_listener *mg_listener_new(mg_loop *loop, const mg_listener_conf *conf, mg_acc
     return listener;
 }
 
+void mg_listener_set_self(mg_listener *listener, void *self)
+{
+    listener->self = self;
+}
+
 void mg_listener_start(mg_listener *listener)
 {
     if (listener->fd >= 0 && !listener->watch.active)

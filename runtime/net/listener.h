@@ -16,7 +16,10 @@ typedef struct mg_listener_conf {
 typedef void mg_accepted(void *self, int fd, const mg_addr *peer);
 
 /* Binds and listens; accepts nothing before mg_listener_start. */
-mg_listener *mg_listener_new(mg_loop *loop, const mg_listener_conf *conf, mg_accepted *accepted, void *self, mg_error *err);
+mg_listener *mg_listener_new(mg_loop *loop, const mg_listener_conf *conf, mg_accepted *accepted, void *self,
+                             mg_error *err);
+/* Who is told of accepted connections; before start. */
+void mg_listener_set_self(mg_listener *listener, void *self);
 void mg_listener_start(mg_listener *listener);
 /* Accepts what is queued, then closes (drain). */
 void mg_listener_stop(mg_listener *listener);

@@ -55,11 +55,12 @@ static void on_pool_timer(mg_timer *timer)
 }
 
 mg_endpoint *mg_endpoint_new(mg_net *net, mg_str authority, const mg_endpoint_conf *conf, mg_pool_node *node,
-                             _Atomic uint32_t *idle_total)
+                             _Atomic uint32_t *idle_total, mg_map *index)
 {
     mg_endpoint *endpoint = MG_NEW(mg_endpoint);
 
     endpoint->net = net;
+    endpoint->index = index;
     endpoint->authority = mg_memdup0(authority.p, authority.n);
     endpoint->conf = *conf;
     endpoint->refs = 1;
@@ -86,6 +87,9 @@ void mg_endpoint_ref(mg_endpoint *endpoint)
 void mg_endpoint_unref(mg_endpoint *endpoint)
 {
     if (endpoint->refs == 1) {
+        if (endpoint->index)
+            mg_map_set(endpoint->index, mg_str_of(endpoint->authority), NULL);
+        endpoint->index = NULL;
         mg_pool_shed_all(&endpoint->pool);
         pool_work(endpoint);
     }

@@ -3,6 +3,7 @@
 #ifndef MG_NET_UPSTREAM_H
 #define MG_NET_UPSTREAM_H
 
+#include "base/map.h"
 #include "http/h1.h"
 #include "net/net.h"
 #include "policy/pool.h"
@@ -21,6 +22,7 @@ enum { MG_ENDPOINT_ADDRS = 8 };
 /* One worker's view of one host and port: its addresses and its pool. Counted; survives reloads. */
 struct mg_endpoint {
     mg_net *net;     /* borrowed */
+    mg_map *index;   /* borrowed; NULL once left */
     char *authority; /* owned: "cart.internal:9000", what Host carries */
     mg_endpoint_conf conf;
     mg_pool pool;
@@ -30,12 +32,12 @@ struct mg_endpoint {
     mg_timer timer; /* of the pool: idle connections and waiters */
     uint32_t conns; /* open */
     mg_cell stale;  /* reused connections that turned out to be closed */
-    void *user;     /* borrowed: the owner's */
 };
 
-/* One reference is the caller's. `node` counts for the whole process (borrowed). */
+/* One reference is the caller's. `node` counts for the whole process (borrowed); `index` (borrowed, may be
+ * NULL) is where the owner finds it by its authority: it leaves that with its last reference. */
 mg_endpoint *mg_endpoint_new(mg_net *net, mg_str authority, const mg_endpoint_conf *conf, mg_pool_node *node,
-                             _Atomic uint32_t *idle_total);
+                             _Atomic uint32_t *idle_total, mg_map *index);
 void mg_endpoint_ref(mg_endpoint *endpoint);
 /* The last one closes idle connections; the memory goes with the last busy one. */
 void mg_endpoint_unref(mg_endpoint *endpoint);

@@ -1,0 +1,194 @@
+/* access_log.c - one JSON line an exchange. */
+#include "gateway/access_log.h"
+
+#include "base/mem.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum { BUFFER_FULL = 32 * 1024 };
+
+#define BUFFER_OLD_NS (200 * MG_NS_PER_MS)
+
+struct mg_access_log {
+    pthread_mutex_t lock; /* of a write: lines of two workers never mix */
+    int fd;
+    bool owned;
+    _Atomic bool on;
+};
+
+static mg_result open_target(mg_config_log_to to, mg_str path, int *fd, bool *owned, mg_error *err)
+{
+    char name[4096];
+
+    *owned = false;
+    *fd = to == MG_CONFIG_LOG_STDOUT ? STDOUT_FILENO : to == MG_CONFIG_LOG_STDERR ? STDERR_FILENO : -1;
+    if (to != MG_CONFIG_LOG_FILE)
+        return MG_OK;
+    snprintf(name, sizeof name, "%.*s", MG_STR_ARGS(path));
+    *fd = open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    *owned = true;
+    return *fd < 0 ? mg_fail_errno(err, errno, "observability.access_log.to: cannot write %s", name) : MG_OK;
+}
+
+mg_access_log *mg_access_log_new(mg_config_log_to to, mg_str path, mg_error *err)
+{
+    int fd;
+    bool owned;
+
+    if (open_target(to, path, &fd, &owned, err) != MG_OK)
+        return NULL;
+    mg_access_log *log = MG_NEW(mg_access_log);
+    pthread_mutex_init(&log->lock, NULL);
+    log->fd = fd;
+    log->owned = owned;
+    atomic_init(&log->on, fd >= 0);
+    return log;
+}
+
+mg_result mg_access_log_change(mg_access_log *log, mg_config_log_to to, mg_str path, mg_error *err)
+{
+    int fd;
+    bool owned;
+
+    if (open_target(to, path, &fd, &owned, err) != MG_OK)
+        return MG_ERR_IO;
+    pthread_mutex_lock(&log->lock);
+    if (log->owned)
+        close(log->fd);
+    log->fd = fd;
+    log->owned = owned;
+    atomic_store(&log->on, fd >= 0);
+    pthread_mutex_unlock(&log->lock);
+    return MG_OK;
+}
+
+void mg_access_log_free(mg_access_log *log)
+{
+    if (!log)
+        return;
+    if (log->owned)
+        close(log->fd);
+    pthread_mutex_destroy(&log->lock);
+    mg_free(log);
+}
+
+bool mg_access_log_is_on(const mg_access_log *log)
+{
+    return atomic_load_explicit(&((mg_access_log *)(uintptr_t)log)->on, memory_order_relaxed);
+}
+
+void mg_log_buffer_flush(mg_log_buffer *buffer)
+{
+    mg_access_log *log = buffer->log;
+    mg_str left = mg_text_str(&buffer->text);
+
+    pthread_mutex_lock(&log->lock);
+    while (left.n && log->fd >= 0) {
+        const ssize_t n = write(log->fd, left.p, left.n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break; /* a log that cannot be written stops no traffic */
+        left = mg_str_sub(left, (size_t)n, left.n);
+    }
+    pthread_mutex_unlock(&log->lock);
+    mg_text_clear(&buffer->text);
+}
+
+static void on_old(mg_timer *timer)
+{
+    mg_log_buffer_flush(mg_container_of(timer, mg_log_buffer, timer));
+}
+
+void mg_log_buffer_init(mg_log_buffer *buffer, mg_access_log *log, mg_loop *loop)
+{
+    *buffer = (mg_log_buffer){ .loop = loop, .log = log };
+    mg_timer_init(&buffer->timer, on_old);
+}
+
+void mg_log_buffer_fini(mg_log_buffer *buffer)
+{
+    mg_log_buffer_flush(buffer);
+    mg_timer_stop(&buffer->timer);
+    mg_text_fini(&buffer->text);
+}
+
+static void add_text(mg_text *out, const char *name, mg_str value)
+{
+    if (!value.n)
+        return;
+    mg_text_addf(out, ",\"%s\":", name);
+    mg_text_add_json(out, value);
+}
+
+static void add_seconds(mg_text *out, const char *name, uint64_t ns)
+{
+    mg_text_addf(out, ",\"%s\":%llu.%06llu", name, (unsigned long long)(ns / MG_NS_PER_S),
+                 (unsigned long long)(ns % MG_NS_PER_S / 1000));
+}
+
+static void add_hex(mg_text *out, const char *name, const uint8_t *bytes, size_t n)
+{
+    mg_text_addf(out, ",\"%s\":\"", name);
+    for (size_t i = 0; i < n; i++)
+        mg_text_addf(out, "%02x", bytes[i]);
+    mg_text_add_char(out, '"');
+}
+
+static uint64_t between(uint64_t from, uint64_t to)
+{
+    return from && to > from ? to - from : 0;
+}
+
+static void add_times(mg_text *out, const mg_exchange *x, const mg_access_line *line)
+{
+    const mg_exchange_times *t = &x->times;
+    const uint64_t whole = between(t->begin_ns, line->end_ns);
+    const uint64_t upstream = between(t->upstream_ns, t->first_byte_ns);
+
+    add_seconds(out, "duration_s", whole);
+    add_seconds(out, "gateway_s", whole - mg_min_u64(upstream, whole));
+    if (line->plugin_ns)
+        add_seconds(out, "plugin_s", line->plugin_ns);
+    if (t->connected_ns)
+        add_seconds(out, "pool_wait_s", between(t->upstream_ns, t->connected_ns));
+    if (t->first_byte_ns)
+        add_seconds(out, "upstream_s", upstream);
+}
+
+void mg_access_log_add(mg_log_buffer *buffer, const mg_exchange *x, const mg_access_line *line)
+{
+    mg_text *out = &buffer->text;
+    char time[32];
+
+    mg_iso_time(time, line->end_wall_ns);
+    mg_text_addf(out, "{\"time\":\"%s\"", time);
+    add_hex(out, "trace_id", x->trace_id, sizeof x->trace_id);
+    add_hex(out, "span_id", x->span_id, sizeof x->span_id);
+    add_text(out, "request_id", mg_fields_get(&x->request.fields, MG_NAME_X_REQUEST_ID));
+    add_text(out, "listener", line->listener);
+    add_text(out, "route", line->route);
+    add_text(out, "service", line->service);
+    add_text(out, "endpoint", line->endpoint);
+    add_text(out, "method", x->request.method_text);
+    add_text(out, "host", x->request.host);
+    add_text(out, "path", x->request.path);
+    mg_text_addf(out, ",\"protocol\":\"HTTP/1.%u\",\"status\":%d", x->request.minor, line->status);
+    add_text(out, "error", mg_str_of(line->error));
+    add_times(out, x, line);
+    mg_text_addf(out, ",\"attempts\":%u,\"bytes_in\":%llu,\"bytes_out\":%llu", line->attempts,
+                 (unsigned long long)x->bytes_in, (unsigned long long)x->bytes_out);
+    add_text(out, "client_ip", line->client);
+    add_text(out, "user_agent", mg_fields_get(&x->request.fields, MG_NAME_USER_AGENT));
+    add_text(out, "consumer", line->consumer);
+    add_text(out, "limiter", mg_str_of(line->limiter));
+    add_text(out, "breaker", mg_str_of(line->breaker));
+    mg_text_add_c(out, "}\n");
+    if (out->n >= BUFFER_FULL)
+        mg_log_buffer_flush(buffer);
+    else if (!buffer->timer.due_ns)
+        mg_timer_set(buffer->loop, &buffer->timer, mg_loop_now(buffer->loop) + BUFFER_OLD_NS);
+}

@@ -1,0 +1,47 @@
+/* access_log.h - one JSON line an exchange (UX 5). Workers format into a buffer of their own; a full one or
+ * an old one goes out in one write. */
+#ifndef MG_GATEWAY_ACCESS_LOG_H
+#define MG_GATEWAY_ACCESS_LOG_H
+
+#include "base/err.h"
+#include "gateway/config.h"
+#include "http/exchange.h"
+#include "net/loop.h"
+
+typedef struct mg_access_log mg_access_log;
+
+/* A worker's lines. */
+typedef struct mg_log_buffer {
+    mg_text text;
+    mg_timer timer;
+    mg_loop *loop;      /* borrowed */
+    mg_access_log *log; /* borrowed */
+} mg_log_buffer;
+
+/* NULL with err when a file cannot be opened. */
+mg_access_log *mg_access_log_new(mg_config_log_to to, mg_str path, mg_error *err);
+void mg_access_log_free(mg_access_log *log);
+/* Another target, from the next line on; any thread. */
+MG_MUST_USE mg_result mg_access_log_change(mg_access_log *log, mg_config_log_to to, mg_str path,
+                                           mg_error *err);
+bool mg_access_log_is_on(const mg_access_log *log); /* any thread */
+
+void mg_log_buffer_init(mg_log_buffer *buffer, mg_access_log *log, mg_loop *loop);
+void mg_log_buffer_flush(mg_log_buffer *buffer);
+void mg_log_buffer_fini(mg_log_buffer *buffer); /* flushes */
+
+/* What the line says beside the exchange itself. */
+typedef struct mg_access_line {
+    mg_str listener, route, service, endpoint, consumer;
+    const char *error, *breaker, *limiter;
+    uint64_t end_ns;
+    int64_t end_wall_ns;
+    uint64_t plugin_ns;
+    unsigned attempts;
+    int status; /* 499 for a client that left */
+    mg_str client;
+} mg_access_line;
+
+void mg_access_log_add(mg_log_buffer *buffer, const mg_exchange *x, const mg_access_line *line);
+
+#endif

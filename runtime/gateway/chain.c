@@ -1,0 +1,335 @@
+/* chain.c - a flight's handler chain: a slot of the VM, resumed when what it waits for is there. */
+#include "base/check.h"
+#include "base/mem.h"
+#include "gateway/call_http.h"
+#include "gateway/pipeline.h"
+
+static void settle(mg_flight *flight);
+
+static mg_loop *loop_of(const mg_flight *flight)
+{
+    return flight->worker->loop;
+}
+
+static void give_back(mg_flight *flight, bool parked)
+{
+    mg_call *call = flight->call;
+
+    mg_timer_stop(&flight->timer);
+    mg_call_http_cancel(call);
+    mg_text_fini(&call->bodies[MG_REQUEST].text);
+    mg_text_fini(&call->bodies[MG_RESPONSE].text);
+    call->x = NULL;
+    flight->call = NULL;
+    mg_task_give(flight->task, parked);
+    flight->task = NULL;
+    flight->chain = MG_CHAIN_GONE;
+}
+
+static void raised(mg_flight *flight, const mg_task_error *error)
+{
+    const mg_vm_plugin *plugin =
+        error->plugin >= 0 ? mg_vm_plugin_at(flight->view->vm->vm, (size_t)error->plugin) : NULL;
+    const bool unwound = flight->call->cancelled != NULL;
+
+    give_back(flight, false);
+    if (unwound) {
+        mg_pipeline_maybe_finish(flight);
+        return;
+    }
+    mg_stats_event(flight->worker->gateway->stats, flight->worker->index, MG_EVENT_PLUGIN_ERROR, 1);
+    mg_log_write(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error",
+                 "plugin %s@%s, route %.*s: %s\n%s", plugin ? plugin->name : "?",
+                 plugin ? plugin->version : "?", MG_STR_ARGS(flight->route->name), error->message,
+                 error->traceback);
+    mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."), -1);
+}
+
+/* ---- bodies in memory ---- */
+
+static size_t body_data(mg_body_sink *sink, const char *bytes, size_t n)
+{
+    mg_flight *flight = mg_container_of(sink, mg_flight, drain);
+    mg_call_buffer *buffer = &flight->call->bodies[flight->draining];
+
+    if (buffer->text.n + n > buffer->max_bytes) {
+        buffer->too_large = true;
+        return n; /* dropped: the answer is 413 or 502 */
+    }
+    mg_text_add(&buffer->text, (mg_str){ bytes, n });
+    return n;
+}
+
+static void body_taken(mg_flight *flight)
+{
+    mg_call_buffer *buffer = &flight->call->bodies[flight->draining];
+    const int which = flight->draining;
+
+    flight->draining = -1;
+    buffer->complete = true;
+    if (buffer->too_large) {
+        mg_chain_abort(flight, "body_too_large");
+        mg_pipeline_refuse(flight, which == MG_REQUEST ? 413 : 502, "body_too_large",
+                           MG_STR("The body is larger than a plugin on this route takes."), -1);
+        return;
+    }
+    if (flight->chain == MG_CHAIN_WAITS && flight->call->wait == MG_WAIT_BODY)
+        mg_pipeline_resume(flight);
+}
+
+static void body_end(mg_body_sink *sink, const mg_fields *trailers)
+{
+    (void)trailers;
+    body_taken(mg_container_of(sink, mg_flight, drain));
+}
+
+static void body_reset(mg_body_sink *sink, mg_reset reason)
+{
+    mg_flight *flight = mg_container_of(sink, mg_flight, drain);
+
+    flight->draining = -1;
+    mg_chain_abort(flight, mg_reset_text(reason));
+    mg_pipeline_refuse(flight, 502, mg_reset_text(reason), MG_STR("The upstream closed the connection."), -1);
+}
+
+/* Takes the whole body into the call's buffer. */
+static void take_body(mg_flight *flight, int which)
+{
+    mg_exchange *x = flight->x;
+    mg_body *body = which == MG_REQUEST ? &x->request_body : &x->response_body;
+
+    if (!body->source) {
+        flight->call->bodies[which].complete = true;
+        mg_pipeline_resume(flight);
+        return;
+    }
+    flight->draining = which;
+    flight->drain = (mg_body_sink){ body_data, body_end, body_reset };
+    body->sink = &flight->drain;
+    if (which == MG_REQUEST && x->request.expect_continue && x->client) {
+        const mg_response go_on = { .status = 100 };
+        x->request.expect_continue = false;
+        x->client->interim(x, &go_on);
+    }
+    body->source->resume(body->source);
+}
+
+/* What a plugin took into memory goes on from there. */
+static void put_request_body_back(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+    mg_call_buffer *buffer = &flight->call->bodies[MG_REQUEST];
+
+    if (!buffer->complete && !buffer->replaced)
+        return;
+    if (x->request_body.source && buffer->replaced)
+        x->request_body.source->stop(x->request_body.source);
+    x->request.body = buffer->text.n || x->request.body != MG_BODY_NONE ? MG_BODY_LENGTH : MG_BODY_NONE;
+    x->request.length = buffer->text.n;
+    x->request_body.ended = buffer->text.n == 0;
+    x->request_body.sink = NULL;
+    if (buffer->text.n) {
+        mg_bytes_source *bytes = MG_ARENA_NEW(&x->arena, mg_bytes_source);
+        mg_bytes_source_init(bytes, &x->request_body, mg_text_str(&buffer->text));
+    }
+}
+
+static void put_response_body_back(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+    mg_call_buffer *buffer = &flight->call->bodies[MG_RESPONSE];
+
+    if (x->local || (!buffer->complete && !buffer->replaced))
+        return;
+    if (buffer->replaced)
+        mg_pipeline_stop_upstream(flight);
+    flight->answer = mg_arena_str(&x->arena, mg_text_str(&buffer->text));
+    x->local = true;
+    x->response.body = MG_BODY_LENGTH;
+    x->response.length = flight->answer.n;
+}
+
+/* ---- waits ---- */
+
+static void on_timer(mg_timer *timer)
+{
+    mg_flight *flight = mg_container_of(timer, mg_flight, timer);
+
+    if (flight->chain != MG_CHAIN_WAITS)
+        return;
+    if (mg_loop_now(loop_of(flight)) >= flight->x->deadline_ns && flight->call->wait != MG_WAIT_NEXT &&
+        !flight->call->next_called) {
+        mg_chain_abort(flight, "deadline");
+        mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
+        return;
+    }
+    mg_pipeline_resume(flight);
+}
+
+static void sleep_for(mg_flight *flight, double seconds)
+{
+    const uint64_t now = mg_loop_now(loop_of(flight));
+    uint64_t due = mg_add_sat(now, (uint64_t)(seconds * 1e9));
+
+    if (!flight->call->next_called && flight->x->deadline_ns < due)
+        due = flight->x->deadline_ns;
+    mg_timer_init(&flight->timer, on_timer);
+    mg_timer_set(loop_of(flight), &flight->timer, due);
+}
+
+/* A chain that waits before it has answered or proxied is bounded by the deadline. */
+static void bound_wait(mg_flight *flight)
+{
+    if (flight->call->next_called)
+        return;
+    mg_timer_init(&flight->timer, on_timer);
+    mg_timer_set(loop_of(flight), &flight->timer, flight->x->deadline_ns);
+}
+
+static void chain_done(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+    mg_call *call = flight->call;
+    const bool answered = call->answered;
+    const bool logs = mg_vm_chain_logs(flight->view->vm->vm, call->chain);
+
+    flight->chain = MG_CHAIN_DONE;
+    if (answered) {
+        mg_pipeline_stop_upstream(flight);
+        flight->answer = call->answer;
+        x->local = true;
+    } else if (call->next_called) {
+        put_response_body_back(flight);
+    }
+    if (logs)
+        flight->chain = MG_CHAIN_LOGS;
+    else
+        give_back(flight, true);
+    if (flight->client_done) {
+        mg_pipeline_maybe_finish(flight);
+        return;
+    }
+    if (!x->response.status) {
+        mg_log_write(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error",
+                     "route %.*s: no handler of the chain answered or called next",
+                     MG_STR_ARGS(flight->route->name));
+        mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."),
+                           -1);
+    } else if (x->reset && !x->local && !x->response_body.ended && x->response.body != MG_BODY_NONE) {
+        mg_pipeline_refuse(flight, 502, mg_reset_text(x->reset),
+                           MG_STR("The upstream closed the connection."), -1);
+    } else {
+        mg_pipeline_send(flight);
+    }
+}
+
+/* The coroutine has yielded: does what it waits for. */
+static void settle(mg_flight *flight)
+{
+    switch (flight->call->wait) {
+    case MG_WAIT_DONE: chain_done(flight); return;
+    case MG_WAIT_NEXT:
+        put_request_body_back(flight);
+        mg_pipeline_proxy(flight);
+        return;
+    case MG_WAIT_SLEEP: sleep_for(flight, flight->call->wait_s); return;
+    case MG_WAIT_BODY:
+        bound_wait(flight);
+        take_body(flight, flight->call->wait_which);
+        return;
+    case MG_WAIT_HTTP:
+        bound_wait(flight);
+        mg_call_http_run(flight->call);
+        return;
+    case MG_WAIT_BARRIER:
+        bound_wait(flight);
+        mg_call_barrier_run(flight->call);
+        return;
+    default: MG_UNREACHABLE();
+    }
+}
+
+static void resume(mg_flight *flight)
+{
+    mg_task_error error;
+    mg_loop *loop = loop_of(flight);
+    const bool timed = mg_access_log_is_on(flight->worker->gateway->access_log);
+
+    flight->chain = MG_CHAIN_RUNS;
+    if (timed)
+        flight->chain_since_ns = loop->clock->mono_ns(loop->clock);
+    const mg_task_state state = mg_task_resume(flight->task, &error);
+    if (timed)
+        flight->chain_ns += loop->clock->mono_ns(loop->clock) - flight->chain_since_ns;
+    flight->chain = MG_CHAIN_WAITS;
+    if (state == MG_TASK_RAISED)
+        raised(flight, &error);
+    else
+        settle(flight);
+}
+
+void mg_pipeline_resume(mg_flight *flight)
+{
+    mg_timer_stop(&flight->timer);
+    resume(flight);
+}
+
+bool mg_chain_start(mg_flight *flight)
+{
+    const mg_snapshot_route *route = flight->route;
+
+    flight->task = flight->view->vm ? mg_task_take(flight->view->vm->vm) : NULL;
+    if (!flight->task)
+        return false;
+    mg_call *call = mg_task_call(flight->task);
+    *call = (mg_call){
+        .x = flight->x,
+        .task = flight->task,
+        .host = &flight->worker->host,
+        .match = &flight->match,
+        .route_name = route->name,
+        .service_name = route->service ? route->service->name : MG_STR_NONE,
+        .client = flight->client,
+        .chain = (uint32_t)route->chain,
+        .plugin = UINT32_MAX,
+        .phase = MG_PHASE_CHAIN,
+        .owner = flight,
+    };
+    flight->call = call;
+    resume(flight);
+    return true;
+}
+
+void mg_chain_continue(mg_flight *flight)
+{
+    if (flight->chain != MG_CHAIN_WAITS || flight->call->wait != MG_WAIT_NEXT)
+        return;
+    resume(flight);
+}
+
+void mg_chain_abort(mg_flight *flight, const char *why)
+{
+    mg_task_error error;
+
+    if (flight->chain != MG_CHAIN_WAITS)
+        return;
+    flight->call->cancelled = why;
+    flight->chain = MG_CHAIN_RUNS;
+    mg_call_http_cancel(flight->call);
+    const mg_task_state state = mg_task_resume(flight->task, &error);
+    give_back(flight, state == MG_TASK_YIELDED && flight->call->wait == MG_WAIT_DONE);
+}
+
+void mg_chain_finish(mg_flight *flight)
+{
+    mg_task_error error;
+
+    if (flight->chain != MG_CHAIN_LOGS)
+        return;
+    flight->call->phase = MG_PHASE_LOG;
+    const mg_task_state state = mg_task_resume(flight->task, &error);
+    if (state == MG_TASK_RAISED)
+        mg_log_write(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error",
+                     "log handler, route %.*s: %s", MG_STR_ARGS(flight->route->name), error.message);
+    give_back(flight, state == MG_TASK_YIELDED);
+}

@@ -1,0 +1,239 @@
+/* names.c - addresses of endpoints, for the whole node. */
+#include "gateway/names.h"
+
+#include "base/map.h"
+#include "base/mem.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { RETRY_S = 2 };
+
+typedef struct waiter {
+    struct waiter *next;
+    void (*done)(void *self);
+    void *self;
+} waiter;
+
+typedef struct entry {
+    mg_names *names;
+    char *authority, *host; /* owned */
+    uint16_t port;
+    bool watched, answered, literal;
+    mg_pool_node node;
+    mg_addr addrs[MG_RESOLVE_MAX];
+    unsigned count;
+    mg_resolve question;
+    bool asking;
+    mg_timer again;
+    waiter *waiters; /* owned */
+} entry;
+
+struct mg_names {
+    mg_loop *loop;         /* borrowed: control */
+    mg_resolver *resolver; /* borrowed */
+    mg_log *log;           /* borrowed */
+    mg_names_changed *changed;
+    void *self;
+    pthread_mutex_t lock; /* of the map, and of addrs and count in its entries */
+    mg_map *entries;      /* owned: by authority */
+};
+
+static void ask(entry *e);
+
+mg_names *mg_names_new(mg_loop *loop, mg_resolver *resolver, mg_log *log, mg_names_changed *changed,
+                       void *self)
+{
+    mg_names *names = MG_NEW(mg_names);
+
+    *names = (mg_names){ .loop = loop, .resolver = resolver, .log = log, .changed = changed, .self = self };
+    pthread_mutex_init(&names->lock, NULL);
+    names->entries = mg_map_new(mg_rand_next(&loop->rand));
+    return names;
+}
+
+void mg_names_free(mg_names *names)
+{
+    size_t cursor = 0;
+    mg_str key;
+    void *value;
+
+    if (!names)
+        return;
+    while (mg_map_next(names->entries, &cursor, &key, &value)) {
+        entry *e = value;
+        if (e->asking)
+            mg_resolver_cancel(&e->question);
+        mg_timer_stop(&e->again);
+        for (waiter *w = e->waiters; w;) {
+            waiter *next = w->next;
+            mg_free(w);
+            w = next;
+        }
+        mg_free(e->authority);
+        mg_free(e->host);
+        mg_free(e);
+    }
+    mg_map_free(names->entries);
+    pthread_mutex_destroy(&names->lock);
+    mg_free(names);
+}
+
+static void on_again(mg_timer *timer)
+{
+    ask(mg_container_of(timer, entry, again));
+}
+
+/* Under the lock. */
+static entry *entry_of(mg_names *names, mg_str authority)
+{
+    entry *e = mg_map_get(names->entries, authority);
+
+    if (e)
+        return e;
+    e = MG_NEW(entry);
+    e->names = names;
+    e->authority = mg_memdup0(authority.p, authority.n);
+    size_t colon = authority.n;
+    while (colon > 0 && authority.p[colon - 1] != ':')
+        colon--;
+    mg_str host = mg_str_sub(authority, 0, colon ? colon - 1 : 0);
+    if (host.n > 2 && host.p[0] == '[')
+        host = mg_str_sub(host, 1, host.n - 1);
+    e->host = mg_memdup0(host.p, host.n);
+    e->port = (uint16_t)strtoul(e->authority + colon, NULL, 10);
+    mg_timer_init(&e->again, on_again);
+    if (mg_addr_from_ip(&e->addrs[0], host, e->port)) {
+        e->count = 1;
+        e->literal = e->answered = true;
+    }
+    mg_map_set(names->entries, authority, e);
+    return e;
+}
+
+static void tell_waiters(entry *e)
+{
+    waiter *w = e->waiters;
+
+    e->waiters = NULL;
+    while (w) {
+        waiter *next = w->next;
+        w->done(w->self);
+        mg_free(w);
+        w = next;
+    }
+}
+
+static bool same_addrs(const entry *e, const mg_resolved *answer)
+{
+    if (e->count != answer->count)
+        return false;
+    for (unsigned i = 0; i < e->count; i++) {
+        mg_addr with_port = answer->addrs[i];
+        char a[MG_ADDR_TEXT], b[MG_ADDR_TEXT];
+        if (mg_addr_ip_text(&e->addrs[i], a) != mg_addr_ip_text(&with_port, b) || strcmp(a, b) != 0)
+            return false;
+    }
+    return true;
+}
+
+static void keep(entry *e, const mg_resolved *answer)
+{
+    mg_names *names = e->names;
+
+    pthread_mutex_lock(&names->lock);
+    e->count = answer->count;
+    for (unsigned i = 0; i < answer->count; i++) {
+        e->addrs[i] = answer->addrs[i];
+        if (e->addrs[i].sa.sa_family == AF_INET6)
+            e->addrs[i].in6.sin6_port = htons(e->port);
+        else
+            e->addrs[i].in.sin_port = htons(e->port);
+    }
+    pthread_mutex_unlock(&names->lock);
+}
+
+static void on_answer(mg_resolve *question, mg_result result, const mg_resolved *answer)
+{
+    entry *e = mg_container_of(question, entry, question);
+    mg_names *names = e->names;
+    uint32_t again_s = RETRY_S;
+
+    e->asking = false;
+    if (result == MG_OK && answer->count) {
+        again_s = answer->ttl_s ? answer->ttl_s : 1;
+        if (!same_addrs(e, answer)) {
+            keep(e, answer);
+            names->changed(names->self, mg_str_of(e->authority), e->addrs, e->count);
+        }
+    } else {
+        mg_log_write(names->log, MG_LOG_WARN, "dns", "%s does not resolve; %s", e->host,
+                     e->count ? "its last addresses stay" : "its requests are answered with 503");
+    }
+    e->answered = true;
+    tell_waiters(e);
+    mg_timer_set(names->loop, &e->again, mg_loop_now(names->loop) + again_s * MG_NS_PER_S);
+}
+
+static void ask(entry *e)
+{
+    if (e->asking)
+        return;
+    e->asking = true;
+    e->question = (mg_resolve){ .done = on_answer };
+    mg_resolver_ask(e->names->resolver, &e->question, mg_str_of(e->host));
+}
+
+void mg_names_add(mg_names *names, mg_str authority, void (*done)(void *self), void *self)
+{
+    pthread_mutex_lock(&names->lock);
+    entry *e = entry_of(names, authority);
+    pthread_mutex_unlock(&names->lock);
+    if (e->answered) {
+        if (done)
+            done(self);
+        return;
+    }
+    if (done) {
+        waiter *w = MG_NEW(waiter);
+        *w = (waiter){ e->waiters, done, self };
+        e->waiters = w;
+    }
+    if (!e->watched) {
+        e->watched = true;
+        ask(e);
+    }
+}
+
+bool mg_names_settled(mg_names *names)
+{
+    size_t cursor = 0;
+    mg_str key;
+    void *value;
+    bool settled = true;
+
+    pthread_mutex_lock(&names->lock);
+    while (settled && mg_map_next(names->entries, &cursor, &key, &value)) {
+        const entry *e = value;
+        settled = e->answered || !e->watched;
+    }
+    pthread_mutex_unlock(&names->lock);
+    return settled;
+}
+
+unsigned mg_names_known(mg_names *names, mg_str authority, mg_addr addrs[MG_RESOLVE_MAX])
+{
+    pthread_mutex_lock(&names->lock);
+    const entry *e = entry_of(names, authority);
+    memcpy(addrs, e->addrs, sizeof *addrs * e->count);
+    const unsigned count = e->count;
+    pthread_mutex_unlock(&names->lock);
+    return count;
+}
+
+mg_pool_node *mg_names_node(mg_names *names, mg_str authority)
+{
+    pthread_mutex_lock(&names->lock);
+    entry *e = entry_of(names, authority);
+    pthread_mutex_unlock(&names->lock);
+    return &e->node;
+}

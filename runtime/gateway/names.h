@@ -1,0 +1,32 @@
+/* names.h - endpoints as the whole gateway knows them: the addresses of their names and the counters that all
+ * workers' pools share. Names are looked up once for the node, on the control loop; workers are told by
+ * message. A name that stops resolving keeps its last addresses. */
+#ifndef MG_GATEWAY_NAMES_H
+#define MG_GATEWAY_NAMES_H
+
+#include "base/log.h"
+#include "net/resolver.h"
+#include "policy/pool.h"
+
+typedef struct mg_names mg_names;
+
+/* Runs on the control loop whenever an authority has (other) addresses. */
+typedef void mg_names_changed(void *self, mg_str authority, const mg_addr *addrs, unsigned count);
+
+mg_names *mg_names_new(mg_loop *loop, mg_resolver *resolver, mg_log *log, mg_names_changed *changed,
+                       void *self);
+void mg_names_free(mg_names *names);
+
+/* Makes `authority` ("host:port") known and begins to look its host up; IP literals are known at once.
+ * Control loop. Kept while the gateway lives. `done`, when given, runs on the control loop once the first
+ * answer is there, perhaps before this returns. */
+void mg_names_add(mg_names *names, mg_str authority, void (*done)(void *self), void *self);
+/* True when every authority has been answered once, well or badly. Control loop. */
+bool mg_names_settled(mg_names *names);
+
+/* What is known of an authority; 0 when nothing yet, or it is not known. Any thread. */
+unsigned mg_names_known(mg_names *names, mg_str authority, mg_addr addrs[MG_RESOLVE_MAX]);
+/* The counters its pools share, made when missing. Any thread; lives as long as the names. */
+mg_pool_node *mg_names_node(mg_names *names, mg_str authority);
+
+#endif

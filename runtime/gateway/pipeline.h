@@ -1,0 +1,84 @@
+/* pipeline.h - the life of a request: the steps, each naming the next. The owner of every exchange of a
+ * worker's doors. */
+#ifndef MG_GATEWAY_PIPELINE_H
+#define MG_GATEWAY_PIPELINE_H
+
+#include "gateway/call.h"
+#include "gateway/worker.h"
+
+/* What x->owner_self must be when an exchange begins: the mg_worker. */
+extern const mg_owner_ops mg_pipeline_owner;
+
+typedef struct mg_flight mg_flight;
+
+/* Where an exchange stands with its handler chain. */
+typedef enum mg_chain_state {
+    MG_CHAIN_NONE,  /* no plugins, or not yet */
+    MG_CHAIN_RUNS,  /* the coroutine is on the stack */
+    MG_CHAIN_WAITS, /* for what call->wait says */
+    MG_CHAIN_DONE,  /* every handler has returned */
+    MG_CHAIN_LOGS,  /* done, and kept for its log handlers */
+    MG_CHAIN_GONE,  /* given back */
+} mg_chain_state;
+
+/* An exchange on its way through the pipeline. Lives in the exchange's arena. */
+struct mg_flight {
+    mg_exchange *x;
+    mg_view *view; /* counted: the snapshot it began with */
+    mg_worker *worker;
+    const mg_snapshot_route *route; /* borrowed: snapshot; NULL when none matched */
+    mg_route_match match;
+    mg_str client; /* the client's address after trusted proxies */
+    mg_lease lease;
+    mg_timer timer; /* sleep, deadline of the chain */
+    mg_task *task;
+    mg_call *call;
+    mg_chain_state chain;
+    mg_bytes_source bytes; /* of an answer in memory */
+    mg_str answer;         /* its body */
+    mg_body_sink drain;    /* takes a body into memory for a plugin */
+    int draining;          /* MG_REQUEST or MG_RESPONSE while it does, else -1 */
+    uint64_t breaker_ticket;
+    uint64_t chain_ns, chain_since_ns; /* computing of the chain */
+    int endpoint;                      /* index in the service, -1: none yet */
+    mg_reset failure;                  /* of the upstream side, before its head */
+    const char *error;                 /* reason of a refusal: "rate_limit", "breaker_open", .. */
+    mg_str limiter;                    /* that refused */
+    const mg_snapshot_limit
+        *refusing;             /* the limiter the answer tells of: it refused, or has least remaining */
+    mg_limiter_answer refusal; /* what it said */
+    uint8_t attempts;
+    bool proxied;     /* a response head of an upstream is in x->response */
+    bool client_done; /* the client side is gone, well or badly */
+    bool finished;
+};
+
+/* The coroutine of this flight is to go on: what it waited for is there. */
+void mg_pipeline_resume(mg_flight *flight);
+/* Answers with a problem document, unless the head is out: then the response is cut. */
+void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s);
+
+/* limits.c: the leading native items of a chain, tested and then charged. False when one refused: the
+ * answer's fields and status are its. */
+bool mg_limits_pass(mg_flight *flight);
+/* Adds RateLimit and RateLimit-Policy to the response, where a limiter took part. */
+void mg_limits_describe(mg_flight *flight);
+
+/* chain.c: the handler chain of a flight. */
+/* Takes a slot and runs it to its first wait. False when none can be had. */
+bool mg_chain_start(mg_flight *flight);
+/* What NEXT waited for is in x->response (or flight->failure). */
+void mg_chain_continue(mg_flight *flight);
+/* The exchange is over for the client; unwinds what still waits. */
+void mg_chain_abort(mg_flight *flight, const char *why);
+/* Runs log handlers and gives the slot back. */
+void mg_chain_finish(mg_flight *flight);
+
+/* What chain.c asks of the steps. */
+void mg_pipeline_proxy(mg_flight *flight); /* NEXT */
+void mg_pipeline_send(mg_flight *flight);  /* the response as it stands in x->response */
+bool mg_pipeline_stop_upstream(
+    mg_flight *flight); /* drops the upstream side of a response that is replaced */
+void mg_pipeline_maybe_finish(mg_flight *flight);
+
+#endif

@@ -1,0 +1,388 @@
+/* worker.c - one loop with its listeners, connections and view. */
+#include "gateway/worker.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "gateway/pipeline.h"
+
+enum { HAND_OFF_MIN = 4, HAND_OFF_PERCENT = 12 };
+
+#define BEAT_NS (500 * MG_NS_PER_MS)
+
+/* ---- views ---- */
+
+void mg_view_ref(mg_view *view)
+{
+    view->refs++;
+}
+
+static void drop_vm(mg_worker_vm *vm)
+{
+    if (!vm || --vm->refs)
+        return;
+    mg_vm_free(vm->vm);
+    mg_free(vm);
+}
+
+void mg_view_unref(mg_view *view)
+{
+    if (!view || --view->refs)
+        return;
+    const mg_config *config = view->snapshot->config;
+    for (size_t s = 0; s < config->service_count; s++) {
+        mg_view_service *service = &view->services[s];
+        for (size_t e = 0; e < config->services[s]->endpoint_count; e++)
+            mg_endpoint_unref(service->endpoints[e]);
+        mg_free(service->endpoints);
+        mg_balancer_free(service->balancer);
+    }
+    mg_free(view->services);
+    drop_vm(view->vm);
+    mg_snapshot_unref(view->snapshot);
+    mg_free(view);
+}
+
+mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_str authority, const mg_endpoint_conf *conf)
+{
+    mg_endpoint *endpoint = mg_map_get(worker->endpoints, authority);
+
+    if (endpoint) {
+        mg_endpoint_configure(endpoint, conf);
+        mg_endpoint_ref(endpoint);
+        return endpoint;
+    }
+    endpoint =
+        mg_endpoint_new(&worker->net, authority, conf, mg_names_node(worker->gateway->names, authority),
+                        &worker->gateway->idle_total, worker->endpoints);
+    mg_map_set(worker->endpoints, authority, endpoint);
+    mg_addr addrs[MG_RESOLVE_MAX];
+    const unsigned count = mg_names_known(worker->gateway->names, authority, addrs);
+    mg_endpoint_set_addrs(endpoint, addrs, count);
+    return endpoint;
+}
+
+static void fill_view_service(mg_view *view, size_t index)
+{
+    const mg_snapshot_service *service = &view->snapshot->services[index];
+    mg_view_service *runtime = &view->services[index];
+    const size_t count = service->conf->endpoint_count;
+    uint32_t *weights = MG_NEW_N(uint32_t, count);
+
+    runtime->endpoints = MG_NEW_N(mg_endpoint *, count);
+    for (size_t e = 0; e < count; e++) {
+        weights[e] = service->conf->endpoints[e].weight;
+        runtime->endpoints[e] =
+            mg_worker_endpoint(view->worker, service->authorities[e], &service->endpoint_conf);
+    }
+    runtime->balancer = mg_balancer_new(MG_BALANCER_ROUND_ROBIN, weights, count, &view->worker->loop->rand);
+    runtime->stat = mg_stats_service(view->worker->gateway->stats, service->name);
+    mg_free(weights);
+}
+
+static mg_worker_vm *vm_for(mg_worker *worker, const mg_worker_change *change)
+{
+    mg_worker_vm *current = worker->view ? worker->view->vm : NULL;
+    const uint64_t hash = change->snapshot->plan.hash;
+
+    if (!change->snapshot->plan.chain_count)
+        return NULL;
+    if (!change->vm) {
+        MG_CHECK(current && current->plan_hash == hash);
+        current->refs++;
+        return current;
+    }
+    mg_worker_vm *vm = MG_NEW(mg_worker_vm);
+    *vm = (mg_worker_vm){ change->vm, hash, 1 };
+    return vm;
+}
+
+static mg_view *view_new(mg_worker *worker, const mg_worker_change *change)
+{
+    mg_view *view = MG_NEW(mg_view);
+    const size_t count = change->snapshot->config->service_count;
+
+    view->snapshot = change->snapshot;
+    view->worker = worker;
+    view->refs = 1;
+    view->vm = vm_for(worker, change);
+    view->services = MG_NEW_N(mg_view_service, count + 1);
+    for (size_t s = 0; s < count; s++)
+        fill_view_service(view, s);
+    return view;
+}
+
+/* ---- doors ---- */
+
+static void door_free(mg_door *door)
+{
+    mg_list_remove(&door->link);
+    if (door->listener)
+        mg_listener_free(door->listener);
+    mg_conn_server_fini(&door->server);
+    mg_free((void *)(uintptr_t)door->name.p);
+    mg_free(door->trusted);
+    mg_free(door);
+}
+
+static void check_drained(mg_worker *worker)
+{
+    if (!worker->draining || !worker->drained)
+        return;
+    MG_LIST_EACH(&worker->doors, link)
+    {
+        if (mg_container_of(link, mg_door, link)->server.count)
+            return;
+    }
+    worker->drained(worker);
+}
+
+static void door_drained(mg_conn_server *server)
+{
+    mg_door *door = mg_container_of(server, mg_door, server);
+
+    check_drained(door->worker);
+}
+
+/* The worker with the fewest connections, when this one has too many more (ARCHITECTURE 2). */
+static mg_worker *better_worker(mg_worker *worker)
+{
+    const mg_gateway_shared *gateway = worker->gateway;
+    const uint32_t mine = atomic_load_explicit(&worker->live, memory_order_relaxed);
+    mg_worker *least = worker;
+    uint32_t fewest = mine;
+
+    for (unsigned i = 0; i < gateway->worker_count; i++) {
+        const uint32_t live = atomic_load_explicit(&gateway->workers[i]->live, memory_order_relaxed);
+        if (live < fewest) {
+            fewest = live;
+            least = gateway->workers[i];
+        }
+    }
+    const uint32_t margin = mine * HAND_OFF_PERCENT / 100;
+    return mine - fewest > (margin > HAND_OFF_MIN ? margin : HAND_OFF_MIN) ? least : worker;
+}
+
+typedef struct hand_off {
+    mg_message message;
+    mg_worker *to;
+    mg_addr peer, door;
+    int fd;
+} hand_off;
+
+static mg_door *door_at(mg_worker *worker, const mg_addr *addr)
+{
+    MG_LIST_EACH(&worker->doors, link)
+    {
+        mg_door *door = mg_container_of(link, mg_door, link);
+        if (!door->leaving && mg_addr_eq(&door->addr, addr))
+            return door;
+    }
+    return NULL;
+}
+
+static void on_hand_off(mg_message *message)
+{
+    hand_off *hand = mg_container_of(message, hand_off, message);
+    mg_worker *worker = hand->to;
+    mg_door *door = door_at(worker, &hand->door);
+
+    if (door && !worker->draining)
+        mg_conn_accept(&door->server, hand->fd, &hand->peer);
+    else
+        worker->loop->ops->close(worker->loop, hand->fd, false);
+    mg_free(hand);
+}
+
+static void on_accepted(void *self, int fd, const mg_addr *peer)
+{
+    mg_door *door = self;
+    mg_worker *to = better_worker(door->worker);
+
+    if (to == door->worker) {
+        mg_conn_accept(&door->server, fd, peer);
+        return;
+    }
+    hand_off *hand = MG_NEW(hand_off);
+    *hand = (hand_off){ { NULL, on_hand_off }, to, *peer, door->addr, fd };
+    mg_mailbox_post(to->mailbox, &hand->message);
+}
+
+mg_accepted *const mg_worker_accepted = on_accepted;
+
+static void configure_door(mg_door *door, const mg_config_listener *conf, unsigned workers)
+{
+    mg_conn_limits *limits = &door->server.limits;
+
+    limits->h1.head_bytes = conf->max_head_bytes;
+    limits->h1.target_bytes = conf->max_head_bytes;
+    limits->h1.fields = conf->max_fields;
+    limits->head_timeout_ns = conf->head_timeout_ms * MG_NS_PER_MS;
+    limits->body_timeout_ns = conf->body_timeout_ms * MG_NS_PER_MS;
+    limits->idle_timeout_ns = conf->idle_timeout_ms * MG_NS_PER_MS;
+    limits->max_connections =
+        conf->max_connections ? (conf->max_connections + workers - 1) / workers : UINT32_MAX;
+    mg_free(door->trusted);
+    door->trusted = MG_NEW_N(mg_cidr, conf->trusted_proxy_count + 1);
+    memcpy(door->trusted, conf->trusted_proxies, conf->trusted_proxy_count * sizeof *door->trusted);
+    door->trusted_count = conf->trusted_proxy_count;
+    door->server.trusted = door->trusted;
+    door->server.trusted_count = door->trusted_count;
+}
+
+static mg_door *door_new(mg_worker *worker, const mg_config_listener *conf)
+{
+    mg_door *door = MG_NEW(mg_door);
+
+    door->worker = worker;
+    door->name = (mg_str){ mg_memdup0(conf->name.p, conf->name.n), conf->name.n };
+    door->addr = conf->addr;
+    mg_conn_server_init(&door->server, &worker->net, &mg_pipeline_owner, worker);
+    door->server.listener = door;
+    door->server.drained = door_drained;
+    door->server.live = &worker->live;
+    mg_list_push(&worker->doors, &door->link);
+    return door;
+}
+
+static void apply_doors(mg_worker *worker, const mg_worker_change *change)
+{
+    const mg_config *config = change->snapshot->config;
+
+    MG_LIST_EACH(&worker->doors, link)
+    mg_container_of(link, mg_door, link)->leaving = true;
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const mg_config_listener *conf = config->listeners[i];
+        mg_door *door = NULL;
+        if (change->opened[i]) {
+            door = door_new(worker, conf);
+            door->listener = change->opened[i];
+            mg_listener_set_self(door->listener, door);
+        } else {
+            MG_LIST_EACH(&worker->doors, link)
+            {
+                mg_door *old = mg_container_of(link, mg_door, link);
+                if (old->listener && mg_addr_eq(&old->addr, &conf->addr))
+                    door = old;
+            }
+            MG_CHECK(door);
+            door->leaving = false;
+        }
+        configure_door(door, conf, worker->gateway->worker_count);
+        if (change->opened[i])
+            mg_listener_start(door->listener);
+    }
+    MG_LIST_EACH(&worker->doors, link)
+    {
+        mg_door *door = mg_container_of(link, mg_door, link);
+        if (!door->leaving || !door->listener)
+            continue;
+        mg_listener_stop(door->listener);
+        mg_listener_free(door->listener);
+        door->listener = NULL;
+        mg_conn_server_drain(&door->server);
+    }
+}
+
+void mg_worker_apply(mg_worker *worker, mg_worker_change *change)
+{
+    mg_view *old = worker->view;
+
+    worker->view = view_new(worker, change);
+    apply_doors(worker, change);
+    mg_view_unref(old);
+    mg_free(change->opened);
+    change->opened = NULL;
+}
+
+void mg_worker_drain(mg_worker *worker)
+{
+    if (worker->draining)
+        return;
+    worker->draining = true;
+    MG_LIST_EACH(&worker->doors, link)
+    {
+        mg_door *door = mg_container_of(link, mg_door, link);
+        if (door->listener) {
+            mg_listener_stop(door->listener);
+            mg_listener_free(door->listener);
+            door->listener = NULL;
+        }
+        door->server.drained = NULL; /* asked once, below, and by the last connection */
+        mg_conn_server_drain(&door->server);
+        door->server.drained = door_drained;
+    }
+    check_drained(worker);
+}
+
+void mg_worker_cut(mg_worker *worker)
+{
+    MG_LIST_EACH(&worker->doors, link)
+    mg_conn_server_fini(&mg_container_of(link, mg_door, link)->server);
+}
+
+/* ---- the worker ---- */
+
+static void on_beat(mg_timer *timer)
+{
+    mg_worker *worker = mg_container_of(timer, mg_worker, beat);
+    const uint64_t now = mg_loop_now(worker->loop);
+
+    atomic_store_explicit(&worker->turn_ns, now, memory_order_relaxed);
+    mg_timer_set(worker->loop, timer, now + BEAT_NS);
+    MG_LIST_EACH(&worker->doors, link)
+    {
+        mg_door *door = mg_container_of(link, mg_door, link);
+        if (door->leaving && !door->listener && !door->server.count && !worker->flights)
+            door_free(door);
+    }
+}
+
+mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gateway)
+{
+    mg_worker *worker = MG_NEW(mg_worker);
+
+    worker->index = index;
+    worker->loop = loop;
+    worker->gateway = gateway;
+    mg_net_init(&worker->net, loop, gateway->log);
+    worker->host = (mg_host){
+        .loop = loop, .shared = gateway->shared, .worker = index, .clock = gateway->clock, .log = gateway->log
+    };
+    worker->mailbox = mg_mailbox_new(loop);
+    worker->endpoints = mg_map_new(mg_rand_next(&loop->rand));
+    mg_list_init(&worker->doors);
+    mg_log_buffer_init(&worker->log_buffer, gateway->access_log, loop);
+    mg_timer_init(&worker->beat, on_beat);
+    on_beat(&worker->beat);
+    return worker;
+}
+
+void mg_worker_free(mg_worker *worker)
+{
+    if (!worker)
+        return;
+    worker->draining = true;
+    worker->drained = NULL;
+    mg_worker_cut(worker);
+    mg_mailbox_free(worker->mailbox);
+    MG_LIST_EACH(&worker->doors, link)
+    door_free(mg_container_of(link, mg_door, link));
+    mg_view_unref(worker->view);
+    mg_timer_stop(&worker->beat);
+    mg_log_buffer_fini(&worker->log_buffer);
+    mg_map_free(worker->endpoints);
+    mg_net_fini(&worker->net);
+    mg_free(worker);
+}
+
+mg_str mg_worker_date(mg_worker *worker)
+{
+    const mg_clock *clock = worker->gateway->clock;
+    const uint64_t turn_s = mg_loop_now(worker->loop) / (MG_NS_PER_S / 4); /* looked at four times a second */
+
+    if (turn_s != worker->date_s || !worker->date[0]) {
+        worker->date_s = turn_s;
+        mg_http_date(worker->date, clock->wall_ns(clock));
+    }
+    return (mg_str){ worker->date, MG_HTTP_DATE_BYTES };
+}

@@ -1,0 +1,113 @@
+/* worker.h - an actor: one loop with its listeners, its upstream connections, its VM, and the view of the
+ * snapshot it serves. All functions run on the worker's own loop, but those that say otherwise. */
+#ifndef MG_GATEWAY_WORKER_H
+#define MG_GATEWAY_WORKER_H
+
+#include "gateway/access_log.h"
+#include "gateway/host.h"
+#include "gateway/metrics.h"
+#include "gateway/names.h"
+#include "gateway/snapshot.h"
+#include "net/conn.h"
+#include "net/listener.h"
+#include "net/upstream.h"
+#include "policy/balancer.h"
+#include "script/task.h"
+
+typedef struct mg_worker mg_worker;
+
+/* One listener's part in a worker. */
+typedef struct mg_door {
+    mg_list link;
+    mg_worker *worker;
+    mg_str name; /* owned */
+    mg_addr addr;
+    mg_listener *listener; /* owned; NULL once stopped */
+    mg_conn_server server;
+    mg_cidr *trusted; /* owned */
+    size_t trusted_count;
+    bool leaving; /* no longer in the configuration: freed when its connections are gone */
+} mg_door;
+
+/* A VM and how many views of this worker use it: a snapshot that leaves the plan alone keeps it. */
+typedef struct mg_worker_vm {
+    mg_vm *vm;
+    uint64_t plan_hash;
+    unsigned refs;
+} mg_worker_vm;
+
+typedef struct mg_view_service {
+    mg_balancer *balancer;
+    mg_endpoint **endpoints;
+    uint32_t stat;
+} mg_view_service;
+
+/* A snapshot as one worker serves it. Counted by this worker's exchanges. */
+typedef struct mg_view {
+    mg_snapshot *snapshot; /* counted */
+    mg_worker *worker;
+    mg_worker_vm *vm; /* counted; NULL: no plugins */
+    mg_view_service *services;
+    unsigned refs;
+} mg_view;
+
+/* What all workers of a gateway share besides mg_shared. */
+typedef struct mg_gateway_shared {
+    mg_shared *shared;
+    mg_stats *stats;
+    mg_access_log *access_log;
+    mg_names *names;
+    mg_log *log;
+    const mg_clock *clock;
+    mg_worker **workers;
+    unsigned worker_count;
+    _Atomic uint32_t idle_total; /* idle upstream connections */
+} mg_gateway_shared;
+
+struct mg_worker {
+    unsigned index;
+    mg_loop *loop;              /* borrowed */
+    mg_gateway_shared *gateway; /* borrowed */
+    mg_net net;
+    mg_host host;
+    mg_mailbox *mailbox; /* owned */
+    mg_view *view;       /* counted */
+    mg_list doors;
+    mg_map *endpoints;        /* by authority: counted by views */
+    mg_log_buffer log_buffer; /* access log lines not yet written */
+    char date[32];
+    uint64_t date_s;
+    size_t flights;
+    _Atomic uint32_t live;    /* open client connections, for whoever balances */
+    _Atomic uint64_t turn_ns; /* when this turn began, for livez */
+    mg_timer beat;
+    bool draining;
+    void (*drained)(mg_worker *worker); /* no connection is left */
+};
+
+/* Given to listeners that are made for a worker. */
+extern mg_accepted *const mg_worker_accepted;
+
+mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gateway);
+/* Nothing may run on its loop any more. Cuts what is open. */
+void mg_worker_free(mg_worker *worker);
+
+/* What a publication brings to one worker; made on the control thread. */
+typedef struct mg_worker_change {
+    mg_snapshot *snapshot; /* a reference */
+    mg_vm *vm;             /* NULL: no plugins, or the one in use stays */
+    mg_listener *
+        *opened; /* new listeners, by index in the config; NULL where the old one stays; owned array */
+} mg_worker_change;
+void mg_worker_apply(mg_worker *worker, mg_worker_change *change);
+/* No new connections; those open end behind their exchange. drained is called once all are gone. */
+void mg_worker_drain(mg_worker *worker);
+void mg_worker_cut(mg_worker *worker); /* ends all that is open */
+
+mg_str mg_worker_date(mg_worker *worker); /* of this second */
+void mg_view_ref(mg_view *view);
+void mg_view_unref(mg_view *view);
+/* An endpoint by its authority, made when it is missing; one reference is the caller's. */
+mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_str authority, const mg_endpoint_conf *conf);
+
+#endif
