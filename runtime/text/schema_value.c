@@ -314,6 +314,10 @@ static void report_type(mg_check *check, const mg_rule *rule, const mg_node *nod
         hint_unit(f, rule->format, node->text);
         return;
     }
+    if (node->kind == MG_NODE_FLOAT && !isfinite(node->number)) {
+        mg_node_error(check->report, node, "wrong-type", "must be a finite number");
+        return;
+    }
     add_types(&want, rule);
     f = mg_node_error(check->report, node, "wrong-type", "must be %s, this is %s",
                       want.n ? want.p : "left out",

@@ -120,7 +120,7 @@ mg_result mg_units_share(mg_str text, uint32_t *basis_points, mg_error *err)
                        text.p);
     if (rest.n == 0)
         return mg_fail(err, MG_ERR_INVALID, "%.*s has no unit", MG_STR_ARGS(text));
-    if (thousandths % 10 != 0)
+    if (thousandths % 10 != 0 && thousandths != UINT64_MAX)
         return mg_fail(err, MG_ERR_INVALID, "%.*s is finer than 0.01%%", MG_STR_ARGS(text));
     *basis_points = (uint32_t)mg_min_u64(thousandths / 10, UINT32_MAX);
     return MG_OK;
