@@ -1,5 +1,6 @@
-/* shared.h - what all workers of a gateway share and what outlives a snapshot: limiters, breakers and counters by name, the key-value store,
- * the policy clock. Names are looked up when a snapshot or a VM is built, never on the request path. */
+/* shared.h - what all workers of a gateway share and what outlives a snapshot: limiters, breakers and
+ * counters by name, the key-value store, the policy clock. Names are looked up when a snapshot or a VM is
+ * built, never on the request path. */
 #ifndef MG_GATEWAY_SHARED_H
 #define MG_GATEWAY_SHARED_H
 
@@ -13,7 +14,7 @@
 typedef struct mg_shared mg_shared;
 typedef struct mg_kv mg_kv; /* gateway/kv.h */
 
-enum { MG_WORKERS_MAX = 256 };
+enum { MG_WORKERS_MAX = 256, MG_SHARED_COUNTERS_MAX = 4096 };
 
 /* A counter with one cell a worker. */
 typedef struct mg_counter {
@@ -25,24 +26,27 @@ typedef struct mg_counter {
 
 typedef struct mg_shared_options {
     unsigned workers;
-    const mg_clock *clock;            /* borrowed */
+    const mg_clock *clock;               /* borrowed */
     const mg_policy_clock *policy_clock; /* borrowed */
-    mg_log *log;                      /* borrowed */
-    mg_kv *kv;                        /* borrowed */
+    mg_log *log;                         /* borrowed */
+    mg_kv *kv;                           /* borrowed */
     uint64_t seed;
 } mg_shared_options;
 
 mg_shared *mg_shared_new(const mg_shared_options *options);
 void mg_shared_free(mg_shared *shared);
 
-/* Any thread; a lock is held: these are for building. Found by name or made; state is kept and clamped when the configuration differs
- * (POLICIES 2). They live as long as the gateway. */
+/* Any thread; a lock is held: these are for building. Found by name or made; state is kept and clamped when
+ * the configuration differs (POLICIES 2). They live as long as the gateway. NULL when the configuration is
+ * out of range (mg_limiter_new tells why) or there are too many counters. Secret and seed of the
+ * configuration are ours to set. */
 mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf);
 mg_breaker *mg_shared_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf);
 mg_counter *mg_shared_counter(mg_shared *shared, mg_str name);
 uint64_t mg_counter_sum(const mg_shared *shared, const mg_counter *counter);
 /* All counters, for /metrics; under the lock, `each` must be short. */
-void mg_shared_each_counter(mg_shared *shared, void (*each)(void *self, const mg_counter *counter), void *self);
+void mg_shared_each_counter(mg_shared *shared, void (*each)(void *self, const mg_counter *counter),
+                            void *self);
 
 mg_kv *mg_shared_kv(mg_shared *shared);
 unsigned mg_shared_workers(const mg_shared *shared);

@@ -88,6 +88,11 @@ void *mg_task_call(mg_task *task)
     return task->call;
 }
 
+mg_vm *mg_task_vm(const mg_task *task)
+{
+    return task->vm;
+}
+
 typedef struct fault_args {
     mg_task *task;
     mg_task_error *error;

@@ -46,6 +46,7 @@ typedef struct mg_task_error {
 mg_task *mg_task_take(mg_vm *vm);
 /* The mg_call of this slot: call_bytes, zeroed when the slot was made, the caller's to fill. */
 void *mg_task_call(mg_task *task);
+mg_vm *mg_task_vm(const mg_task *task);
 mg_task_state mg_task_resume(mg_task *task, mg_task_error *error);
 /* Parked (it waits for MG_WAIT_DONE): back to the pool. Anything else: the coroutine is dropped. */
 void mg_task_give(mg_task *task, bool parked);

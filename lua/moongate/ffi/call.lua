@@ -9,7 +9,7 @@ local text, set_text, param, query = c.mg_call_text, c.mg_call_set_text, c.mg_ca
 local status, set_status, respond, problem = c.mg_call_status, c.mg_call_set_status, c.mg_call_respond, c.mg_call_problem
 local body, set_body, new_id, log, cancelled =
     c.mg_call_body, c.mg_call_set_body, c.mg_call_new_id, c.mg_call_log, c.mg_call_cancelled
-local sleep, raised, limit, limit_take = c.mg_call_sleep, c.mg_call_raised, c.mg_call_limit, c.mg_call_limit_take
+local enter, sleep, raised, limit, limit_take = c.mg_call_enter, c.mg_call_sleep, c.mg_call_raised, c.mg_call_limit, c.mg_call_limit_take
 
 -- One VM runs one call at a time and nothing here yields, so one of each is enough.
 local slice, slice2, id, why = new("mg_slice"), new("mg_slice"), new("char[32]"), new("const char *[1]")
@@ -31,7 +31,6 @@ local call = {
     now_s = c.mg_call_now_s,
     mono_s = c.mg_call_mono_s,
     remaining_s = c.mg_call_remaining_s,
-    enter = c.mg_call_enter,
     status = status,
 }
 
@@ -40,6 +39,11 @@ local function maybe(chars)
     if chars ~= nil then
         return string_of(chars)
     end
+end
+
+--- Tells C whose code runs; below 0: no plugin's.
+function call.enter(self, plugin)
+    enter(self, plugin < 0 and 4294967295 or plugin)
 end
 
 ---@return moongate.Call

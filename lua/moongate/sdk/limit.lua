@@ -60,8 +60,15 @@ end
 ---@class moongate.Limit
 local limit = {}
 
+---@class moongate.LimiterOptions
+---@field name? string
+---@field rate string|number  "100/s" (s, m, h, d), or a number each `per`
+---@field per? number|string  seconds, or a unit; a second when left out
+---@field burst? integer  the rate's count when left out
+---@field max_keys? integer
+
 --- Makes a token bucket, or finds the one that an earlier snapshot made by that name. In new(conf).
----@param options { name?: string, rate: string|number, per?: number|string, burst?: integer, max_keys?: integer } rate "100/s", or a number per `per` seconds
+---@param options moongate.LimiterOptions
 ---@return moongate.Limiter
 function limit.new(options)
     scope.check("limiter", options, { name = "string", rate = "any", per = "any", burst = "number", max_keys = "number" })

@@ -35,8 +35,14 @@ end
 
 local M = {}
 
+---@class moongate.RouterRoute
+---@field path string|string[]  as in the configuration: "/v1/carts/{id}", or "/lab/*" for a prefix
+---@field host? string|string[]
+---@field method? string|string[]
+---@field value any  what match returns
+
 --- Builds a router. In new(conf).
----@param routes { path: string|string[], host?: string|string[], method?: string|string[], value: any }[]  paths as in the configuration: "/v1/carts/{id}", or "/lab/*" for a prefix
+---@param routes moongate.RouterRoute[]
 ---@return moongate.Router
 function M.new(routes)
     local wanted, values = {}, {}

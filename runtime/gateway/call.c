@@ -1,0 +1,488 @@
+/* call.c - what plugins see and change of an exchange: heads, texts, bodies, answers. The functions of
+ * moongate.h over mg_exchange. What a plugin hands in is checked here, and refused with static text that Lua
+ * raises at the plugin's line. */
+#include "gateway/call.h"
+
+#include "http/uri.h"
+
+#include <stdio.h>
+
+static mg_slice slice_of(mg_str s)
+{
+    return (mg_slice){ s.p, (uint32_t)s.n };
+}
+
+static bool give(mg_str s, mg_slice *out)
+{
+    if (!s.p)
+        return false;
+    *out = slice_of(s);
+    return true;
+}
+
+static mg_fields *fields_of(mg_exchange *x, int which)
+{
+    return which == MG_REQUEST ? &x->request.fields : &x->response.fields;
+}
+
+static const char *no_response(const mg_call *call, int which)
+{
+    if (which == MG_RESPONSE && call->x->response.status == 0)
+        return "there is no response yet: it is there after next(ctx) or ctx:respond";
+    return NULL;
+}
+
+uint32_t mg_call_chain(const mg_call *call)
+{
+    return call->chain;
+}
+
+int mg_call_phase(const mg_call *call)
+{
+    return call->phase;
+}
+
+/* ---- fields ---- */
+
+enum { NAME_BYTES_MAX = 256 }; /* no longer name is ever in a message of ours by way of a plugin */
+
+static mg_str lower_name(char out[NAME_BYTES_MAX], const char *name, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = mg_lower(name[i]);
+    return mg_str_make(out, n);
+}
+
+bool mg_call_header(const mg_call *call, int which, const char *name, uint32_t n, mg_slice *value)
+{
+    const mg_fields *fields = fields_of(call->x, which);
+    char buffer[NAME_BYTES_MAX];
+    mg_str lower;
+    int at;
+
+    if (n == 0 || n > NAME_BYTES_MAX)
+        return false;
+    lower = lower_name(buffer, name, n);
+    at = mg_fields_find(fields, mg_name_find(lower), lower, 0);
+    if (at < 0) {
+        if (which == MG_REQUEST &&
+            mg_str_eq(lower, MG_STR("host"))) /* a member, which plugins expect as a field */
+            return give(call->x->request.authority, value);
+        return false;
+    }
+    *value = (mg_slice){ fields->items[at].value, fields->items[at].value_n };
+    return true;
+}
+
+bool mg_call_header_at(const mg_call *call, int which, uint32_t index, mg_slice *name, mg_slice *value)
+{
+    const mg_fields *fields = fields_of(call->x, which);
+
+    if (index >= fields->count)
+        return false;
+    *name = (mg_slice){ fields->items[index].name, fields->items[index].name_n };
+    *value = (mg_slice){ fields->items[index].value, fields->items[index].value_n };
+    return true;
+}
+
+const char *mg_call_set_header(mg_call *call, int which, const char *name, uint32_t n, const char *value,
+                               uint32_t value_n, bool replace)
+{
+    const char *wrong = no_response(call, which);
+
+    if (wrong)
+        return wrong;
+    if (n > NAME_BYTES_MAX)
+        return "the name is longer than 256 bytes";
+    if (value_n > 65536)
+        return "the value is longer than 64 KiB";
+    return mg_fields_put(fields_of(call->x, which), &call->x->arena, mg_str_make(name, n),
+                         mg_str_make(value, value_n), replace);
+}
+
+uint32_t mg_call_remove_header(mg_call *call, int which, const char *name, uint32_t n)
+{
+    char buffer[NAME_BYTES_MAX];
+    mg_str lower;
+
+    if (n == 0 || n > NAME_BYTES_MAX)
+        return 0;
+    lower = lower_name(buffer, name, n);
+    return mg_fields_remove(fields_of(call->x, which), mg_name_find(lower), lower);
+}
+
+/* ---- texts ---- */
+
+static mg_str text_of(const mg_call *call, int what)
+{
+    const mg_request *r = &call->x->request;
+
+    switch (what) {
+    case MG_TEXT_METHOD: return r->method_text;
+    case MG_TEXT_SCHEME: return r->scheme;
+    case MG_TEXT_HOST: return r->host;
+    case MG_TEXT_PATH: return r->path;
+    case MG_TEXT_QUERY: return r->query;
+    case MG_TEXT_TARGET: return r->target;
+    case MG_TEXT_CLIENT_IP: return call->client;
+    case MG_TEXT_ROUTE: return call->route_name;
+    case MG_TEXT_SERVICE: return call->service_name;
+    case MG_TEXT_ERROR: return mg_str_of(call->error);
+    case MG_TEXT_CONSUMER: return call->consumer;
+    default: return MG_STR_NONE;
+    }
+}
+
+bool mg_call_text(const mg_call *call, int what, mg_slice *text)
+{
+    return give(text_of(call, what), text);
+}
+
+static const char *set_method(mg_call *call, mg_str text)
+{
+    mg_request *r = &call->x->request;
+    const mg_method method = mg_method_find(text);
+
+    if (!mg_is_token(text) || text.n > 32)
+        return "a method is a token of at most 32 bytes";
+    if (method == MG_METHOD_CONNECT)
+        return "CONNECT is not sent upstream";
+    if ((method == MG_METHOD_HEAD) != (r->method == MG_METHOD_HEAD))
+        return "HEAD cannot become another method nor another HEAD: its answer has no body";
+    r->method = method;
+    r->method_text = mg_arena_str(&call->x->arena, text);
+    return NULL;
+}
+
+static const char *set_path(mg_call *call, mg_str text)
+{
+    mg_str path;
+
+    if (text.n == 0 || text.p[0] != '/' || text.n > MG_ROUTE_PATH_BYTES_MAX)
+        return "a path begins with / and has at most 4096 bytes";
+    if (mg_str_find(text, '?') != SIZE_MAX || mg_str_find(text, '#') != SIZE_MAX)
+        return "a path has no ? and no #: the query is set by set_query";
+    text = mg_arena_str(&call->x->arena, text);
+    if (!mg_uri_normalise_path(&call->x->arena, text, &path))
+        return "no valid path: a broken escape, a control or non-ASCII byte, or \"..\" above /";
+    call->x->request.path = path;
+    return NULL;
+}
+
+static bool is_query_byte(unsigned char c)
+{
+    return c > 0x20 && c < 0x7f && c != '#' && c != '"' && c != '<' && c != '>';
+}
+
+static const char *set_query(mg_call *call, mg_str text)
+{
+    if (text.n > 8192)
+        return "a query has at most 8192 bytes";
+    for (size_t i = 0; i < text.n; i++)
+        if (!is_query_byte((unsigned char)text.p[i]))
+            return "a query has no blank, control or non-ASCII byte, no #, \", < or >: percent-encode them";
+    call->x->request.query = text.n ? mg_arena_str(&call->x->arena, text) : MG_STR_NONE;
+    return NULL;
+}
+
+static const char *set_consumer(mg_call *call, mg_str text)
+{
+    if (text.n == 0 || text.n > 256 || !mg_is_field_value(text))
+        return "a consumer has 1 to 256 bytes and no control byte";
+    call->consumer = mg_arena_str(&call->x->arena, text);
+    return NULL;
+}
+
+const char *mg_call_set_text(mg_call *call, int what, const char *text, uint32_t n)
+{
+    const mg_str s = mg_str_make(text, n);
+
+    switch (what) {
+    case MG_TEXT_METHOD: return set_method(call, s);
+    case MG_TEXT_PATH: return set_path(call, s);
+    case MG_TEXT_QUERY: return set_query(call, s);
+    case MG_TEXT_CONSUMER: return set_consumer(call, s);
+    default: return "it cannot be set";
+    }
+}
+
+bool mg_call_param(mg_call *call, const char *name, uint32_t n, mg_slice *value)
+{
+    const mg_route_match *match = call->match;
+
+    for (uint32_t i = 0; match && i < match->param_count; i++)
+        if (mg_str_eq(match->names[i], mg_str_make(name, n)))
+            return give(mg_uri_decode(&call->x->arena, match->values[i]), value);
+    return false;
+}
+
+bool mg_call_query(mg_call *call, const char *name, uint32_t n, mg_slice *value)
+{
+    mg_str found;
+
+    if (!mg_uri_query_get(&call->x->arena, call->x->request.query, mg_str_make(name, n), &found))
+        return false;
+    *value = found.p ? slice_of(found) : (mg_slice){ "", 0 };
+    return true;
+}
+
+/* ---- status and answers ---- */
+
+int mg_call_status(const mg_call *call)
+{
+    return call->x->response.status;
+}
+
+static bool has_no_body(int status)
+{
+    return status == 204 || status == 205 || status == 304;
+}
+
+const char *mg_call_set_status(mg_call *call, int status)
+{
+    if (call->x->response.status == 0)
+        return no_response(call, MG_RESPONSE);
+    if (status < 200 || status > 599)
+        return "a status is a number from 200 to 599";
+    if (has_no_body(status) != has_no_body(call->x->response.status))
+        return "204, 205 and 304 have no body: answer with ctx:respond instead";
+    call->x->response.status = (uint16_t)status;
+    return NULL;
+}
+
+/* From here on the response is the gateway's own; what the upstream sent is not passed on. */
+static void begin_answer(mg_call *call, int status)
+{
+    mg_exchange *x = call->x;
+
+    x->response = (mg_response){ .status = (uint16_t)status, .body = MG_BODY_LENGTH };
+    x->local = true;
+    call->answered = true;
+    call->answer = MG_STR("");
+    call->bodies[MG_RESPONSE].replaced = false;
+}
+
+const char *mg_call_respond(mg_call *call, int status, const char *content_type, const char *body, uint32_t n)
+{
+    mg_exchange *x = call->x;
+
+    if (status < 200 || status > 599)
+        return "a status is a number from 200 to 599";
+    if (has_no_body(status) && n > 0)
+        return "204, 205 and 304 have no body";
+    begin_answer(call, status);
+    if (has_no_body(status)) {
+        x->response.body = MG_BODY_NONE;
+        return NULL;
+    }
+    if (content_type)
+        mg_fields_set(&x->response.fields, &x->arena, MG_NAME_CONTENT_TYPE,
+                      mg_name_text(MG_NAME_CONTENT_TYPE),
+                      mg_str_of(mg_arena_strdup(&x->arena, content_type)));
+    call->answer = mg_arena_str(&x->arena, mg_str_make(body, n));
+    x->response.length = n;
+    return NULL;
+}
+
+const char *mg_call_problem(mg_call *call, int status, const char *title, uint32_t title_n,
+                            const char *detail, uint32_t n)
+{
+    if (status < 400 || status > 599)
+        return "a problem document goes with a status from 400 to 599";
+    begin_answer(call, status);
+    mg_problem_fill(call->x, status, mg_str_make(title, title_n), mg_str_make(detail, n), -1, &call->answer);
+    return NULL;
+}
+
+/* The id an operator can look for: the client's or a plugin's x-request-id, else the trace id. */
+static mg_str request_id(mg_exchange *x, char hex[32])
+{
+    const mg_str id = mg_fields_get(&x->request.fields, MG_NAME_X_REQUEST_ID);
+
+    if (id.p && id.n > 0 && id.n <= 128)
+        return id;
+    for (int i = 0; i < 16; i++) {
+        hex[2 * i] = "0123456789abcdef"[x->trace_id[i] >> 4];
+        hex[2 * i + 1] = "0123456789abcdef"[x->trace_id[i] & 15];
+    }
+    return mg_str_make(hex, 32);
+}
+
+static void add_field(mg_exchange *x, mg_name name, mg_str value)
+{
+    mg_fields_set(&x->response.fields, &x->arena, name, mg_name_text(name), value);
+}
+
+void mg_problem_fill(mg_exchange *x, int status, mg_str title, mg_str detail, int retry_after_s, mg_str *body)
+{
+    mg_text text = { 0 };
+    char hex[32];
+    const mg_str id = request_id(x, hex);
+
+    if (!title.p)
+        title = mg_status_text((uint16_t)status);
+    mg_text_add_c(&text, "{\"type\":\"about:blank\",\"title\":");
+    mg_text_add_json(&text, title);
+    mg_text_addf(&text, ",\"status\":%d", status);
+    if (detail.p) {
+        mg_text_add_c(&text, ",\"detail\":");
+        mg_text_add_json(&text, detail);
+    }
+    mg_text_add_c(&text, ",\"instance\":");
+    mg_text_add_json(&text, id);
+    mg_text_add_c(&text, "}\n");
+    x->response = (mg_response){ .status = (uint16_t)status, .body = MG_BODY_LENGTH, .length = text.n };
+    x->local = true;
+    *body = mg_arena_str(&x->arena, mg_text_str(&text));
+    mg_text_fini(&text);
+    add_field(x, MG_NAME_CONTENT_TYPE, MG_STR("application/problem+json"));
+    add_field(x, MG_NAME_X_REQUEST_ID, mg_arena_str(&x->arena, id));
+    if (retry_after_s >= 0)
+        add_field(x, MG_NAME_RETRY_AFTER, mg_arena_printf(&x->arena, "%d", retry_after_s));
+}
+
+/* ---- bodies ---- */
+
+static const char *not_declared(int which)
+{
+    return which == MG_REQUEST ? "declare it in the plugin's table: body = { request = \"buffer(64KiB)\" }"
+                               : "declare it in the plugin's table: body = { response = \"buffer(64KiB)\" }";
+}
+
+bool mg_call_body(mg_call *call, int which, mg_slice *bytes, const char **error)
+{
+    const mg_call_buffer *buffer = &call->bodies[which];
+
+    *error = no_response(call, which);
+    if (*error)
+        return false;
+    if (which == MG_RESPONSE && call->answered)
+        return give(call->answer, bytes);
+    if (!buffer->replaced && buffer->max_bytes == 0)
+        *error = not_declared(which);
+    else if (buffer->too_large)
+        *error = "it is larger than declared";
+    if (*error)
+        return false;
+    call->wait_which = which; /* of the wait that follows, if it is not there yet */
+    return (buffer->complete || buffer->replaced) && give(mg_text_str(&buffer->text), bytes);
+}
+
+const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32_t n)
+{
+    mg_call_buffer *buffer = &call->bodies[which];
+    const char *wrong = no_response(call, which);
+
+    if (wrong)
+        return wrong;
+    if (n > MG_CALL_BODY_MAX)
+        return "a body that a plugin sets has at most 64 MiB";
+    if (which == MG_RESPONSE && has_no_body(call->x->response.status))
+        return "204, 205 and 304 have no body";
+    if (which == MG_REQUEST && call->next_called)
+        return "the request has gone already: set its body before next(ctx)";
+    if (which == MG_RESPONSE && call->answered) {
+        call->answer = mg_arena_str(&call->x->arena, mg_str_make(bytes, n));
+        call->x->response.length = n;
+        return NULL;
+    }
+    mg_text_clear(&buffer->text);
+    mg_text_add(&buffer->text, mg_str_make(bytes, n));
+    buffer->replaced = true;
+    return NULL;
+}
+
+/* ---- time, ids, log ---- */
+
+double mg_call_now_s(const mg_call *call)
+{
+    return (double)call->host->clock->wall_ns(call->host->clock) / 1e9;
+}
+
+double mg_call_mono_s(const mg_call *call)
+{
+    return (double)call->host->clock->mono_ns(call->host->clock) / 1e9;
+}
+
+double mg_call_remaining_s(const mg_call *call)
+{
+    const uint64_t now_ns = call->host->clock->mono_ns(call->host->clock);
+
+    if (call->x->deadline_ns == 0)
+        return 31 * 86400.0; /* no deadline yet: the longest there is */
+    return call->x->deadline_ns > now_ns ? (double)(call->x->deadline_ns - now_ns) / 1e9 : 0;
+}
+
+void mg_call_new_id(mg_call *call, char *out32)
+{
+    mg_rand *rand = call->host->rand;
+
+    for (int half = 0; half < 2; half++) {
+        const uint64_t bits = rand ? mg_rand_next(rand) : mg_rand_system_seed();
+
+        for (int i = 0; i < 16; i++)
+            out32[half * 16 + i] = "0123456789abcdef"[(bits >> (4 * i)) & 15];
+    }
+}
+
+void mg_call_log(mg_call *call, int level, const char *text, uint32_t n)
+{
+    static const mg_log_level levels[] = { MG_LOG_DEBUG, MG_LOG_INFO, MG_LOG_WARN, MG_LOG_ERROR };
+    const mg_vm_plugin *plugin = mg_call_plugin(call, call->plugin);
+
+    if (level < 0 || level > 3)
+        level = 1;
+    mg_log_write(call->host->log, levels[level], "plugin", "%.*s [plugin=%s route=%.*s]", (int)n, text,
+                 plugin ? plugin->name : "-", MG_STR_ARGS(call->route_name));
+}
+
+void mg_call_raised(mg_call *call, uint32_t plugin, const char *message, uint32_t n, const char *traceback,
+                    uint32_t traceback_n)
+{
+    const mg_vm_plugin *raised = mg_call_plugin(call, plugin);
+
+    call->raised++;
+    mg_log_write(call->host->log, MG_LOG_ERROR, "plugin_error",
+                 "%s %s raised on route %.*s and was passed over: %.*s\n%.*s", raised ? raised->name : "-",
+                 raised ? raised->version : "", MG_STR_ARGS(call->route_name), (int)n, message,
+                 (int)traceback_n, traceback);
+}
+
+const mg_vm_plugin *mg_call_plugin(const mg_call *call, uint32_t plugin)
+{
+    const mg_vm *vm = call->task ? mg_task_vm(call->task) : NULL;
+
+    return vm && plugin < mg_vm_plugin_count(vm) ? mg_vm_plugin_at(vm, plugin) : NULL;
+}
+
+/* ---- waiting ---- */
+
+void mg_call_wait(mg_call *call, int wait)
+{
+    call->wait = wait;
+    if (wait == MG_WAIT_NEXT) {
+        call->next_called = true;
+        call->answered = false; /* an answer given before next is dropped by what next brings */
+    }
+}
+
+const char *mg_call_sleep(mg_call *call, double seconds)
+{
+    if (!(seconds >= 0 && seconds <= 3600))
+        return "a sleep is 0 to 3600 seconds";
+    call->wait_s = seconds;
+    return NULL;
+}
+
+const char *mg_call_cancelled(const mg_call *call)
+{
+    return call->cancelled;
+}
+
+uint32_t mg_call_enter(mg_call *call, uint32_t plugin)
+{
+    const uint32_t before = call->plugin;
+
+    call->plugin = plugin;
+    return before;
+}
