@@ -1,5 +1,6 @@
 /* world.c - what a spec may rely on: order by seed, time by hand, failures by rule. */
 #include "net/listener.h"
+#include "net/resolver.h"
 #include "sim/sim.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -322,6 +323,64 @@ static void work_that_stands_over_takes_a_turn_each_time(void **state)
     mg_sim_free(sim);
 }
 
+/* ---- names ---- */
+
+typedef struct asked {
+    mg_resolve question;
+    unsigned calls;
+    mg_result result;
+    mg_resolved answer;
+} asked;
+
+static void on_resolved(mg_resolve *question, mg_result result, const mg_resolved *answer)
+{
+    asked *a = mg_container_of(question, asked, question);
+
+    a->calls++;
+    a->result = result;
+    if (answer)
+        a->answer = *answer;
+}
+
+static asked ask(mg_sim *sim, mg_resolver *resolver, const char *name)
+{
+    asked a = { .question.done = on_resolved };
+
+    mg_resolver_ask(resolver, &a.question, mg_str_of(name));
+    assert_int_equal(a.calls, 0);
+    mg_sim_settle(sim);
+    assert_int_equal(a.calls, 1);
+    return a;
+}
+
+static void names_are_what_the_spec_says_and_nothing_of_the_machine(void **state)
+{
+    mg_sim *sim = mg_sim_new(1);
+    mg_loop *loop = mg_sim_loop_new(sim);
+    mg_resolver *resolver = mg_resolver_new(loop, NULL, NULL);
+    mg_addr addrs[2];
+
+    (void)state;
+    assert_true(mg_addr_from_ip(&addrs[0], MG_STR("10.0.0.1"), 0));
+    assert_true(mg_addr_from_ip(&addrs[1], MG_STR("10.0.0.2"), 0));
+    mg_sim_set_name(sim, "api.internal", addrs, 2, 30);
+    asked a = ask(sim, resolver, "Api.Internal.");
+    assert_int_equal(a.result, MG_OK);
+    assert_int_equal(a.answer.count, 2);
+    assert_true(mg_addr_eq(&a.answer.addrs[1], &addrs[1]));
+    assert_int_equal(a.answer.ttl_s, 30);
+    mg_sim_set_name(sim, "api.internal", addrs + 1, 1, 30);
+    a = ask(sim, resolver, "api.internal");
+    assert_int_equal(a.answer.count, 1);
+    mg_sim_set_name(sim, "api.internal", NULL, 0, 0);
+    assert_int_equal(ask(sim, resolver, "api.internal").result, MG_ERR_NOT_FOUND);
+    assert_int_equal(ask(sim, resolver, "localhost").result, MG_OK);
+    assert_int_equal(ask(sim, resolver, "a..b").result, MG_ERR_INVALID);
+    mg_resolver_free(resolver);
+    mg_loop_free(loop);
+    mg_sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +392,7 @@ int main(void)
         cmocka_unit_test(an_address_is_bound_once_unless_shared),
         cmocka_unit_test(actors_take_turns_in_an_order_that_the_seed_repeats),
         cmocka_unit_test(work_that_stands_over_takes_a_turn_each_time),
+        cmocka_unit_test(names_are_what_the_spec_says_and_nothing_of_the_machine),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
