@@ -92,12 +92,14 @@ static const http_parser_settings settings = {
     .on_message_complete = see_message_end,
 };
 
+/* To the library, a name that only begins with "transfer-encoding" counts as one in part: such a head is one
+ * that parsers read differently, with or without a length in it. */
 static bool same_framing(const http_parser *parser, const mg_h1_hop *hop)
 {
     const bool has_length = parser->flags & F_CONTENTLENGTH, chunked = parser->flags & F_CHUNKED;
 
     return has_length == hop->has_length && (!has_length || parser->content_length == hop->length) &&
-           chunked == hop->chunked;
+           chunked == hop->chunked && parser->uses_transfer_encoding == hop->chunked;
 }
 
 /* The library knows a closed list of methods; ours is any token. One that has no number here is judged as GET

@@ -47,12 +47,13 @@ static bool read_tunnel(const mg_h1_hop *hop, mg_str asked, mg_response *out, mg
 }
 
 /* 1xx, 204 and 205: nothing follows, and nothing may claim otherwise. */
-static bool read_empty(const mg_h1_hop *hop, const mg_response *out, mg_h1_info *info, mg_h1_fault *fault)
+static bool read_empty(const mg_h1_hop *hop, mg_method method, const mg_response *out, mg_h1_info *info,
+                       mg_h1_fault *fault)
 {
     if (hop->chunked || hop->length > 0)
         return mg_h1_fail(fault, 502, "body announced with a status that has none");
     /* A 205 that says nothing would end with the connection for other readers. */
-    if (out->status == 205 && !hop->has_length)
+    if (out->status == 205 && !hop->has_length && method != MG_METHOD_HEAD)
         info->keep_alive = false;
     return true;
 }
@@ -62,7 +63,7 @@ static bool read_framing(const mg_h1_hop *hop, mg_method method, mg_str upgrade,
 {
     *framing = MG_H1_NO_BODY;
     if (out->status < 200 || out->status == 204 || out->status == 205) {
-        if (!read_empty(hop, out, info, fault))
+        if (!read_empty(hop, method, out, info, fault))
             return false;
         return out->status != 101 || read_tunnel(hop, upgrade, out, fault);
     }

@@ -1,0 +1,58 @@
+/* Any bytes as a path, an authority, a URI and a query: what is accepted is in its one form already. */
+#include "support/h1_rules.h"
+
+static void check_path(mg_arena *arena, mg_str text)
+{
+    mg_str path, again, decoded;
+
+    if (!mg_uri_normalise_path(arena, text, &path))
+        return;
+    MG_CHECK(path.n > 0 && path.n <= text.n && path.p[0] == '/');
+    MG_CHECK(mg_uri_normalise_path(arena, path, &again) && mg_str_eq(path, again));
+    for (size_t i = 0; i < path.n; i++) {
+        MG_CHECK(path.p[i] > ' ' && path.p[i] < 0x7f && path.p[i] != '?' && path.p[i] != '#');
+        MG_CHECK(i == 0 || path.p[i] != '/' || path.p[i - 1] != '/');
+    }
+    decoded = mg_uri_decode(arena, path);
+    MG_CHECK(decoded.n <= path.n && mg_str_find(decoded, 0) == SIZE_MAX);
+}
+
+static void check_authority(mg_arena *arena, mg_str text)
+{
+    mg_str host, again;
+    int port;
+
+    if (!mg_uri_authority(arena, text, &host, &port))
+        return;
+    MG_CHECK(host.n > 0 && host.n <= 255 && port >= -1 && port <= 65535);
+    for (size_t i = 0; i < host.n; i++)
+        MG_CHECK(mg_lower(host.p[i]) == host.p[i] && host.p[i] > ' ' && host.p[i] < 0x7f && host.p[i] != '/');
+    if (mg_str_find(host, ':') == SIZE_MAX)
+        MG_CHECK(mg_uri_authority(arena, host, &again, &port) && mg_str_eq(again, host) && port == -1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *copy = mg_alloc(size ? size : 1);
+    const mg_str text = mg_str_make(copy, size);
+    mg_arena arena;
+    mg_uri uri;
+    mg_str value;
+
+    if (size)
+        memcpy(copy, data, size);
+    mg_arena_init(&arena, NULL, 0);
+    check_path(&arena, text);
+    check_authority(&arena, text);
+    if (!mg_uri_parse(&arena, text, &uri)) {
+        MG_CHECK(uri.path.p[0] == '/' && uri.port >= 0 && uri.port <= 65535);
+        check_authority(&arena, uri.authority);
+        check_path(&arena, uri.path);
+    }
+    if (mg_uri_query_get(&arena, text, MG_STR("a"), &value))
+        MG_CHECK(value.n <= text.n);
+    mg_uri_decode(&arena, text);
+    mg_arena_fini(&arena);
+    mg_free(copy);
+    return 0;
+}
