@@ -219,7 +219,8 @@ describe("several workers", function()
         local up = e2e.upstream()
         local function answer(text)
             local config = { status = 200, body = text }
-            return { workers = 3, up = up, plugins = { fix = { use = "respond", config = config } }, route = { plugins = { "fix" } } }
+            return { workers = 3, up = up, plugins = { fix = { use = "respond", config = config } },
+                route = { plugins = { "fix" } } }
         end
         local gw = e2e.gateway(answer "one")
         local clients = {}

@@ -88,23 +88,32 @@ local function sanitizer_options(opts)
 end
 
 --- Starts one and waits until it is ready. Options: those of `document`, or config (a whole document) or text
---- (@PORT@ and @STATUS@ are filled in); files (path to text); env; args; measured (memory figures count); shared (stays
---- until it is stopped by hand); unready (do not wait).
+--- (@PORT@ and @STATUS@ are filled in); files (path to text); env; args (in place of run -c); measured (memory
+--- figures count); shared (stays until it is stopped by hand); unready (do not wait).
 function Gateway.start(opts)
     local self = setmetatable({ opts = opts }, Gateway)
     self.dir = Gateway.folder()
     self.config = self.dir .. "/moongate.yaml"
     self.port, self.status_port = sys.free_port(), sys.free_port()
     self:configure(opts)
-    local argv = { Gateway.binary(), "run", "-c", self.config }
-    for _, arg in ipairs(opts.args or {}) do
-        argv[#argv + 1] = (arg:gsub("@PORT@", self.port):gsub("@STATUS@", self.status_port))
-    end
+    self:launch()
+    return self
+end
+
+function Gateway:launch()
+    local opts = self.opts
+    local argv = { Gateway.binary(), unpack(opts.args or { "run", "-c", self.config }) }
+    for i, arg in ipairs(argv) do argv[i] = arg:gsub("@PORT@", self.port):gsub("@STATUS@", self.status_port) end
     self.process = Process.start { argv = argv, cwd = self.dir, env = sanitizer_options(opts) }
-    self.pid = self.process.pid
     standing[self] = true
     if not opts.unready then self:await_ready() end
-    return self
+end
+
+--- Ends it by a signal and starts it again in the same folder.
+function Gateway:restart(signal)
+    self.process:signal(signal)
+    self.process:wait()
+    self:launch()
 end
 
 function Gateway:await_ready()

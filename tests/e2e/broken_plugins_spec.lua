@@ -1,0 +1,203 @@
+-- Plugins that raise, loop, or reach for what is not theirs: their own requests suffer, as configured, and no other.
+local e2e = require "tests.e2e.harness"
+
+after_each(e2e.finish)
+
+local RAISES = [[
+local plugin = { name = "own", version = "1.2.3" }
+function plugin.new()
+    return function(ctx, next)
+        if ctx.request.path == "/bad" then
+            local nothing
+            return nothing.field
+        end
+        return next(ctx)
+    end
+end
+return plugin
+]]
+
+local function with(source, settings, more)
+    local opts = more or {}
+    opts.files = opts.files or {}
+    opts.files["plugins/own/plugin.lua"] = source
+    settings = settings or {}
+    settings.use = "./plugins/own"
+    opts.plugins = { own = settings }
+    opts.route = { plugins = { "own" } }
+    return e2e.proxy(opts)
+end
+
+local function handler(body)
+    return "return { name = 'own', version = '1', new = function() return function(ctx, next)\n" .. body
+        .. "\nend end }\n"
+end
+
+local BAD = "GET /bad HTTP/1.1\r\nHost: a\r\n\r\n"
+
+describe("a plugin that raises", function()
+    it("answers 500 that tells the client nothing, and the log everything", function()
+        local gw, up = with(RAISES)
+        local client = gw:send(BAD)
+        local response = client:response()
+        assert.equal(500, response.status)
+        assert.is_nil(response.body:find("nothing", 1, true))
+        assert.is_nil(response.body:find("plugin", 1, true))
+        local line = gw:log "plugin.lua:6"
+        assert.truthy(line:find("own", 1, true))
+        assert.truthy(line:find("1.2.3", 1, true))
+        assert.truthy(line:find("all", 1, true))
+        up:expect_nobody()
+        local _, second = e2e.exchange(client, up)
+        assert.equal(200, second.status)
+        assert.equal(1, gw:metric("moongate_plugin_errors_total"))
+    end)
+
+    it("is passed over when it is open", function()
+        local gw, up = with(RAISES, { on_error = "open" })
+        local client = gw:client()
+        local seen, response, conn = e2e.exchange(client, up, BAD)
+        assert.equal("/bad", seen.target)
+        assert.equal(200, response.status)
+        local _, second = e2e.exchange(client, up, BAD, nil, conn)
+        assert.equal(200, second.status)
+        gw:log "plugin.lua:6"
+        gw:log "plugin.lua:6"
+    end)
+
+    it("is passed over and then not run for a while when it is to be skipped", function()
+        local source = RAISES:gsub("return next%(ctx%)", "ctx.request:set_header('x-ran', '1') return next(ctx)")
+        local gw, up = with(source, { on_error = "skip" })
+        local client = gw:client()
+        local before, _, conn = e2e.exchange(client, up)
+        assert.equal("1", before.fields["x-ran"])
+        local bad = e2e.exchange(client, up, BAD, nil, conn)
+        assert.equal("/bad", bad.target)
+        local after = e2e.exchange(client, up, nil, nil, conn)
+        assert.is_nil(after.fields["x-ran"])
+    end)
+
+    it("after next loses the response, not the gateway", function()
+        local gw, up = with(handler "next(ctx) error('after')")
+        local client = gw:client()
+        local _, response = e2e.exchange(client, up, nil, e2e.LAST)
+        assert.equal(500, response.status)
+        assert.equal("application/problem+json", response.fields["content-type"])
+        local _, second = e2e.exchange(client, up, nil, e2e.LAST)
+        assert.equal(500, second.status)
+    end)
+
+    it("by calling next twice is told so", function()
+        local gw, up = with(handler "next(ctx) next(ctx)")
+        local _, response = e2e.exchange(gw:client(), up)
+        assert.equal(500, response.status)
+        gw:log "next"
+    end)
+end)
+
+describe("what a plugin sets", function()
+    -- Lua expressions for names and values that would split a message in two.
+    local SPLITTING = {
+        { "CR and LF in a value", [["x-a", "1\r\nx-evil: 1"]] },
+        { "LF in a value", [["x-a", "1\nx-evil: 1"]] },
+        { "CR in a value", [["x-a", "1\rx-evil: 1"]] },
+        { "NUL in a value", [["x-a", "1\0"]] },
+        { "LF in a name", [["x-a: 1\nx-evil", "1"]] },
+        { "a space in a name", [["x a", "1"]] },
+        { "an empty name", [["", "1"]] },
+        { "what frames a message", [["transfer-encoding", "chunked"]] },
+        { "a length", [["content-length", "5"]] },
+        { "a connection's field", [["connection", "x-forwarded-for"]] },
+    }
+    for _, case in ipairs(SPLITTING) do
+        it("is refused with its line on the way in for " .. case[1], function()
+            local gw, up = with(handler("ctx.request:set_header(" .. case[2] .. ")\nreturn next(ctx)"))
+            assert.equal(500, gw:ask(e2e.GET).status)
+            gw:log "plugin.lua:2"
+            up:expect_nobody()
+        end)
+    end
+
+    it("is refused on the way out too", function()
+        local gw, up = with(handler "next(ctx)\nctx.response:add_header('x-a', '1\\r\\n\\r\\nbody')")
+        local client = gw:client()
+        local _, response = e2e.exchange(client, up)
+        assert.equal(500, response.status)
+        assert.is_nil(response.fields["x-a"])
+        gw:log "plugin.lua:3"
+    end)
+
+    it("is refused as a path with a line end", function()
+        local gw, up = with(handler "ctx.request:set_path('/a HTTP/1.1\\r\\nx: y')\nreturn next(ctx)")
+        assert.equal(500, gw:ask(e2e.GET).status)
+        gw:log "plugin.lua:2"
+        up:expect_nobody()
+    end)
+end)
+
+describe("the sandbox", function()
+    -- What a handler does, and what the log then says about it.
+    local WITHHELD = {
+        { "io.open('/etc/passwd')", "ctx.kv" },
+        { "os.execute('true')", "ctx.http" },
+        { "require 'ffi'", "ffi" },
+        { "debug.traceback()", "debug" },
+        { "print('x')", "ctx.log" },
+        { "loadstring('return 1')()", "load" },
+        { "load('\\27LJ')()", "" },
+        { "mine = 1", "declare it local" },
+        { "return unknown_name", "unknown_name" },
+        { "collectgarbage()", "collectgarbage" },
+        { "coroutine.create(print)", "coroutine" },
+        { "ctx.own = 1", "ctx.state" },
+        { "string.dump(next)", "" },
+        { "getmetatable('').__index.len = nil", "" },
+    }
+    for _, case in ipairs(WITHHELD) do
+        it("stops " .. case[1], function()
+            local gw, up = with(handler("if ctx.request.path == '/bad' then\n" .. case[1]
+                .. (case[1]:find "^return" and "" or "\nreturn ctx:respond(200, 'went through')")
+                .. "\nend\nreturn next(ctx)"))
+            assert.equal(500, gw:ask(BAD).status)
+            gw:log(case[2])
+            local _, response = e2e.exchange(gw:client(), up)
+            assert.equal(200, response.status)
+        end)
+    end
+
+    it("lets the configuration be read and not written", function()
+        local source = "return { name = 'own', version = '1', new = function(conf) return function(ctx)\n"
+            .. "local before = conf.word\nif ctx.request.path == '/bad' then conf.word = 'other' end\n"
+            .. "return ctx:respond(200, before) end end }\n"
+        local schema = "{ \"type\": \"object\", \"properties\": { \"word\": { \"type\": \"string\" } } }"
+        local gw = with(source, { config = { word = "mine" } }, { files = { ["plugins/own/schema.json"] = schema } })
+        assert.equal("mine", gw:ask(e2e.GET).body)
+        assert.equal(500, gw:ask(BAD).status)
+        assert.equal("mine", gw:ask(e2e.GET).body)
+    end)
+end)
+
+describe("a plugin that never ends", function()
+    local LOOPS = { "while true do end", "repeat until false", "for i = 1, math.huge do end",
+        "local function f() return f() end f()", "::again:: goto again", "pcall(function() while true do end end)" }
+    for _, loop in ipairs(LOOPS) do
+        it("is ended: " .. loop, function()
+            local gw, up = with(handler("if ctx.request.path == '/bad' then\n" .. loop .. "\nend\nreturn next(ctx)"))
+            assert.equal(500, gw:ask(BAD).status)
+            local _, response = e2e.exchange(gw:client(), up)
+            assert.equal(200, response.status)
+        end)
+    end
+
+    it("and eats memory meets its bound", function()
+        local gw, up = with(handler [[
+            if ctx.request.path == "/bad" then
+                local all = {}
+                for i = 1, 1e7 do all[i] = ("x"):rep(1000) .. i end
+            end
+            return next(ctx)]], { cpu = "10s" })
+        assert.equal(500, gw:ask(BAD).status)
+        local _, response = e2e.exchange(gw:client(), up)
+        assert.equal(200, response.status)
+    end)
+end)
