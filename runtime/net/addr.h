@@ -19,11 +19,13 @@ typedef struct mg_addr {
 
 enum { MG_ADDR_TEXT = 128 };
 
-/* A bind: ":8080" (all addresses, IPv6 with IPv4 mapped where the system has it, else IPv4), "127.0.0.1:80", "[::1]:80", "unix:path". */
+/* A bind: ":8080" (all addresses, IPv6 with IPv4 mapped where the system has it, else IPv4), "127.0.0.1:80",
+ * "[::1]:80", "unix:path". */
 MG_MUST_USE mg_result mg_addr_parse_bind(mg_addr *addr, mg_str text, mg_error *err);
 /* An IP literal (no brackets) and a port. False when `ip` is not a literal. */
 bool mg_addr_from_ip(mg_addr *addr, mg_str ip, uint16_t port);
-/* The address without its port, IPv4-mapped IPv6 as IPv4: "203.0.113.9", "2001:db8::1", "unix:". Returns the length. */
+/* The address without its port, IPv4-mapped IPv6 as IPv4: "203.0.113.9", "2001:db8::1", "unix:". Returns the
+ * length. */
 size_t mg_addr_ip_text(const mg_addr *addr, char out[MG_ADDR_TEXT]);
 size_t mg_addr_text(const mg_addr *addr, char out[MG_ADDR_TEXT]); /* with port, brackets for IPv6 */
 uint16_t mg_addr_port(const mg_addr *addr);

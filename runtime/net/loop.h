@@ -1,6 +1,7 @@
-/* loop.h - an event loop: descriptors, timers, the moment of this turn, messages from other threads, and the network behind it.
- * One table of functions: the real one stands on libevent and the kernel, the simulated one (sim/) on memory and a clock in a test's
- * hand. Everything above is the same code. A loop belongs to the thread that runs it; only mg_mailbox_post may be called from another. */
+/* loop.h - an event loop: descriptors, timers, the moment of this turn, messages from other threads, and the
+ * network behind it. One table of functions: the real one stands on libevent and the kernel, the simulated
+ * one (sim/) on memory and a clock in a test's hand. Everything above is the same code. A loop belongs to the
+ * thread that runs it; only mg_mailbox_post may be called from another. */
 #ifndef MG_NET_LOOP_H
 #define MG_NET_LOOP_H
 
@@ -14,8 +15,8 @@ typedef struct mg_loop mg_loop;
 
 /* ---- descriptors: edge-triggered, added once, for read, write and close ---- */
 
-/* CLOSED: the peer sent FIN. An RST comes as READ|WRITE (libevent folds EPOLLERR into these), with bytes that arrived before it: whoever
- * needs more than a short read gave reads again, until EAGAIN, 0 or an error. */
+/* CLOSED: the peer sent FIN. An RST comes as READ|WRITE (libevent folds EPOLLERR into these), with bytes that
+ * arrived before it: whoever needs more than a short read gave reads again, until EAGAIN, 0 or an error. */
 enum { MG_READY_READ = 1, MG_READY_WRITE = 2, MG_READY_CLOSED = 4 };
 
 typedef struct mg_watch mg_watch;
@@ -37,15 +38,15 @@ void mg_watch_stop(mg_watch *watch); /* does not close the descriptor; harmless 
 
 typedef struct mg_timer mg_timer;
 struct mg_timer {
-    mg_list link;      /* in a slot of the wheel */
-    uint64_t due_ns;   /* 0 = not set */
-    uint64_t slot_ms;  /* when it is looked at: never later than due, rounded up to a millisecond */
+    mg_list link;     /* in a slot of the wheel */
+    uint64_t due_ns;  /* 0 = not set */
+    uint64_t slot_ms; /* when it is looked at: never later than due, rounded up to a millisecond */
     void (*fire)(mg_timer *timer);
 };
 
 void mg_timer_init(mg_timer *timer, void (*fire)(mg_timer *));
-/* Sets or moves; a moment in the past fires in the next turn. One-shot. Fires within a millisecond after the moment in simulation, and not
- * before it anywhere; on the real loop a tick of up to 10 ms may be added. */
+/* Sets or moves; a moment in the past fires in the next turn. One-shot. Fires within a millisecond after the
+ * moment in simulation, and not before it anywhere; on the real loop a tick of up to 10 ms may be added. */
 void mg_timer_set(mg_loop *loop, mg_timer *timer, uint64_t due_ns);
 void mg_timer_stop(mg_timer *timer);
 
@@ -82,7 +83,9 @@ struct mg_resolved; /* net/resolver.h */
 typedef struct mg_loop_ops {
     void (*watch_start)(mg_loop *loop, mg_watch *watch, bool listener);
     void (*watch_stop)(mg_loop *loop, mg_watch *watch);
-    void (*arm)(mg_loop *loop, uint64_t due_ns); /* the earliest moment at which mg_loop_tick must be called; UINT64_MAX = none */
+    void (*arm)(
+        mg_loop *loop,
+        uint64_t due_ns); /* the earliest moment at which mg_loop_tick must be called; UINT64_MAX = none */
     uint64_t (*read_clock)(mg_loop *loop);
     void (*run)(mg_loop *loop);  /* until stopped */
     void (*stop)(mg_loop *loop); /* this turn is the last */
@@ -91,8 +94,9 @@ typedef struct mg_loop_ops {
     /* The network: results and errno as of the system calls of these names, never blocking. */
     int (*listen)(mg_loop *loop, const mg_addr *addr, int backlog, bool reuse_port); /* fd or -1 */
     int (*accept)(mg_loop *loop, int fd, mg_addr *peer);
-    int (*connect)(mg_loop *loop, const mg_addr *addr); /* fd, being connected (writable or closed tells), or -1 */
-    int (*connect_error)(mg_loop *loop, int fd);        /* SO_ERROR */
+    int (*connect)(mg_loop *loop,
+                   const mg_addr *addr);         /* fd, being connected (writable or closed tells), or -1 */
+    int (*connect_error)(mg_loop *loop, int fd); /* SO_ERROR */
     ssize_t (*recv)(mg_loop *loop, int fd, void *bytes, size_t n);
     ssize_t (*peek)(mg_loop *loop, int fd, void *bytes, size_t n);
     ssize_t (*send)(mg_loop *loop, int fd, const struct iovec *parts, int count);
@@ -108,9 +112,9 @@ enum { MG_WHEEL_BITS = 6, MG_WHEEL_SLOTS = 64, MG_WHEEL_LEVELS = 8 };
 typedef struct mg_wheel {
     mg_list slots[MG_WHEEL_LEVELS][MG_WHEEL_SLOTS];
     uint64_t used[MG_WHEEL_LEVELS]; /* bit = slot has timers */
-    mg_list due;       /* set to a moment that had passed: the next tick's */
-    uint64_t now_ms;   /* slots up to here have been looked at */
-    uint64_t armed_ns; /* what `arm` was told last */
+    mg_list due;                    /* set to a moment that had passed: the next tick's */
+    uint64_t now_ms;                /* slots up to here have been looked at */
+    uint64_t armed_ns;              /* what `arm` was told last */
 } mg_wheel;
 
 struct mg_loop {
@@ -119,8 +123,8 @@ struct mg_loop {
     mg_rand rand;          /* this loop's own */
     mg_wheel wheel;
     mg_list laters;
-    uint64_t now_ns;   /* the moment of this turn */
-    bool now_read;     /* this turn's moment has been read */
+    uint64_t now_ns; /* the moment of this turn */
+    bool now_read;   /* this turn's moment has been read */
 };
 
 /* The moment of this turn, monotonic; read once. */
@@ -140,7 +144,7 @@ void mg_loop_stop(mg_loop *loop); /* from the loop's own thread; from another, p
 void mg_loop_free(mg_loop *loop);
 /* For the kinds of loop: what they share. */
 void mg_loop_init(mg_loop *loop, const mg_loop_ops *ops, const mg_clock *clock, uint64_t seed);
-void mg_loop_tick(mg_loop *loop);        /* fires due timers, re-arms */
-bool mg_loop_run_laters(mg_loop *loop);  /* one round; true when more wait */
+void mg_loop_tick(mg_loop *loop);       /* fires due timers, re-arms */
+bool mg_loop_run_laters(mg_loop *loop); /* one round; true when more wait */
 
 #endif

@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-_Static_assert(MG_WHEEL_BITS * MG_WHEEL_LEVELS >= 45, "every uint64_t of nanoseconds has its slot");
+_Static_assert(MG_WHEEL_BITS *MG_WHEEL_LEVELS >= 45, "every uint64_t of nanoseconds has its slot");
 
 static uint64_t digit_shift(unsigned level)
 {

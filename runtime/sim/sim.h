@@ -1,5 +1,6 @@
-/* sim.h - the world of a spec: a clock, a network and loops in memory, seeded, in one thread. An hour takes a millisecond, and the same seed gives
- * the same run. Sockets are pairs of bounded byte queues with the errors of real ones; addresses are plain mg_addr. */
+/* sim.h - the world of a spec: a clock, a network and loops in memory, seeded, in one thread. An hour takes a
+ * millisecond, and the same seed gives the same run. Sockets are pairs of bounded byte queues with the errors
+ * of real ones; addresses are plain mg_addr. */
 #ifndef MG_SIM_SIM_H
 #define MG_SIM_SIM_H
 
@@ -12,14 +13,16 @@ void mg_sim_free(mg_sim *sim);
 const mg_clock *mg_sim_clock(mg_sim *sim);
 /* A loop of this world. Several may exist (one an actor): ready ones take turns in seeded order. */
 mg_loop *mg_sim_loop_new(mg_sim *sim);
-/* Runs everything that is ready at this moment, until nothing is. Returns turns taken; ends the process past a million (a loop that spins). */
+/* Runs everything that is ready at this moment, until nothing is. Returns turns taken; ends the process past
+ * a million (a loop that spins). */
 unsigned mg_sim_settle(mg_sim *sim);
 /* Settles, then moves the clock from timer to timer, settling at each, until `ns` have passed. */
 void mg_sim_advance(mg_sim *sim, uint64_t ns);
 void mg_sim_step_wall(mg_sim *sim, int64_t ns); /* the wall clock steps; the monotonic one does not */
 /* Bytes a socket's queue holds before EAGAIN; default 64 KiB. */
 void mg_sim_set_buffer(mg_sim *sim, size_t bytes);
-/* Connects to this address end so: accepted (default 0), ECONNREFUSED where nobody listens, or with `errnum` ETIMEDOUT: never answered. */
+/* Connects to this address end so: accepted (default 0), ECONNREFUSED where nobody listens, or with `errnum`
+ * ETIMEDOUT: never answered. */
 void mg_sim_set_connect(mg_sim *sim, const mg_addr *addr, int errnum);
 /* Reads and writes move at most a random 1..max bytes; 0, the default: as many as fit. */
 void mg_sim_set_chunk(mg_sim *sim, size_t max_bytes);
