@@ -69,11 +69,9 @@ describe("moongate check", function()
     for _, case in ipairs(BROKEN) do
         it("says where and what is wrong with " .. case[1], function()
             local text = GOOD
-            for i = 2, #case, 3 do
+            for i = 2, #case, 3 do -- the parts stand between the first change and the second
                 local first, last = text:find(case[i], 1, true)
-                assert(first, case[i])
                 text = text:sub(1, first - 1) .. case[i + 1] .. text:sub(last + 1)
-                if i == 2 and not case[5] then break end
             end
             local result = check(text)
             assert.equal(3, result.code, result.out .. result.err)
