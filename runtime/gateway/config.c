@@ -12,7 +12,7 @@
 
 bool mg_node_is(const mg_node *node, mg_node_kind kind)
 {
-    return node && node->kind == kind;
+    return node && node->kind == kind && !node->broken;
 }
 
 const mg_node *mg_node_children(const mg_node *node)
@@ -154,7 +154,7 @@ static void take_proxies(mg_building *b, mg_config_listener *listener, const mg_
 
     listener->trusted_proxies = blocks;
     for (const mg_node *it = mg_node_children(list); it; it = it->next) {
-        if (it->kind != MG_NODE_STRING)
+        if (!mg_node_is(it, MG_NODE_STRING))
             continue;
         if (mg_cidr_parse(&blocks[listener->trusted_proxy_count], it->text))
             listener->trusted_proxy_count++;

@@ -24,8 +24,8 @@ static void take_url(mg_building *b, mg_config_endpoint *endpoint, const mg_node
     const char *why;
     mg_uri uri;
 
-    if (!mg_node_is(url, MG_NODE_STRING) || url->text.n < 4 || !memmem(url->text.p, url->text.n, "://", 3))
-        return; /* the schema has told */
+    if (!mg_node_is(url, MG_NODE_STRING))
+        return;
     why = mg_uri_parse(&b->config->arena, url->text, &uri);
     if (why) {
         refuse_url(b, url, why, "write http://HOST:PORT");

@@ -42,7 +42,7 @@ static void take_hosts(mg_building *b, mg_config_route *route, const mg_node *li
 
     route->hosts = hosts;
     for (const mg_node *it = mg_node_children(list); it; it = it->next) {
-        if (it->kind == MG_NODE_STRING && it->text.n > 0 && take_host(b, it, &hosts[route->host_count]))
+        if (mg_node_is(it, MG_NODE_STRING) && it->text.n > 0 && take_host(b, it, &hosts[route->host_count]))
             route->host_count++;
     }
     if (route->host_count == 0)
@@ -152,7 +152,7 @@ static bool take_path(mg_building *b, const mg_node *item, mg_config_path *path)
     const mg_node *first = mg_node_children(item);
 
     for (int i = 0; first && first->key && words[i]; i++) {
-        if (!mg_str_eq_c(first->key->text, words[i]) || first->kind != MG_NODE_STRING)
+        if (!mg_str_eq_c(first->key->text, words[i]) || !mg_node_is(first, MG_NODE_STRING))
             continue;
         path->kind = (mg_config_path_kind)i;
         path->node = first;
@@ -180,7 +180,7 @@ static void take_methods(mg_building *b, mg_config_route *route, const mg_node *
 
     route->methods = methods;
     for (const mg_node *it = mg_node_children(list); it; it = it->next) {
-        if (it->kind == MG_NODE_STRING)
+        if (mg_node_is(it, MG_NODE_STRING))
             methods[route->method_count++] = it->text;
     }
 }
@@ -200,7 +200,7 @@ static void take_headers(mg_building *b, mg_config_route *route, const mg_node *
     route->headers = fields;
     for (const mg_node *it = mg_node_children(map); it && it->key; it = it->next) {
         mg_config_field *field = &fields[route->header_count];
-        if (it->kind != MG_NODE_STRING)
+        if (!mg_node_is(it, MG_NODE_STRING))
             continue;
         *field = (mg_config_field){ to_lower(&b->config->arena, it->key->text), it->text };
         for (size_t i = 0; i < route->header_count; i++) {

@@ -116,8 +116,8 @@ static bool check_count(mg_check *c, const mg_node *node, const mg_node *least, 
         return true;
     if (c->report) {
         mg_node_to_json(few ? least : most, &limit);
-        mg_node_error(c->report, node, "out-of-range", "has %zu %s, the %s is %s", node->count, what,
-                      few ? "least" : "most", limit.p);
+        mg_node_error(c->report, node, "out-of-range", "has %zu %s%s, the %s is %s", node->count, what,
+                      node->count == 1 ? "" : "s", few ? "least" : "most", limit.p);
         mg_text_fini(&limit);
     }
     return false;
@@ -125,7 +125,7 @@ static bool check_count(mg_check *c, const mg_node *node, const mg_node *least, 
 
 static bool check_map(mg_check *c, const mg_rule *rule, mg_node *map)
 {
-    bool good = check_count(c, map, rule->min_properties, rule->max_properties, "keys");
+    bool good = check_count(c, map, rule->min_properties, rule->max_properties, "key");
 
     if (rule->required && !check_required(c, rule, map))
         good = false;
@@ -160,7 +160,7 @@ static bool check_unique(mg_check *c, const mg_node *list)
 
 static bool check_list(mg_check *c, const mg_rule *rule, mg_node *list)
 {
-    bool good = check_count(c, list, rule->min_items, rule->max_items, "items");
+    bool good = check_count(c, list, rule->min_items, rule->max_items, "item");
     size_t i = 0;
 
     MG_NODE_EACH(list, it)

@@ -571,7 +571,7 @@ static bool check_format(mg_check *check, const mg_rule *rule, const mg_node *no
     return true;
 }
 
-bool mg_check_value(mg_check *check, const mg_rule *rule, mg_node *node)
+static bool check_value(mg_check *check, const mg_rule *rule, mg_node *node)
 {
     if (!check_type(check, rule, node)) /* the rest would only repeat it */
         return false;
@@ -581,4 +581,13 @@ bool mg_check_value(mg_check *check, const mg_rule *rule, mg_node *node)
         return true;
     return check_length(check, rule, node) && check_pattern(check, rule, node) &&
            check_format(check, rule, node);
+}
+
+bool mg_check_value(mg_check *check, const mg_rule *rule, mg_node *node)
+{
+    const bool good = check_value(check, rule, node);
+
+    if (!good && check->report)
+        node->broken = true;
+    return good;
 }

@@ -35,7 +35,7 @@ struct mg_node {
     mg_node_kind kind;
     bool
         substituted; /* a string out of ${env:..} or ${file:..}: where a number is due it may stand for one */
-    bool broken;     /* its mistake has been reported: its value means nothing */
+    bool broken;     /* its own mistake has been reported: the value means nothing */
     bool defaulted;  /* filled in by a schema, written by nobody */
     int line, column, width; /* 1-based, in characters; width may be 0 */
     const mg_source *source; /* NULL when it stands in no text */

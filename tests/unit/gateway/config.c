@@ -291,7 +291,7 @@ static void a_plugin_is_held_against_its_own_schema(void **state)
     check_json(l.config->plugins[1]->config, "{\"header\":\"x-request-id\"}");
     check_report(
         &l.report,
-        "/etc/moongate/moongate.yaml:19:44: error[out-of-range] plugins.auth.config.keys: has 1 items, "
+        "/etc/moongate/moongate.yaml:19:42: error[out-of-range] plugins.auth.config.keys: has 1 item, "
         "the least is 2\n"
         "   19 |   auth: { use: key_auth, config: { keys: [a] } }\n"
         "      |                                          ^\n");
@@ -341,9 +341,9 @@ static void the_same_document_in_json_reads_the_same(void **state)
     (void)state;
     check_report(
         &l.report,
-        "a.json:2:57: error[unknown-key] services.a.endpoints[0].weigth: unknown key \"weigth\"\n"
+        "a.json:2:55: error[unknown-key] services.a.endpoints[0].weigth: unknown key \"weigth\"\n"
         "    2 |  \"services\": {\"a\": {\"endpoints\": [{\"url\": \"http://a\", \"weigth\": 1}]}}}\n"
-        "      |                                                         ^^^^^^^^\n"
+        "      |                                                       ^^^^^^^^\n"
         "      = did you mean \"weight\"?\n");
     loaded_free(&l);
 }
