@@ -190,7 +190,7 @@ static void take_key(mg_building *b, mg_config_limiter *limiter, const mg_node *
     }
 }
 
-static void check_rate(mg_building *b, const mg_config_limiter *limiter, const mg_node *rate)
+static bool check_rate(mg_building *b, const mg_config_limiter *limiter, const mg_node *rate)
 {
     if (limiter->limit == 0 && limiter->mode != MG_CONFIG_DENY)
         mg_finding_hint(
@@ -198,8 +198,11 @@ static void check_rate(mg_building *b, const mg_config_limiter *limiter, const m
             "write mode: deny to refuse all");
     else if (limiter->limit > limiter->period_ns / MIN_INTERVAL_NS)
         mg_finding_hint(mg_node_error(b->report, rate, "out-of-range", "%.*s is above the maximum 1000000/s",
-                                      MG_STR_ARGS(rate->text)),
+                                      MG_STR_ARGS(mg_node_shown(rate))),
                         "write a lower rate, or leave the limiter out");
+    else
+        return true;
+    return false;
 }
 
 /* `said` is where the burst stands, or the rate that it follows from. */
@@ -232,8 +235,8 @@ static void take_rate(mg_building *b, mg_config_limiter *limiter, const mg_node 
         return;
     limiter->limit = read.limit;
     limiter->period_ns = read.period_ns;
-    check_rate(b, limiter, rate);
-    check_burst(b, limiter, burst ? mg_read_u32(node, "burst") : read.limit, burst ? burst : rate);
+    if (check_rate(b, limiter, rate))
+        check_burst(b, limiter, burst ? mg_read_u32(node, "burst") : read.limit, burst ? burst : rate);
     limiter->burst = burst ? mg_read_u32(node, "burst") : (uint32_t)mg_min_u64(read.limit, MAX_BURST);
     limiter->cost = mg_read_u32(node, "cost");
     if (limiter->cost > limiter->burst && limiter->burst > 0)

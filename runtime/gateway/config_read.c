@@ -180,7 +180,8 @@ static mg_node *list_item(mg_node *list, mg_str digits)
     return it;
 }
 
-static mg_node *map_item(mg_building *b, mg_node *map, mg_str name)
+/* *created: the first node that had to be made on the way. */
+static mg_node *map_item(mg_building *b, mg_node *map, mg_str name, mg_node **created)
 {
     mg_node *known = mg_node_get_str(map, name);
 
@@ -188,11 +189,13 @@ static mg_node *map_item(mg_building *b, mg_node *map, mg_str name)
         return known;
     known = mg_node_new(&b->config->arena, MG_NODE_MAP);
     mg_node_append(map, mg_node_new_string(&b->config->arena, name), known);
+    if (!*created)
+        *created = known;
     return known;
 }
 
 /* "routes[0]" is two steps: a name and an index. */
-static mg_node *walk(mg_building *b, mg_node *at, mg_str part)
+static mg_node *walk(mg_building *b, mg_node *at, mg_str part, mg_node **created)
 {
     mg_str name = MG_STR_NONE, index;
 
@@ -200,7 +203,7 @@ static mg_node *walk(mg_building *b, mg_node *at, mg_str part)
         return NULL;
     if (name.n == 0)
         return NULL;
-    at = map_item(b, at, name);
+    at = map_item(b, at, name, created);
     while (at && mg_str_cut(&part, '[', &index)) {
         if (index.n < 2 || index.p[index.n - 1] != ']')
             return NULL;
@@ -228,7 +231,7 @@ static void overwrite(mg_node *at, const mg_node *value)
 static void set(mg_building *b, mg_node *root, const char *text)
 {
     mg_str path = mg_str_of(text), keys, part;
-    mg_node *at = root, *value;
+    mg_node *at = root, *created = NULL, *value;
     const char *name;
     int depth = 0;
 
@@ -238,8 +241,10 @@ static void set(mg_building *b, mg_node *root, const char *text)
     }
     name = mg_arena_printf(&b->config->arena, "--set %.*s", MG_STR_ARGS(keys)).p;
     while (at && mg_str_cut(&keys, '.', &part) && depth++ < MAX_SET_KEYS)
-        at = walk(b, at, part);
+        at = walk(b, at, part, &created);
     if (!at || depth > MAX_SET_KEYS) {
+        if (created)
+            mg_node_remove(created);
         set_failed(b, text, "nothing has this path");
         return;
     }

@@ -7,13 +7,6 @@ enum { MAX_SEGMENTS = 64, MAX_PARAMS = 32, MAX_PARAM_NAME = 64 };
 
 /* --- hosts --- */
 
-static void bad_host(mg_building *b, const mg_node *host, const char *why)
-{
-    mg_finding_hint(
-        mg_node_error(b->report, host, "not-allowed", "\"%.*s\" %s", MG_STR_ARGS(mg_node_shown(host)), why),
-        "write a name (shop.example), a suffix (*.shop.example) or *");
-}
-
 static bool take_host(mg_building *b, const mg_node *node, mg_str *out)
 {
     const bool suffix = mg_str_starts(node->text, MG_STR("*."));
@@ -24,12 +17,10 @@ static bool take_host(mg_building *b, const mg_node *node, mg_str *out)
         *out = node->text;
         return true;
     }
-    if (!mg_uri_authority(&b->config->arena, name, &host, &port)) {
-        bad_host(b, node, "is no host name");
-        return false;
-    }
-    if (port >= 0) {
-        bad_host(b, node, "has a port, which takes no part in matching");
+    if (!mg_uri_authority(&b->config->arena, name, &host, &port) || port >= 0) {
+        mg_finding_hint(mg_node_error(b->report, node, "not-allowed", "\"%.*s\" is no host name",
+                                      MG_STR_ARGS(mg_node_shown(node))),
+                        "write a name (shop.example), a suffix (*.shop.example) or *");
         return false;
     }
     *out = suffix ? mg_arena_printf(&b->config->arena, "*.%.*s", MG_STR_ARGS(host)) : host;
