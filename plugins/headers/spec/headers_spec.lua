@@ -1,0 +1,61 @@
+local fake = require("tests.lua.fake_ctx")
+
+describe("headers", function()
+    it("changes nothing when nothing is asked", function()
+        local ctx = fake.plugin("headers"):run({ headers = { a = "1" }, upstream = { headers = { b = "2" } } })
+        assert.equal("1", ctx.request:header("a"))
+        assert.equal("2", ctx.response:header("b"))
+    end)
+
+    it("changes the request before the upstream sees it", function()
+        local seen
+        local plugin = fake.plugin("headers", {
+            request = { remove = { "Cookie" }, set = { ["X-Env"] = "prod" }, add = { accept = "text/html" } },
+        })
+        local ctx = fake.ctx({ headers = { cookie = { "a=1", "b=2" }, ["x-env"] = "client's", accept = "*/*" } })
+        plugin.handler(ctx, function(self)
+            seen = { self.request:header("cookie"), self.request:all("x-env"), self.request:all("accept") }
+            self:upstream()
+        end)
+        assert.same({ nil, { "prod" }, { "*/*", "text/html" } }, seen)
+    end)
+
+    it("changes the response on its way out, and the request not", function()
+        local ctx = fake.plugin("headers", {
+            response = { remove = { "server" }, set = { ["x-frame-options"] = "DENY" } },
+        }):run({ headers = { server = "request's" }, upstream = { headers = { server = "up" } } })
+        assert.is_nil(ctx.response:header("server"))
+        assert.equal("DENY", ctx.response:header("x-frame-options"))
+        assert.equal("request's", ctx.request:header("server"))
+    end)
+
+    it("adds each value of a list", function()
+        local ctx = fake.plugin("headers", { response = { add = { ["set-cookie"] = { "a=1", "b=2" } } } }):run({
+            upstream = { headers = { ["set-cookie"] = "own=0" } },
+        })
+        assert.same({ "own=0", "a=1", "b=2" }, ctx.response:all("set-cookie"))
+    end)
+
+    it("renames with all values, over what stood there", function()
+        local ctx = fake.plugin("headers", { request = { rename = { ["X-Old"] = "x-new" } } }):run({
+            headers = { ["x-old"] = { "1", "2" }, ["x-new"] = "there before" },
+        })
+        assert.same({}, ctx.request:all("x-old"))
+        assert.same({ "1", "2" }, ctx.request:all("x-new"))
+    end)
+
+    it("leaves the new name alone when there is nothing to rename", function()
+        local ctx = fake.plugin("headers", { request = { rename = { ["x-old"] = "x-new" } } }):run({
+            headers = { ["x-new"] = "stays" },
+        })
+        assert.same({ "stays" }, ctx.request:all("x-new"))
+    end)
+
+    it("removes before it renames, sets and adds", function()
+        local ctx = fake.plugin("headers", {
+            request = { remove = { "a" }, rename = { b = "a" }, set = { c = "set" }, add = { c = "added" } },
+        }):run({ headers = { a = "old", b = "from b", c = "old" } })
+        assert.same({ "from b" }, ctx.request:all("a"))
+        assert.same({ "set", "added" }, ctx.request:all("c"))
+    end)
+end)
