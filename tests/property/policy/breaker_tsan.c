@@ -1,0 +1,95 @@
+/* Two threads on one breaker: no half-open turn admits more than its probes. */
+#include "policy/breaker.h"
+
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/time.h"
+#include "support/check.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { STEPS = 60000, PROBES = 2, STATE_MASK = 7 };
+
+typedef struct caller {
+    mg_breaker *breaker;
+    uint64_t seed;
+    _Atomic uint64_t *now_ms;
+    uint64_t *probes; /* owned: tickets of half-open turns */
+    size_t count;
+} caller;
+
+static void *run(void *self)
+{
+    caller *c = self;
+    mg_rand rand;
+
+    mg_rand_init(&rand, c->seed);
+    for (int i = 0; i < STEPS; i++) {
+        const uint64_t now_ns = atomic_fetch_add(c->now_ms, mg_rand_below(&rand, 3) == 0) * MG_NS_PER_MS;
+        const uint64_t ticket = mg_breaker_ask(c->breaker, now_ns);
+        const mg_breaker_outcome outcome = mg_rand_below(&rand, 3) ? MG_BREAKER_OK : MG_BREAKER_FAIL;
+
+        if ((ticket & STATE_MASK) == MG_BREAKER_HALF_OPEN)
+            c->probes[c->count++] = ticket;
+        if (ticket)
+            mg_breaker_end(c->breaker, ticket, outcome, 0, now_ns);
+    }
+    return NULL;
+}
+
+static int ticket_cmp(const void *a, const void *b)
+{
+    const uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+static void no_turn_admits_more_than_its_probes(void **state)
+{
+    const uint64_t seed = check_seed(1);
+    _Atomic uint64_t now_ms = 0;
+    caller callers[2];
+    pthread_t threads[2];
+    mg_breaker_conf conf;
+    uint64_t *all = mg_calloc(2 * STEPS, sizeof(*all));
+    size_t count = 0, same = 1;
+
+    (void)state;
+    mg_breaker_conf_defaults(&conf, MG_BREAKER_CONSECUTIVE);
+    conf.consecutive_failures = 2;
+    conf.open_ms = conf.open_max_ms = 2;
+    conf.half_open_probes = PROBES;
+    conf.half_open_max_ms = 1000;
+    conf.open_jitter_bp = 0;
+    callers[0].breaker = callers[1].breaker = mg_breaker_new(&conf, NULL);
+    for (int t = 0; t < 2; t++) {
+        callers[t].seed = seed + (uint64_t)t;
+        callers[t].now_ms = &now_ms;
+        callers[t].probes = mg_calloc(STEPS, sizeof(*all));
+        callers[t].count = 0;
+        assert_int_equal(pthread_create(&threads[t], NULL, run, &callers[t]), 0);
+    }
+    for (int t = 0; t < 2; t++) {
+        pthread_join(threads[t], NULL);
+        memcpy(all + count, callers[t].probes, callers[t].count * sizeof(*all));
+        count += callers[t].count;
+        mg_free(callers[t].probes);
+    }
+    assert_true(count > 1000);
+    qsort(all, count, sizeof(*all), ticket_cmp);
+    for (size_t i = 1; i < count; i++) {
+        same = all[i] == all[i - 1] ? same + 1 : 1;
+        if (same > PROBES)
+            fail_msg("SEED=%llu: a turn admitted more than %d", (unsigned long long)seed, PROBES);
+    }
+    mg_breaker_free(callers[0].breaker);
+    mg_free(all);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(no_turn_admits_more_than_its_probes) };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
