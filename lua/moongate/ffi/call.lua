@@ -1,4 +1,6 @@
 --- call: the exchange of a slot, as moongate.h gives it. Converts and calls; who may call is decided above.
+--- Here and in the SDK results stand in parentheses where a tail call would do: a trace takes 15 tail calls at most,
+--- and those are left to plugins.
 local ffi = require("ffi")
 local c = require("moongate.ffi.c")
 
@@ -53,7 +55,7 @@ end
 
 function call.header(self, which, name)
     if header(self, which, name, #name, slice) then
-        return string_of(slice.p, slice.n)
+        return (string_of(slice.p, slice.n))
     end
 end
 
@@ -73,59 +75,74 @@ function call.set_header(self, which, name, value, replace)
 end
 
 function call.remove_header(self, which, name)
-    return remove_header(self, which, name, #name)
+    return (remove_header(self, which, name, #name))
 end
 
 function call.text(self, what)
     if text(self, what, slice) then
-        return string_of(slice.p, slice.n)
+        return (string_of(slice.p, slice.n))
     end
 end
 
 function call.set_text(self, what, value)
-    return maybe(set_text(self, what, value, #value))
+    local wrong = set_text(self, what, value, #value)
+    if wrong ~= nil then
+        return string_of(wrong)
+    end
 end
 
 function call.param(self, name)
     if param(self, name, #name, slice) then
-        return string_of(slice.p, slice.n)
+        return (string_of(slice.p, slice.n))
     end
 end
 
 function call.query(self, name)
     if query(self, name, #name, slice) then
-        return string_of(slice.p, slice.n)
+        return (string_of(slice.p, slice.n))
     end
 end
 
 function call.set_status(self, value)
-    return maybe(set_status(self, value))
+    local wrong = set_status(self, value)
+    if wrong ~= nil then
+        return string_of(wrong)
+    end
 end
 
 function call.respond(self, value, content_type, bytes)
-    return maybe(respond(self, value, content_type, bytes, #bytes))
+    local wrong = respond(self, value, content_type, bytes, #bytes)
+    if wrong ~= nil then
+        return string_of(wrong)
+    end
 end
 
 function call.problem(self, value, title, detail)
-    return maybe(problem(self, value, title, title and #title or 0, detail, detail and #detail or 0))
+    local wrong = problem(self, value, title, title and #title or 0, detail, detail and #detail or 0)
+    if wrong ~= nil then
+        return string_of(wrong)
+    end
 end
 
 ---@return string? bytes, string? problem  neither: it is not there yet
 function call.body(self, which)
     why[0] = nil
     if body(self, which, slice, why) then
-        return string_of(slice.p, slice.n)
+        return (string_of(slice.p, slice.n))
     end
     return nil, maybe(why[0])
 end
 
 function call.set_body(self, which, bytes)
-    return maybe(set_body(self, which, bytes, #bytes))
+    local wrong = set_body(self, which, bytes, #bytes)
+    if wrong ~= nil then
+        return string_of(wrong)
+    end
 end
 
 function call.new_id(self)
     new_id(self, id)
-    return string_of(id, 32)
+    return (string_of(id, 32))
 end
 
 function call.log(self, level, line)
@@ -142,7 +159,10 @@ function call.cancel_reason(self)
 end
 
 function call.sleep(self, seconds)
-    return maybe(sleep(self, seconds))
+    local wrong = sleep(self, seconds)
+    if wrong ~= nil then
+        return string_of(wrong)
+    end
 end
 
 function call.raised(self, plugin, message, traceback)
@@ -150,7 +170,7 @@ function call.raised(self, plugin, message, traceback)
 end
 
 function call.limit(self, name)
-    return limit(self, name, #name)
+    return (limit(self, name, #name))
 end
 
 ---@return ffi.cdata*? view  mg_limit_view, good until the next call

@@ -70,7 +70,7 @@ function host.breaker_ask(self, breaker)
 end
 
 function host.breaker_finish(self, breaker, ticket, outcome, duration_s)
-    return breaker_finish(self, breaker, ticket, outcome, duration_s)
+    return (breaker_finish(self, breaker, ticket, outcome, duration_s))
 end
 
 function host.breaker_state(self, breaker)

@@ -96,7 +96,7 @@ function ctx:new_id()
     if running.ctx ~= self then
         stale("ctx")
     end
-    return call.new_id(running.call)
+    return (call.new_id(running.call))
 end
 
 --- Waits. Other requests go on meanwhile.
@@ -155,16 +155,16 @@ local properties = {
         return running.slot.state
     end,
     route = function()
-        return call.text(running.call, call.text_of.route)
+        return (call.text(running.call, call.text_of.route))
     end,
     service = function()
-        return call.text(running.call, call.text_of.service)
+        return (call.text(running.call, call.text_of.service))
     end,
     consumer = function()
-        return call.text(running.call, call.text_of.consumer)
+        return (call.text(running.call, call.text_of.consumer))
     end,
     remaining = function()
-        return call.remaining_s(running.call)
+        return (call.remaining_s(running.call))
     end,
 }
 
@@ -180,7 +180,7 @@ local function index(self, key)
     if running.ctx ~= self then
         stale("ctx")
     end
-    return get()
+    return (get())
 end
 
 local meta = message.meta("ctx", index)
@@ -188,7 +188,7 @@ local params_meta = message.meta("ctx.params", function(self, name)
     if running.params ~= self then
         stale("ctx.params")
     end
-    return call.param(running.call, name)
+    return (call.param(running.call, name))
 end)
 
 return {

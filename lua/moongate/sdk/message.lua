@@ -66,7 +66,7 @@ function message.methods(of, which)
         if type(name) ~= "string" then
             error("header: the name is a string, not " .. type(name), 2)
         end
-        return header(running.call, which, name)
+        return (header(running.call, which, name))
     end
 
     --- Walks all fields in order: for name, value in ctx.request:headers() do. Names are lower-case. Do not change
@@ -118,7 +118,7 @@ function message.methods(of, which)
         if type(name) ~= "string" then
             error("remove_header: the name is a string, not " .. type(name), 2)
         end
-        return remove_header(running.call, which, name)
+        return (remove_header(running.call, which, name))
     end
 
     --- The whole body, when the plugin declared body = { request = "buffer(64KiB)" }. May wait for it.

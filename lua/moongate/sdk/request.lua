@@ -55,7 +55,7 @@ function request:param(name)
     if running.request ~= self then
         stale("ctx.request")
     end
-    return param(running.call, name)
+    return (param(running.call, name))
 end
 
 --- The first parameter of that name in the query, percent-decoded, with "+" as a space.
@@ -65,7 +65,7 @@ function request:query_param(name)
     if running.request ~= self then
         stale("ctx.request")
     end
-    return query(running.call, name)
+    return (query(running.call, name))
 end
 
 local properties = {
@@ -90,7 +90,7 @@ local function index(self, key)
     if running.request ~= self then
         stale("ctx.request")
     end
-    return text(running.call, what)
+    return (text(running.call, what))
 end
 
 local meta = message.meta("ctx.request", index)

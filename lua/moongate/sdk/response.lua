@@ -33,7 +33,7 @@ local properties = {
         end
     end,
     error = function()
-        return call.text(running.call, call.text_of.error)
+        return (call.text(running.call, call.text_of.error))
     end,
 }
 
@@ -49,7 +49,7 @@ local function index(self, key)
     if running.response ~= self then
         stale("ctx.response")
     end
-    return get()
+    return (get())
 end
 
 local meta = message.meta("ctx.response", index)

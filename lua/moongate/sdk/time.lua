@@ -11,7 +11,7 @@ function time.now()
     if not running.ctx then
         error("the time needs a request: here is none", 2)
     end
-    return call.now_s(running.call)
+    return (call.now_s(running.call))
 end
 
 --- Seconds on a clock that never runs backwards; for durations.
@@ -20,7 +20,7 @@ function time.mono()
     if not running.ctx then
         error("the time needs a request: here is none", 2)
     end
-    return call.mono_s(running.call)
+    return (call.mono_s(running.call))
 end
 
 return time

@@ -11,6 +11,11 @@ local function embedded(name)
     return assert(load(text, "@" .. path, "t"))
 end
 
+--- A module of one's own, with functions that no other has.
+local function fresh(name)
+    return embedded(name)(name)
+end
+
 package.loaders = { package.loaders[1], embedded }
 package.path, package.cpath = "", ""
 math.randomseed(tonumber(seed))
@@ -49,12 +54,12 @@ local function layers_of(items, instances)
     return layers, #logs > 0 and logs
 end
 
-local instances = loader.all(wanted.plugins or {})
+local instances = loader.all(wanted.plugins or {}, wanted.chains or {})
 local chains, logs, chunks = {}, {}, {}
 for i, items in ipairs(wanted.chains or {}) do
     local layers
     layers, logs[i] = layers_of(items, instances)
-    chains[i] = chain.compose(layers)
+    chains[i] = chain.compose(layers, fresh)
 end
 for i, plugin in ipairs(wanted.plugins or {}) do
     chunks[i] = { plugin.chunkname }

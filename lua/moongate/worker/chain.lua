@@ -5,92 +5,11 @@
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 
-local xpcall, error, tostring = xpcall, error, tostring
-local traceback = debug.traceback
-local mono_s, raised, limit = call.mono_s, call.raised, call.limit
-local NEXT = call.wait_for.NEXT
-local CANCELLED = running.CANCELLED
 local INNERMOST = math.huge
-local SKIP_S = 30 -- a plugin that raised under on_error skip is not run for so long
+local NEXT = call.wait_for.NEXT
 
 local chain = {}
-
---- Judges a call of next; two levels up is the plugin's line.
-local function check_next(ctx, depth)
-    if running.ctx ~= ctx then
-        error("next wants the ctx of this request: call next(ctx)", 3)
-    end
-    if running.depth >= depth then
-        error("next(ctx) was called twice", 3)
-    end
-end
-
---- Notes where it was raised, while the stack still stands.
-local function on_raise(err)
-    if err ~= CANCELLED and not running.traceback then
-        running.traceback = traceback(tostring(err), 2)
-    end
-    return err
-end
-
-local function closed_layer(handler, inner, index, depth)
-    return function(ctx)
-        check_next(ctx, depth)
-        local outer = running.plugin
-        running.depth = depth
-        running.plugin = index
-        handler(ctx, inner)
-        running.plugin = outer
-    end
-end
-
---- on_error open: as if it had called next. skip: the same, and not run again for 30 s.
-local function lenient_layer(handler, inner, index, depth, skips)
-    local resting_until_s = 0
-
-    return function(ctx)
-        check_next(ctx, depth)
-        local outer = running.plugin
-        if skips and mono_s(running.call) < resting_until_s then
-            return inner(ctx)
-        end
-        running.depth = depth
-        running.plugin = index
-        local ok, err = xpcall(handler, on_raise, ctx, inner)
-        if not ok then
-            if err == CANCELLED or running.plugin ~= index then
-                error(err, 0) -- not this plugin's
-            end
-            raised(running.call, index, tostring(err), running.traceback or "")
-            running.traceback = false
-            if skips then
-                resting_until_s = mono_s(running.call) + SKIP_S
-            end
-            running.plugin = outer
-            if running.depth == depth then
-                return inner(ctx)
-            end
-        end
-        running.plugin = outer
-    end
-end
-
-local function limit_layer(name, inner, depth)
-    return function(ctx)
-        check_next(ctx, depth)
-        running.depth = depth
-        if limit(running.call, name) then
-            return inner(ctx)
-        end
-    end
-end
-
---- The innermost next: proxy this.
-local function core(ctx)
-    check_next(ctx, INNERMOST)
-    running.depth = INNERMOST
-    running.await(NEXT)
-end
+local by_depth = {} -- a copy of worker.layer for each
 
 ---@class moongate.Layer
 ---@field handler? moongate.Handler
@@ -99,17 +18,29 @@ end
 ---@field limit? string  instead of a handler: the name of a limiter
 
 ---@param layers moongate.Layer[]  the first outermost
+---@param fresh fun(name: string): table  loads a module anew
 ---@return fun(ctx: moongate.Ctx)
-function chain.compose(layers)
-    local inner = core
+function chain.compose(layers, fresh)
+    by_depth[0] = by_depth[0] or fresh("moongate.worker.layer")
+    local check_next = by_depth[0].check_next
+
+    --- The innermost next: proxy this.
+    local function inner(ctx)
+        check_next(ctx, INNERMOST)
+        running.depth = INNERMOST
+        running.await(NEXT)
+    end
+
     for depth = #layers, 1, -1 do
-        local layer = layers[depth]
-        if layer.limit then
-            inner = limit_layer(layer.limit, inner, depth)
-        elseif layer.on_error == "open" or layer.on_error == "skip" then
-            inner = lenient_layer(layer.handler, inner, layer.index, depth, layer.on_error == "skip")
+        local wanted = layers[depth]
+        local make = by_depth[depth] or fresh("moongate.worker.layer")
+        by_depth[depth] = make
+        if wanted.limit then
+            inner = make.limit(wanted.limit, inner, depth)
+        elseif wanted.on_error == "open" or wanted.on_error == "skip" then
+            inner = make.lenient(wanted.handler, inner, wanted.index, depth, wanted.on_error == "skip")
         else
-            inner = closed_layer(layer.handler, inner, layer.index, depth)
+            inner = make.closed(wanted.handler, inner, wanted.index, depth)
         end
     end
     return inner
@@ -121,9 +52,9 @@ function chain.log(logs, ctx)
     for i = 1, #logs do
         local index = logs[i].index
         running.plugin = index
-        local ok, err = xpcall(logs[i].log, on_raise, ctx)
+        local ok, err = xpcall(logs[i].log, by_depth[0].on_raise, ctx)
         if not ok then
-            raised(running.call, index, tostring(err), running.traceback or "")
+            call.raised(running.call, index, tostring(err), running.traceback or "")
             running.traceback = false
         end
     end

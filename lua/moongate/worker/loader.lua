@@ -1,4 +1,5 @@
---- loader: from the sources of a plan to handlers. Plugins of one source share its loaded table; new runs for each.
+--- loader: from the sources of a plan to handlers. new runs for each instance. What stands outside of new may be shared
+--- between instances of one source or not: state belongs into new.
 local running = require("moongate.sdk.running")
 local sandbox = require("moongate.worker.sandbox")
 local sdk = require("moongate.sdk.init")
@@ -67,10 +68,11 @@ end
 
 --- Loads one plugin of a plan and makes its handler.
 ---@param wanted table  as the plan has it
----@param loaded table<string, table>  by source, filled as it goes
+---@param loaded table<string, table>  by copy and source, filled as it goes
+---@param copy integer
 ---@return moongate.Instance
-function loader.instance(wanted, loaded)
-    local key = wanted.chunkname .. "\0" .. wanted.source
+function loader.instance(wanted, loaded, copy)
+    local key = copy .. wanted.chunkname .. "\0" .. wanted.source
     local plugin = loaded[key] or run(wanted)
     loaded[key] = plugin
     local handler = plugin.new(sandbox.freeze(wanted.config or {}))
@@ -89,15 +91,34 @@ function loader.instance(wanted, loaded)
     }
 end
 
+--- Which copy of its source an instance runs, by index from 0. One that stands behind another of the same source in a
+--- chain gets the next copy: the compiler takes a function that stands twice on the stack for recursion.
+local function copies(plugins, chains)
+    local copy = {}
+    for _, items in ipairs(chains) do
+        local seen = {}
+        for _, item in ipairs(items) do
+            if type(item) == "number" then
+                local source = plugins[item + 1].source
+                seen[source] = (seen[source] or 0) + 1
+                copy[item] = copy[item] or seen[source]
+            end
+        end
+    end
+    return copy
+end
+
 --- Loads all plugins of a plan. Raises with the name of the one that failed and why.
 ---@param plugins table[]
+---@param chains (integer|table)[][]
 ---@return moongate.Instance[]
-function loader.all(plugins)
+function loader.all(plugins, chains)
     local instances, loaded = {}, {}
+    local copy = copies(plugins, chains)
     for i, wanted in ipairs(plugins) do
         running.names[i] = wanted.name
         running.plugin = i - 1
-        local ok, result = pcall(loader.instance, wanted, loaded)
+        local ok, result = pcall(loader.instance, wanted, loaded, copy[i - 1] or 1)
         running.plugin = -1
         if not ok then
             error(("plugin %q: %s"):format(wanted.name, tostring(result)), 0)

@@ -3,7 +3,7 @@
 
 /* One plugin whose handler is this body. */
 #define HANDLER(body)                                                                                        \
-    "local plugin = { version = \"1.2.3\" }\nfunction plugin.new(conf)\nreturn function(ctx, next)\n" body      \
+    "local plugin = { version = \"1.2.3\" }\nfunction plugin.new(conf)\nreturn function(ctx, next)\n" body   \
     "\nend\nend\nreturn plugin\n"
 
 static void a_chain_passes_a_request_through_and_back(void **state)

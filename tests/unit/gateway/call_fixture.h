@@ -1,5 +1,5 @@
-/* call_fixture.h - a VM over the real Lua side, and one exchange in memory that its slots work on. What the pipeline
- * does between two resumes is up to the test. */
+/* call_fixture.h - a VM over the real Lua side, and one exchange in memory that its slots work on. What the
+ * pipeline does between two resumes is up to the test. */
 #ifndef TEST_CALL_FIXTURE_H
 #define TEST_CALL_FIXTURE_H
 
@@ -44,11 +44,8 @@ static void fixture_init(fixture *f)
     mg_policy_clock_init(&f->policy_clock, &f->clock.clock, NULL, "boot");
     mg_rand_init(&f->rand, 7);
     f->log = mg_log_new(MG_LOG_DEBUG, &f->clock.clock, fixture_sink, &f->logged);
-    f->shared = mg_shared_new(&(mg_shared_options){ .workers = 2,
-                                                    .clock = &f->clock.clock,
-                                                    .policy_clock = &f->policy_clock,
-                                                    .log = f->log,
-                                                    .seed = 7 });
+    f->shared = mg_shared_new(&(mg_shared_options){
+        .workers = 2, .clock = &f->clock.clock, .policy_clock = &f->policy_clock, .log = f->log, .seed = 7 });
     f->host = (mg_host){ .shared = f->shared, .clock = &f->clock.clock, .log = f->log, .rand = &f->rand };
 }
 
@@ -69,7 +66,9 @@ static void fixture_plan(mg_text *plan, const char *const *sources, const char *
 {
     mg_text_add_c(plan, "{\"plugins\":[");
     for (size_t i = 0; i < count; i++) {
-        mg_text_addf(plan, "%s{\"name\":\"p%zu\",\"use\":\"./plugins/p%zu\",\"chunkname\":\"plugins/p%zu/plugin.lua\",\"source\":",
+        mg_text_addf(plan,
+                     "%s{\"name\":\"p%zu\",\"use\":\"./plugins/p%zu\",\"chunkname\":\"plugins/p%zu/"
+                     "plugin.lua\",\"source\":",
                      i ? "," : "", i, i, i);
         mg_text_add_json(plan, mg_str_of(sources[i]));
         mg_text_addf(plan, "%s}", extra && extra[i] ? extra[i] : "");
@@ -161,7 +160,11 @@ static inline const char *fixture_field(fixture *f, int which, const char *name)
     const mg_str lower = mg_str_of(name);
     const int at = mg_fields_find(fields, mg_name_find(lower), lower, 0);
 
-    return at < 0 ? NULL : mg_arena_strdup(&f->x.arena, mg_arena_str(&f->x.arena, mg_str_make(fields->items[at].value, fields->items[at].value_n)).p);
+    return at < 0 ? NULL
+                  : mg_arena_strdup(&f->x.arena,
+                                    mg_arena_str(&f->x.arena, mg_str_make(fields->items[at].value,
+                                                                          fields->items[at].value_n))
+                                        .p);
 }
 
 #endif

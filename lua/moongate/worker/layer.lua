@@ -1,0 +1,94 @@
+--- layer: one layer of an onion. Loaded anew for each depth of a chain: the compiler takes a function that stands twice on
+--- the stack for recursion, and then neither the way in nor the way out becomes one trace.
+local call = require("moongate.ffi.call")
+local running = require("moongate.sdk.running")
+
+local xpcall, error, tostring = xpcall, error, tostring
+local traceback = debug.traceback
+local mono_s, raised, limit = call.mono_s, call.raised, call.limit
+local CANCELLED = running.CANCELLED
+local SKIP_S = 30 -- a plugin that raised under on_error skip is not run for so long
+
+local layer = {}
+
+--- Judges a call of next; two levels up is the plugin's line.
+local function check_next(ctx, depth)
+    if running.ctx ~= ctx then
+        error("next wants the ctx of this request: call next(ctx)", 3)
+    end
+    if running.depth >= depth then
+        error("next(ctx) was called twice", 3)
+    end
+end
+layer.check_next = check_next
+
+--- Notes where it was raised, while the stack still stands.
+local function on_raise(err)
+    if err ~= CANCELLED and not running.traceback then
+        running.traceback = traceback(tostring(err), 2)
+    end
+    return err
+end
+layer.on_raise = on_raise
+
+--- What it raises leaves the whole chain.
+---@param handler moongate.Handler
+---@param inner fun(ctx: moongate.Ctx)
+---@param index integer  of the plugin in the plan, from 0
+---@param depth integer  of the layer in the chain, from 1
+function layer.closed(handler, inner, index, depth)
+    return function(ctx)
+        check_next(ctx, depth)
+        local outer = running.plugin
+        running.depth = depth
+        running.plugin = index
+        handler(ctx, inner)
+        running.plugin = outer
+    end
+end
+
+--- on_error open: as if it had called next. skip: the same, and not run again for 30 s.
+---@param skips boolean
+function layer.lenient(handler, inner, index, depth, skips)
+    local resting_until_s = 0
+
+    return function(ctx)
+        check_next(ctx, depth)
+        local outer = running.plugin
+        if skips and mono_s(running.call) < resting_until_s then
+            return inner(ctx)
+        end
+        running.depth = depth
+        running.plugin = index
+        local ok, err = xpcall(handler, on_raise, ctx, inner)
+        if not ok then
+            if err == CANCELLED or running.plugin ~= index then
+                error(err, 0) -- not this plugin's
+            end
+            raised(running.call, index, tostring(err), running.traceback or "")
+            running.traceback = false
+            if skips then
+                resting_until_s = mono_s(running.call) + SKIP_S
+            end
+            running.plugin = outer
+            if running.depth == depth then
+                return inner(ctx)
+            end
+        end
+        running.plugin = outer
+    end
+end
+
+--- A limiter of the configuration that stands between plugins.
+---@param name string
+function layer.limit(name, inner, depth)
+    return function(ctx)
+        check_next(ctx, depth)
+        running.depth = depth
+        if limit(running.call, name) then
+            return inner(ctx)
+        end
+    end
+end
+
+return layer
