@@ -7,13 +7,6 @@
 #include "http/bytes.h"
 #include <http_parser.h>
 
-bool mg_h1_fail(mg_h1_fault *fault, uint16_t status, const char *why)
-{
-    fault->status = status;
-    fault->why = why;
-    return false;
-}
-
 size_t mg_h1_head_end(const char *bytes, size_t n, size_t *scanned)
 {
     const char *end = bytes + n, *at = bytes + *scanned;

@@ -11,7 +11,12 @@ enum {
 };
 
 /* Fills *fault and returns false, so that `return mg_h1_fail(..)` reads well. */
-bool mg_h1_fail(mg_h1_fault *fault, uint16_t status, const char *why);
+static inline bool mg_h1_fail(mg_h1_fault *fault, uint16_t status, const char *why)
+{
+    fault->status = status;
+    fault->why = why;
+    return false;
+}
 
 /* The end of the start line that begins at `line`: its CR, behind which the LF stands. NULL with a fault when
  * there is none, or a bare CR or LF. */
