@@ -320,6 +320,38 @@ static void a_unix_socket_is_private_and_replaces_a_stale_one(void **state)
     rmdir(folder);
 }
 
+/* Its queue is full, so that connecting says "later"; that is no sign of death. */
+static void a_busy_unix_socket_is_not_taken_for_a_stale_one(void **state)
+{
+    char path[] = "/tmp/moongate-busy-XXXXXX", text[64];
+    mg_addr addr;
+    mg_error err = MG_ERROR_INIT;
+    mg_loop *loop = mg_loop_new(&mg_clock_real, 1, &err);
+    struct stat st;
+    int fds[8];
+
+    (void)state;
+    close(mkstemp(path));
+    unlink(path);
+    snprintf(text, sizeof(text), "unix:%s", path);
+    assert_int_equal(mg_addr_parse_bind(&addr, mg_str_of(text), &err), MG_OK);
+    const int server = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(server, &addr.sa, addr.n), 0);
+    assert_int_equal(listen(server, 0), 0);
+    for (size_t i = 0; i < mg_countof(fds); i++) {
+        fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        if (connect(fds[i], &addr.sa, addr.n) != 0)
+            assert_int_equal(errno, EAGAIN);
+    }
+    assert_int_equal(mg_listener_probe(loop, &addr, &err), MG_ERR_IO);
+    assert_int_equal(stat(path, &st), 0);
+    for (size_t i = 0; i < mg_countof(fds); i++)
+        close(fds[i]);
+    close(server);
+    unlink(path);
+    mg_loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +365,7 @@ int main(void)
         cmocka_unit_test(workers_share_an_address_and_a_probe_sees_them),
         cmocka_unit_test(all_addresses_means_both_families),
         cmocka_unit_test(a_unix_socket_is_private_and_replaces_a_stale_one),
+        cmocka_unit_test(a_busy_unix_socket_is_not_taken_for_a_stale_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -198,6 +198,21 @@ static void echo(mg_loop *loop)
     end_program(&p);
 }
 
+/* Nothing but room ever wakes the sender. */
+static void upload(mg_loop *loop)
+{
+    program p = { 0 };
+
+    begin(&p, loop, 2);
+    p.server.echo = false; /* has nothing to say, reads to the end */
+    p.client.out = mg_calloc(1, BYTES);
+    p.client.out_n = BYTES;
+    open_end(&p, &p.client, loop->ops->connect(loop, &p.addr));
+    mg_loop_run(loop);
+    assert_int_equal(p.server.got, BYTES);
+    end_program(&p);
+}
+
 static void half_close(mg_loop *loop)
 {
     program p = { 0 };
@@ -278,6 +293,7 @@ static void unread_bytes_make_a_close_a_reset(mg_loop *loop)
 static void all_of_it(mg_loop *loop)
 {
     echo(loop);
+    upload(loop);
     half_close(loop);
     reset(loop);
     refused(loop);
@@ -304,6 +320,7 @@ static void in_memory(void **state)
         mg_sim_set_buffer(sim, seed % 3 ? 64 * 1024 : 1000);
         mg_sim_set_chunk(sim, seed % 2 ? 0 : 3000);
         echo(loop);
+        upload(loop);
         mg_sim_set_chunk(sim, 0);
         half_close(loop);
         reset(loop);
