@@ -26,6 +26,26 @@ describe("the connection limit", function()
     end)
 end)
 
+describe("few descriptors", function()
+    it("are a bound, not an end", function()
+        local gw = e2e.gateway { descriptors = 64, plugins = { fix = { use = "respond", config = { body = "yes" } } },
+            routes = { { name = "all", match = { paths = { { prefix = "/" } } }, plugins = { "fix" } } } }
+        local clients = {}
+        for i = 1, 100 do
+            clients[i] = gw:client()
+            clients[i]:try_send(e2e.GET)
+        end
+        assert.equal("yes", clients[1]:response().body)
+        for i = 1, 100 do clients[i]:close() end
+        e2e.eventually("a place to be free", function()
+            local client = gw:send(e2e.GET)
+            local status = client:response().status
+            client:close()
+            return status == 200
+        end)
+    end)
+end)
+
 describe("TERM", function()
     it("ends an idle gateway", function()
         local gw = e2e.proxy()

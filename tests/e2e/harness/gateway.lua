@@ -89,7 +89,8 @@ end
 
 --- Starts one and waits until it is ready. Options: those of `document`, or config (a whole document) or text
 --- (@PORT@ and @STATUS@ are filled in); files (path to text); env; args (in place of run -c); measured (memory
---- figures count); shared (stays until it is stopped by hand); unready (do not wait).
+--- figures count); shared (stays until it is stopped by hand); unready (do not wait);
+--- descriptors (how many it may have).
 function Gateway.start(opts)
     local self = setmetatable({ opts = opts }, Gateway)
     self.dir = Gateway.folder()
@@ -104,7 +105,8 @@ function Gateway:launch()
     local opts = self.opts
     local argv = { Gateway.binary(), unpack(opts.args or { "run", "-c", self.config }) }
     for i, arg in ipairs(argv) do argv[i] = arg:gsub("@PORT@", self.port):gsub("@STATUS@", self.status_port) end
-    self.process = Process.start { argv = argv, cwd = self.dir, env = sanitizer_options(opts) }
+    self.process = Process.start { argv = argv, cwd = self.dir, env = sanitizer_options(opts),
+        descriptors = opts.descriptors }
     standing[self] = true
     if not opts.unready then self:await_ready() end
 end

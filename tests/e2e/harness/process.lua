@@ -41,7 +41,7 @@ local function pipe()
     return ends[0], ends[1]
 end
 
---- Options: argv, cwd, env (added to ours), stdin (text). The process dies with us.
+--- Options: argv, cwd, env (added to ours), stdin (text), descriptors (how many it may have). It dies with us.
 function Process.start(opts)
     local out_read, out_write = pipe()
     local err_read, err_write = pipe()
@@ -49,9 +49,12 @@ function Process.start(opts)
     local keep = {}
     local argv, env = cstrings(opts.argv, keep), cstrings(environment(opts.env or {}), keep)
     local cwd = opts.cwd or "."
+    local limit = opts.descriptors and ffi.new("unsigned long[2]", opts.descriptors, opts.descriptors)
     local pid = sys.check(C.fork(), "fork")
     if pid == 0 then
         C.prctl(1, sys.SIGKILL, 0, 0, 0) -- PR_SET_PDEATHSIG
+        C.personality(0x0040000) -- ADDR_NO_RANDOMIZE: older sanitizers do not know how far newer kernels shuffle
+        if limit then C.setrlimit(7, limit) end -- RLIMIT_NOFILE
         C.dup2(in_read, 0)
         C.dup2(out_write, 1)
         C.dup2(err_write, 2)

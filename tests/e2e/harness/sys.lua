@@ -33,6 +33,8 @@ if not pcall(ffi.typeof, "e2e_sockaddr") then
         void _exit(int);
         int kill(int, int);
         int waitpid(int, int *, int);
+        int personality(unsigned long);
+        int setrlimit(int, const unsigned long *);
         int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long);
         int chdir(const char *);
         int chmod(const char *, unsigned);
