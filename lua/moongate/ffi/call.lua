@@ -8,7 +8,8 @@ local string_of, new = ffi.string, ffi.new
 local header, header_at, set_header, remove_header =
     c.mg_call_header, c.mg_call_header_at, c.mg_call_set_header, c.mg_call_remove_header
 local text, set_text, param, query = c.mg_call_text, c.mg_call_set_text, c.mg_call_param, c.mg_call_query
-local status, set_status, respond, problem = c.mg_call_status, c.mg_call_set_status, c.mg_call_respond, c.mg_call_problem
+local status, set_status = c.mg_call_status, c.mg_call_set_status
+local respond, problem = c.mg_call_respond, c.mg_call_problem
 local body, set_body, new_id, log, cancelled =
     c.mg_call_body, c.mg_call_set_body, c.mg_call_new_id, c.mg_call_log, c.mg_call_cancelled
 local enter, sleep, raised, limit, limit_take = c.mg_call_enter, c.mg_call_sleep, c.mg_call_raised, c.mg_call_limit, c.mg_call_limit_take

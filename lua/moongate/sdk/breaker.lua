@@ -44,8 +44,11 @@ end
 
 local function settle(self, ticket, begun_s, ok, first, ...)
     local seconds = running.call and call.mono_s(running.call) - begun_s or 0
-    breaker.finish(self, ticket, (not ok and first == running.CANCELLED) and "ignore" or (ok and first) and "ok" or "fail",
-        seconds)
+    local outcome = (ok and first) and "ok" or "fail"
+    if not ok and first == running.CANCELLED then
+        outcome = "ignore"
+    end
+    breaker.finish(self, ticket, outcome, seconds)
     if not ok then
         error(first, 0)
     end

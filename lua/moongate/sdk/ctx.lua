@@ -1,4 +1,4 @@
---- ctx: what a handler gets. One a slot, used again for the next request; all per-request state is C's, or in ctx.state.
+--- ctx: what a handler gets. One a slot, used again for the next request; what is a request's is C's, or in ctx.state.
 local call = require("moongate.ffi.call")
 local json = require("moongate.sdk.json")
 local message = require("moongate.sdk.message")
@@ -34,6 +34,7 @@ local ctx = {
     log = require("moongate.sdk.log"),
     time = require("moongate.sdk.time"),
     http = require("moongate.sdk.http"),
+    kv = require("moongate.sdk.kv"),
     limit = require("moongate.sdk.limit"),
     breaker = require("moongate.sdk.breaker"),
 }

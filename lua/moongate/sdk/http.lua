@@ -23,11 +23,13 @@ local http = {}
 ---@field headers table<string, string>  lower-case names; several of one name are joined with ", "
 ---@field body string
 
+local kinds = { method = "string", headers = "table", body = "string", timeout = "number", max_body = "number" }
+
 local function check(wanted)
     if type(wanted) ~= "table" or type(wanted.url) ~= "string" then
         error("http: a request is a table with a url", 4)
     end
-    for key, kind in pairs({ method = "string", headers = "table", body = "string", timeout = "number", max_body = "number" }) do
+    for key, kind in pairs(kinds) do
         if wanted[key] ~= nil and type(wanted[key]) ~= kind then
             error("http: " .. key .. " is a " .. kind .. ", not a " .. type(wanted[key]), 4)
         end

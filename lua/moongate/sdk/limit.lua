@@ -7,6 +7,8 @@ local scope = require("moongate.sdk.scope")
 local take, type, error = bind.limiter_take, type, error
 local PERIOD_S = { s = 1, m = 60, h = 3600, d = 86400 }
 
+local option_kinds = { name = "string", rate = "any", per = "any", burst = "number", max_keys = "number" }
+
 local handles = setmetatable({}, { __mode = "k" })
 
 ---@class moongate.Limiter
@@ -71,7 +73,7 @@ local limit = {}
 ---@param options moongate.LimiterOptions
 ---@return moongate.Limiter
 function limit.new(options)
-    scope.check("limiter", options, { name = "string", rate = "any", per = "any", burst = "number", max_keys = "number" })
+    scope.check("limiter", options, option_kinds)
     local rate, period_s = rate_of(options)
     if not rate or not period_s then
         error("limiter: rate is a text as \"100/s\" (s, m, h, d), or a number with per in seconds", 2)

@@ -8,7 +8,7 @@ local handles = setmetatable({}, { __mode = "k" })
 local router = {}
 
 --- The route for a request.
----@param request { host?: string, path: string, method?: string }  path normalised, as ctx.request.path; method GET when left out
+---@param request { host?: string, path: string, method?: string }  path normalised, as ctx.request.path; method "GET"
 ---@return any value  that of the route; nil when none matches
 ---@return table|integer params  of the path, as they stand in it; or 404 or 405
 function router:match(request)

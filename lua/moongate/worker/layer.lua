@@ -1,5 +1,5 @@
---- layer: one layer of an onion. Loaded anew for each depth of a chain: the compiler takes a function that stands twice on
---- the stack for recursion, and then neither the way in nor the way out becomes one trace.
+--- layer: one layer of an onion. Loaded anew for each depth of a chain: the compiler takes a function that stands twice
+--- on the stack for recursion, and then neither the way in nor the way out becomes one trace.
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 

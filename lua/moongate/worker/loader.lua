@@ -17,7 +17,8 @@ local function buffered(kind, declared)
     local count, unit = tostring(declared):match("^buffer%((%d+)%s*(%a+)%)$")
     local bytes = count and KIB[unit] and tonumber(count) * KIB[unit]
     if not bytes or bytes < 1 or bytes > 64 * 1048576 then
-        error(("body.%s is \"none\", \"stream\" or \"buffer(64KiB)\" up to 64MiB, not %q"):format(kind, tostring(declared)), 0)
+        error(("body.%s is \"none\", \"stream\" or \"buffer(64KiB)\" up to 64MiB, not %q")
+            :format(kind, tostring(declared)), 0)
     end
     return bytes
 end

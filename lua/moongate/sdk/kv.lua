@@ -1,0 +1,124 @@
+--- kv: ctx.kv, text to text in a namespace of the plugin's own. All workers see it at once, and it survives a restart:
+--- what is set reaches the disk within a second, or when barrier returns.
+local bind = require("moongate.ffi.kv")
+local call = require("moongate.ffi.call")
+local running = require("moongate.sdk.running")
+
+local type, error = type, error
+local BARRIER = call.wait_for.BARRIER
+
+local spaces = {} -- by name in the configuration
+
+--- The namespace of the plugin that runs.
+local function space()
+    local name = running.names[running.plugin + 1]
+    if not running.ctx or not name then
+        error("kv needs a request: here is none", 3)
+    end
+    local found = spaces[name]
+    if not found then
+        found = bind.open(running.host, name)
+        if not found then
+            error("kv: there is no store, or there are too many namespaces", 3)
+        end
+        spaces[name] = found
+    end
+    return found
+end
+
+local function check(what, key, value, ttl)
+    if type(key) ~= "string" then
+        error(what .. ": a key is a string, not " .. type(key), 3)
+    end
+    if type(value) ~= "string" then
+        error(what .. ": a value is a string, not " .. type(value) .. ": encode it, as with ctx.json", 3)
+    end
+    if ttl ~= nil and type(ttl) ~= "number" then
+        error(what .. ": ttl is a number of seconds, not " .. type(ttl), 3)
+    end
+end
+
+---@class moongate.Kv
+local kv = {}
+
+---@param key string  1 to 255 bytes
+---@return string? value  nil when it is absent
+---@return string? problem
+function kv:get(key) -- luacheck: ignore self
+    check("get", key, "")
+    local value, problem = bind.get(space(), key)
+    return value, problem
+end
+
+---@param key string  1 to 255 bytes
+---@param value string  up to 64 KiB
+---@param ttl? number  seconds until it is gone; it stays when left out
+---@return true? done
+---@return string? problem  the namespace is full, ..
+function kv:set(key, value, ttl) -- luacheck: ignore self
+    check("set", key, value, ttl)
+    local problem = bind.set(space(), key, value, ttl or 0)
+    if problem then
+        return nil, problem
+    end
+    return true
+end
+
+---@param key string
+---@return true? done
+---@return string? problem
+function kv:delete(key) -- luacheck: ignore self
+    check("delete", key, "")
+    local problem = bind.delete(space(), key)
+    if problem then
+        return nil, problem
+    end
+    return true
+end
+
+--- Adds to a number that is kept as decimal text; an absent one counts as 0.
+---@param key string
+---@param by? integer  1 when left out; may be below 0
+---@param ttl? number  seconds, used when the key is made
+---@return integer? result
+---@return string? problem
+function kv:incr(key, by, ttl) -- luacheck: ignore self
+    by = by or 1
+    check("incr", key, "", ttl)
+    if type(by) ~= "number" then
+        error("incr: it adds a number, not " .. type(by), 2)
+    end
+    local result, problem = bind.incr(space(), key, by, ttl or 0)
+    return result, problem
+end
+
+--- Sets the key only while its value is the expected one.
+---@param key string
+---@param expected? string  nil: only while it is absent
+---@param value? string  nil: deletes
+---@param ttl? number  seconds
+---@return boolean? swapped
+---@return string? problem
+function kv:cas(key, expected, value, ttl) -- luacheck: ignore self
+    check("cas", key, value or "", ttl)
+    if expected ~= nil and type(expected) ~= "string" then
+        error("cas: the expected value is a string or nil, not " .. type(expected), 2)
+    end
+    local swapped, problem = bind.cas(space(), key, expected, value, ttl or 0)
+    return swapped, problem
+end
+
+--- Waits until all that was set before is on the disk.
+---@return true? done
+---@return string? problem
+function kv:barrier() -- luacheck: ignore self
+    local mine = space()
+    running.await(BARRIER)
+    local problem = bind.flush_error(mine)
+    if problem then
+        return nil, problem
+    end
+    return true
+end
+
+return kv
