@@ -40,7 +40,8 @@ static mg_str key_part(mg_flight *flight, const mg_config_limiter *conf, const m
         return at < 0 ? MG_STR_NONE
                       : (mg_str){ x->request.fields.items[at].value, x->request.fields.items[at].value_n };
     case MG_CONFIG_KEY_COOKIE: return cookie(x, part->name);
-    case MG_CONFIG_KEY_CONSUMER: return MG_STR_NONE; /* a plugin sets it, and none has run */
+    case MG_CONFIG_KEY_CONSUMER:
+        return flight->call ? flight->call->consumer : MG_STR_NONE; /* a plugin sets it */
     case MG_CONFIG_KEY_ROUTE: return flight->route->name;
     case MG_CONFIG_KEY_GLOBAL: return MG_STR("*");
     }
@@ -150,4 +151,79 @@ bool mg_limits_pass(mg_flight *flight)
             flight->refusal = answers[i];
         }
     return true;
+}
+
+/* ---- the same limiters from inside a chain (moongate.h) ---- */
+
+static const mg_snapshot_limit *limit_named(const mg_flight *flight, mg_str name)
+{
+    const mg_snapshot *snapshot = flight->view->snapshot;
+    const mg_config_limiter *conf = mg_config_limiter_named(snapshot->config, name);
+
+    return conf ? &snapshot->limits[conf->index] : NULL;
+}
+
+static bool answer_refused(mg_flight *flight, const mg_snapshot_limit *rule, const mg_limiter_answer *answer)
+{
+    mg_call *call = flight->call;
+    const uint64_t retry_s = answer ? mg_limiter_retry_after_s(answer->retry_ms) : 0;
+
+    flight->limiter = rule->conf->name;
+    flight->error = "rate_limit";
+    if (answer) {
+        flight->refusing = rule;
+        flight->refusal = *answer;
+    }
+    mg_problem_fill(flight->x, 429, MG_STR_NONE, MG_STR("Too many requests."),
+                    retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1, &call->answer);
+    call->answered = true;
+    return false;
+}
+
+bool mg_call_limit(mg_call *call, const char *name, uint32_t n)
+{
+    mg_flight *flight = call->owner;
+    const mg_snapshot_limit *rule = limit_named(flight, (mg_str){ name, n });
+    mg_str key = MG_STR_NONE;
+    mg_limiter_answer answer;
+
+    if (!rule)
+        return true; /* the document that names it was refused long before */
+    if (rule->conf->mode == MG_CONFIG_DENY)
+        return answer_refused(flight, rule, NULL);
+    const key_result found = make_key(flight, rule->conf, &key);
+    if (found != KEY_FOUND)
+        return found == KEY_SKIP || answer_refused(flight, rule, NULL);
+    const bool allowed = mg_limiter_take(rule->limiter, key.p, key.n, rule->conf->cost,
+                                         mg_shared_policy_now(flight->worker->gateway->shared), &answer);
+    if (!allowed && rule->conf->mode != MG_CONFIG_SHADOW)
+        return answer_refused(flight, rule, &answer);
+    if (rule->conf->mode != MG_CONFIG_SHADOW &&
+        (!flight->refusing || answer.remaining < flight->refusal.remaining)) {
+        flight->refusing = rule;
+        flight->refusal = answer;
+    }
+    return true;
+}
+
+const char *mg_call_limit_take(mg_call *call, const char *name, uint32_t n, const char *key, uint32_t key_n,
+                               uint32_t cost, mg_limit_view *out)
+{
+    mg_flight *flight = call->owner;
+    const mg_snapshot_limit *rule = limit_named(flight, (mg_str){ name, n });
+    mg_limiter_answer answer;
+
+    if (!rule)
+        return "no limiter of the configuration has that name";
+    const bool allowed = mg_limiter_take(rule->limiter, key, key_n, cost,
+                                         mg_shared_policy_now(flight->worker->gateway->shared), &answer);
+    *out = (mg_limit_view){ .remaining = (double)answer.remaining,
+                            .quota = (double)mg_limiter_quota(rule->limiter),
+                            .window_s = (double)mg_limiter_window_ms(rule->limiter) / 1e3,
+                            .reset_s = (double)answer.reset_ms / 1e3,
+                            .retry_s = allowed                               ? 0
+                                       : answer.retry_ms == MG_LIMITER_NEVER ? -1
+                                                                             : (double)answer.retry_ms / 1e3,
+                            .allowed = allowed || rule->conf->mode == MG_CONFIG_SHADOW };
+    return NULL;
 }

@@ -47,6 +47,7 @@ struct mg_flight {
     const mg_snapshot_limit
         *refusing;             /* the limiter the answer tells of: it refused, or has least remaining */
     mg_limiter_answer refusal; /* what it said */
+    const void *barrier;       /* the one it waits for */
     uint8_t attempts;
     bool proxied;     /* a response head of an upstream is in x->response */
     bool client_done; /* the client side is gone, well or badly */

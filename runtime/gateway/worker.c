@@ -329,6 +329,8 @@ static void on_beat(mg_timer *timer)
 
     atomic_store_explicit(&worker->turn_ns, now, memory_order_relaxed);
     mg_timer_set(worker->loop, timer, now + BEAT_NS);
+    if (worker->view && worker->view->vm)
+        atomic_store_explicit(&worker->lua_bytes, mg_vm_memory(worker->view->vm->vm), memory_order_relaxed);
     MG_LIST_EACH(&worker->doors, link)
     {
         mg_door *door = mg_container_of(link, mg_door, link);
@@ -385,4 +387,29 @@ mg_str mg_worker_date(mg_worker *worker)
         mg_http_date(worker->date, clock->wall_ns(clock));
     }
     return (mg_str){ worker->date, MG_HTTP_DATE_BYTES };
+}
+
+/* ---- what plugins see of it (moongate.h) ---- */
+
+bool mg_host_pool_view(mg_host *host, const char *service, uint32_t n, mg_pool_view *out)
+{
+    const mg_worker *worker = mg_container_of(host, mg_worker, host);
+
+    *out = (mg_pool_view){ 0 };
+    if (!host->loop || !worker->view)
+        return false;
+    const mg_config_service *conf =
+        mg_config_service_named(worker->view->snapshot->config, (mg_str){ service, n });
+    if (!conf)
+        return false;
+    const mg_view_service *runtime = &worker->view->services[conf->index];
+    for (size_t e = 0; e < conf->endpoint_count; e++) {
+        const mg_pool *pool = &runtime->endpoints[e]->pool;
+        out->idle += pool->idle_count;
+        out->active += pool->open - pool->idle_count;
+        out->waiting += pool->waiting;
+        out->open += atomic_load_explicit(&pool->node->open, memory_order_relaxed);
+        out->max_connections += pool->conf.max_connections;
+    }
+    return true;
 }

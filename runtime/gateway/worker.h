@@ -57,6 +57,7 @@ typedef struct mg_gateway_shared {
     mg_stats *stats;
     mg_access_log *access_log;
     mg_names *names;
+    mg_mailbox *control; /* borrowed: the control actor's */
     mg_log *log;
     const mg_clock *clock;
     mg_worker **workers;
@@ -80,6 +81,7 @@ struct mg_worker {
     size_t flights;
     _Atomic uint32_t live;    /* open client connections, for whoever balances */
     _Atomic uint64_t turn_ns; /* when this turn began, for livez */
+    _Atomic size_t lua_bytes; /* of the VM in use, as of the last beat */
     mg_timer beat;
     bool draining;
     void (*drained)(mg_worker *worker); /* no connection is left */

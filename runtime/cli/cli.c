@@ -1,0 +1,114 @@
+/* cli.c - arguments, and which command they name. */
+#include "cli/cli.h"
+
+#include <stdarg.h>
+
+static const char help[] =
+    "usage: moongate COMMAND [OPTIONS]\n"
+    "\n"
+    "  run [-c FILE] [--set KEY=VALUE]      serve in the foreground (FILE: moongate.yaml)\n"
+    "  run --to URL [--listen :8080]        a proxy without any file\n"
+    "  check [FILE..] [--strict] [--format text|json|github]\n"
+    "                                       read configuration, load every plugin, touch nothing\n"
+    "  routes [-c FILE] [--explain 'METHOD URL'] [-H 'name: value']\n"
+    "                                       the routes in match order; why a request matches\n"
+    "  version                              which build this is\n"
+    "  help                                 this text\n"
+    "\n"
+    "exit status: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration or plugin\n";
+
+const char *mg_args_next(mg_args *args)
+{
+    return args->at < args->count ? args->items[args->at++] : NULL;
+}
+
+bool mg_args_value(mg_args *args, const char *arg, const char *name, const char **value)
+{
+    const size_t n = strlen(name);
+
+    if (strncmp(arg, name, n) != 0)
+        return false;
+    if (arg[n] == '=' && name[1] == '-') {
+        *value = arg + n + 1;
+        return true;
+    }
+    if (arg[n])
+        return false;
+    *value = mg_args_next(args);
+    return true;
+}
+
+int mg_cli_usage(const char *command, const char *format, ...)
+{
+    va_list list;
+
+    fprintf(stderr, "moongate %s: ", command);
+    va_start(list, format);
+    vfprintf(stderr, format, list);
+    va_end(list);
+    fprintf(stderr, " (see: moongate help)\n");
+    return MG_EXIT_USAGE;
+}
+
+void mg_cli_print_report(const mg_report *report)
+{
+    mg_text text = { 0 };
+
+    mg_report_print(report, &text);
+    if (text.n)
+        fwrite(text.p, 1, text.n, stderr);
+    mg_text_fini(&text);
+}
+
+static int cli_help(mg_args *args)
+{
+    (void)args;
+    fputs(help, stdout);
+    return MG_EXIT_OK;
+}
+
+static const struct command {
+    const char *name;
+    int (*run)(mg_args *args);
+} commands[] = {
+    { "run", mg_cli_run },           { "check", mg_cli_check },
+    { "routes", mg_cli_routes },     { "version", mg_cli_version },
+    { "--version", mg_cli_version }, { "help", cli_help },
+    { "--help", cli_help },          { "-h", cli_help },
+};
+
+/* The command that was most likely meant. */
+static const char *nearest(const char *name)
+{
+    const char *best = NULL;
+    unsigned least = 3;
+
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        const unsigned distance = mg_str_distance(mg_str_of(name), mg_str_of(commands[i].name));
+        if (distance < least) {
+            least = distance;
+            best = commands[i].name;
+        }
+    }
+    return best;
+}
+
+int mg_cli_main(int argc, char **argv)
+{
+    mg_args args = { argc, 1, argv };
+    const char *name = mg_args_next(&args);
+
+    if (!name) {
+        fputs(help, stderr);
+        return MG_EXIT_USAGE;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return commands[i].run(&args);
+    const char *meant = nearest(name);
+    fprintf(stderr, "moongate: there is no command \"%s\"", name);
+    if (meant)
+        fprintf(stderr, "; did you mean \"%s\"?", meant);
+    fprintf(stderr, " (see: moongate help)\n");
+    return MG_EXIT_USAGE;
+}

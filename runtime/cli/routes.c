@@ -1,0 +1,218 @@
+/* routes.c - the table in match order; why a request does or does not match, told by the matcher itself. */
+#include "cli/cli.h"
+#include "gateway/check.h"
+#include "http/uri.h"
+
+enum { HEADERS_MAX = 32 };
+
+typedef struct options {
+    const char *file, *explain;
+    const char *headers[HEADERS_MAX];
+    size_t header_count;
+} options;
+
+typedef struct request {
+    const options *opt;
+    mg_arena arena;
+    mg_str method, host, path;
+    int status;
+    uint32_t matched;
+} request;
+
+static void print_chain(const mg_config_route *route)
+{
+    for (size_t i = 0; i < route->item_count; i++) {
+        const mg_config_item *item = &route->items[i];
+        if (item->kind == MG_CONFIG_ITEM_PLUGIN)
+            printf("%s%.*s", i ? " > " : "", MG_STR_ARGS(item->plugin->name));
+        else
+            printf("%slimit %.*s", i ? " > " : "", MG_STR_ARGS(item->limiter->name));
+    }
+    if (!route->item_count)
+        printf("none");
+}
+
+static void print_methods(const mg_config_route *route)
+{
+    for (size_t i = 0; i < route->method_count; i++)
+        printf("%s%.*s", i ? "," : "", MG_STR_ARGS(route->methods[i]));
+    if (!route->method_count)
+        printf("any");
+}
+
+static void print_line(void *self, const mg_route_line *line)
+{
+    const mg_snapshot_route *route = line->route;
+
+    (void)self;
+    printf("%3u  %-20.*s  ", line->rank, MG_STR_ARGS(line->name));
+    print_methods(route->conf);
+    printf("  %.*s  %.*s%s  plugins ", MG_STR_ARGS(line->host), MG_STR_ARGS(line->path),
+           line->prefix ? " (prefix)" : "");
+    print_chain(route->conf);
+    printf("  -> %.*s\n", MG_STR_ARGS(route->service ? route->service->name : MG_STR("no service")));
+}
+
+static void print_table(void *self, const mg_snapshot *snapshot)
+{
+    mg_router_list(snapshot->router, print_line, self);
+}
+
+static bool header_of(void *self, mg_str name, mg_str *value)
+{
+    const request *r = self;
+
+    for (size_t i = 0; i < r->opt->header_count; i++) {
+        const mg_str text = mg_str_of(r->opt->headers[i]);
+        const size_t colon = mg_str_find(text, ':');
+        if (colon != SIZE_MAX && mg_str_eq_nocase(mg_str_trim(mg_str_sub(text, 0, colon), " "), name)) {
+            *value = mg_str_trim(mg_str_sub(text, colon + 1, text.n), " \t");
+            return true;
+        }
+    }
+    return false;
+}
+
+static void explain_line(void *self, const mg_route_line *line)
+{
+    static const char *const why[] = { [MG_ROUTE_OTHER_HOST] = "another host: ",
+                                       [MG_ROUTE_OTHER_PATH] = "another path: ",
+                                       [MG_ROUTE_OTHER_METHOD] = "another method" };
+    const mg_snapshot_route *route = line->route;
+
+    (void)self;
+    printf("%3u %-16.*s  ", line->rank, MG_STR_ARGS(line->name));
+    switch (line->verdict) {
+    case MG_ROUTE_MATCHES:
+        printf("YES  %s %.*s\n", line->prefix ? "prefix" : "template", MG_STR_ARGS(line->path));
+        return;
+    case MG_ROUTE_NOT_REACHED: printf("not reached (less specific than %u)\n", line->rank_before); return;
+    case MG_ROUTE_OTHER_HEADER:
+        if (line->got.p)
+            printf("no   header %.*s: wanted \"%.*s\", got \"%.*s\"", MG_STR_ARGS(line->header),
+                   MG_STR_ARGS(line->wanted), MG_STR_ARGS(line->got));
+        else
+            printf("no   header %.*s: wanted \"%.*s\", absent", MG_STR_ARGS(line->header),
+                   MG_STR_ARGS(line->wanted));
+        printf("        would match with: -H '%.*s: %.*s'\n", MG_STR_ARGS(line->header),
+               MG_STR_ARGS(line->wanted));
+        return;
+    case MG_ROUTE_OTHER_METHOD:
+        printf("no   %s: takes ", why[line->verdict]);
+        print_methods(route->conf);
+        printf("\n");
+        return;
+    case MG_ROUTE_OTHER_HOST: printf("no   %s%.*s\n", why[line->verdict], MG_STR_ARGS(line->host)); return;
+    case MG_ROUTE_OTHER_PATH: printf("no   %s%.*s\n", why[line->verdict], MG_STR_ARGS(line->path)); return;
+    }
+}
+
+static void print_match(const mg_route_match *match)
+{
+    const mg_snapshot_route *route = match->route;
+
+    printf("\n%.*s", MG_STR_ARGS(route->name));
+    for (uint32_t i = 0; i < match->param_count; i++)
+        printf("  %.*s=%.*s", MG_STR_ARGS(match->names[i]), MG_STR_ARGS(match->values[i]));
+    printf("\n    plugins   ");
+    print_chain(route->conf);
+    printf("\n    upstream  ");
+    if (!route->service) {
+        printf("none: a plugin answers\n");
+        return;
+    }
+    printf("%.*s", MG_STR_ARGS(route->service->name));
+    for (size_t i = 0; i < route->service->conf->endpoint_count; i++)
+        printf("%s %.*s", i ? "," : "", MG_STR_ARGS(route->service->authorities[i]));
+    printf(" by round_robin; timeout %llu ms\n", (unsigned long long)(route->timeout_ns / MG_NS_PER_MS));
+}
+
+static void explain(void *self, const mg_snapshot *snapshot)
+{
+    request *r = self;
+    mg_route_match match;
+    const mg_route_query query = { r->host, r->path, r->method, header_of, r };
+
+    r->status = mg_router_explain(snapshot->router, &query, &match, explain_line, r);
+    if (r->status == 200)
+        print_match(&match);
+    else if (r->status == 405)
+        printf("\nno route: 405, Allow: %s\n", match.allow);
+    else
+        printf("\nno route: %d\n", r->status);
+}
+
+/* "PUT https://shop.example/v1/carts/42", "GET /path", or a URL alone. */
+static const char *parse_request(request *r, const char *text)
+{
+    mg_str rest = mg_str_of(text);
+    const size_t space = mg_str_find(rest, ' ');
+    mg_uri uri;
+
+    r->method = MG_STR("GET");
+    if (space != SIZE_MAX) {
+        r->method = mg_str_sub(rest, 0, space);
+        rest = mg_str_trim(mg_str_sub(rest, space, rest.n), " ");
+    }
+    if (rest.n && rest.p[0] == '/') {
+        mg_str host = MG_STR_NONE;
+        int port;
+        if (header_of(r, MG_STR("host"), &host) && !mg_uri_authority(&r->arena, host, &r->host, &port))
+            return "the host header is malformed";
+        return mg_uri_normalise_path(&r->arena, rest, &r->path)
+                   ? NULL
+                   : "the path is malformed: a request for it gets 400";
+    }
+    const char *wrong = mg_uri_parse(&r->arena, rest, &uri);
+    if (wrong)
+        return wrong;
+    r->host = uri.host;
+    return mg_uri_normalise_path(&r->arena, uri.path, &r->path)
+               ? NULL
+               : "the path is malformed: a request for it gets 400";
+}
+
+static int run(const options *opt)
+{
+    request r = { .opt = opt };
+    mg_report report = MG_REPORT_INIT;
+    int status = MG_EXIT_OK;
+
+    mg_arena_init(&r.arena, NULL, 0);
+    const char *wrong = opt->explain ? parse_request(&r, opt->explain) : NULL;
+    if (wrong) {
+        mg_arena_fini(&r.arena);
+        return mg_cli_usage("routes", "--explain '%s': %s", opt->explain, wrong);
+    }
+    mg_config *config = mg_config_load_file(opt->file, NULL, &report);
+    if (!config || !mg_check_config(config, opt->explain ? explain : print_table, &r, &report)) {
+        mg_cli_print_report(&report);
+        status = MG_EXIT_INVALID;
+    }
+    mg_report_fini(&report);
+    mg_arena_fini(&r.arena);
+    return status;
+}
+
+int mg_cli_routes(mg_args *args)
+{
+    options opt = { .file = "moongate.yaml" };
+    const char *value;
+
+    for (const char *arg; (arg = mg_args_next(args));) {
+        if (mg_args_value(args, arg, "-c", &value)) {
+            opt.file = value;
+        } else if (mg_args_value(args, arg, "--explain", &value)) {
+            opt.explain = value;
+        } else if (mg_args_value(args, arg, "-H", &value)) {
+            if (opt.header_count == HEADERS_MAX)
+                return mg_cli_usage("routes", "at most %d headers", HEADERS_MAX);
+            opt.headers[opt.header_count++] = value;
+        } else {
+            return mg_cli_usage("routes", "unknown option \"%s\"", arg);
+        }
+        if (!value)
+            return mg_cli_usage("routes", "%s needs a value", arg);
+    }
+    return run(&opt);
+}

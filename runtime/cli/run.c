@@ -1,0 +1,173 @@
+/* run.c - serves in the foreground, and turns signals into what the gateway does: HUP reloads, TERM and INT
+ * drain, a second one ends at once. */
+#include "cli/cli.h"
+#include "gateway/gateway.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+typedef struct options {
+    const char *file, *to, *listen;
+    const char *sets[MG_CLI_SETS + 1];
+    size_t set_count;
+    bool verbose, quiet;
+} options;
+
+typedef struct runner {
+    const options *opt;
+    int stopped[2]; /* a pipe: written when the gateway has stopped */
+} runner;
+
+static mg_config *read_config(void *self, mg_report *report)
+{
+    const options *opt = self;
+    const mg_config_env env = { .set = opt->sets, .set_count = opt->set_count };
+
+    if (opt->to)
+        return mg_config_for_proxy(opt->to, opt->listen, report);
+    return mg_config_load_file(opt->file, &env, report);
+}
+
+static void on_stopped(void *self)
+{
+    const runner *r = self;
+
+    (void)!write(r->stopped[1], "", 1);
+}
+
+/* The soft limit is raised to the hard one: connections need descriptors. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Blocked before any thread is, so that none is interrupted. */
+static int open_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGPIPE);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    sigdelset(&set, SIGPIPE);
+    return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static void wait_for_end(mg_gateway *gateway, const runner *r, int signals)
+{
+    struct pollfd fds[2] = { { signals, POLLIN, 0 }, { r->stopped[0], POLLIN, 0 } };
+
+    for (;;) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            return;
+        if (fds[1].revents)
+            return;
+        struct signalfd_siginfo info;
+        if (!fds[0].revents || read(signals, &info, sizeof info) != (ssize_t)sizeof info)
+            continue;
+        if (info.ssi_signo == SIGHUP)
+            mg_gateway_reload(gateway);
+        else
+            mg_gateway_drain(gateway);
+    }
+}
+
+static int serve(const options *opt, mg_config *config, mg_report *report)
+{
+    runner r = { .opt = opt };
+    const mg_log_level level = opt->verbose ? MG_LOG_DEBUG : opt->quiet ? MG_LOG_ERROR : config->log_level;
+    mg_log *log = mg_log_stderr(level, isatty(STDERR_FILENO));
+    const mg_gateway_options wanted = { .log = log,
+                                        .read_config = read_config,
+                                        .self = (void *)(uintptr_t)opt };
+    const int signals = open_signals();
+
+    raise_descriptors();
+    mg_gateway *gateway = mg_gateway_new(&wanted, config, report);
+    mg_cli_print_report(report);
+    if (!gateway) {
+        mg_log_free(log);
+        return MG_EXIT_INVALID;
+    }
+    if (pipe(r.stopped) != 0) {
+        perror("moongate run: pipe");
+        mg_gateway_free(gateway);
+        return MG_EXIT_FAILED;
+    }
+    mg_gateway_on_stopped(gateway, on_stopped, &r);
+    mg_gateway_start(gateway, NULL, NULL);
+    wait_for_end(gateway, &r, signals);
+    mg_gateway_wait(gateway);
+    mg_gateway_free(gateway);
+    mg_log_free(log);
+    close(signals);
+    close(r.stopped[0]);
+    close(r.stopped[1]);
+    return MG_EXIT_OK;
+}
+
+static bool parse(mg_args *args, options *opt, int *status)
+{
+    const char *value = "";
+
+    for (const char *arg; (arg = mg_args_next(args));) {
+        if (mg_args_value(args, arg, "-c", &value) || mg_args_value(args, arg, "--config", &value)) {
+            opt->file = value;
+        } else if (mg_args_value(args, arg, "--to", &value)) {
+            opt->to = value;
+        } else if (mg_args_value(args, arg, "--listen", &value)) {
+            opt->listen = value;
+        } else if (mg_args_value(args, arg, "--set", &value)) {
+            if (opt->set_count == MG_CLI_SETS)
+                return *status = mg_cli_usage("run", "at most %d --set", MG_CLI_SETS), false;
+            opt->sets[opt->set_count++] = value;
+        } else if (strcmp(arg, "-v") == 0) {
+            opt->verbose = true;
+        } else if (strcmp(arg, "-q") == 0) {
+            opt->quiet = true;
+        } else {
+            return *status = mg_cli_usage("run", "unknown option \"%s\"", arg), false;
+        }
+        if (!value)
+            return *status = mg_cli_usage("run", "%s needs a value", arg), false;
+    }
+    if (opt->listen && !opt->to)
+        return *status = mg_cli_usage("run", "--listen goes with --to; a file names its listeners itself"),
+               false;
+    if (opt->to && opt->file)
+        return *status = mg_cli_usage("run", "--to serves without a file: leave -c out"), false;
+    if (!opt->file)
+        opt->file = "moongate.yaml";
+    return true;
+}
+
+int mg_cli_run(mg_args *args)
+{
+    options opt = { 0 };
+    mg_report report = MG_REPORT_INIT;
+    int status = MG_EXIT_OK;
+
+    if (!parse(args, &opt, &status))
+        return status;
+    mg_config *config = read_config(&opt, &report);
+    if (config) {
+        status = serve(&opt, config, &report);
+    } else {
+        mg_cli_print_report(&report);
+        status = MG_EXIT_INVALID;
+    }
+    mg_report_fini(&report);
+    return status;
+}

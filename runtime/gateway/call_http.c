@@ -1,0 +1,381 @@
+/* call_http.c - ctx.http and ctx.kv:barrier. An outgoing request is an exchange of its own, whose client side
+ * is this call: the same upstream code sends it and reads the answer, into memory with a bound. */
+#include "gateway/call_http.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "gateway/kv.h"
+#include "gateway/pipeline.h"
+#include "http/uri.h"
+
+enum { BODY_DEFAULT = 1 << 20, BODY_MAX = 16 << 20 };
+
+typedef struct mg_call_http {
+    mg_call *call;         /* borrowed */
+    mg_fields fields;      /* of the next request; the call's exchange's arena */
+    mg_exchange *x;        /* owned: the outgoing one; NULL before start and once read */
+    mg_endpoint *endpoint; /* counted */
+    mg_lease lease;
+    mg_body_sink sink;
+    mg_bytes_source bytes;
+    mg_text body; /* owned: of the answer */
+    mg_str request_body, authority;
+    struct name_wait *wait; /* borrowed: a name being looked up */
+    const char *error;
+    uint32_t max_body;
+    int status;
+    bool running; /* between run and the answer */
+} mg_call_http;
+
+/* A worker asks control for a name, and is told. Owned by the messages; `http` is NULL once cancelled. */
+typedef struct name_wait {
+    mg_message message;
+    mg_worker *worker;
+    mg_call_http *http;
+    char *authority; /* owned */
+} name_wait;
+
+static const mg_lease_ops http_lease_ops;
+
+static mg_flight *flight_of(const mg_call *call)
+{
+    return call->owner;
+}
+
+static mg_call_http *http_of(mg_call *call)
+{
+    if (!call->http) {
+        call->http = MG_ARENA_NEW(&call->x->arena, mg_call_http);
+        call->http->call = call;
+    }
+    return call->http;
+}
+
+const char *mg_call_http_header(mg_call *call, const char *name, uint32_t n, const char *value,
+                                uint32_t value_n)
+{
+    return mg_fields_put(&http_of(call)->fields, &call->x->arena, (mg_str){ name, n },
+                         (mg_str){ value, value_n }, true);
+}
+
+/* ---- the end ---- */
+
+static void release(mg_call_http *http)
+{
+    mg_worker *worker = flight_of(http->call)->worker;
+
+    mg_lease_cancel(&http->lease);
+    http->lease = (mg_lease){ 0 };
+    if (http->x)
+        mg_net_exchange_free(&worker->net, http->x);
+    http->x = NULL;
+    if (http->endpoint)
+        mg_endpoint_unref(http->endpoint);
+    http->endpoint = NULL;
+    if (http->wait)
+        http->wait->http = NULL;
+    http->wait = NULL;
+    mg_text_fini(&http->body);
+}
+
+void mg_call_http_cancel(mg_call *call)
+{
+    if (!call->http)
+        return;
+    call->http->running = false;
+    release(call->http);
+}
+
+/* The answer is whole, or there will be none: the coroutine goes on in a turn of its own. */
+static void finish(mg_call_http *http, const char *error)
+{
+    mg_flight *flight = flight_of(http->call);
+
+    if (!http->running)
+        return;
+    http->running = false;
+    http->error = error;
+    http->status = error ? 0 : http->x->response.status;
+    mg_lease_cancel(&http->lease);
+    mg_pipeline_resume(flight);
+}
+
+/* ---- the exchange's other parties ---- */
+
+static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
+{
+    mg_call_http *http = mg_container_of(sink, mg_call_http, sink);
+
+    if (http->body.n + n > http->max_body) {
+        http->error = "the answer's body is larger than max_body";
+        return n;
+    }
+    mg_text_add(&http->body, (mg_str){ bytes, n });
+    return n;
+}
+
+static void on_end(mg_body_sink *sink, const mg_fields *trailers)
+{
+    mg_call_http *http = mg_container_of(sink, mg_call_http, sink);
+
+    (void)trailers;
+    finish(http, http->error);
+}
+
+static void on_reset(mg_body_sink *sink, mg_reset reason)
+{
+    finish(mg_container_of(sink, mg_call_http, sink), mg_reset_text(reason));
+}
+
+static void on_interim(mg_lease *lease, const mg_response *head)
+{
+    (void)lease;
+    (void)head;
+}
+
+static void on_head(mg_lease *lease)
+{
+    mg_call_http *http = mg_container_of(lease, mg_call_http, lease);
+    mg_exchange *x = http->x;
+
+    if (x->response.status == 101 || !x->response_body.source)
+        return; /* without a body `over` ends it */
+    http->sink = (mg_body_sink){ on_data, on_end, on_reset };
+    x->response_body.sink = &http->sink;
+    x->response_body.source->resume(x->response_body.source);
+}
+
+static void on_failed(mg_lease *lease, mg_reset reason)
+{
+    finish(mg_container_of(lease, mg_call_http, lease), mg_reset_text(reason));
+}
+
+static void on_over(mg_lease *lease)
+{
+    mg_call_http *http = mg_container_of(lease, mg_call_http, lease);
+
+    if (!http->x->response_body.sink)
+        finish(http, NULL);
+}
+
+static const mg_lease_ops http_lease_ops = { on_interim, on_head, on_failed, on_over };
+
+/* ---- the start ---- */
+
+static const char *fill_request(mg_call_http *http, const mg_uri *uri, mg_str method, mg_str body)
+{
+    mg_exchange *x = http->x;
+    mg_request *request = &x->request;
+
+    if (!mg_is_token(method) || method.n > 32)
+        return "the method must be a token";
+    request->method_text = mg_arena_str(&x->arena, method);
+    request->method = mg_method_find(method);
+    request->scheme = MG_STR("http");
+    request->authority = mg_arena_str(&x->arena, uri->authority);
+    request->host = mg_arena_str(&x->arena, uri->host);
+    if (!mg_uri_normalise_path(&x->arena, mg_arena_str(&x->arena, uri->path), &request->path))
+        return "the URL's path is malformed";
+    request->query = uri->query.p ? mg_arena_str(&x->arena, uri->query) : MG_STR_NONE;
+    for (uint32_t i = 0; i < http->fields.count; i++) {
+        const mg_field *f = &http->fields.items[i];
+        mg_fields_add(&request->fields, &x->arena, f->id, (mg_str){ f->name, f->name_n },
+                      (mg_str){ f->value, f->value_n });
+    }
+    http->fields = (mg_fields){ 0 };
+    request->minor = 1;
+    x->request_body.ended = body.n == 0;
+    if (body.n) {
+        request->body = MG_BODY_LENGTH;
+        request->length = body.n;
+        mg_bytes_source_init(&http->bytes, &x->request_body, mg_arena_str(&x->arena, body));
+    }
+    return NULL;
+}
+
+const char *mg_call_http_start(mg_call *call, const char *method, uint32_t method_n, const char *url,
+                               uint32_t url_n, const char *body, uint32_t body_n, double timeout_s,
+                               uint32_t max_body)
+{
+    mg_call_http *http = http_of(call);
+    mg_worker *worker = flight_of(call)->worker;
+    mg_uri uri;
+
+    release(http);
+    http->x = mg_net_exchange_new(&worker->net);
+    const char *wrong =
+        mg_uri_parse(&http->x->arena, mg_arena_str(&http->x->arena, (mg_str){ url, url_n }), &uri);
+    if (!wrong && !mg_str_eq(uri.scheme, MG_STR("http")))
+        wrong = "only http URLs are supported in this build";
+    if (!wrong)
+        wrong = fill_request(http, &uri, (mg_str){ method, method_n }, (mg_str){ body, body_n });
+    if (wrong) {
+        release(http);
+        return wrong;
+    }
+    const bool v6 = mg_str_find(uri.host, ':') != SIZE_MAX;
+    http->authority = mg_arena_printf(&http->x->arena, v6 && uri.host.p[0] != '[' ? "[%.*s]:%d" : "%.*s:%d",
+                                      MG_STR_ARGS(uri.host), uri.port);
+    http->max_body = max_body ? (uint32_t)mg_min_u64(max_body, BODY_MAX) : BODY_DEFAULT;
+    uint64_t deadline = flight_of(call)->x->deadline_ns;
+    const uint64_t now = mg_loop_now(worker->loop);
+    if (call->next_called)
+        deadline = now + 60 * MG_NS_PER_S; /* the route's time ran to the response head */
+    if (timeout_s > 0)
+        deadline = mg_min_u64(deadline, mg_add_sat(now, (uint64_t)(timeout_s * 1e9)));
+    http->lease.deadline_ns = deadline;
+    http->error = NULL;
+    http->status = 0;
+    call->wait = MG_WAIT_HTTP;
+    return NULL;
+}
+
+static void start_lease(mg_call_http *http)
+{
+    const mg_endpoint_conf conf = {
+        .pool = { .max_connections = 1024,
+                  .max_idle = 64,
+                  .max_idle_total = 2000,
+                  .queue = 1024,
+                  .max_requests = 10000,
+                  .idle_timeout_ns = 55 * MG_NS_PER_S,
+                  .queue_timeout_ns = MG_NS_PER_S,
+                  .max_age_ns = 3600 * MG_NS_PER_S },
+        .h1 = MG_H1_LIMITS_DEFAULT,
+        .connect_timeout_ns = MG_NS_PER_S,
+        .first_byte_timeout_ns = 60 * MG_NS_PER_S,
+        .read_timeout_ns = 30 * MG_NS_PER_S,
+        .tunnel_idle_timeout_ns = MG_NS_PER_S,
+    };
+    mg_worker *worker = flight_of(http->call)->worker;
+    mg_endpoint *endpoint = mg_map_get(worker->endpoints, http->authority);
+
+    if (endpoint)
+        mg_endpoint_ref(endpoint); /* a service's: with its configuration */
+    else
+        endpoint = mg_worker_endpoint(worker, http->authority, &conf);
+    http->endpoint = endpoint;
+    mg_lease_start(&http->lease, http->x, endpoint, &http_lease_ops);
+}
+
+/* Back on the worker: the name's addresses are known, or it has none. */
+static void on_name_known(mg_message *message)
+{
+    name_wait *wait = mg_container_of(message, name_wait, message);
+    mg_call_http *http = wait->http;
+
+    mg_free(wait->authority);
+    mg_free(wait);
+    if (!http)
+        return;
+    http->wait = NULL;
+    start_lease(http);
+}
+
+static void on_name_answer(void *self)
+{
+    name_wait *wait = self;
+
+    wait->message.run = on_name_known;
+    mg_mailbox_post(wait->worker->mailbox, &wait->message);
+}
+
+static void on_name_asked(mg_message *message)
+{
+    name_wait *wait = mg_container_of(message, name_wait, message);
+
+    mg_names_add(wait->worker->gateway->names, mg_str_of(wait->authority), on_name_answer, wait);
+}
+
+void mg_call_http_run(mg_call *call)
+{
+    mg_call_http *http = call->http;
+    mg_worker *worker = flight_of(call)->worker;
+    mg_addr addrs[MG_RESOLVE_MAX];
+
+    http->running = true;
+    if (mg_map_get(worker->endpoints, http->authority) ||
+        mg_names_known(worker->gateway->names, http->authority, addrs)) {
+        start_lease(http);
+        return;
+    }
+    name_wait *wait = MG_NEW(name_wait);
+    *wait = (name_wait){
+        { NULL, on_name_asked }, worker, http, mg_memdup0(http->authority.p, http->authority.n)
+    };
+    http->wait = wait;
+    mg_mailbox_post(worker->gateway->control, &wait->message);
+}
+
+/* ---- the answer ---- */
+
+int mg_call_http_status(const mg_call *call)
+{
+    return call->http ? call->http->status : 0;
+}
+
+const char *mg_call_http_error(const mg_call *call)
+{
+    return call->http ? call->http->error : "no request was made";
+}
+
+bool mg_call_http_header_at(const mg_call *call, uint32_t index, mg_slice *name, mg_slice *value)
+{
+    const mg_exchange *x = call->http ? call->http->x : NULL;
+
+    if (!x || index >= x->response.fields.count)
+        return false;
+    const mg_field *f = &x->response.fields.items[index];
+    *name = (mg_slice){ f->name, f->name_n };
+    *value = (mg_slice){ f->value, f->value_n };
+    return true;
+}
+
+void mg_call_http_body(const mg_call *call, mg_slice *body)
+{
+    const mg_call_http *http = call->http;
+
+    *body = http ? (mg_slice){ http->body.p, (uint32_t)http->body.n } : (mg_slice){ NULL, 0 };
+}
+
+/* ---- barrier ---- */
+
+typedef struct barrier {
+    mg_message message;
+    mg_worker *worker;
+    mg_call *call; /* a slot lives as long as its VM, which its view keeps until this has run */
+    const mg_exchange *x;
+    mg_view *view; /* counted */
+} barrier;
+
+static void on_durable(mg_message *message)
+{
+    barrier *b = mg_container_of(message, barrier, message);
+    mg_call *call = b->call;
+
+    /* The exchange may have ended, and the slot may serve another one, meanwhile. */
+    if (call->x == b->x && call->wait == MG_WAIT_BARRIER && flight_of(call)->barrier == b)
+        mg_pipeline_resume(flight_of(call));
+    mg_view_unref(b->view);
+    mg_free(b);
+}
+
+/* On the flush thread. */
+static void barrier_done(void *self, const char *error)
+{
+    barrier *b = self;
+
+    (void)error; /* the coroutine asks for it */
+    mg_mailbox_post(b->worker->mailbox, &b->message);
+}
+
+void mg_call_barrier_run(mg_call *call)
+{
+    mg_flight *flight = flight_of(call);
+    barrier *b = MG_NEW(barrier);
+
+    mg_view_ref(flight->view);
+    *b = (barrier){ { NULL, on_durable }, flight->worker, call, call->x, flight->view };
+    flight->barrier = b;
+    mg_kv_barrier(mg_shared_kv(flight->worker->gateway->shared), barrier_done, b);
+}

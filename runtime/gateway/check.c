@@ -1,0 +1,54 @@
+/* check.c - the path of a reload, stopped before anything is published. */
+#include "gateway/check.h"
+
+#include "base/embed.h"
+#include "base/mem.h"
+#include "gateway/call.h"
+#include "gateway/kv.h"
+#include "mg_abi.h"
+
+static bool try_vm(const mg_snapshot *snapshot, mg_shared *shared, mg_report *report)
+{
+    mg_host host = { .shared = shared, .clock = &mg_clock_real };
+    const mg_vm_conf conf = { .api = &mg_api_table,
+                              .abi_hash = mg_abi_hash(),
+                              .host = &host,
+                              .source = mg_embedded,
+                              .call_bytes = sizeof(mg_call),
+                              .seed = 1 };
+    mg_error err = MG_ERROR_INIT;
+
+    if (!snapshot->plan.chain_count)
+        return true;
+    mg_vm *vm = mg_vm_new(&conf, mg_text_str(&snapshot->plan.json), &err);
+    if (!vm)
+        mg_report_add(report, MG_SEVERITY_ERROR, "plugin", "%s", err.message);
+    mg_vm_free(vm);
+    return vm != NULL;
+}
+
+bool mg_check_config(mg_config *config, void (*look)(void *self, const mg_snapshot *snapshot), void *self,
+                     mg_report *report)
+{
+    mg_policy_clock policy_clock;
+    mg_error err = MG_ERROR_INIT;
+    bool ok = false;
+
+    mg_policy_clock_init(&policy_clock, &mg_clock_real, NULL, "check");
+    const mg_kv_options kv_options = { .clock = &mg_clock_real, .seed = 1 };
+    mg_kv *kv = mg_kv_new(&kv_options, &err);
+    const mg_shared_options options = {
+        .workers = 1, .clock = &mg_clock_real, .policy_clock = &policy_clock, .kv = kv, .seed = 1
+    };
+    mg_shared *shared = mg_shared_new(&options);
+    mg_snapshot *snapshot = mg_snapshot_build(config, shared, NULL, 1, report);
+    if (snapshot) {
+        ok = try_vm(snapshot, shared, report);
+        if (ok && look)
+            look(self, snapshot);
+        mg_snapshot_unref(snapshot);
+    }
+    mg_shared_free(shared);
+    mg_kv_free(kv);
+    return ok && report->errors == 0;
+}

@@ -1,0 +1,12 @@
+/* check.h - a configuration built and tried whole, as a reload would, and then thrown away. */
+#ifndef MG_GATEWAY_CHECK_H
+#define MG_GATEWAY_CHECK_H
+
+#include "gateway/snapshot.h"
+
+/* Takes the config. The snapshot, with every plugin loaded once in a VM of its own, or NULL with a report.
+ * `look`, when given, sees the snapshot while it lives. True when nothing is wrong. */
+bool mg_check_config(mg_config *config, void (*look)(void *self, const mg_snapshot *snapshot), void *self,
+                     mg_report *report);
+
+#endif

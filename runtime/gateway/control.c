@@ -1,0 +1,486 @@
+/* control.c - publications: a configuration is built and tried whole aside, then swapped on all workers or on
+ * none. */
+#include "gateway/control.h"
+
+#include "base/check.h"
+#include "base/embed.h"
+#include "base/mem.h"
+#include "mg_abi.h"
+#include "gateway/call.h"
+#include <time.h>
+
+enum { NAMES_PATIENCE_S = 5 };
+
+/* One way from a configuration to the workers. */
+typedef struct mg_publication {
+    mg_gateway *gateway;
+    mg_snapshot *snapshot;     /* counted */
+    mg_worker_change *changes; /* owned: one a worker */
+    mg_timer patience;         /* for names that do not resolve */
+    unsigned names_waiting, acks;
+    bool sent;
+} mg_publication;
+
+/* ---- building ---- */
+
+static void find(mg_report *report, const char *code, const mg_error *err)
+{
+    mg_report_add(report, MG_SEVERITY_ERROR, code, "%s", err->message);
+}
+
+static bool build_vms(mg_gateway *gateway, mg_publication *publication, mg_report *report)
+{
+    const mg_plan *plan = &publication->snapshot->plan;
+    mg_error err = MG_ERROR_INIT;
+
+    if (!plan->chain_count || (gateway->snapshot && gateway->snapshot->plan.hash == plan->hash))
+        return true;
+    for (unsigned i = 0; i < gateway->shared.worker_count; i++) {
+        const mg_vm_conf conf = { .api = &mg_api_table,
+                                  .abi_hash = mg_abi_hash(),
+                                  .host = &gateway->shared.workers[i]->host,
+                                  .source = mg_embedded,
+                                  .call_bytes = sizeof(mg_call),
+                                  .seed = gateway->options.seed + i + 1,
+                                  .log = gateway->options.log };
+        publication->changes[i].vm = mg_vm_new(&conf, mg_text_str(&plan->json), &err);
+        if (!publication->changes[i].vm) {
+            find(report, "plugin", &err);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_door(const mg_gateway *gateway, const mg_addr *addr)
+{
+    const mg_config *config = gateway->snapshot ? gateway->snapshot->config : NULL;
+
+    for (size_t i = 0; config && i < config->listener_count; i++)
+        if (mg_addr_eq(&config->listeners[i]->addr, addr))
+            return true;
+    return false;
+}
+
+static bool open_door(mg_gateway *gateway, mg_publication *publication, size_t index, mg_error *err)
+{
+    mg_listener_conf conf = { .addr = publication->snapshot->config->listeners[index]->addr,
+                              .reuse_port = true };
+
+    if (mg_listener_probe(gateway->loops[0], &conf.addr, err) != MG_OK)
+        return false;
+    for (unsigned w = 0; w < gateway->shared.worker_count; w++) {
+        mg_listener *listener = mg_listener_new(gateway->loops[w + 1], &conf, mg_worker_accepted, NULL, err);
+        publication->changes[w].opened[index] = listener;
+        if (!listener)
+            return false;
+        if (mg_addr_port(&conf.addr) == 0 && !mg_listener_addr(listener, &conf.addr))
+            return mg_fail(err, MG_ERR_IO, "the bound port cannot be read"), false;
+        if (conf.addr.sa.sa_family == AF_UNIX)
+            break; /* one worker accepts for all: hand-off spreads them */
+    }
+    return true;
+}
+
+static bool open_doors(mg_gateway *gateway, mg_publication *publication, mg_report *report)
+{
+    const mg_config *config = publication->snapshot->config;
+    mg_error err = MG_ERROR_INIT;
+
+    for (unsigned w = 0; w < gateway->shared.worker_count; w++)
+        publication->changes[w].opened = MG_NEW_N(mg_listener *, config->listener_count + 1);
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const mg_config_listener *listener = config->listeners[i];
+        if (has_door(gateway, &listener->addr) || open_door(gateway, publication, i, &err))
+            continue;
+        mg_finding *f = mg_node_error(report, listener->node, "bind", "%s", err.message);
+        mg_finding_hint(f, "free that address, or bind another one");
+        return false;
+    }
+    return true;
+}
+
+static void publication_free(mg_publication *publication)
+{
+    mg_timer_stop(&publication->patience);
+    for (unsigned w = 0; w < publication->gateway->shared.worker_count; w++) {
+        mg_worker_change *change = &publication->changes[w];
+        for (size_t i = 0; change->opened && i < publication->snapshot->config->listener_count; i++)
+            mg_listener_free(change->opened[i]);
+        mg_free(change->opened);
+        mg_vm_free(change->vm);
+        if (change->snapshot)
+            mg_snapshot_unref(change->snapshot);
+    }
+    mg_free(publication->changes);
+    mg_snapshot_unref(publication->snapshot);
+    mg_free(publication);
+}
+
+static mg_publication *build(mg_gateway *gateway, mg_config *config, mg_report *report)
+{
+    mg_publication *publication = MG_NEW(mg_publication);
+
+    publication->gateway = gateway;
+    publication->changes = MG_NEW_N(mg_worker_change, gateway->shared.worker_count);
+    publication->snapshot = mg_snapshot_build(config, gateway->shared.shared, gateway->shared.stats,
+                                              gateway->revision + 1, report);
+    if (!publication->snapshot) {
+        mg_free(publication->changes);
+        mg_free(publication);
+        return NULL;
+    }
+    if (build_vms(gateway, publication, report) && open_doors(gateway, publication, report))
+        return publication;
+    publication_free(publication);
+    return NULL;
+}
+
+/* ---- publishing ---- */
+
+static void published(mg_gateway *gateway)
+{
+    mg_publication *publication = gateway->publication;
+    const mg_config *config = publication->snapshot->config;
+    const bool first = gateway->snapshot == NULL;
+    mg_snapshot *old = gateway->snapshot;
+    const mg_clock *clock = gateway->shared.clock;
+    mg_error err = MG_ERROR_INIT;
+
+    gateway->publication = NULL;
+    gateway->snapshot = publication->snapshot;
+    mg_snapshot_ref(gateway->snapshot);
+    gateway->revision = gateway->snapshot->revision;
+    publication_free(publication);
+    mg_snapshot_unref(old);
+    atomic_store(&gateway->last_success_s, (uint64_t)(clock->wall_ns(clock) / (int64_t)MG_NS_PER_S));
+    if (!first)
+        atomic_fetch_add(&gateway->reloads_ok, 1);
+    if (mg_access_log_change(gateway->shared.access_log, config->access_log_to, config->access_log_path,
+                             &err) != MG_OK)
+        mg_log_write(gateway->options.log, MG_LOG_ERROR, "access_log", "%s", err.message);
+    mg_log_write(gateway->options.log, MG_LOG_INFO, first ? "ready" : "reloaded",
+                 "revision %llu: %zu routes, %zu services, %zu plugins, %u workers",
+                 (unsigned long long)gateway->revision, config->route_count, config->service_count,
+                 gateway->snapshot->plan.plugin_count, gateway->shared.worker_count);
+    if (first && gateway->status)
+        mg_status_start(gateway->status);
+    if (first) {
+        int expected = MG_GATEWAY_NEW;
+        atomic_compare_exchange_strong(&gateway->state, &expected, MG_GATEWAY_RUNS);
+    }
+    if (first && gateway->ready)
+        gateway->ready(gateway->ready_self);
+    if (gateway->reload_again) {
+        gateway->reload_again = false;
+        mg_gateway_reload(gateway);
+    }
+}
+
+/* To a worker and back. */
+typedef struct apply_message {
+    mg_message message;
+    mg_gateway *gateway;
+    mg_worker *worker;
+    mg_worker_change change;
+} apply_message;
+
+static void on_ack(mg_message *message)
+{
+    apply_message *apply = mg_container_of(message, apply_message, message);
+    mg_gateway *gateway = apply->gateway;
+
+    mg_free(apply);
+    if (gateway->publication && ++gateway->publication->acks == gateway->shared.worker_count)
+        published(gateway);
+}
+
+static void on_apply(mg_message *message)
+{
+    apply_message *apply = mg_container_of(message, apply_message, message);
+
+    mg_worker_apply(apply->worker, &apply->change);
+    apply->message.run = on_ack;
+    mg_mailbox_post(apply->gateway->mailbox, &apply->message);
+}
+
+static void send_out(mg_publication *publication)
+{
+    mg_gateway *gateway = publication->gateway;
+
+    if (publication->sent)
+        return;
+    publication->sent = true;
+    mg_timer_stop(&publication->patience);
+    for (unsigned w = 0; w < gateway->shared.worker_count; w++) {
+        apply_message *apply = MG_NEW(apply_message);
+        mg_snapshot_ref(publication->snapshot);
+        publication->changes[w].snapshot = publication->snapshot;
+        *apply = (apply_message){
+            { NULL, on_apply }, gateway, gateway->shared.workers[w], publication->changes[w]
+        };
+        publication->changes[w] = (mg_worker_change){ 0 }; /* the worker's now */
+        mg_mailbox_post(gateway->shared.workers[w]->mailbox, &apply->message);
+    }
+}
+
+static void on_patience(mg_timer *timer)
+{
+    send_out(mg_container_of(timer, mg_publication, patience));
+}
+
+static void on_name(void *self)
+{
+    mg_gateway *gateway = self;
+    mg_publication *publication = gateway->publication;
+
+    if (publication && !publication->sent && --publication->names_waiting == 0)
+        send_out(publication);
+}
+
+/* Names are looked up before anyone needs them; what does not resolve in time answers 503 until it does. */
+static void await_names(mg_publication *publication)
+{
+    mg_gateway *gateway = publication->gateway;
+    const mg_snapshot *snapshot = publication->snapshot;
+
+    mg_timer_init(&publication->patience, on_patience);
+    mg_timer_set(gateway->loops[0], &publication->patience,
+                 mg_loop_now(gateway->loops[0]) + NAMES_PATIENCE_S * MG_NS_PER_S);
+    publication->names_waiting = 1;
+    for (size_t s = 0; s < snapshot->config->service_count; s++)
+        for (size_t e = 0; e < snapshot->services[s].conf->endpoint_count; e++) {
+            publication->names_waiting++;
+            mg_names_add(gateway->shared.names, snapshot->services[s].authorities[e], on_name, gateway);
+        }
+    on_name(gateway);
+}
+
+static void on_start(mg_message *message)
+{
+    mg_publication **box = (void *)(message + 1);
+    mg_publication *publication = *box;
+
+    mg_free(message);
+    await_names(publication);
+}
+
+bool mg_control_publish(mg_gateway *gateway, mg_config *config, bool first, mg_report *report)
+{
+    mg_publication *publication = build(gateway, config, report);
+
+    if (!publication)
+        return false;
+    MG_CHECK(!gateway->publication);
+    gateway->publication = publication;
+    if (!first) {
+        await_names(publication);
+        return true;
+    }
+    mg_message *message =
+        mg_alloc(sizeof *message + sizeof publication); /* runs when the control loop does */
+    message->run = on_start;
+    memcpy(message + 1, &publication, sizeof publication);
+    mg_mailbox_post(gateway->mailbox, message);
+    return true;
+}
+
+/* ---- reload ---- */
+
+typedef struct plain_message {
+    mg_message message;
+    mg_gateway *gateway;
+} plain_message;
+
+static void log_report(mg_gateway *gateway, const mg_report *report)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        const mg_finding *f = &report->findings[i];
+        mg_log_write(gateway->options.log, f->severity == MG_SEVERITY_ERROR ? MG_LOG_ERROR : MG_LOG_WARN,
+                     "config", "%s:%d:%d: [%s] %s%s%s%s", f->file ? f->file : "-", f->line, f->column,
+                     f->code, f->pointer ? f->pointer : "", f->pointer ? ": " : "", f->message,
+                     f->hint ? f->hint : "");
+    }
+}
+
+static void on_reload(mg_message *message)
+{
+    mg_gateway *gateway = mg_container_of(message, plain_message, message)->gateway;
+    mg_report report = MG_REPORT_INIT;
+
+    mg_free(message);
+    if (atomic_load(&gateway->state) != MG_GATEWAY_RUNS || !gateway->options.read_config)
+        return;
+    if (gateway->publication) {
+        gateway->reload_again = true;
+        return;
+    }
+    mg_config *config = gateway->options.read_config(gateway->options.self, &report);
+    if (!config || !mg_control_publish(gateway, config, false, &report)) {
+        atomic_fetch_add(&gateway->reloads_refused, 1);
+        mg_log_write(gateway->options.log, MG_LOG_ERROR, "reload_refused",
+                     "%zu errors; revision %llu keeps serving", report.errors,
+                     (unsigned long long)gateway->revision);
+    }
+    log_report(gateway, &report);
+    mg_report_fini(&report);
+}
+
+static void post(mg_gateway *gateway, mg_mailbox *mailbox, void (*run)(mg_message *))
+{
+    plain_message *plain = MG_NEW(plain_message);
+
+    *plain = (plain_message){ { NULL, run }, gateway };
+    mg_mailbox_post(mailbox, &plain->message);
+}
+
+void mg_gateway_reload(mg_gateway *gateway)
+{
+    post(gateway, gateway->mailbox, on_reload);
+}
+
+/* ---- drain ---- */
+
+typedef struct worker_message {
+    mg_message message;
+    mg_gateway *gateway;
+    mg_worker *worker;
+} worker_message;
+
+static void to_worker(mg_gateway *gateway, mg_worker *worker, void (*run)(mg_message *))
+{
+    worker_message *w = MG_NEW(worker_message);
+
+    *w = (worker_message){ { NULL, run }, gateway, worker };
+    mg_mailbox_post(worker->mailbox, &w->message);
+}
+
+static void on_worker_stop(mg_message *message)
+{
+    worker_message *w = mg_container_of(message, worker_message, message);
+
+    mg_worker_cut(w->worker);
+    mg_loop_stop(w->worker->loop);
+    mg_free(w);
+}
+
+static void stop_all(mg_gateway *gateway)
+{
+    if (atomic_exchange(&gateway->state, MG_GATEWAY_STOPPED) == MG_GATEWAY_STOPPED)
+        return;
+    mg_timer_stop(&gateway->drain_timer);
+    for (unsigned w = 0; w < gateway->shared.worker_count; w++)
+        to_worker(gateway, gateway->shared.workers[w], on_worker_stop);
+    mg_log_write(gateway->options.log, MG_LOG_INFO, "stopped", "all requests have ended");
+    mg_loop_stop(gateway->loops[0]);
+    if (gateway->stopped)
+        gateway->stopped(gateway->stopped_self);
+}
+
+static void on_drained(mg_message *message)
+{
+    mg_gateway *gateway = mg_container_of(message, plain_message, message)->gateway;
+
+    mg_free(message);
+    if (++gateway->drained == gateway->shared.worker_count)
+        stop_all(gateway);
+}
+
+static void worker_drained(mg_worker *worker)
+{
+    mg_gateway *gateway = mg_container_of(worker->gateway, mg_gateway, shared);
+
+    worker->drained = NULL;
+    post(gateway, gateway->mailbox, on_drained);
+}
+
+static void on_worker_drain(mg_message *message)
+{
+    worker_message *w = mg_container_of(message, worker_message, message);
+
+    w->worker->drained = worker_drained;
+    mg_worker_drain(w->worker);
+    mg_free(w);
+}
+
+static void on_drain_timeout(mg_timer *timer)
+{
+    mg_gateway *gateway = mg_container_of(timer, mg_gateway, drain_timer);
+
+    mg_log_write(gateway->options.log, MG_LOG_WARN, "drain_timeout", "requests still in flight are cut");
+    stop_all(gateway);
+}
+
+static void on_drain_delay(mg_timer *timer)
+{
+    mg_gateway *gateway = mg_container_of(timer, mg_gateway, drain_timer);
+    const mg_config *config = gateway->snapshot ? gateway->snapshot->config : NULL;
+    const uint64_t patience_ms = config ? config->drain_timeout_ms : 0;
+
+    timer->fire = on_drain_timeout;
+    mg_timer_set(gateway->loops[0], timer, mg_loop_now(gateway->loops[0]) + patience_ms * MG_NS_PER_MS);
+    for (unsigned w = 0; w < gateway->shared.worker_count; w++)
+        to_worker(gateway, gateway->shared.workers[w], on_worker_drain);
+}
+
+static void on_drain(mg_message *message)
+{
+    mg_gateway *gateway = mg_container_of(message, plain_message, message)->gateway;
+    const mg_config *config = gateway->snapshot ? gateway->snapshot->config : NULL;
+
+    mg_free(message);
+    if (atomic_load(&gateway->state) >= MG_GATEWAY_DRAINS) {
+        stop_all(gateway);
+        return;
+    }
+    atomic_store(&gateway->state, MG_GATEWAY_DRAINS);
+    mg_log_write(gateway->options.log, MG_LOG_INFO, "draining",
+                 "no new connections after the delay; requests in flight end");
+    mg_timer_init(&gateway->drain_timer, on_drain_delay);
+    const uint64_t delay_ms = config ? config->drain_delay_ms : 0;
+    mg_timer_set(gateway->loops[0], &gateway->drain_timer,
+                 mg_loop_now(gateway->loops[0]) + delay_ms * MG_NS_PER_MS);
+}
+
+void mg_gateway_drain(mg_gateway *gateway)
+{
+    post(gateway, gateway->mailbox, on_drain);
+}
+
+size_t mg_control_lua_memory(mg_gateway *gateway)
+{
+    size_t sum = 0;
+
+    for (unsigned w = 0; w < gateway->shared.worker_count; w++)
+        sum += atomic_load_explicit(&gateway->shared.workers[w]->lua_bytes, memory_order_relaxed);
+    return sum;
+}
+
+void mg_control_discard(mg_gateway *gateway)
+{
+    if (gateway->publication)
+        publication_free(gateway->publication);
+    gateway->publication = NULL;
+}
+
+typedef struct counters_text {
+    mg_gateway *gateway;
+    mg_text *out;
+} counters_text;
+
+static void write_counter(void *self, const mg_counter *counter)
+{
+    const counters_text *text = self;
+
+    mg_text_addf(text->out, "moongate_plugin_counter_total{name=\"%s\"} %llu\n", counter->name,
+                 (unsigned long long)mg_counter_sum(text->gateway->shared.shared, counter));
+}
+
+void mg_control_write_counters(mg_gateway *gateway, mg_text *out)
+{
+    counters_text text = { gateway, out };
+
+    mg_text_add_c(out, "# HELP moongate_plugin_counter_total Counters that plugins keep.\n# TYPE "
+                       "moongate_plugin_counter_total counter\n");
+    mg_shared_each_counter(gateway->shared.shared, write_counter, &text);
+}

@@ -1,0 +1,62 @@
+/* control.h - the actor beside the workers: builds and tries snapshots, publishes them to all workers or to
+ * none, drains. On the control loop. */
+#ifndef MG_GATEWAY_CONTROL_H
+#define MG_GATEWAY_CONTROL_H
+
+#include "gateway/gateway.h"
+#include "gateway/kv.h"
+#include "gateway/worker.h"
+#include <pthread.h>
+
+typedef enum mg_gateway_state {
+    MG_GATEWAY_NEW,
+    MG_GATEWAY_RUNS,
+    MG_GATEWAY_DRAINS,
+    MG_GATEWAY_STOPPED
+} mg_gateway_state;
+
+typedef struct mg_status_door mg_status_door;
+
+struct mg_gateway {
+    mg_gateway_options options;
+    mg_gateway_shared shared; /* what the workers see */
+    mg_policy_clock policy_clock;
+    mg_loop **loops;     /* [0] control; owned unless the caller's */
+    mg_mailbox *mailbox; /* control's */
+    mg_resolver *resolver;
+    bool own_loops, own_resolver;
+    mg_store *store; /* owned; NULL: in memory */
+    mg_kv *kv;
+    mg_snapshot *snapshot;              /* counted: the one published last */
+    struct mg_publication *publication; /* under way */
+    bool reload_again;                  /* asked for while one was under way */
+    uint64_t revision;
+    _Atomic uint64_t reloads_ok, reloads_refused, last_success_s;
+    _Atomic int state; /* mg_gateway_state */
+    unsigned drained;  /* workers that have no connection left */
+    mg_timer drain_timer;
+    mg_status_door *status;
+    pthread_t *threads;
+    bool threads_run;
+    void (*ready)(void *self);
+    void *ready_self;
+    void (*stopped)(void *self);
+    void *stopped_self;
+};
+
+/* Builds and tries a configuration and hands it to all workers. Takes the config. `first` runs before any
+ * loop does: then it is applied in place. False with a report: nothing has changed. */
+bool mg_control_publish(mg_gateway *gateway, mg_config *config, bool first, mg_report *report);
+/* Drops a publication that no loop will finish. */
+void mg_control_discard(mg_gateway *gateway);
+size_t mg_control_lua_memory(mg_gateway *gateway);
+/* The counters that plugins made, for /metrics. */
+void mg_control_write_counters(mg_gateway *gateway, mg_text *out);
+
+/* status.c: /livez /readyz /healthz /metrics. NULL with err when the address cannot be bound; NULL without
+ * when there is none. */
+mg_status_door *mg_status_open(mg_gateway *gateway, const mg_config *config, mg_error *err);
+void mg_status_start(mg_status_door *status);
+void mg_status_free(mg_status_door *status);
+
+#endif

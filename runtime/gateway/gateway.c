@@ -1,0 +1,249 @@
+/* gateway.c - new, start, wait, free: what is made in which order, and ended in the other one. */
+#include "gateway/control.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include <unistd.h>
+
+enum { WORKERS_DEFAULT_MAX = 64 };
+
+static unsigned worker_count_of(const mg_gateway_options *options, const mg_config *config)
+{
+    if (options->loops)
+        return options->loop_count - 1;
+    if (config->workers)
+        return config->workers;
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : cores > WORKERS_DEFAULT_MAX ? WORKERS_DEFAULT_MAX : (unsigned)cores;
+}
+
+static bool report_error(mg_report *report, const char *code, const mg_error *err)
+{
+    mg_report_add(report, MG_SEVERITY_ERROR, code, "%s", err->message);
+    return false;
+}
+
+static bool make_loops(mg_gateway *gateway, unsigned count, mg_error *err)
+{
+    gateway->own_loops = !gateway->options.loops;
+    if (!gateway->own_loops) {
+        gateway->loops = gateway->options.loops;
+        return true;
+    }
+    gateway->loops = MG_NEW_N(mg_loop *, count + 1);
+    for (unsigned i = 0; i <= count; i++) {
+        gateway->loops[i] = mg_loop_new(gateway->shared.clock, gateway->options.seed + i, err);
+        if (!gateway->loops[i])
+            return false;
+    }
+    return true;
+}
+
+static bool open_state(mg_gateway *gateway, const mg_config *config, mg_error *err)
+{
+    mg_kv_options options = { .clock = gateway->shared.clock,
+                              .log = gateway->options.log,
+                              .seed = gateway->options.seed };
+    char path[4096];
+
+    if (config->state_path.n) {
+        mg_result result;
+        snprintf(path, sizeof path, "%.*s/ledger", MG_STR_ARGS(config->state_path));
+        const mg_store_options store = {
+            .path = path, .max_bytes = config->state_max_bytes, .tables = 8, .readers = 126, .sync = true
+        };
+        gateway->store = mg_store_open(&store, &result, err);
+        if (!gateway->store)
+            return false;
+        options.store = gateway->store;
+    }
+    gateway->kv = mg_kv_new(&options, err);
+    return gateway->kv != NULL;
+}
+
+/* A name has (other) addresses: every worker hears of it. */
+typedef struct names_message {
+    mg_message message;
+    mg_worker *worker;
+    mg_addr addrs[MG_RESOLVE_MAX];
+    unsigned count;
+    mg_str authority; /* behind the struct */
+} names_message;
+
+static void on_names(mg_message *message)
+{
+    names_message *names = mg_container_of(message, names_message, message);
+    mg_endpoint *endpoint = mg_map_get(names->worker->endpoints, names->authority);
+
+    if (endpoint)
+        mg_endpoint_set_addrs(endpoint, names->addrs, names->count);
+    mg_free(names);
+}
+
+static void names_changed(void *self, mg_str authority, const mg_addr *addrs, unsigned count)
+{
+    mg_gateway *gateway = self;
+
+    for (unsigned w = 0; w < gateway->shared.worker_count; w++) {
+        names_message *names = mg_alloc(sizeof *names + authority.n);
+        *names = (names_message){ .message = { NULL, on_names },
+                                  .worker = gateway->shared.workers[w],
+                                  .count = count };
+        memcpy(names->addrs, addrs, sizeof *addrs * count);
+        names->authority = (mg_str){ (char *)(names + 1), authority.n };
+        memcpy(names + 1, authority.p, authority.n);
+        mg_mailbox_post(gateway->shared.workers[w]->mailbox, &names->message);
+    }
+}
+
+static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *config, mg_error *err)
+{
+    mg_gateway_shared *shared = &gateway->shared;
+    const mg_shared_options options = { .workers = count,
+                                        .clock = shared->clock,
+                                        .policy_clock = &gateway->policy_clock,
+                                        .log = gateway->options.log,
+                                        .kv = gateway->kv,
+                                        .seed = gateway->options.seed };
+
+    shared->log = gateway->options.log;
+    shared->shared = mg_shared_new(&options);
+    shared->stats = mg_stats_new(count);
+    shared->access_log = mg_access_log_new(config->access_log_to, config->access_log_path, err);
+    if (!shared->access_log)
+        return false;
+    gateway->resolver = gateway->options.resolver;
+    if (!gateway->resolver) {
+        gateway->resolver = mg_resolver_new(gateway->loops[0], NULL, err);
+        gateway->own_resolver = true;
+    }
+    if (!gateway->resolver)
+        return false;
+    shared->names =
+        mg_names_new(gateway->loops[0], gateway->resolver, gateway->options.log, names_changed, gateway);
+    shared->control = gateway->mailbox;
+    shared->workers = MG_NEW_N(mg_worker *, count);
+    for (unsigned i = 0; i < count; i++)
+        shared->workers[i] = mg_worker_new(i, gateway->loops[i + 1], shared);
+    shared->worker_count = count;
+    return true;
+}
+
+static bool make(mg_gateway *gateway, const mg_config *config, mg_error *err)
+{
+    const unsigned count = worker_count_of(&gateway->options, config);
+    char boot_id[37];
+
+    if (!make_loops(gateway, count, err))
+        return false;
+    gateway->mailbox = mg_mailbox_new(gateway->loops[0]);
+    mg_boot_id(boot_id);
+    mg_policy_clock_init(&gateway->policy_clock, gateway->shared.clock, NULL, boot_id);
+    if (!open_state(gateway, config, err) || !make_shared(gateway, count, config, err))
+        return false;
+    gateway->status = mg_status_open(gateway, config, err);
+    return gateway->status || err->code == MG_OK;
+}
+
+mg_gateway *mg_gateway_new(const mg_gateway_options *options, mg_config *config, mg_report *report)
+{
+    mg_gateway *gateway = MG_NEW(mg_gateway);
+    mg_error err = MG_ERROR_INIT;
+
+    gateway->options = *options;
+    if (!gateway->options.clock)
+        gateway->options.clock = &mg_clock_real;
+    if (!gateway->options.seed)
+        gateway->options.seed = mg_rand_system_seed();
+    gateway->shared.clock = gateway->options.clock;
+    if (!make(gateway, config, &err)) {
+        report_error(report, "start", &err);
+        mg_config_free(config);
+        mg_gateway_free(gateway);
+        return NULL;
+    }
+    if (!mg_control_publish(gateway, config, true, report)) {
+        mg_gateway_free(gateway);
+        return NULL;
+    }
+    return gateway;
+}
+
+static void *run_loop(void *self)
+{
+    mg_loop_run(self);
+    return NULL;
+}
+
+void mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self)
+{
+    gateway->ready = ready;
+    gateway->ready_self = self;
+    if (!gateway->own_loops)
+        return;
+    mg_kv_flusher_start(gateway->kv, 0);
+    gateway->threads = MG_NEW_N(pthread_t, gateway->shared.worker_count + 1);
+    gateway->threads_run = true;
+    for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
+        MG_CHECK(pthread_create(&gateway->threads[i], NULL, run_loop, gateway->loops[i]) == 0);
+}
+
+void mg_gateway_on_stopped(mg_gateway *gateway, void (*stopped)(void *self), void *self)
+{
+    gateway->stopped = stopped;
+    gateway->stopped_self = self;
+}
+
+void mg_gateway_wait(mg_gateway *gateway)
+{
+    mg_error err = MG_ERROR_INIT;
+
+    if (!gateway->threads_run)
+        return;
+    for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
+        pthread_join(gateway->threads[i], NULL);
+    gateway->threads_run = false;
+    if (mg_kv_flusher_stop(gateway->kv, &err) != MG_OK)
+        mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
+}
+
+void mg_gateway_free(mg_gateway *gateway)
+{
+    if (!gateway)
+        return;
+    MG_CHECK(!gateway->threads_run);
+    mg_control_discard(gateway);
+    mg_status_free(gateway->status);
+    for (unsigned i = 0; i < gateway->shared.worker_count; i++)
+        mg_worker_free(gateway->shared.workers[i]);
+    mg_timer_stop(&gateway->drain_timer);
+    if (gateway->mailbox)
+        mg_mailbox_free(gateway->mailbox);
+    mg_snapshot_unref(gateway->snapshot);
+    mg_names_free(gateway->shared.names);
+    if (gateway->own_resolver && gateway->resolver)
+        mg_resolver_free(gateway->resolver);
+    mg_access_log_free(gateway->shared.access_log);
+    mg_stats_free(gateway->shared.stats);
+    mg_shared_free(gateway->shared.shared);
+    mg_kv_free(gateway->kv);
+    mg_store_close(gateway->store);
+    for (unsigned i = 0; gateway->own_loops && gateway->loops && i <= gateway->shared.worker_count; i++)
+        mg_loop_free(gateway->loops[i]);
+    if (gateway->own_loops)
+        mg_free(gateway->loops);
+    mg_free(gateway->shared.workers);
+    mg_free(gateway->threads);
+    mg_free(gateway);
+}
+
+bool mg_gateway_listener_addr(mg_gateway *gateway, mg_str name, mg_addr *addr)
+{
+    MG_LIST_EACH(&gateway->shared.workers[0]->doors, link)
+    {
+        const mg_door *door = mg_container_of(link, mg_door, link);
+        if (door->listener && mg_str_eq(door->name, name))
+            return mg_listener_addr(door->listener, addr);
+    }
+    return false;
+}

@@ -1,0 +1,46 @@
+/* gateway.h - a whole gateway: workers, control, what they share. Several may live in one process; nothing is
+ * global. */
+#ifndef MG_GATEWAY_GATEWAY_H
+#define MG_GATEWAY_GATEWAY_H
+
+#include "gateway/config.h"
+#include "net/resolver.h"
+
+typedef struct mg_gateway mg_gateway;
+
+typedef struct mg_gateway_options {
+    mg_log *log;           /* borrowed; NULL: no log */
+    const mg_clock *clock; /* borrowed; NULL: the real one */
+    uint64_t seed;         /* 0: from the system */
+    /* Loops of the caller's, for a gateway that runs whole on a simulated world: [0] is control's, then one a
+     * worker. NULL: real loops, each on a thread of its own. With `loops` nothing blocks, and the caller
+     * turns them. */
+    mg_loop **loops;
+    unsigned loop_count;
+    mg_resolver *resolver; /* borrowed, of loops[0]; NULL: the system's names */
+    /* Reads the configuration again, for reload; NULL when it cannot be. The report gets what is wrong. */
+    mg_config *(*read_config)(void *self, mg_report *report);
+    void *self;
+} mg_gateway_options;
+
+/* Takes the first configuration (freed on failure too): builds and tries it whole, binds every listener.
+ * Nothing is accepted yet. NULL with a report that says why. */
+mg_gateway *mg_gateway_new(const mg_gateway_options *options, mg_config *config, mg_report *report);
+/* Starts threads (unless the loops are the caller's) and accepts. `ready`, when given, runs on the control
+ * loop once all workers serve. */
+void mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self);
+/* Reads the configuration again and swaps it on all workers or on none; says in the log what became of it.
+ * Any thread. */
+void mg_gateway_reload(mg_gateway *gateway);
+/* /readyz turns 503, after drain_delay listeners close, in-flight requests end within drain_timeout; then
+ * `stopped` runs on the control loop. Any thread. A second call ends at once. */
+void mg_gateway_drain(mg_gateway *gateway);
+void mg_gateway_on_stopped(mg_gateway *gateway, void (*stopped)(void *self), void *self); /* before start */
+/* Waits until it has stopped (threads only). */
+void mg_gateway_wait(mg_gateway *gateway);
+void mg_gateway_free(mg_gateway *gateway); /* after it has stopped, or was never started */
+
+/* The bound address of a listener by name: port 0 resolved. */
+bool mg_gateway_listener_addr(mg_gateway *gateway, mg_str name, mg_addr *addr);
+
+#endif
