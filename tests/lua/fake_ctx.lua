@@ -5,6 +5,8 @@
 ---     local plugin = fake.plugin("cors", { origins = { "https://shop.example" } })
 ---     local ctx = plugin:run { method = "GET", headers = { origin = "https://shop.example" } }
 ---     assert.equal("https://shop.example", ctx.response:header "access-control-allow-origin")
+package.path = "lua/?.lua;" .. package.path -- specs run from the project's folder
+
 local cjson = require("cjson.safe")
 local sandbox = require("moongate.worker.sandbox")
 

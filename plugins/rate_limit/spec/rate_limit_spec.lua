@@ -1,0 +1,156 @@
+local fake = require("tests.lua.fake_ctx")
+
+local function rate_limit(conf)
+    conf.rate = conf.rate or "2/s"
+    return fake.plugin("rate_limit", conf)
+end
+
+--- "pass" or the status of the answer.
+local function try(plugin, wanted)
+    local ctx = plugin:run(wanted)
+    return ctx.proxied and "pass" or ctx.response.status, ctx
+end
+
+local function tries(plugin, count, wanted)
+    local results = {}
+    for i = 1, count do
+        results[i] = try(plugin, wanted)
+    end
+    return results
+end
+
+describe("rate_limit", function()
+    it("lets a burst pass, then refuses until a token is back", function()
+        local plugin = rate_limit({ burst = 3 })
+        assert.same({ "pass", "pass", "pass", 429 }, tries(plugin, 4))
+        plugin.moongate.clock_s = plugin.moongate.clock_s + 0.5
+        assert.same({ "pass", 429 }, tries(plugin, 2))
+    end)
+
+    it("tells a refused client when to return", function()
+        local plugin = rate_limit({ rate = "6/m", burst = 1, name = "slow" })
+        tries(plugin, 1)
+        local status, ctx = try(plugin, { headers = { ["x-request-id"] = "r-1" } })
+        assert.equal(429, status)
+        assert.equal("10", ctx.response:header("retry-after"))
+        assert.equal('"slow";q=1;w=10', ctx.response:header("ratelimit-policy"))
+        assert.equal('"slow";r=0;t=10', ctx.response:header("ratelimit"))
+        local problem = fake.problem(ctx)
+        assert.equal("https://iana.org/assignments/http-problem-types#quota-exceeded", problem.type)
+        assert.equal(429, problem.status)
+        assert.equal("r-1", problem.instance)
+        assert.same({ "slow" }, problem["violated-policies"])
+    end)
+
+    it("tells everybody else what is left", function()
+        local _, ctx = try(rate_limit({ burst = 4 }))
+        assert.equal('"rate_limit";q=4;w=2', ctx.response:header("ratelimit-policy"))
+        assert.equal('"rate_limit";r=3;t=1', ctx.response:header("ratelimit"))
+        assert.is_nil(ctx.response:header("retry-after"))
+    end)
+
+    it("leaves the word to a stricter limit, and takes it from a milder one", function()
+        local plugin = rate_limit({ burst = 4 })
+        local function told(state)
+            local _, ctx = try(plugin, { upstream = { headers = { ratelimit = state, ["ratelimit-policy"] = "p" } } })
+            return ctx.response:header("ratelimit")
+        end
+        assert.equal('"day";r=1;t=60', told('"day";r=1;t=60'))
+        assert.equal('"rate_limit";r=2;t=1', told('"day";r=900;t=60'))
+    end)
+
+    it("says nothing when it shall not", function()
+        local plugin = rate_limit({ burst = 1, fields = false })
+        local _, allowed = try(plugin)
+        local status, refused = try(plugin)
+        assert.is_nil(allowed.response:header("ratelimit"))
+        assert.equal(429, status)
+        assert.is_nil(refused.response:header("ratelimit"))
+        assert.equal("1", refused.response:header("retry-after"))
+    end)
+
+    it("counts each address alone, and an IPv6 customer's /64 as one", function()
+        local plugin = rate_limit({ burst = 1 })
+        assert.equal("pass", (try(plugin, { client_address = "192.0.2.1" })))
+        assert.equal("pass", (try(plugin, { client_address = "192.0.2.2" })))
+        assert.equal(429, (try(plugin, { client_address = "192.0.2.1" })))
+        assert.equal("pass", (try(plugin, { client_address = "2001:db8::1" })))
+        assert.equal(429, (try(plugin, { client_address = "2001:db8::2:3:4:5" })))
+        assert.equal("pass", (try(plugin, { client_address = "2001:db8:0:1::1" })))
+    end)
+
+    it("counts consumers, each at the rate that is theirs", function()
+        local plugin = rate_limit({
+            burst = 2, key = "consumer", consumers = { limited = { rate = "1/s", burst = 1 } },
+        })
+        assert.equal("pass", (try(plugin, { consumer = "limited" })))
+        local status, ctx = try(plugin, { consumer = "limited" })
+        assert.equal(429, status)
+        assert.same({ "rate_limit.limited" }, fake.problem(ctx)["violated-policies"])
+        assert.equal('"rate_limit.limited";q=1;w=1', ctx.response:header("ratelimit-policy"))
+        assert.same({ "pass", "pass", 429 }, tries(plugin, 3, { consumer = "alice" }))
+        assert.same({ "pass", "pass", 429 }, tries(plugin, 3, { consumer = "bob" }))
+    end)
+
+    it("gives every consumer's limit a name of its own", function()
+        local plugin = rate_limit({ consumers = {
+            ["a b"] = { rate = "1/s" }, ["a_20b"] = { rate = "1/s" }, ["a.b"] = { rate = "1/s" },
+        } })
+        local names = {}
+        for _, limiter in ipairs(plugin.moongate.limiters) do
+            names[#names + 1] = limiter.options.name
+        end
+        table.sort(names)
+        assert.same({ "rate_limit", "rate_limit.a.b", "rate_limit.a_20b", "rate_limit.a_5f20b" }, names)
+    end)
+
+    it("counts by a field, a cookie, a route or everybody together", function()
+        local one = { headers = { ["x-user"] = "u1", cookie = "a=b; sid=s1;x=y" }, route = "r" }
+        local other = { headers = { ["x-user"] = "u2", cookie = "sid=s2" }, route = "s" }
+        local of_other = { ["header:x-user"] = "pass", ["cookie:sid"] = "pass", route = "pass", global = 429, ip = 429 }
+        for key, expected in pairs(of_other) do
+            local plugin = rate_limit({ burst = 1, key = key })
+            assert.equal("pass", (try(plugin, one)))
+            assert.equal(429, (try(plugin, one)))
+            assert.equal(expected, (try(plugin, other)), key)
+        end
+    end)
+
+    it("keeps the parts of a joined key apart", function()
+        local plugin = rate_limit({ burst = 1, key = "header:a+header:b" })
+        assert.equal("pass", (try(plugin, { headers = { a = "1", b = "2+3" } })))
+        assert.equal("pass", (try(plugin, { headers = { a = "1+2", b = "3" } })))
+        assert.equal(429, (try(plugin, { headers = { a = "1", b = "2+3" } })))
+    end)
+
+    it("does not let a missing key be an exemption, unless it is told so", function()
+        local function without_consumer(on_missing_key)
+            return tries(rate_limit({ burst = 1, key = "consumer", on_missing_key = on_missing_key }), 2)
+        end
+        assert.same({ "pass", 429 }, without_consumer(nil))
+        assert.same({ "pass", "pass" }, without_consumer("skip"))
+        assert.same({ 403, 403 }, without_consumer("deny"))
+    end)
+
+    it("does not mix up a consumer who is called like an address with that address", function()
+        local plugin = rate_limit({ burst = 1, key = "consumer" })
+        assert.equal("pass", (try(plugin, { consumer = "192.0.2.1/32" })))
+        assert.equal("pass", (try(plugin, { client_address = "192.0.2.1" })))
+    end)
+end)
+
+describe("rate_limit.address", function()
+    local prefix = fake.plugin("rate_limit", { rate = "1/s" }):lib("address").prefix
+
+    it("cuts addresses to the part that counts", function()
+        assert.equal("203.0.113.9/32", prefix("203.0.113.9"))
+        assert.equal("203.0.113.9/32", prefix("::ffff:203.0.113.9"))
+        assert.equal("2001:db8:1:2::/64", prefix("2001:db8:1:2:3::4"))
+        assert.equal("2001:db8:1:2::/64", prefix("2001:db8:1:2:3:4:5:6"))
+        assert.equal("2001:db8:0:0::/64", prefix("2001:db8::1"))
+        assert.equal("0:0:0:0::/64", prefix("::1"))
+        assert.equal("0:0:1:2::/64", prefix("::1:2:3:4:5:6"))
+        assert.equal("1:2:3:0::/64", prefix("1:2:3::"))
+        assert.equal("1:0:3:4::/64", prefix("1::3:4:5:6:7:8"))
+    end)
+end)
