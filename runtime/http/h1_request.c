@@ -183,7 +183,7 @@ static bool read_body(const mg_h1_hop *hop, mg_request *out, mg_h1_fault *fault)
     }
     if (out->method == MG_METHOD_TRACE && (hop->chunked || hop->length > 0))
         return mg_h1_fail(fault, 400, "TRACE with a body");
-    if (hop->upgrade_named && hop->upgrades == 1 && out->minor == 1 && out->body == MG_BODY_NONE &&
+    if (hop->upgrade_named && hop->upgrades == 1 && out->minor == 1 && !hop->chunked && hop->length == 0 &&
         is_tunnel_protocol(hop->upgrade))
         out->upgrade = hop->upgrade;
     out->te_trailers = hop->te_trailers;

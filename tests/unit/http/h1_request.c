@@ -556,6 +556,11 @@ static void an_upgrade_needs_connection_http_1_1_and_no_body(void **state)
     assert_accepted(h, MG_STR(LINE("Connection: keep-alive, Upgrade\r\nUpgrade: websocket")));
     assert_text(h->request.upgrade, "websocket");
     assert_field(&h->request.fields, "upgrade", NULL);
+    assert_accepted(h, MG_STR(LINE("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0")));
+    assert_text(h->request.upgrade, "websocket");
+    assert_accepted(h,
+                    MG_STR(LINE("Connection: upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked")));
+    assert_null(h->request.upgrade.p);
     assert_accepted(h, MG_STR(LINE("Upgrade: websocket")));
     assert_null(h->request.upgrade.p);
     assert_accepted(h, MG_STR(LINE("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5")));
