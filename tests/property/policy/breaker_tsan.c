@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { STEPS = 60000, PROBES = 2, STATE_MASK = 7 };
+enum { STEPS = 60000, TURNS = 4000, PROBES = 3, STATE_MASK = 7 };
 
 typedef struct caller {
     mg_breaker *breaker;
@@ -87,9 +87,73 @@ static void no_turn_admits_more_than_its_probes(void **state)
     mg_free(all);
 }
 
+typedef struct meeting {
+    mg_breaker *breaker;
+    _Atomic unsigned arrived, admitted;
+    unsigned wrong; /* turns that admitted another number; the first thread's */
+} meeting;
+
+static void meet(meeting *m, unsigned *times)
+{
+    *times += 2;
+    atomic_fetch_add(&m->arrived, 1);
+    while (atomic_load(&m->arrived) < *times)
+        ;
+}
+
+static void ask_together(meeting *m, bool first)
+{
+    unsigned times = 0;
+
+    for (uint64_t turn = 1; turn <= TURNS; turn++) {
+        const uint64_t now_ns = turn * 10 * MG_NS_PER_MS;
+
+        if (first) {
+            mg_breaker_force(m->breaker, MG_BREAKER_CLOSED, now_ns);
+            mg_breaker_end(m->breaker, mg_breaker_ask(m->breaker, now_ns), MG_BREAKER_FAIL, 0, now_ns);
+            atomic_store(&m->admitted, 0);
+        }
+        meet(m, &times);
+        for (int i = 0; i < PROBES; i++) {
+            if (mg_breaker_ask(m->breaker, now_ns + 5 * MG_NS_PER_MS))
+                atomic_fetch_add(&m->admitted, 1);
+        }
+        meet(m, &times);
+        if (first)
+            m->wrong += atomic_load(&m->admitted) != PROBES;
+    }
+}
+
+static void *ask_second(void *self)
+{
+    ask_together(self, false);
+    return NULL;
+}
+
+static void who_ask_together_get_all_the_probes_and_no_more(void **state)
+{
+    meeting m = { .arrived = 0 };
+    mg_breaker_conf conf;
+    pthread_t thread;
+
+    (void)state;
+    mg_breaker_conf_defaults(&conf, MG_BREAKER_CONSECUTIVE);
+    conf.consecutive_failures = 1;
+    conf.open_ms = conf.open_max_ms = 1;
+    conf.half_open_probes = PROBES;
+    conf.open_jitter_bp = 0;
+    m.breaker = mg_breaker_new(&conf, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, ask_second, &m), 0);
+    ask_together(&m, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(m.wrong, 0);
+    mg_breaker_free(m.breaker);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(no_turn_admits_more_than_its_probes) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(no_turn_admits_more_than_its_probes),
+                                        cmocka_unit_test(who_ask_together_get_all_the_probes_and_no_more) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
