@@ -10,11 +10,6 @@
 
 /* --- values --- */
 
-bool mg_node_is(const mg_node *node, mg_node_kind kind)
-{
-    return node && node->kind == kind && !node->broken;
-}
-
 const mg_node *mg_node_children(const mg_node *node)
 {
     return mg_node_is(node, MG_NODE_LIST) || mg_node_is(node, MG_NODE_MAP) ? node->first : NULL;
@@ -206,7 +201,8 @@ static void build_listeners(mg_building *b, const mg_node *root)
 
     b->config->listeners =
         MG_ARENA_NEW_N(&b->config->arena, const mg_config_listener *, mg_node_count(listeners) + 1);
-    for (const mg_node *it = mg_node_children(listeners); it && listeners->kind == MG_NODE_MAP; it = it->next)
+    for (const mg_node *it = mg_node_children(listeners); it && mg_node_is(listeners, MG_NODE_MAP);
+         it = it->next)
         build_listener(b, it);
     for (size_t i = 0; i < b->config->listener_count; i++)
         check_bind_once(b, &b->config->listeners[i]->addr, b->config->listeners[i]->node, i);

@@ -48,7 +48,11 @@ int mg_read_word(const mg_node *map, const char *key, const char *const *words);
 size_t mg_node_count(const mg_node *node); /* of a list or map; else 0 */
 /* The children of a list or map; NULL for other kinds. */
 const mg_node *mg_node_children(const mg_node *node);
-bool mg_node_is(const mg_node *node, mg_node_kind kind); /* NULL and what is broken is none */
+/* NULL is none, and what is broken is none */
+static inline bool mg_node_is(const mg_node *node, mg_node_kind kind)
+{
+    return node && node->kind == kind && !node->broken;
+}
 
 /* --- building --- */
 void mg_build_services(mg_building *b, const mg_node *services);

@@ -293,7 +293,8 @@ static mg_config_plugin *add_plugin(mg_building *b, mg_str name, const mg_node *
         config->plugins = MG_ARENA_NEW_N(&config->arena, mg_config_plugin *, PLUGINS_AT_FIRST);
     } else if (count >= PLUGINS_AT_FIRST && (count & (count - 1)) == 0) {
         grown = MG_ARENA_NEW_N(&config->arena, mg_config_plugin *, count * 2);
-        memcpy(grown, config->plugins, count * sizeof *grown);
+        for (size_t i = 0; i < count; i++)
+            grown[i] = config->plugins[i];
         config->plugins = grown;
     }
     plugin->name = name;

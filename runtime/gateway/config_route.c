@@ -246,7 +246,7 @@ static void take_items(mg_building *b, mg_config_route *route, const mg_node *li
     mg_config_item *items = MG_ARENA_NEW_N(&b->config->arena, mg_config_item, mg_node_count(list) + 1);
 
     route->items = items;
-    for (const mg_node *it = mg_node_children(list); it && list->kind == MG_NODE_LIST; it = it->next) {
+    for (const mg_node *it = mg_node_children(list); it && mg_node_is(list, MG_NODE_LIST); it = it->next) {
         if (take_item(b, it, &items[route->item_count]))
             route->item_count++;
     }
@@ -353,7 +353,7 @@ static void build_only_route(mg_building *b)
 void mg_build_routes(mg_building *b, const mg_node *routes)
 {
     b->config->routes = MG_ARENA_NEW_N(&b->config->arena, const mg_config_route *, mg_node_count(routes) + 1);
-    for (const mg_node *it = mg_node_children(routes); it && routes->kind == MG_NODE_LIST; it = it->next)
+    for (const mg_node *it = mg_node_children(routes); it && mg_node_is(routes, MG_NODE_LIST); it = it->next)
         build_route(b, it);
     if (routes)
         return;

@@ -80,7 +80,7 @@ typedef struct mg_check {
     size_t depth;
 } mg_check;
 
-enum { MG_CHECK_STEPS = 50000000 };
+enum { MG_CHECK_STEPS = 20000000 };
 
 /* A number read by a format; false when the text is none, with the reason. */
 bool mg_format_value(mg_format format, mg_str text, uint64_t *value, mg_error *err);
