@@ -633,6 +633,12 @@ static bool wants_bytes(const mg_conn *conn)
     MG_UNREACHABLE();
 }
 
+/* In the middle of a message a short read is read again: what stands behind it may be its end. */
+static bool may_have_bytes(const mg_conn *conn)
+{
+    return conn->stream.readable || (conn->stream.unsure && (conn->state == CONN_HEAD || conn->body_open));
+}
+
 static void on_eof(mg_conn *conn)
 {
     if (conn->tunnel && conn->x) {
@@ -671,7 +677,7 @@ static void conn_read(mg_conn *conn)
         return;
     }
     net->scratch_busy = true;
-    for (int turn = 0; !conn->gone && conn->stream.readable && wants_bytes(conn); turn++) {
+    for (int turn = 0; !conn->gone && may_have_bytes(conn) && wants_bytes(conn); turn++) {
         if (turn == READS_A_TURN) {
             mg_later_add(net->loop, &conn->later);
             break;

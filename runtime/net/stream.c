@@ -20,7 +20,7 @@ static void on_ready(mg_watch *watch, unsigned what)
 void mg_stream_open(mg_stream *stream, mg_loop *loop, int fd, bool writable, void (*ready)(mg_stream *))
 {
     stream->ready = ready;
-    stream->readable = false;
+    stream->readable = stream->unsure = false;
     stream->writable = writable;
     stream->closed = false;
     mg_watch_start(loop, &stream->watch, fd, on_ready);
@@ -47,11 +47,12 @@ ssize_t mg_stream_recv(mg_stream *stream, void *bytes, size_t n)
         got = loop->ops->recv(loop, stream->watch.fd, bytes, n);
     while (got < 0 && errno == EINTR);
     if (got > 0) {
-        if ((size_t)got < n && !stream->closed)
+        stream->unsure = (size_t)got < n && !stream->closed;
+        if (stream->unsure)
             stream->readable = false;
         return got;
     }
-    stream->readable = false;
+    stream->readable = stream->unsure = false;
     if (got == 0)
         return 0;
     return errno == EAGAIN || errno == EWOULDBLOCK ? MG_STREAM_WAIT : MG_STREAM_ERROR;

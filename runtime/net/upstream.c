@@ -602,7 +602,7 @@ static void up_read(up_conn *up)
         return;
     }
     net->scratch_busy = true;
-    for (int turn = 0; up->stream.readable && wants_bytes(up); turn++) {
+    for (int turn = 0; (up->stream.readable || up->stream.unsure) && wants_bytes(up); turn++) {
         if (turn == READS_A_TURN) {
             mg_later_add(net->loop, &up->later);
             break;
