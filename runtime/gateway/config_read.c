@@ -18,6 +18,8 @@ mg_str mg_config_resolve(mg_building *b, const mg_node *node, mg_str path)
 
     while (node && !node->source)
         node = node->parent;
+    if (node && strncmp(node->source->file, "--", 2) == 0) /* from the command line: where that was typed */
+        node = NULL;
     slash = node ? strrchr(node->source->file, '/') : NULL;
     if (!slash || path.n == 0 || path.p[0] == '/')
         return mg_arena_str(&b->config->arena, path);
@@ -27,12 +29,19 @@ mg_str mg_config_resolve(mg_building *b, const mg_node *node, mg_str path)
 
 /* --- files --- */
 
-static mg_node *parse(mg_building *b, const char *file, mg_str text)
+static const mg_source *new_source(mg_building *b, const char *file, mg_str text)
 {
     mg_source *source = MG_ARENA_NEW(&b->config->arena, mg_source);
 
     source->file = mg_arena_strdup(&b->config->arena, file);
     source->text = text;
+    return source;
+}
+
+static mg_node *parse(mg_building *b, const char *file, mg_str text)
+{
+    const mg_source *source = new_source(b, file, text);
+
     if (mg_str_ends(mg_str_of(file), MG_STR(".json")))
         return mg_json_parse(&b->config->arena, source, b->report);
     return mg_yaml_parse(&b->config->arena, source, b->report);
@@ -248,7 +257,8 @@ static void set(mg_building *b, mg_node *root, const char *text)
         set_failed(b, text, "nothing has this path");
         return;
     }
-    value = parse(b, name, mg_arena_str(&b->config->arena, path));
+    value = mg_yaml_parse(&b->config->arena, new_source(b, name, mg_arena_str(&b->config->arena, path)),
+                          b->report);
     if (value)
         overwrite(at, value);
 }

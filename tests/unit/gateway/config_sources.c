@@ -150,14 +150,17 @@ static void a_file_that_cannot_be_read_says_why(void **state)
 
 static void set_overrides_and_adds(void **state)
 {
-    static const char *const set[] = { "workers=3", "services.one.pool.queue=5", "routes[0].timeout=2s",
+    static const char *const set[] = { "workers=3",
+                                       "services.one.pool.queue=5",
+                                       "routes[0].timeout=2s",
                                        "services.one.endpoints[1].weight=7",
-                                       "listeners.web.trusted_proxies=[10.0.0.0/8]" };
+                                       "listeners.web.trusted_proxies=[10.0.0.0/8]",
+                                       "state.path=here" };
     world w = { .files = { { "etc/m.yaml",
                              HEAD "services: { one: { endpoints: [{ url: \"http://a\" }, { url: \"http://b\" "
                                   "}] } }\nroutes: [{ name: a, match: { paths: [{ prefix: / }] }, service: "
                                   "one }]\n" } } };
-    loaded l = load(&w, set, 5);
+    loaded l = load(&w, set, 6);
 
     (void)state;
     check_report(&l.report, "");
@@ -166,6 +169,7 @@ static void set_overrides_and_adds(void **state)
     assert_int_equal(l.config->services[0]->endpoints[1].weight, 7);
     assert_int_equal(l.config->routes[0]->timeout_ms, 2000);
     assert_int_equal(l.config->listeners[0]->trusted_proxy_count, 1);
+    check_str(l.config->state_path, "here"); /* not beside the file */
     loaded_free(&l);
 }
 
