@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "policy/breaker_window.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -36,7 +37,8 @@ typedef struct breaker_state {
 
 struct mg_breaker {
     mg_breaker_conf conf;
-    breaker_state *state; /* counted */
+    breaker_state *state;      /* counted */
+    mg_breaker_window *window; /* counted; NULL in MG_BREAKER_CONSECUTIVE */
 };
 
 /* The tally, unpacked. Closed counts a run, half open counts probes. */
@@ -213,7 +215,8 @@ uint64_t mg_breaker_ask(mg_breaker *breaker, uint64_t now_ns)
     return state_of(word) == MG_BREAKER_CLOSED ? word : ask_slowly(breaker, now_ns);
 }
 
-static bool end_closed(mg_breaker *b, uint64_t word, bool failed, uint64_t now_ns)
+/* The run of failures with this outcome at its end; -1 when the state has moved on. */
+static int64_t count_run(mg_breaker *b, uint64_t word, bool failed)
 {
     uint64_t packed = atomic_load(&b->state->tally);
     tally t;
@@ -221,12 +224,41 @@ static bool end_closed(mg_breaker *b, uint64_t word, bool failed, uint64_t now_n
     do {
         t = unpack_tally(word, packed);
         if (!failed && t.run == 0)
-            return true;
+            return 0;
         t.run = !failed ? 0 : t.run + (t.run < UINT32_MAX);
         if (atomic_load(&b->state->word) != word)
-            return false;
+            return -1;
     } while (!change_tally(b->state, word, &packed, t));
-    if (failed && b->conf.consecutive_failures && t.run >= b->conf.consecutive_failures)
+    return t.run;
+}
+
+static bool is_too_many(const mg_breaker_conf *conf, mg_breaker_sums sums)
+{
+    const uint64_t enough = conf->mode == MG_BREAKER_COUNT_WINDOW
+                                ? mg_min_u64(conf->min_calls, conf->window_calls)
+                                : conf->min_calls;
+
+    if (sums.calls < enough)
+        return false;
+    return sums.failures * 10000 >= sums.calls * conf->failure_bp ||
+           (conf->slow_call_ms && sums.slow * 10000 >= sums.calls * conf->slow_bp);
+}
+
+static bool end_closed(mg_breaker *b, uint64_t word, bool failed, bool slow, uint64_t now_ns)
+{
+    bool trip = false;
+
+    if (b->conf.consecutive_failures) {
+        const int64_t run = count_run(b, word, failed);
+
+        if (run < 0)
+            return false;
+        trip = run >= (int64_t)b->conf.consecutive_failures;
+    }
+    if (b->window)
+        trip |= is_too_many(&b->conf,
+                            mg_breaker_window_record(b->window, version_of(word), failed, slow, now_ns));
+    if (trip)
         move(b->state, word, opened_word(&b->conf, word, 0, mg_ms_ceil(now_ns)));
     return true;
 }
@@ -264,7 +296,7 @@ bool mg_breaker_end(mg_breaker *breaker, uint64_t ticket, mg_breaker_outcome out
         return end_probe(breaker, ticket, outcome == MG_BREAKER_OK && slow ? MG_BREAKER_FAIL : outcome,
                          now_ns);
     if (state_of(ticket) == MG_BREAKER_CLOSED && outcome != MG_BREAKER_IGNORE)
-        return end_closed(breaker, ticket, outcome != MG_BREAKER_OK, now_ns);
+        return end_closed(breaker, ticket, outcome != MG_BREAKER_OK, slow, now_ns);
     return true;
 }
 
@@ -317,7 +349,13 @@ void mg_breaker_conf_defaults(mg_breaker_conf *conf, mg_breaker_mode mode)
 {
     *conf = (mg_breaker_conf){
         .mode = mode,
-        .consecutive_failures = 5,
+        .consecutive_failures = mode == MG_BREAKER_CONSECUTIVE ? 5 : 0,
+        .window_ms = 10000,
+        .buckets = 10,
+        .window_calls = 100,
+        .min_calls = 20,
+        .failure_bp = 5000,
+        .slow_bp = 10000,
         .open_ms = 5000,
         .open_max_ms = 30000,
         .open_backoff_milli = 2000,
@@ -330,8 +368,20 @@ void mg_breaker_conf_defaults(mg_breaker_conf *conf, mg_breaker_mode mode)
 /* NULL, or which field breaks its range. */
 static const char *fault_in(const mg_breaker_conf *c)
 {
-    if (c->mode != MG_BREAKER_CONSECUTIVE)
-        return "mode: not a mode of a circuit breaker";
+    if (c->mode > MG_BREAKER_CONSECUTIVE)
+        return "mode: wants time_window, count_window or consecutive";
+    if (c->window_ms < 1000 || c->window_ms > 600000)
+        return "window: wants 1s to 600s";
+    if (c->buckets < 2 || c->buckets > 60 || c->window_ms % c->buckets)
+        return "buckets: wants 2 to 60, a number that divides the window";
+    if (c->window_calls < 2 || c->window_calls > 100000)
+        return "window_calls: wants 2 to 100000";
+    if (c->min_calls < 1 || c->min_calls > INT32_MAX)
+        return "min_requests: wants 1 to 2147483647";
+    if (c->failure_bp < 1 || c->failure_bp > 10000)
+        return "error_rate: wants above 0% and at most 100%";
+    if (c->slow_bp < 1 || c->slow_bp > 10000)
+        return "slow_rate: wants above 0% and at most 100%";
     if (c->consecutive_failures > INT32_MAX)
         return "consecutive_failures: wants 0 to 2147483647";
     if (c->open_ms < 1 || c->open_ms > DAYS_31_MS)
@@ -351,12 +401,27 @@ static const char *fault_in(const mg_breaker_conf *c)
     return NULL;
 }
 
-static mg_breaker *breaker_over(breaker_state *state, const mg_breaker_conf *conf)
+/* The window of `old` (may be NULL) where the configuration still wants the same; else an empty one. */
+static mg_breaker_window *window_for(const mg_breaker_conf *conf, const mg_breaker *old)
+{
+    const uint64_t bucket_ns =
+        conf->mode == MG_BREAKER_TIME_WINDOW ? conf->window_ms * MG_NS_PER_MS / conf->buckets : 0;
+    const uint32_t size = bucket_ns ? conf->buckets : conf->window_calls;
+
+    if (conf->mode == MG_BREAKER_CONSECUTIVE)
+        return NULL;
+    if (old && old->window && mg_breaker_window_is(old->window, bucket_ns, size))
+        return mg_breaker_window_ref(old->window);
+    return bucket_ns ? mg_breaker_window_of_time(bucket_ns, size) : mg_breaker_window_of_calls(size);
+}
+
+static mg_breaker *breaker_over(breaker_state *state, const mg_breaker_conf *conf, const mg_breaker *old)
 {
     mg_breaker *b = MG_NEW(mg_breaker);
 
     b->conf = *conf;
     b->state = state;
+    b->window = window_for(conf, old);
     return b;
 }
 
@@ -374,7 +439,7 @@ mg_breaker *mg_breaker_new(const mg_breaker_conf *conf, mg_error *err)
     atomic_init(&state->word, pack(MG_BREAKER_CLOSED, 0, 0, 0));
     atomic_init(&state->tally, 0);
     atomic_init(&state->refs, 1);
-    return breaker_over(state, conf);
+    return breaker_over(state, conf, NULL);
 }
 
 mg_breaker *mg_breaker_next(const mg_breaker *old, const mg_breaker_conf *conf, uint64_t now_ns,
@@ -397,7 +462,7 @@ mg_breaker *mg_breaker_next(const mg_breaker *old, const mg_breaker_conf *conf, 
             break;
     }
     atomic_fetch_add(&state->refs, 1);
-    return breaker_over(state, conf);
+    return breaker_over(state, conf, old);
 }
 
 void mg_breaker_free(mg_breaker *breaker)
@@ -406,5 +471,6 @@ void mg_breaker_free(mg_breaker *breaker)
         return;
     if (atomic_fetch_sub(&breaker->state->refs, 1) == 1)
         free(breaker->state);
+    mg_breaker_window_unref(breaker->window);
     mg_free(breaker);
 }

@@ -9,6 +9,8 @@
 typedef struct mg_breaker mg_breaker;
 
 typedef enum mg_breaker_mode {
+    MG_BREAKER_TIME_WINDOW,  /* the calls of the last window_ms */
+    MG_BREAKER_COUNT_WINDOW, /* the last window_calls */
     MG_BREAKER_CONSECUTIVE,
 } mg_breaker_mode;
 
@@ -29,7 +31,13 @@ typedef enum mg_breaker_outcome {
 
 typedef struct mg_breaker_conf {
     mg_breaker_mode mode;
-    uint32_t consecutive_failures; /* 0 = off, which leaves `consecutive` never opening */
+    uint32_t consecutive_failures; /* in a row, beside any window; 0 = off */
+    uint64_t window_ms;            /* 1 s..600 s, divisible by buckets */
+    uint32_t buckets;              /* 2..60 */
+    uint32_t window_calls;         /* 2..100000 */
+    uint32_t min_calls;  /* below it a ratio is noise; a window of calls clamps it to window_calls */
+    uint32_t failure_bp; /* basis points, 1..10000: opens at this share of failures */
+    uint32_t slow_bp;    /* the same for slow calls, where slow_call_ms is set */
     uint64_t open_ms, open_max_ms;
     uint32_t open_backoff_milli; /* 1000..10000 */
     uint32_t open_jitter_bp;     /* 0..5000 basis points: lengthens an open time by up to this part */

@@ -13,9 +13,21 @@ typedef struct calls {
     uint64_t tickets[CALLS_MAX];
 } calls;
 
-static bool breaker_drives(const json_t *cfg)
+static mg_breaker_mode mode_of(const json_t *cfg)
 {
-    return strcmp(vector_text(cfg, "mode"), "consecutive") == 0;
+    const char *mode = vector_text(cfg, "mode");
+
+    return strcmp(mode, "consecutive") == 0    ? MG_BREAKER_CONSECUTIVE
+           : strcmp(mode, "count_window") == 0 ? MG_BREAKER_COUNT_WINDOW
+                                               : MG_BREAKER_TIME_WINDOW;
+}
+
+/* A ratio in basis points. */
+static uint32_t share(const json_t *cfg, const char *name, uint32_t otherwise)
+{
+    const json_t *value = json_object_get(cfg, name);
+
+    return value ? (uint32_t)(json_number_value(value) * 10000 + 0.5) : otherwise;
 }
 
 static void *breaker_open(const json_t *cfg)
@@ -24,7 +36,7 @@ static void *breaker_open(const json_t *cfg)
     mg_breaker_conf conf;
     calls *c = MG_NEW(calls);
 
-    mg_breaker_conf_defaults(&conf, MG_BREAKER_CONSECUTIVE);
+    mg_breaker_conf_defaults(&conf, mode_of(cfg));
     conf.open_jitter_bp = 0;
     conf.consecutive_failures = (uint32_t)vector_int(cfg, "consecutive_failures", conf.consecutive_failures);
     conf.open_ms = (uint64_t)vector_int(cfg, "open_ms", (long long)conf.open_ms);
@@ -32,6 +44,12 @@ static void *breaker_open(const json_t *cfg)
     conf.half_open_probes = (uint32_t)vector_int(cfg, "half_open_probes", conf.half_open_probes);
     conf.half_open_max_ms = (uint64_t)vector_int(cfg, "half_open_max_ms", (long long)conf.half_open_max_ms);
     conf.slow_call_ms = (uint64_t)vector_int(cfg, "slow_call_ms", 0);
+    conf.window_ms = (uint64_t)vector_int(cfg, "window_ms", (long long)conf.window_ms);
+    conf.buckets = (uint32_t)vector_int(cfg, "buckets", conf.buckets);
+    conf.window_calls = (uint32_t)vector_int(cfg, "window_calls", conf.window_calls);
+    conf.min_calls = (uint32_t)vector_int(cfg, "min_calls", conf.min_calls);
+    conf.failure_bp = share(cfg, "failure_ratio", conf.failure_bp);
+    conf.slow_bp = share(cfg, "slow_ratio", conf.slow_bp);
     c->breaker = mg_breaker_new(&conf, &err);
     MG_CHECK(c->breaker);
     return c;
@@ -71,6 +89,5 @@ static void breaker_close(void *self)
     mg_free(self);
 }
 
-const vector_driver vector_breaker_drivers[] = {
-    { "breaker", breaker_open, breaker_row, breaker_close, breaker_drives }, { 0 }
-};
+const vector_driver vector_breaker_drivers[] = { { "breaker", breaker_open, breaker_row, breaker_close },
+                                                 { 0 } };

@@ -171,11 +171,11 @@ static json_t *key_row(void *self, const json_t *in)
 }
 
 const vector_driver vector_limiter_drivers[] = {
-    { "token_bucket", bucket_open, token_bucket_row, bucket_close, NULL },
-    { "token_bucket_reserve", bucket_open, reserve_row, bucket_close, NULL },
-    { "limiter_table", bucket_open, table_row, bucket_close, NULL },
-    { "limiter_chain", chain_open, chain_row, chain_close, NULL },
-    { "headers", nothing_open, headers_row, nothing_close, NULL },
-    { "limit_key", nothing_open, key_row, nothing_close, NULL },
-    { NULL, NULL, NULL, NULL, NULL },
+    { "token_bucket", bucket_open, token_bucket_row, bucket_close },
+    { "token_bucket_reserve", bucket_open, reserve_row, bucket_close },
+    { "limiter_table", bucket_open, table_row, bucket_close },
+    { "limiter_chain", chain_open, chain_row, chain_close },
+    { "headers", nothing_open, headers_row, nothing_close },
+    { "limit_key", nothing_open, key_row, nothing_close },
+    { NULL, NULL, NULL, NULL },
 };

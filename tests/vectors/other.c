@@ -80,7 +80,7 @@ static void hash_close(void *self)
 }
 
 const vector_driver vector_other_drivers[] = {
-    { "swrr", swrr_open, swrr_row, swrr_close, NULL },
-    { "hash", hash_open, hash_row, hash_close, NULL },
-    { NULL, NULL, NULL, NULL, NULL },
+    { "swrr", swrr_open, swrr_row, swrr_close },
+    { "hash", hash_open, hash_row, hash_close },
+    { NULL, NULL, NULL, NULL },
 };

@@ -115,7 +115,7 @@ static void path_close(void *self)
 }
 
 const vector_driver vector_router_drivers[] = {
-    { "router", router_open, router_row, router_close, NULL },
-    { "norm_path", path_open, path_row, path_close, NULL },
-    { NULL, NULL, NULL, NULL, NULL },
+    { "router", router_open, router_row, router_close },
+    { "norm_path", path_open, path_row, path_close },
+    { NULL, NULL, NULL, NULL },
 };

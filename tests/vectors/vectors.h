@@ -4,7 +4,6 @@
 #define MG_TESTS_VECTORS_H
 
 #include <jansson.h>
-#include <stdbool.h>
 
 typedef struct vector_driver {
     const char *policy;
@@ -12,8 +11,6 @@ typedef struct vector_driver {
     /* The row's inputs by their columns' names; returns the results, an array in the order of the columns. */
     json_t *(*row)(void *self, const json_t *in);
     void (*close)(void *self);
-    /* Whether it drives this cfg; NULL: all. */
-    bool (*drives)(const json_t *cfg);
 } vector_driver;
 
 extern const vector_driver vector_limiter_drivers[], vector_breaker_drivers[], vector_router_drivers[],

@@ -7,7 +7,12 @@
 #include "base/time.h"
 #include "support/check.h"
 
-enum { RUNS = 600, STEPS = 400, CALLS_MAX = 64 };
+enum { RUNS = 900, STEPS = 400, CALLS_MAX = 64 };
+
+typedef struct seen {
+    uint64_t at_ms;
+    bool failed, slow;
+} seen;
 
 typedef struct model {
     mg_breaker_conf conf;
@@ -15,6 +20,8 @@ typedef struct model {
     unsigned turn; /* how often the state has changed */
     uint32_t run, admitted, succeeded, failed_turns;
     uint64_t until_ms; /* open: of the wait; half open: of the turn */
+    seen all[STEPS];   /* every outcome since it closed */
+    size_t count;
 } model;
 
 static void change(model *m, mg_breaker_state state)
@@ -22,6 +29,7 @@ static void change(model *m, mg_breaker_state state)
     m->state = state;
     m->turn++;
     m->run = m->admitted = m->succeeded = 0;
+    m->count = 0;
 }
 
 static void trip(model *m, uint64_t at_ms)
@@ -56,14 +64,48 @@ static bool model_ask(model *m, uint64_t now_ms)
     return m->state == MG_BREAKER_CLOSED || m->state == MG_BREAKER_FORCED_CLOSED;
 }
 
-static bool model_end(model *m, unsigned turn, mg_breaker_outcome outcome, uint64_t now_ms)
+static bool is_in_window(const model *m, size_t i, uint64_t now_ms)
+{
+    const uint64_t bucket_ms = m->conf.window_ms / m->conf.buckets;
+
+    if (m->conf.mode == MG_BREAKER_COUNT_WINDOW)
+        return i + m->conf.window_calls >= m->count;
+    return m->conf.mode == MG_BREAKER_TIME_WINDOW &&
+           m->all[i].at_ms / bucket_ms + m->conf.buckets > now_ms / bucket_ms;
+}
+
+static bool is_bad(const model *m, uint64_t now_ms)
+{
+    double calls = 0, failures = 0, slow = 0, enough = m->conf.min_calls;
+
+    for (size_t i = 0; i < m->count; i++) {
+        if (!is_in_window(m, i, now_ms))
+            continue;
+        calls += 1;
+        failures += m->all[i].failed;
+        slow += m->all[i].slow;
+    }
+    if (m->conf.mode == MG_BREAKER_COUNT_WINDOW && enough > m->conf.window_calls)
+        enough = m->conf.window_calls;
+    if (m->conf.consecutive_failures && m->run >= m->conf.consecutive_failures)
+        return true;
+    if (m->conf.mode == MG_BREAKER_CONSECUTIVE || calls < enough)
+        return false;
+    return failures / calls >= m->conf.failure_bp / 10000.0 ||
+           (m->conf.slow_call_ms && slow / calls >= m->conf.slow_bp / 10000.0);
+}
+
+static bool model_end(model *m, unsigned turn, mg_breaker_outcome outcome, bool slow, uint64_t now_ms)
 {
     expire(m, now_ms);
+    if (m->state == MG_BREAKER_HALF_OPEN && outcome == MG_BREAKER_OK && slow)
+        outcome = MG_BREAKER_FAIL;
     if (turn != m->turn)
         return false;
     if (m->state == MG_BREAKER_CLOSED && outcome != MG_BREAKER_IGNORE) {
         m->run = outcome == MG_BREAKER_OK ? 0 : m->run + 1;
-        if (m->run >= m->conf.consecutive_failures) {
+        m->all[m->count++] = (seen){ now_ms, outcome != MG_BREAKER_OK, slow };
+        if (is_bad(m, now_ms)) {
             m->failed_turns = 0;
             trip(m, now_ms);
         }
@@ -87,8 +129,15 @@ typedef struct call {
 
 static void random_conf(mg_rand *rand, mg_breaker_conf *conf)
 {
-    mg_breaker_conf_defaults(conf, MG_BREAKER_CONSECUTIVE);
-    conf->consecutive_failures = 1 + (uint32_t)mg_rand_below(rand, 3);
+    mg_breaker_conf_defaults(conf, (mg_breaker_mode)mg_rand_below(rand, 3));
+    conf->consecutive_failures = (uint32_t)mg_rand_below(rand, 4);
+    conf->window_ms = 1000;
+    conf->buckets = mg_rand_below(rand, 2) ? 2 : 20;
+    conf->window_calls = 2 + (uint32_t)mg_rand_below(rand, 12);
+    conf->min_calls = 1 + (uint32_t)mg_rand_below(rand, 15);
+    conf->failure_bp = 1000 * (1 + (uint32_t)mg_rand_below(rand, 10));
+    conf->slow_bp = 1000 * (1 + (uint32_t)mg_rand_below(rand, 10));
+    conf->slow_call_ms = mg_rand_below(rand, 2) ? 10 : 0;
     conf->open_ms = 1 + mg_rand_below(rand, 50);
     conf->open_max_ms = conf->open_ms + mg_rand_below(rand, 200);
     conf->open_backoff_milli = 1000 + (uint32_t)mg_rand_below(rand, 3000);
@@ -123,7 +172,7 @@ static void run(uint64_t seed)
     for (int step = 0; step < STEPS; step++) {
         bool got, wanted;
 
-        now_ms += mg_rand_below(&rand, 3) ? 0 : mg_rand_below(&rand, 40);
+        now_ms += mg_rand_below(&rand, 3) ? 0 : mg_rand_below(&rand, mg_rand_below(&rand, 9) ? 60 : 1500);
         if (mg_rand_below(&rand, 60) == 0) {
             force(b, &m, &rand, now_ms);
         } else if (count == 0 || (count < CALLS_MAX && mg_rand_below(&rand, 2))) {
@@ -137,10 +186,14 @@ static void run(uint64_t seed)
                          got ? "admitted" : "refused");
         } else {
             const size_t which = mg_rand_below(&rand, count);
-            const mg_breaker_outcome outcome = (mg_breaker_outcome)mg_rand_below(&rand, 4);
+            const mg_breaker_outcome outcome =
+                mg_rand_below(&rand, 2) ? MG_BREAKER_OK : (mg_breaker_outcome)mg_rand_below(&rand, 4);
+            const uint64_t took_ms = mg_rand_below(&rand, 15);
+            const bool slow = m.conf.slow_call_ms && took_ms >= m.conf.slow_call_ms;
 
-            got = mg_breaker_end(b, calls[which].ticket, outcome, 0, now_ms * MG_NS_PER_MS);
-            wanted = model_end(&m, calls[which].turn, outcome, now_ms);
+            got = mg_breaker_end(b, calls[which].ticket, outcome, took_ms * MG_NS_PER_MS,
+                                 now_ms * MG_NS_PER_MS);
+            wanted = model_end(&m, calls[which].turn, outcome, slow, now_ms);
             calls[which] = calls[--count];
             if (got != wanted)
                 fail_msg("SEED=%llu step %d: %s", (unsigned long long)seed, step, got ? "counted" : "late");

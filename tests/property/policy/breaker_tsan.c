@@ -1,4 +1,4 @@
-/* Two threads on one breaker: no half-open turn admits more than its probes. */
+/* Two threads on one breaker: no half-open turn admits more than its probes, and no outcome is lost. */
 #include "policy/breaker.h"
 
 #include "base/mem.h"
@@ -150,10 +150,56 @@ static void who_ask_together_get_all_the_probes_and_no_more(void **state)
     mg_breaker_free(m.breaker);
 }
 
+typedef struct recorder {
+    mg_breaker *breaker;
+    _Atomic uint64_t counted;
+} recorder;
+
+static void *record(void *self)
+{
+    recorder *r = self;
+
+    for (uint64_t i = 0; i < STEPS / 4; i++) {
+        const uint64_t ticket = mg_breaker_ask(r->breaker, i * 10000);
+
+        if (!ticket)
+            break;
+        /* Nine in ten fail; the window wants all of them recorded before it opens. */
+        if (mg_breaker_end(r->breaker, ticket, i % 10 ? MG_BREAKER_FAIL : MG_BREAKER_OK, 0, i * 10000))
+            atomic_fetch_add(&r->counted, 1);
+    }
+    return NULL;
+}
+
+static void no_outcome_is_lost_between_two_threads(void **state)
+{
+    (void)state;
+    for (int mode = MG_BREAKER_TIME_WINDOW; mode <= MG_BREAKER_COUNT_WINDOW; mode++) {
+        recorder r = { .counted = 0 };
+        mg_breaker_conf conf;
+        pthread_t threads[2];
+
+        mg_breaker_conf_defaults(&conf, (mg_breaker_mode)mode);
+        conf.window_calls = STEPS;
+        conf.min_calls = STEPS / 4 * 2;
+        conf.failure_bp = 9000;
+        r.breaker = mg_breaker_new(&conf, NULL);
+        for (int t = 0; t < 2; t++)
+            assert_int_equal(pthread_create(&threads[t], NULL, record, &r), 0);
+        for (int t = 0; t < 2; t++)
+            pthread_join(threads[t], NULL);
+        /* It opened, and with the last outcome: neither the calls nor the failures fell short or ran over. */
+        assert_int_equal(mg_breaker_now(r.breaker, 0), MG_BREAKER_OPEN);
+        assert_int_equal(atomic_load(&r.counted), STEPS / 4 * 2);
+        mg_breaker_free(r.breaker);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(no_turn_admits_more_than_its_probes),
-                                        cmocka_unit_test(who_ask_together_get_all_the_probes_and_no_more) };
+                                        cmocka_unit_test(who_ask_together_get_all_the_probes_and_no_more),
+                                        cmocka_unit_test(no_outcome_is_lost_between_two_threads) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

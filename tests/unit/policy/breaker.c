@@ -222,6 +222,62 @@ static void a_reload_keeps_the_state_and_shortens_what_is_open(void **state)
     mg_breaker_free(b);
 }
 
+static void a_reload_keeps_the_window_while_its_measures_stay(void **state)
+{
+    mg_breaker_conf conf;
+    mg_breaker *b, *same, *other;
+
+    (void)state;
+    for (int mode = MG_BREAKER_TIME_WINDOW; mode <= MG_BREAKER_COUNT_WINDOW; mode++) {
+        mg_breaker_conf_defaults(&conf, (mg_breaker_mode)mode);
+        conf.min_calls = 4;
+        b = breaker_of(&conf);
+        for (unsigned i = 0; i < 3; i++)
+            call(b, MG_BREAKER_FAIL, i);
+        conf.failure_bp = 9000;
+        same = mg_breaker_next(b, &conf, 0, NULL);
+        mg_breaker_free(b);
+        call(same, MG_BREAKER_FAIL, 3);
+        assert_int_equal(mg_breaker_now(same, 3 * MS), MG_BREAKER_OPEN);
+        mg_breaker_force(same, MG_BREAKER_CLOSED, 4 * MS);
+        for (unsigned i = 0; i < 3; i++)
+            call(same, MG_BREAKER_FAIL, 5);
+        conf.buckets = 5;
+        conf.window_calls = 50;
+        other = mg_breaker_next(same, &conf, 0, NULL);
+        mg_breaker_free(same);
+        call(other, MG_BREAKER_FAIL, 6);
+        assert_int_equal(mg_breaker_now(other, 6 * MS), MG_BREAKER_CLOSED);
+        mg_breaker_free(other);
+    }
+}
+
+static void a_window_forgets_what_came_before_it_closed(void **state)
+{
+    mg_breaker_conf conf;
+    mg_breaker *b;
+
+    (void)state;
+    for (int mode = MG_BREAKER_TIME_WINDOW; mode <= MG_BREAKER_COUNT_WINDOW; mode++) {
+        mg_breaker_conf_defaults(&conf, (mg_breaker_mode)mode);
+        conf.min_calls = 3;
+        conf.half_open_probes = 1;
+        conf.open_ms = 1;
+        conf.open_jitter_bp = 0;
+        b = breaker_of(&conf);
+        for (unsigned i = 0; i < 3; i++)
+            call(b, MG_BREAKER_FAIL, 0);
+        assert_true(call(b, MG_BREAKER_OK, 1)); /* the probe */
+        assert_true(call(b, MG_BREAKER_FAIL, 1));
+        assert_true(call(b, MG_BREAKER_FAIL, 1));
+        assert_int_equal(mg_breaker_now(b, MS), MG_BREAKER_CLOSED);
+        assert_true(
+            call(b, MG_BREAKER_OK, 1)); /* two of three: a success may bring the count that is wanted */
+        assert_int_equal(mg_breaker_now(b, MS), MG_BREAKER_OPEN);
+        mg_breaker_free(b);
+    }
+}
+
 static void every_field_has_its_range(void **state)
 {
     mg_breaker_conf conf;
@@ -239,6 +295,13 @@ static void every_field_has_its_range(void **state)
     assert_null(mg_breaker_new(&conf, NULL));
     conf = conf_of(1, 1);
     conf.open_jitter_bp = 5001;
+    assert_null(mg_breaker_new(&conf, NULL));
+    conf = conf_of(1, 1);
+    conf.buckets = 7;
+    assert_null(mg_breaker_new(&conf, &err));
+    assert_string_equal(err.message, "buckets: wants 2 to 60, a number that divides the window");
+    conf = conf_of(1, 1);
+    conf.failure_bp = 0;
     assert_null(mg_breaker_new(&conf, NULL));
     conf = conf_of(1, 1);
     conf.half_open_max_ms = 0;
@@ -268,6 +331,8 @@ int main(void)
         cmocka_unit_test(a_late_outcome_changes_nothing),
         cmocka_unit_test(an_operator_has_the_last_word_until_it_is_taken_back),
         cmocka_unit_test(a_reload_keeps_the_state_and_shortens_what_is_open),
+        cmocka_unit_test(a_reload_keeps_the_window_while_its_measures_stay),
+        cmocka_unit_test(a_window_forgets_what_came_before_it_closed),
         cmocka_unit_test(every_field_has_its_range),
         cmocka_unit_test(off_never_opens),
     };
