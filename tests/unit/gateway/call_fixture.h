@@ -49,7 +49,7 @@ static void fixture_init(fixture *f)
     f->host = (mg_host){ .shared = f->shared, .clock = &f->clock.clock, .log = f->log, .rand = &f->rand };
 }
 
-static mg_vm_conf fixture_conf(fixture *f)
+static inline mg_vm_conf fixture_conf(fixture *f)
 {
     return (mg_vm_conf){ .api = &mg_api_table,
                          .abi_hash = mg_abi_hash(),
@@ -62,7 +62,7 @@ static mg_vm_conf fixture_conf(fixture *f)
 
 /* A plan of plugins "p0", "p1", .. with these sources, all in one chain. `extra` are members of each, as
  * ",\"on_error\":\"open\"", or NULL. */
-static void fixture_plan(mg_text *plan, const char *const *sources, const char *const *extra, size_t count)
+static inline void fixture_plan(mg_text *plan, const char *const *sources, const char *const *extra, size_t count)
 {
     mg_text_add_c(plan, "{\"plugins\":[");
     for (size_t i = 0; i < count; i++) {
@@ -79,7 +79,7 @@ static void fixture_plan(mg_text *plan, const char *const *sources, const char *
     mg_text_add_c(plan, "]]}");
 }
 
-static bool fixture_boot(fixture *f, const char *const *sources, const char *const *extra, size_t count)
+static inline bool fixture_boot(fixture *f, const char *const *sources, const char *const *extra, size_t count)
 {
     mg_text plan = { 0 };
     const mg_vm_conf conf = fixture_conf(f);
@@ -109,7 +109,7 @@ static void fixture_request(fixture *f)
 }
 
 /* Takes a slot for a new request on the chain. */
-static void fixture_take(fixture *f, uint32_t chain)
+static inline void fixture_take(fixture *f, uint32_t chain)
 {
     fixture_request(f);
     f->task = mg_task_take(f->vm);
@@ -127,18 +127,18 @@ static void fixture_take(fixture *f, uint32_t chain)
 }
 
 /* Resumes, and returns what it waits for; -1 when it raised. */
-static int fixture_resume(fixture *f)
+static inline int fixture_resume(fixture *f)
 {
     return mg_task_resume(f->task, &f->error) == MG_TASK_YIELDED ? f->call->wait : -1;
 }
 
 /* What the upstream answers. */
-static void fixture_answer(fixture *f, uint16_t status)
+static inline void fixture_answer(fixture *f, uint16_t status)
 {
     f->x.response = (mg_response){ .status = status, .body = MG_BODY_NONE };
 }
 
-static void fixture_give(fixture *f, bool parked)
+static inline void fixture_give(fixture *f, bool parked)
 {
     mg_text_fini(&f->call->bodies[0].text);
     mg_text_fini(&f->call->bodies[1].text);
@@ -146,7 +146,7 @@ static void fixture_give(fixture *f, bool parked)
     mg_arena_fini(&f->x.arena);
 }
 
-static void fixture_fini(fixture *f)
+static inline void fixture_fini(fixture *f)
 {
     mg_vm_free(f->vm);
     mg_shared_free(f->shared);

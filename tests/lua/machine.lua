@@ -1,0 +1,116 @@
+--- machine: the Lua side of a worker inside busted. The functions come from libmoongate.so, the exchange from support.c;
+--- what C does to a slot between two resumes is done here.
+package.path = "lua/?.lua;" .. package.path -- specs run from the project's folder
+
+local ffi = require("ffi")
+
+local generated = os.getenv("MG_GENERATED") or "build/dev/generated"
+package.preload["moongate.ffi.cdef"] = function()
+    return dofile(generated .. "/cdef.lua")
+end
+
+local cdef = require("moongate.ffi.cdef")
+local c = require("moongate.ffi.c")
+
+ffi.cdef([[
+const char *mg_abi_hash(void);
+typedef struct fixture fixture;
+fixture *mg_support_new(void);
+void mg_support_free(fixture *f);
+struct mg_host *mg_support_host(fixture *f);
+struct mg_call *mg_support_call(fixture *f);
+void mg_support_begin(fixture *f);
+void mg_support_answer(fixture *f, int status);
+void mg_support_cancel(fixture *f, const char *why);
+void mg_support_phase(fixture *f, int phase);
+int mg_support_wait(const fixture *f);
+void mg_support_advance(fixture *f, double seconds);
+const char *mg_support_log(fixture *f);
+const void *mg_support_api(void);
+const char *mg_support_embedded(const char *name, size_t *n);
+]])
+local lib = ffi.load(os.getenv("MG_LUA_SUPPORT") or "build/dev/liblua_support.so")
+if not c.mg_call_chain then -- once a state, however many spec files there are
+    c.bind(lib.mg_support_api(), ffi.string(lib.mg_abi_hash()))
+end
+
+local running = require("moongate.sdk.running")
+local chain = require("moongate.worker.chain")
+local fault = require("moongate.worker.fault")
+local new_slot = require("moongate.worker.slot")
+
+running.await = require("moongate.worker.await").await
+
+local machine = { lib = lib, cdef = cdef, c = c }
+machine.__index = machine
+
+local waits = { "DONE", "NEXT", "SLEEP", "HTTP", "BODY", "BARRIER" }
+
+--- Loads a module anew, as boot does.
+local function fresh(name)
+    return assert(loadfile("lua/" .. name:gsub("%.", "/") .. ".lua"))(name)
+end
+
+--- A worker with one chain.
+---@param layers moongate.Layer[]
+---@param logs? { log: function, index: integer }[]
+function machine.new(layers, logs)
+    local self = setmetatable({}, machine)
+    self.fixture = ffi.gc(lib.mg_support_new(), lib.mg_support_free)
+    running.host = ffi.cast("mg_host *", lib.mg_support_host(self.fixture))
+    running.names = {}
+    for i = 1, #layers do
+        running.names[i] = "p" .. (i - 1)
+    end
+    self.body = new_slot({ chain.compose(layers, fresh) }, { logs or false })
+    self.describe = fault({})
+    return self
+end
+
+--- A worker whose chain is these handlers.
+function machine.of(...)
+    local layers = {}
+    for i, handler in ipairs({ ... }) do
+        layers[i] = { handler = handler, index = i - 1, on_error = "closed" }
+    end
+    return machine.new(layers)
+end
+
+--- Resumes the slot. What it waits for, or nil and a table { plugin, line, message, traceback }.
+function machine:resume(...)
+    local ok, err = coroutine.resume(self.slot, ...)
+    if ok then
+        return waits[lib.mg_support_wait(self.fixture)]
+    end
+    local plugin, line, message, trace = self.describe(self.slot, err)
+    self.slot = nil
+    return nil, { plugin = plugin, line = line, message = message, traceback = trace }
+end
+
+--- Begins a request and resumes the slot.
+function machine:begin()
+    if not self.slot then
+        self.slot = coroutine.create(self.body)
+        assert(self:resume(lib.mg_support_call(self.fixture)) == "DONE")
+    end
+    lib.mg_support_begin(self.fixture)
+    return self:resume()
+end
+
+--- A whole request: what the chain waited for, as "NEXT DONE"; or nil and the error. The upstream answers 200.
+function machine:run()
+    local seen = {}
+    local wait, err = self:begin()
+    while wait do
+        seen[#seen + 1] = wait
+        if wait == "DONE" then
+            return table.concat(seen, " ")
+        elseif wait == "NEXT" then
+            lib.mg_support_answer(self.fixture, 200)
+        end
+        wait, err = self:resume()
+    end
+    return nil, err
+end
+
+return machine

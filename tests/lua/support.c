@@ -1,0 +1,105 @@
+/* support.c - exchanges in memory for the specs of tests/lua, which reach it through the FFI beside
+ * libmoongate.so. */
+#include "unit/gateway/call_fixture.h"
+
+fixture *mg_support_new(void);
+void mg_support_free(fixture *f);
+mg_host *mg_support_host(fixture *f);
+mg_call *mg_support_call(fixture *f);
+void mg_support_begin(fixture *f);
+void mg_support_answer(fixture *f, int status);
+void mg_support_cancel(fixture *f, const char *why);
+void mg_support_phase(fixture *f, int phase);
+int mg_support_wait(const fixture *f);
+void mg_support_advance(fixture *f, double seconds);
+const char *mg_support_log(fixture *f);
+const void *mg_support_api(void);
+const char *mg_support_embedded(const char *name, size_t *n);
+
+fixture *mg_support_new(void)
+{
+    fixture *f = MG_NEW(fixture);
+
+    fixture_init(f);
+    f->call = MG_NEW(mg_call);
+    mg_support_begin(f);
+    return f;
+}
+
+void mg_support_free(fixture *f)
+{
+    mg_text_fini(&f->call->bodies[0].text);
+    mg_text_fini(&f->call->bodies[1].text);
+    mg_free(f->call);
+    mg_arena_fini(&f->x.arena);
+    fixture_fini(f);
+    mg_free(f);
+}
+
+mg_host *mg_support_host(fixture *f)
+{
+    return &f->host;
+}
+
+mg_call *mg_support_call(fixture *f)
+{
+    return f->call;
+}
+
+/* A new request in the same call: GET http://shop.example/v1/carts/42. */
+void mg_support_begin(fixture *f)
+{
+    mg_arena_fini(&f->x.arena);
+    fixture_request(f);
+    *f->call = (mg_call){ .x = &f->x,
+                          .host = &f->host,
+                          .match = &f->match,
+                          .client = MG_STR("192.0.2.7"),
+                          .route_name = MG_STR("cart"),
+                          .service_name = MG_STR("cart"),
+                          .plugin = UINT32_MAX };
+}
+
+void mg_support_answer(fixture *f, int status)
+{
+    fixture_answer(f, (uint16_t)status);
+}
+
+void mg_support_cancel(fixture *f, const char *why)
+{
+    f->call->cancelled = why ? mg_arena_strdup(&f->x.arena, why) : NULL;
+}
+
+void mg_support_phase(fixture *f, int phase)
+{
+    f->call->phase = phase;
+}
+
+int mg_support_wait(const fixture *f)
+{
+    return f->call->wait;
+}
+
+void mg_support_advance(fixture *f, double seconds)
+{
+    mg_fake_clock_advance(&f->clock, (uint64_t)(seconds * 1e9));
+}
+
+/* All lines so far. */
+const char *mg_support_log(fixture *f)
+{
+    return f->logged.p ? f->logged.p : "";
+}
+
+const void *mg_support_api(void)
+{
+    return &mg_api_table;
+}
+
+const char *mg_support_embedded(const char *name, size_t *n)
+{
+    const mg_str text = mg_embedded(name);
+
+    *n = text.n;
+    return text.p;
+}
