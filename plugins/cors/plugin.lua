@@ -1,6 +1,4 @@
 --- cors: tells browsers which pages of other origins may read answers (Fetch standard, 3.2 HTTP CORS protocol).
-local matcher = require("cors.origins").matcher
-
 local plugin = { name = "cors", version = "1.0.0" }
 
 local UNIT_S = { ms = 0.001, s = 1, m = 60, h = 3600, d = 86400 }
@@ -13,6 +11,46 @@ local PREFLIGHT_VARY = "Origin, Access-Control-Request-Method, Access-Control-Re
 ---@field expose string[]
 ---@field credentials boolean
 ---@field max_age string  a duration
+
+--- "https://*.shop.example" as what must stand before and behind one or more labels.
+local function split_wildcard(origin)
+    local before, behind = origin:match("^(%a[%w+.-]*://)%*(%..+)$")
+    return before, behind
+end
+
+--- A function from an Origin field to whether its pages may read answers: those named exactly, all below a domain, any.
+--- Origins are compared as browsers send them: lower-case.
+---@param list string[]
+---@return fun(origin: string): boolean allowed, boolean any
+local function matcher(list)
+    local exact, before, behind, any = {}, {}, {}, false
+
+    for _, origin in ipairs(list) do
+        origin = origin:lower()
+        local scheme, suffix = split_wildcard(origin)
+        if origin == "*" then
+            any = true
+        elseif scheme then
+            before[#before + 1], behind[#behind + 1] = scheme, suffix
+        else
+            exact[origin] = true
+        end
+    end
+
+    return function(origin)
+        if any or exact[origin] then
+            return true
+        end
+        for i = 1, #before do
+            local scheme, suffix = before[i], behind[i]
+            local labels = origin:sub(#scheme + 1, -#suffix - 1)
+            if origin == scheme .. labels .. suffix and labels:find("^[%w.-]+$") then
+                return true
+            end
+        end
+        return false
+    end, any
+end
 
 local function seconds_of(duration)
     local number, unit = duration:match("^([%d.]+)(%a+)$")

@@ -1,6 +1,4 @@
 --- key_auth: who sends a known key goes on under its consumer's name; all others are answered 401.
-local query_without = require("key_auth.query").without
-
 local plugin = { name = "key_auth", version = "1.0.0" }
 
 ---@class plugins.key_auth.Conf
@@ -10,6 +8,28 @@ local plugin = { name = "key_auth", version = "1.0.0" }
 ---@field hide boolean  whether the upstream is spared the key
 ---@field consumer_header string  tells the upstream who asks; "" tells nobody
 ---@field realm string
+
+local function byte_of(hex)
+    return string.char(tonumber(hex, 16))
+end
+
+local function plain(text)
+    return (text:gsub("%+", " "):gsub("%%(%x%x)", byte_of))
+end
+
+--- The query without all parameters of that name, however it was encoded; what is left keeps its bytes and its order.
+---@param text string  without the "?"
+---@param name string  decoded
+---@return string
+local function query_without(text, name)
+    local kept = {}
+    for pair in (text .. "&"):gmatch("([^&]*)&") do
+        if plain(pair:match("^[^=]*")) ~= name then
+            kept[#kept + 1] = pair
+        end
+    end
+    return table.concat(kept, "&")
+end
 
 --- Both forms of `keys` as one table. A key is never part of a message.
 ---@return table<string, string> consumer_of

@@ -159,25 +159,48 @@ end
 
 -- ---- ctx ----
 
---- A store of ctx.kv that two plugins of a test, or two runs, may share.
+--- A store of ctx.kv that two plugins of a test, or two runs, may share. Times to live are not kept.
 function fake.kv()
     local values = {}
     local kv = { values = values }
 
+    local function check(key, value)
+        assert(type(key) == "string" and #key >= 1 and #key <= 255, "fake: a key of kv has 1 to 255 bytes")
+        assert(value == nil or type(value) == "string", "fake: a value of kv is a string: encode it")
+    end
     function kv:get(key) -- luacheck: ignore self
+        check(key)
         return values[key]
     end
     function kv:set(key, value) -- luacheck: ignore self
-        values[key] = tostring(value)
+        check(key, value)
+        values[key] = value
         return true
     end
     function kv:delete(key) -- luacheck: ignore self
+        check(key)
         values[key] = nil
         return true
     end
     function kv:incr(key, by) -- luacheck: ignore self
-        values[key] = tostring((tonumber(values[key]) or 0) + (by or 1))
-        return tonumber(values[key])
+        check(key)
+        local sum = tonumber(values[key] or "0")
+        if not sum then
+            return nil, "the value is no whole number"
+        end
+        values[key] = ("%d"):format(sum + (by or 1))
+        return sum + (by or 1)
+    end
+    function kv:cas(key, expected, value) -- luacheck: ignore self
+        check(key, value)
+        if values[key] ~= expected then
+            return false
+        end
+        values[key] = value
+        return true
+    end
+    function kv:barrier() -- luacheck: ignore self
+        return true
     end
     return kv
 end

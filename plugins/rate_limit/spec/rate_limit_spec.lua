@@ -137,20 +137,23 @@ describe("rate_limit", function()
         assert.equal("pass", (try(plugin, { consumer = "192.0.2.1/32" })))
         assert.equal("pass", (try(plugin, { client_address = "192.0.2.1" })))
     end)
-end)
-
-describe("rate_limit.address", function()
-    local prefix = fake.plugin("rate_limit", { rate = "1/s" }):lib("address").prefix
 
     it("cuts addresses to the part that counts", function()
-        assert.equal("203.0.113.9/32", prefix("203.0.113.9"))
-        assert.equal("203.0.113.9/32", prefix("::ffff:203.0.113.9"))
-        assert.equal("2001:db8:1:2::/64", prefix("2001:db8:1:2:3::4"))
-        assert.equal("2001:db8:1:2::/64", prefix("2001:db8:1:2:3:4:5:6"))
-        assert.equal("2001:db8:0:0::/64", prefix("2001:db8::1"))
-        assert.equal("0:0:0:0::/64", prefix("::1"))
-        assert.equal("0:0:1:2::/64", prefix("::1:2:3:4:5:6"))
-        assert.equal("1:2:3:0::/64", prefix("1:2:3::"))
-        assert.equal("1:0:3:4::/64", prefix("1::3:4:5:6:7:8"))
+        local expected = {
+            ["203.0.113.9"] = "203.0.113.9/32",
+            ["::ffff:203.0.113.9"] = "203.0.113.9/32",
+            ["2001:db8:1:2:3::4"] = "2001:db8:1:2::/64",
+            ["2001:db8:1:2:3:4:5:6"] = "2001:db8:1:2::/64",
+            ["2001:DB8::1"] = "2001:db8:0:0::/64",
+            ["::1"] = "0:0:0:0::/64",
+            ["::1:2:3:4:5:6"] = "0:0:1:2::/64",
+            ["1:2:3::"] = "1:2:3:0::/64",
+            ["1::3:4:5:6:7:8"] = "1:0:3:4::/64",
+        }
+        for address, key in pairs(expected) do
+            local plugin = rate_limit({ key = "ip" })
+            try(plugin, { client_address = address })
+            assert.same({ key }, plugin.moongate.limiters[1].keys)
+        end
     end)
 end)
