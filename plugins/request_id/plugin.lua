@@ -21,6 +21,7 @@ function plugin.new(conf)
             id = ctx:new_id()
             request:set_header(header, id)
         elseif #id > MAX_ID_BYTES or id:find("[^%w%-]") then
+            request:set_header(header, ctx:new_id()) -- the answer and the log name this one
             return ctx:respond(400, malformed)
         end
 

@@ -34,6 +34,7 @@ describe("request_id", function()
             assert.is_false(ctx.proxied)
             assert.equal(400, ctx.response.status)
             assert.equal("Malformed request id", fake.problem(ctx).title)
+            assert.is_truthy(ctx.request:header("x-request-id"):find("^%x+$"))
         end
         local ctx = fake.plugin("request_id"):run({ headers = { ["x-request-id"] = ("a"):rep(64) } })
         assert.is_true(ctx.proxied)
