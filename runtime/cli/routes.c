@@ -1,7 +1,6 @@
 /* routes.c - the table in match order; why a request does or does not match, told by the matcher itself. */
 #include "cli/cli.h"
 #include "gateway/check.h"
-#include "http/uri.h"
 
 enum { HEADERS_MAX = 32 };
 
@@ -14,7 +13,7 @@ typedef struct options {
 typedef struct request {
     const options *opt;
     mg_arena arena;
-    mg_str method, host, path;
+    mg_route_query query;
     int status;
     uint32_t matched;
 } request;
@@ -131,45 +130,16 @@ static void explain(void *self, const mg_snapshot *snapshot)
 {
     request *r = self;
     mg_route_match match;
-    const mg_route_query query = { r->host, r->path, r->method, header_of, r };
+    r->query.header = header_of;
+    r->query.self = r;
 
-    r->status = mg_router_explain(snapshot->router, &query, &match, explain_line, r);
+    r->status = mg_router_explain(snapshot->router, &r->query, &match, explain_line, r);
     if (r->status == 200)
         print_match(&match);
     else if (r->status == 405)
         printf("\nno route: 405, Allow: %s\n", match.allow);
     else
         printf("\nno route: %d\n", r->status);
-}
-
-/* "PUT https://shop.example/v1/carts/42", "GET /path", or a URL alone. */
-static const char *parse_request(request *r, const char *text)
-{
-    mg_str rest = mg_str_of(text);
-    const size_t space = mg_str_find(rest, ' ');
-    mg_uri uri;
-
-    r->method = MG_STR("GET");
-    if (space != SIZE_MAX) {
-        r->method = mg_str_sub(rest, 0, space);
-        rest = mg_str_trim(mg_str_sub(rest, space, rest.n), " ");
-    }
-    if (rest.n && rest.p[0] == '/') {
-        mg_str host = MG_STR_NONE;
-        int port;
-        if (header_of(r, MG_STR("host"), &host) && !mg_uri_authority(&r->arena, host, &r->host, &port))
-            return "the host header is malformed";
-        return mg_uri_normalise_path(&r->arena, rest, &r->path)
-                   ? NULL
-                   : "the path is malformed: a request for it gets 400";
-    }
-    const char *wrong = mg_uri_parse(&r->arena, rest, &uri);
-    if (wrong)
-        return wrong;
-    r->host = uri.host;
-    return mg_uri_normalise_path(&r->arena, uri.path, &r->path)
-               ? NULL
-               : "the path is malformed: a request for it gets 400";
 }
 
 static int run(const options *opt)
@@ -179,7 +149,10 @@ static int run(const options *opt)
     int status = MG_EXIT_OK;
 
     mg_arena_init(&r.arena, NULL, 0);
-    const char *wrong = opt->explain ? parse_request(&r, opt->explain) : NULL;
+    mg_str host = MG_STR_NONE;
+    (void)header_of(&r, MG_STR("host"), &host);
+    const char *wrong =
+        opt->explain ? mg_check_request(&r.arena, mg_str_of(opt->explain), host, &r.query) : NULL;
     if (wrong) {
         mg_arena_fini(&r.arena);
         return mg_cli_usage("routes", "--explain '%s': %s", opt->explain, wrong);

@@ -295,6 +295,9 @@ bool mg_chain_start(mg_flight *flight)
         .phase = MG_PHASE_CHAIN,
         .owner = flight,
     };
+    const mg_chain_bodies *bodies = &flight->view->vm->bodies[route->chain];
+    call->bodies[MG_REQUEST].max_bytes = bodies->request_bytes;
+    call->bodies[MG_RESPONSE].max_bytes = bodies->response_bytes;
     flight->call = call;
     resume(flight);
     return true;

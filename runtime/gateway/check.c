@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "gateway/call.h"
 #include "gateway/kv.h"
+#include "http/uri.h"
 #include "mg_abi.h"
 
 static bool try_vm(const mg_snapshot *snapshot, mg_shared *shared, mg_report *report)
@@ -51,4 +52,30 @@ bool mg_check_config(mg_config *config, void (*look)(void *self, const mg_snapsh
     mg_shared_free(shared);
     mg_kv_free(kv);
     return ok && report->errors == 0;
+}
+
+const char *mg_check_request(mg_arena *arena, mg_str text, mg_str host, mg_route_query *query)
+{
+    const size_t space = mg_str_find(text, ' ');
+    mg_uri uri = { .path = text };
+
+    *query = (mg_route_query){ .method = MG_STR("GET") };
+    if (space != SIZE_MAX) {
+        query->method = mg_str_sub(text, 0, space);
+        text = mg_str_trim(mg_str_sub(text, space, text.n), " ");
+        uri.path = text;
+    }
+    if (text.n && text.p[0] == '/') {
+        int port;
+        if (host.p && !mg_uri_authority(arena, host, &query->host, &port))
+            return "the host header is malformed";
+    } else {
+        const char *wrong = mg_uri_parse(arena, text, &uri);
+        if (wrong)
+            return wrong;
+        query->host = uri.host;
+    }
+    return mg_uri_normalise_path(arena, uri.path, &query->path)
+               ? NULL
+               : "the path is malformed: a request for it gets 400";
 }

@@ -9,4 +9,8 @@
 bool mg_check_config(mg_config *config, void (*look)(void *self, const mg_snapshot *snapshot), void *self,
                      mg_report *report);
 
+/* What a router is asked for "PUT https://shop.example/v1/carts/42", "GET /path" (then `host` says where) or
+ * a URL alone. Fills host, path and method. NULL, or what is wrong. */
+const char *mg_check_request(mg_arena *arena, mg_str text, mg_str host, mg_route_query *query);
+
 #endif

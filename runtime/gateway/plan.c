@@ -267,9 +267,9 @@ bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report)
 {
     const size_t before = report->errors;
     bool *used = MG_NEW_N(bool, config->plugin_count + 1);
-    int *numbers = MG_NEW_N(int, config->plugin_count + 1);
 
     *plan = (mg_plan){ 0 };
+    plan->numbers = MG_NEW_N(int, config->plugin_count + 1);
     plan->chains = MG_NEW_N(int, config->route_count + 1);
     plan->leading = MG_NEW_N(size_t, config->route_count + 1);
     find_leading(plan, config, used);
@@ -280,14 +280,13 @@ bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report)
         if (plan->plugin_count)
             mg_text_add_char(&plan->json, ',');
         if (add_plugin(&plan->json, config, config->plugins[i], report))
-            numbers[i] = (int)plan->plugin_count++;
+            plan->numbers[i] = (int)plan->plugin_count++;
     }
     if (report->errors == before)
-        add_chains(plan, config, numbers);
+        add_chains(plan, config, plan->numbers);
     mg_text_add_c(&plan->json, "]}");
     plan->hash = mg_hash(mg_text_str(&plan->json), 0);
     mg_free(used);
-    mg_free(numbers);
     return report->errors == before;
 }
 
@@ -296,4 +295,5 @@ void mg_plan_fini(mg_plan *plan)
     mg_text_fini(&plan->json);
     mg_free(plan->chains);
     mg_free(plan->leading);
+    mg_free(plan->numbers);
 }

@@ -15,6 +15,7 @@ typedef struct mg_plan {
     uint64_t hash;
     int *chains;     /* owned: of each route, by index: its chain in the plan, or -1 */
     size_t *leading; /* owned: of each route: how many native items stand before its first plugin */
+    int *numbers;    /* owned: of each plugin of the config: its place in the plan, where it is part of it */
     size_t chain_count;
     size_t plugin_count;
 } mg_plan;

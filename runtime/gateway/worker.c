@@ -21,6 +21,7 @@ static void drop_vm(mg_worker_vm *vm)
     if (!vm || --vm->refs)
         return;
     mg_vm_free(vm->vm);
+    mg_free(vm->bodies);
     mg_free(vm);
 }
 
@@ -79,6 +80,28 @@ static void fill_view_service(mg_view *view, size_t index)
     mg_free(weights);
 }
 
+static mg_chain_bodies *chain_bodies(const mg_snapshot *snapshot, const mg_vm *vm)
+{
+    const mg_config *config = snapshot->config;
+    mg_chain_bodies *bodies = MG_NEW_N(mg_chain_bodies, snapshot->plan.chain_count);
+
+    for (size_t r = 0; r < config->route_count; r++) {
+        const mg_config_route *route = config->routes[r];
+        if (snapshot->plan.chains[r] < 0)
+            continue;
+        mg_chain_bodies *of_chain = &bodies[snapshot->plan.chains[r]];
+        for (size_t i = 0; i < route->item_count; i++) {
+            if (route->items[i].kind != MG_CONFIG_ITEM_PLUGIN)
+                continue;
+            const int number = snapshot->plan.numbers[route->items[i].plugin->index];
+            const mg_vm_plugin *plugin = mg_vm_plugin_at(vm, (size_t)number);
+            of_chain->request_bytes = mg_max_u64(of_chain->request_bytes, plugin->request_body_bytes);
+            of_chain->response_bytes = mg_max_u64(of_chain->response_bytes, plugin->response_body_bytes);
+        }
+    }
+    return bodies;
+}
+
 static mg_worker_vm *vm_for(mg_worker *worker, const mg_worker_change *change)
 {
     mg_worker_vm *current = worker->view ? worker->view->vm : NULL;
@@ -92,7 +115,8 @@ static mg_worker_vm *vm_for(mg_worker *worker, const mg_worker_change *change)
         return current;
     }
     mg_worker_vm *vm = MG_NEW(mg_worker_vm);
-    *vm = (mg_worker_vm){ change->vm, hash, 1 };
+    *vm = (mg_worker_vm){ .vm = change->vm, .plan_hash = hash, .refs = 1 };
+    vm->bodies = chain_bodies(change->snapshot, change->vm);
     return vm;
 }
 

@@ -29,9 +29,15 @@ typedef struct mg_door {
     bool leaving; /* no longer in the configuration: freed when its connections are gone */
 } mg_door;
 
+/* What the plugins of one chain take of bodies into memory, at most; 0: nothing. */
+typedef struct mg_chain_bodies {
+    size_t request_bytes, response_bytes;
+} mg_chain_bodies;
+
 /* A VM and how many views of this worker use it: a snapshot that leaves the plan alone keeps it. */
 typedef struct mg_worker_vm {
     mg_vm *vm;
+    mg_chain_bodies *bodies; /* owned: by chain */
     uint64_t plan_hash;
     unsigned refs;
 } mg_worker_vm;
