@@ -23,7 +23,7 @@ static bool try_vm(const mg_snapshot *snapshot, mg_shared *shared, mg_report *re
         return true;
     mg_vm *vm = mg_vm_new(&conf, mg_text_str(&snapshot->plan.json), &err);
     if (!vm)
-        mg_report_add(report, MG_SEVERITY_ERROR, "plugin", "%s", err.message);
+        mg_plan_fault(&err, report);
     mg_vm_free(vm);
     return vm != NULL;
 }

@@ -23,11 +23,6 @@ typedef struct mg_publication {
 
 /* ---- building ---- */
 
-static void find(mg_report *report, const char *code, const mg_error *err)
-{
-    mg_report_add(report, MG_SEVERITY_ERROR, code, "%s", err->message);
-}
-
 static bool build_vms(mg_gateway *gateway, mg_publication *publication, mg_report *report)
 {
     const mg_plan *plan = &publication->snapshot->plan;
@@ -45,7 +40,7 @@ static bool build_vms(mg_gateway *gateway, mg_publication *publication, mg_repor
                                   .log = gateway->options.log };
         publication->changes[i].vm = mg_vm_new(&conf, mg_text_str(&plan->json), &err);
         if (!publication->changes[i].vm) {
-            find(report, "plugin", &err);
+            mg_plan_fault(&err, report);
             return false;
         }
     }

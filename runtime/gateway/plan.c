@@ -19,7 +19,10 @@ static bool read_source(const mg_config_plugin *plugin, const char *file, mg_are
             return mg_fail(err, MG_ERR_NOT_FOUND, "%s: no such file in this build", name), false;
         return true;
     }
-    snprintf(name, 512, "%.*s/%s", MG_STR_ARGS(plugin->path), file);
+    const mg_str folder = mg_str_starts(plugin->path, MG_STR("./"))
+                              ? mg_str_sub(plugin->path, 2, plugin->path.n)
+                              : plugin->path;
+    snprintf(name, 512, "%.*s/%s", MG_STR_ARGS(folder), file);
     FILE *f = fopen(name, "rb");
     if (!f)
         return mg_fail_errno(err, errno, "cannot read %s", name), false;
@@ -296,4 +299,44 @@ void mg_plan_fini(mg_plan *plan)
     mg_free(plan->chains);
     mg_free(plan->leading);
     mg_free(plan->numbers);
+}
+
+/* The text of one line of a file, for the finding; none when it cannot be read. */
+static size_t read_line(const char *path, int line, char *out, size_t room)
+{
+    FILE *f = fopen(path, "r");
+    size_t n = 0;
+
+    out[0] = '\0';
+    for (int i = 0; f && i < line; i++)
+        if (!fgets(out, (int)room, f))
+            out[0] = '\0';
+    if (f)
+        fclose(f);
+    n = strcspn(out, "\r\n");
+    out[n] = '\0';
+    return n;
+}
+
+/* Lua's messages: `plugin "greet": plugins/greet/plugin.lua:9: what is wrong`. */
+void mg_plan_fault(const mg_error *err, mg_report *report)
+{
+    const char *lua = strstr(err->message, ".lua:"), *start = lua;
+    char path[512], source[512];
+
+    while (start && start > err->message && start[-1] != ' ')
+        start--;
+    const int line = lua ? atoi(lua + 5) : 0;
+    const char *text = lua ? strchr(lua + 5, ':') : NULL;
+    if (!text || line < 1) {
+        mg_report_add(report, MG_SEVERITY_ERROR, "plugin", "%s", err->message);
+        return;
+    }
+    snprintf(path, sizeof path, "%.*s", (int)(lua + 4 - start), start);
+    mg_finding *f = mg_report_add(report, MG_SEVERITY_ERROR, "plugin", "%.*s%s", (int)(start - err->message),
+                                  err->message, text + 1 + (text[1] == ' '));
+    const size_t n = read_line(path, line, source, sizeof source);
+    const size_t indent = strspn(source, " \t");
+    mg_finding_place(f, path, line, (int)indent + 1, n > indent ? (int)(n - indent) : 1,
+                     (mg_str){ source, n });
 }

@@ -24,5 +24,7 @@ typedef struct mg_plan {
  * Only plugins that a route names are part of the plan. False when the report got an error. */
 bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report);
 void mg_plan_fini(mg_plan *plan);
+/* What a VM said of a plan it did not take, as a finding with the place in the plugin's file. */
+void mg_plan_fault(const mg_error *err, mg_report *report);
 
 #endif
