@@ -1,17 +1,19 @@
 local machine = require("tests.lua.machine")
 
---- Runs one handler; what it returns or raises.
+--- Runs one handler; what it returns.
 local function with(handler)
     local result
     local m = machine.of(function(ctx, next)
-        result = { handler(ctx, next) }
+        result = handler(ctx, next)
     end)
-    local _, err = m:run()
-    return result and unpack(result), err, m
+    local ok, err = m:run()
+    assert(ok, err and err.message)
+    return result
 end
 
+--- What it raises.
 local function problem(handler)
-    local _, err = with(handler)
+    local _, err = machine.of(handler):run()
     return err and err.message
 end
 

@@ -1,5 +1,5 @@
---- machine: the Lua side of a worker inside busted. The functions come from libmoongate.so, the exchange from support.c;
---- what C does to a slot between two resumes is done here.
+--- machine: the Lua side of a worker inside busted. The functions come from libmoongate.so, the exchange from
+--- support.c; what C does to a slot between two resumes is done here.
 package.path = "lua/?.lua;" .. package.path -- specs run from the project's folder
 
 local ffi = require("ffi")

@@ -12,7 +12,8 @@ local status, set_status = c.mg_call_status, c.mg_call_set_status
 local respond, problem = c.mg_call_respond, c.mg_call_problem
 local body, set_body, new_id, log, cancelled =
     c.mg_call_body, c.mg_call_set_body, c.mg_call_new_id, c.mg_call_log, c.mg_call_cancelled
-local enter, sleep, raised, limit, limit_take = c.mg_call_enter, c.mg_call_sleep, c.mg_call_raised, c.mg_call_limit, c.mg_call_limit_take
+local enter, sleep, raised = c.mg_call_enter, c.mg_call_sleep, c.mg_call_raised
+local limit, limit_take = c.mg_call_limit, c.mg_call_limit_take
 
 -- One VM runs one call at a time and nothing here yields, so one of each is enough.
 local slice, slice2, id, why = new("mg_slice"), new("mg_slice"), new("char[32]"), new("const char *[1]")

@@ -109,7 +109,8 @@ local function encode_number(value)
     if value == floor(value) and value > -1e15 and value < 1e15 then
         return ("%d"):format(value)
     end
-    return ("%.17g"):format(value)
+    local short = ("%.15g"):format(value)
+    return tonumber(short) == value and short or ("%.17g"):format(value)
 end
 
 function encode_into(out, value, depth)

@@ -19,6 +19,15 @@ local function resume(slot)
     running.params = slot.params
 end
 
+--- No request runs: what a plugin kept of one raises from now on.
+function await.none()
+    running.ctx = false
+    running.request = false
+    running.response = false
+    running.params = false
+    running.call = false
+end
+
 --- Waits inside a chain. Another request may run meanwhile.
 ---@param wait integer  of call.wait_for
 function await.await(wait)
@@ -43,7 +52,7 @@ end
 ---@param slot moongate.Slot
 function await.park(slot)
     set_wait(slot.call, DONE)
-    running.ctx = false
+    await.none()
     yield()
     resume(slot)
     running.depth = 0

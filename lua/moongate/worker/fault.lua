@@ -1,4 +1,5 @@
 --- fault: what made a coroutine die, for the log: whose code it was, at which line, and the way there.
+local await = require("moongate.worker.await")
 local running = require("moongate.sdk.running")
 
 --- The chunk id that LuaJIT shows for a name of ours: long ones lose their beginning.
@@ -27,7 +28,8 @@ return function(chunks)
         local plugin = running.plugin
         local message = tostring(err)
         local trace = running.traceback or debug.traceback(co, message)
-        running.ctx, running.plugin, running.traceback = false, -1, false
+        await.none()
+        running.plugin, running.traceback = -1, false
         message = message:match("^[^\n]*")
         return plugin, line_in(chunks[plugin + 1] or {}, message .. "\n" .. trace), message, trace
     end

@@ -36,6 +36,8 @@ local function check_plugin(plugin)
     check_type("plugin.name", plugin.name, "string", true)
     check_type("plugin.version", plugin.version, "string", true)
     check_type("plugin.body", plugin.body, "table", true)
+    buffered("request", (plugin.body or {}).request)
+    buffered("response", (plugin.body or {}).response)
     for key, advice in pairs(later) do
         if rawget(plugin, key) ~= nil then
             error("plugin." .. key .. " is not run by this version: " .. advice, 0)

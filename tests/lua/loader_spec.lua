@@ -1,0 +1,82 @@
+require("tests.lua.machine")
+local loader = require("moongate.worker.loader")
+local running = require("moongate.sdk.running")
+
+local function plan(source, more)
+    local plugin = { name = "greet", use = "./plugins/greet", chunkname = "plugins/greet/plugin.lua", source = source }
+    for key, value in pairs(more or {}) do
+        plugin[key] = value
+    end
+    return plugin
+end
+
+local function load(source, more)
+    local ok, result = pcall(loader.all, { plan(source, more) }, { { 0 } })
+    if ok then
+        return result[1]
+    end
+    return nil, result
+end
+
+describe("the loader", function()
+    it("makes a handler of each instance with its own configuration", function()
+        local source = [[return { version = "1.0.0", new = function(conf) return function() return conf.n end end }]]
+        local all = loader.all({
+            plan(source, { config = { n = 1 } }), plan(source, { name = "other", config = { n = 2 } }),
+        }, { { 0, 1 } })
+        assert.equal(1, all[1].handler())
+        assert.equal(2, all[2].handler())
+        assert.equal("1.0.0", all[1].version)
+        assert.same({ "greet", "other" }, running.names)
+    end)
+
+    it("gives plugins that share a chain functions of their own", function()
+        local source = [[return { new = function(conf) return function() end end }]]
+        local util = require("jit.util")
+        local function proto(fn)
+            return tostring(util.funcinfo(fn).proto)
+        end
+        local all = loader.all({ plan(source), plan(source), plan(source) }, { { 0, 1 }, { 2 } })
+        assert.are_not.equal(proto(all[1].handler), proto(all[2].handler))
+        assert.equal(proto(all[1].handler), proto(all[3].handler))
+    end)
+
+    it("freezes the configuration", function()
+        local _, problem = load("return { new = function(conf) conf.n = 1 end }", { config = { n = 0 } })
+        assert.truthy(problem:find('plugin "greet": plugins/greet/plugin.lua:1: conf.n cannot be assigned', 1, true))
+    end)
+
+    it("reads what bodies are declared", function()
+        local instance = load([[return { body = { request = "buffer(64KiB)", response = "stream" },
+            new = function() return function() end end }]])
+        assert.equal(65536, instance.request_body_bytes)
+        assert.equal(0, instance.response_body_bytes)
+    end)
+
+    for what, case in pairs({
+        ["a syntax error"] = { "return {", "plugins/greet/plugin.lua:1:" },
+        ["bytecode"] = { string.dump(function() end), "bytecode is not loaded" },
+        ["a file that returns nothing"] = { "local a = 1", "what the file returns is a table, not nil" },
+        ["a plugin without new"] = { "return {}", "plugin.new is a function, not nil" },
+        ["new that returns no handler"] = { "return { new = function() end }", "new returns the handler" },
+        ["new that raises"] = { "return { new = function() error('no key') end }", "plugin.lua:1: no key" },
+        ["a file that raises"] = { "\nerror('at load')", "plugin.lua:2: at load" },
+        ["a body that is none"] = {
+            "return { body = { request = 'all' }, new = function() return function() end end }", "body.request is",
+        },
+        ["a body without bound"] = {
+            "return { body = { request = 'buffer(900GiB)' }, new = function() return function() end end }",
+            "up to 64MiB",
+        },
+        ["init"] = { "return { init = 1, new = function() return function() end end }", "plugin.init is not run" },
+        ["ctx in new"] = { "return { new = function() require('moongate').time.now() end }", "needs a request" },
+    }) do
+        it("refuses " .. what .. ", naming plugin and place", function()
+            local instance, problem = load(case[1])
+            assert.is_nil(instance)
+            assert.truthy(problem:find('^plugin "greet": '), problem)
+            assert.truthy(problem:find(case[2], 1, true), problem)
+            assert.truthy(problem:find("plugins/greet/plugin.lua", 1, true), problem)
+        end)
+    end
+end)

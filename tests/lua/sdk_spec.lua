@@ -1,0 +1,202 @@
+local machine = require("tests.lua.machine")
+local running = require("moongate.sdk.running")
+local mg = require("moongate.sdk.init")
+
+--- Does what new(conf) would; the machine keeps what is made alive.
+local function making(fn)
+    local m = machine.of(function() end)
+    running.plugin = 0
+    local ok, problem = pcall(fn)
+    running.plugin = -1
+    return ok, problem, m
+end
+
+describe("a limiter", function()
+    it("lets a burst pass, then says when the next may come", function()
+        local seen = {}
+        local m
+        m = machine.of(function(ctx)
+            seen[#seen + 1] = { m.limiter:take("k") }
+            ctx:respond(200)
+        end)
+        running.plugin = 0
+        m.limiter = mg.limiter({ rate = "10/s", burst = 2 })
+        running.plugin = -1
+        for _ = 1, 3 do
+            m:run()
+        end
+        assert.same({ true, 1, 0, 100 }, seen[1])
+        assert.same({ true, 0, 0, 200 }, seen[2])
+        assert.same({ false, 0, 100, 200 }, seen[3])
+        machine.lib.mg_support_advance(m.fixture, 0.1)
+        m:run()
+        assert.is_true(seen[4][1])
+    end)
+
+    it("says never to a cost above its burst, and reads at cost 0", function()
+        local _, _, m = making(function() end)
+        running.plugin = 0
+        local limiter = mg.limiter({ rate = 5, per = 60, burst = 3 })
+        running.plugin = -1
+        assert.same({ false, 3, -1, 0 }, { limiter:take("k", 4) })
+        assert.same({ true, 3, 0, 0 }, { limiter:take("k", 0) })
+        assert.is_not_nil(m)
+    end)
+
+    it("is the same for all who make it by one name", function()
+        local _, _, m = making(function() end)
+        running.plugin = 0
+        local one, two = mg.limiter({ name = "a", rate = "1/h" }), mg.limiter({ name = "a", rate = "1/h" })
+        local other = mg.limiter({ name = "b", rate = "1/h" })
+        running.plugin = -1
+        assert.is_true((one:take("k")))
+        assert.is_false((two:take("k")))
+        assert.is_true((other:take("k")))
+        assert.is_not_nil(m)
+    end)
+
+    it("writes the fields of an answer", function()
+        local _, _, m = making(function() end)
+        running.plugin = 0
+        local limiter = mg.limiter({ name = "per_key", rate = "100/s", burst = 200 })
+        running.plugin = -1
+        local policy, state = limiter:fields(199, 0, 10)
+        assert.equal('"per_key";q=200;w=2', policy)
+        assert.equal('"per_key";r=199;t=1', state)
+        assert.is_not_nil(m)
+    end)
+
+    for what, case in pairs({
+        ["a rate that is none"] = { { rate = "many" }, "rate is a text" },
+        ["an unknown option"] = { { rate = "1/s", brst = 1 }, "no option 'brst'" },
+        ["a burst that is none"] = { { rate = "1/s", burst = "x" }, "burst is a number" },
+        ["a rate of nothing"] = { { rate = "0/s" }, "a rate is 1 or more" },
+        ["a name with blanks"] = { { rate = "1/s", name = "a b" }, "a name has" },
+    }) do
+        it("refuses " .. what, function()
+            local ok, problem = making(function()
+                mg.limiter(case[1])
+            end)
+            assert.is_false(ok)
+            assert.truthy(problem:find("sdk_spec.lua:%d+: "), problem)
+            assert.truthy(problem:find(case[2], 1, true), problem)
+        end)
+    end
+
+    it("is made when the plugin is loaded, not for a request", function()
+        local m = machine.of(function()
+            mg.limiter({ rate = "1/s" })
+        end)
+        local _, err = m:run()
+        assert.truthy(err.message:find("not for a request"))
+    end)
+end)
+
+describe("ctx.limit", function()
+    it("takes a limiter that the plugin made", function()
+        local m
+        local seen
+        m = machine.of(function(ctx)
+            seen = { ctx.limit:take(m.limiter, "k", 2) }
+            ctx:respond(200)
+        end)
+        running.plugin = 0
+        m.limiter = mg.limiter({ rate = "10/s" })
+        running.plugin = -1
+        m:run()
+        assert.same({ true, 8 }, { seen[1], seen[2] })
+    end)
+end)
+
+describe("a breaker", function()
+    local function make(options)
+        local m = machine.of(function() end)
+        running.plugin = 0
+        local breaker = mg.breaker(options or { failures = 2, open_for = 5, jitter = 0 })
+        running.plugin = -1
+        return breaker, m
+    end
+
+    it("opens after so many failures in a row, probes, and closes", function()
+        local breaker, m = make({ failures = 2, open_for = 5, jitter = 0, probes = 1 })
+        for _ = 1, 2 do
+            assert.is_true(breaker:finish(assert(breaker:ask()), "fail", 0.1))
+        end
+        assert.equal("open", breaker:state())
+        assert.is_nil(breaker:ask())
+        assert.equal(5, breaker:retry_after())
+        machine.lib.mg_support_advance(m.fixture, 5)
+        local probe = assert(breaker:ask())
+        assert.equal("half_open", breaker:state())
+        assert.is_true(breaker:finish(probe, "ok"))
+        assert.equal("closed", breaker:state())
+    end)
+
+    it("runs a function and judges it", function()
+        local breaker, m = make()
+        assert.same({ 1, 2 }, { breaker:run(function(a) return a, 2 end, 1) })
+        assert.same({ nil, "down" }, { breaker:run(function() return nil, "down" end) })
+        assert.is_false(pcall(breaker.run, breaker, error, "broken"))
+        assert.equal("open", breaker:state())
+        assert.same({ nil, "open" }, { breaker:run(function() return 1 end) })
+        assert.is_not_nil(m)
+    end)
+
+    it("refuses what is out of range", function()
+        for _, options in ipairs({ { backoff = 0.1 }, { probes = 1e9 }, { unknown = 1 }, { name = {} } }) do
+            local ok = making(function()
+                mg.breaker(options)
+            end)
+            assert.is_false(ok)
+        end
+        local breaker, m = make()
+        assert.is_false(pcall(breaker.finish, breaker, breaker:ask(), "maybe"))
+        assert.is_false(pcall(breaker.finish, breaker, 5, "ok"))
+        assert.is_not_nil(m)
+    end)
+end)
+
+describe("a counter", function()
+    it("counts, and is shared by its name", function()
+        local m
+        m = machine.of(function(ctx, next)
+            ctx:counter("seen")
+            ctx:counter("seen", 2)
+            return next(ctx)
+        end)
+        m:run()
+        m:run()
+        running.plugin = 0
+        assert.equal(6, mg.counter("seen"):sum())
+        running.plugin = -1
+    end)
+
+    it("refuses a name that is none, and less than nothing", function()
+        assert.is_false((making(function() mg.counter("a b") end)))
+        assert.is_false((making(function() mg.counter("a"):add(-1) end)))
+    end)
+end)
+
+describe("a router", function()
+    it("matches as the gateway does", function()
+        local router = mg.router({
+            { path = "/v1/carts/{id}", method = { "GET", "PUT" }, value = "cart" },
+            { path = "/lab/*", value = "lab" },
+            { path = "/", host = "shop.example", value = "shop" },
+        })
+        local value, params = router:match({ path = "/v1/carts/42" })
+        assert.equal("cart", value)
+        assert.same({ id = "42" }, params)
+        assert.same({ nil, 405 }, { router:match({ path = "/v1/carts/42", method = "DELETE" }) })
+        assert.equal("lab", (router:match({ path = "/lab/a/b", method = "POST" })))
+        assert.equal("shop", (router:match({ host = "shop.example", path = "/" })))
+        assert.same({ nil, 404 }, { router:match({ path = "/x" }) })
+    end)
+
+    it("refuses routes that it cannot build, and says why", function()
+        local ok, problem = pcall(mg.router, { { path = "no slash", value = 1 } })
+        assert.is_false(ok)
+        assert.truthy(problem:find("router: "), problem)
+        assert.is_false(pcall(mg.router, { { value = 1 } }))
+    end)
+end)
