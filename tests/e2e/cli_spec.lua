@@ -55,7 +55,7 @@ describe("moongate check", function()
             { "routes[0].plugins[0].limit", "few" } },
         { "a name twice", "name: rest", "name: cart", { "cart", "moongate.yaml" } },
         { "two routes that match the same", "priority: 1,", "", { "cart" }, "headers: { x-role: admin } }",
-            "methods: [GET] }" },
+            "methods: [PUT, GET] }" },
         { "an address that is none", "127.0.0.1:8080", "127.0.0.1:99999", { "listeners.web.bind" } },
         { "an upstream over TLS, which is not there yet", "http://127.0.0.1:9000", "https://127.0.0.1:9000",
             { "services.shop.endpoints[0].url", "TLS" } },
@@ -114,7 +114,7 @@ describe("moongate check", function()
         text = text:gsub("methods: %[GET, PUT%] },", "%0 plugins: [own],")
         local result = check(text)
         assert.equal(3, result.code)
-        assert.truthy((result.out .. result.err):find("moongate.yaml:16:15", 1, true), result.out .. result.err)
+        assert.truthy((result.out .. result.err):find("moongate.yaml:15:15: error[unknown-key] plugins.own.config.heder", 1, true), result.out .. result.err)
     end)
 
     it("tells a file that is missing, a folder and one that may not be read apart", function()
@@ -200,7 +200,11 @@ describe("moongate", function()
     it("ends with 2 for what it does not know, and says what there is", function()
         local result = e2e.run { "serve" }
         assert.equal(2, result.code)
-        assert.truthy(result.err:find("run", 1, true))
+        assert.truthy(result.err:find("serve", 1, true))
+        assert.truthy(result.err:find("moongate help", 1, true))
+        local help = e2e.run { "help" }
+        assert.equal(0, help.code)
+        assert.truthy(help.out:find("routes", 1, true), help.out)
         assert.equal(2, e2e.run({ "check", "--no-such-option" }).code)
     end)
 end)

@@ -32,11 +32,10 @@ describe("hop-by-hop fields", function()
 
     it("cannot be used to remove what the gateway adds", function()
         local gw, up = e2e.proxy()
-        local seen = e2e.seen(gw, up, "Connection: close, X-Forwarded-For, Forwarded, Via, X-Forwarded-Proto\r\n")
-        assert.equal("127.0.0.1", seen.fields["x-forwarded-for"])
-        assert.equal("http", seen.fields["x-forwarded-proto"])
-        assert.truthy(seen.fields.via)
-        assert.truthy(seen.fields.forwarded)
+        for _, name in ipairs { "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "Via" } do
+            assert.equal(400, gw:ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, " .. name .. "\r\n\r\n").status)
+        end
+        up:expect_nobody()
     end)
 end)
 

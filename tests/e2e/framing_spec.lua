@@ -62,7 +62,7 @@ local BODIES = {
     { "a trailer with a space before its colon", "3\r\nabc\r\n0\r\nname : v\r\n\r\n" },
     { "a trailer that frames", "3\r\nabc\r\n0\r\nContent-Length: 5\r\n\r\n" },
     { "a trailer that routes", "3\r\nabc\r\n0\r\nHost: b\r\n\r\n" },
-    { "trailers above their bound", "3\r\nabc\r\n0\r\nname: " .. string.rep("v", 5000) .. "\r\n\r\n" },
+    { "trailers above their bound", "3\r\nabc\r\n0\r\nname: " .. string.rep("v", 5000) .. "\r\n\r\n", { 400, 431 } },
     { "a last chunk that no CRLF ends", "3\r\nabc\r\n0\r\nX" .. string.rep("y", 10) .. "\r\n\r\n" },
 }
 
@@ -99,7 +99,7 @@ describe("framing", function()
         it("never completes a body with " .. case[1], function()
             local client = gw:client()
             client:try_send(post("Transfer-Encoding: chunked\r\n", case[2]) .. SMUGGLED)
-            assert.equal(400, client:response().status)
+            is_one_of(case[3] or 400, client:response().status)
             client:expect_end()
             -- The head was good and may have gone on; its body must not have come to an end there.
             e2e.unfinished(up)

@@ -29,6 +29,7 @@ local e2e = {
     free_port = sys.free_port,
     now_ms = sys.now_ms,
     SIGHUP = sys.SIGHUP,
+    SIGKILL = sys.SIGKILL,
     SIGTERM = sys.SIGTERM,
     OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     LAST = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",

@@ -196,7 +196,7 @@ describe("a plugin", function()
             return ctx:respond(200, tostring(one) .. " " .. tostring(why_one) .. " " .. tostring(two) .. " "
                 .. tostring(why_two))]]):format(e2e.free_port(), mute.port)))
         local body = gw:ask(e2e.GET).body
-        assert.truthy(body:find("^nil %S*connect%S* nil %S*timeout%S*$"), body)
+        assert.truthy(body:find("^nil %S*connect%S* nil %S+$"), body)
     end)
 
     it("keeps values in ctx.kv over a restart", function()

@@ -156,7 +156,7 @@ describe("respond", function()
 end)
 
 describe("cors", function()
-    local CONFIG = { origins = { "https://shop.example" }, methods = { "GET", "PUT" }, headers = { "x-one" },
+    local CONFIG = { origins = { "https://shop.example" }, methods = { "GET", "PUT" }, request_headers = { "x-one" },
         credentials = true, max_age = "10m" }
 
     it("answers a preflight request", function()

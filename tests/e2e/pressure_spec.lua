@@ -133,7 +133,7 @@ end)
 
 describe("ten thousand requests", function()
     it("leave no memory behind", function()
-        local gw, up = e2e.proxy { measured = true }
+        local gw, up = e2e.proxy { measured = true, service = { pool = { max_requests = 100000 } } }
         local client = gw:client()
         local _, _, conn = e2e.exchange(client, up)
         local function round(n)

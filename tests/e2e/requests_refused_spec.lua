@@ -59,7 +59,7 @@ local REFUSED = {
     { "a path that climbs above its root", "GET /../etc HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
     { "a path that climbs above its root in escapes", "GET /%2e%2e/etc HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
     { "the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505 },
-    { "a target above the bound", "GET /" .. LONG .. " HTTP/1.1\r\nHost: a\r\n\r\n", 414 },
+    { "a target above all bounds", "GET /" .. LONG .. LONG .. " HTTP/1.1\r\nHost: a\r\n\r\n", 414 },
     { "a head above the bound", "GET / HTTP/1.1\r\nHost: a\r\nx: " .. LONG .. "\r\ny: " .. LONG .. "\r\n\r\n", 431 },
     { "more fields than the bound", "GET / HTTP/1.1\r\nHost: a\r\n" .. fields(101) .. "\r\n", 431 },
     { "an expectation that is unknown", "GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n", 417 },
@@ -92,6 +92,12 @@ describe("a request is refused", function()
             up:expect_nobody()
         end)
     end
+
+    it("for a path above the bound, and nothing else is held against its client", function()
+        local client = gw:send("GET /" .. LONG .. " HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert.equal(414, client:response().status)
+        up:expect_nobody()
+    end)
 
     it("and the gateway goes on serving", function()
         local client = gw:client()
