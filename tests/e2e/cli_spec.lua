@@ -114,7 +114,8 @@ describe("moongate check", function()
         text = text:gsub("methods: %[GET, PUT%] },", "%0 plugins: [own],")
         local result = check(text)
         assert.equal(3, result.code)
-        assert.truthy((result.out .. result.err):find("moongate.yaml:15:15: error[unknown-key] plugins.own.config.heder", 1, true), result.out .. result.err)
+        local place = "moongate.yaml:15:15: error[unknown-key] plugins.own.config.heder"
+        assert.truthy((result.out .. result.err):find(place, 1, true), result.out .. result.err)
     end)
 
     it("tells a file that is missing, a folder and one that may not be read apart", function()
