@@ -51,13 +51,12 @@ struct mg_breaker_window {
     _Atomic uint32_t *outcomes; /* version (16 bits) and FAILED | SLOW (2 bits) */
 };
 
-static bucket pack(counts c)
+static unsigned __int128 pack(counts c)
 {
-    bucket b;
+    const uint64_t low = (uint64_t)c.number << 32 | (uint64_t)(c.version & 15) << 28 | c.calls;
+    const uint64_t high = (uint64_t)(c.version >> 4) << 56 | c.failures << 28 | c.slow;
 
-    atomic_init(&b.low, (uint64_t)c.number << 32 | (uint64_t)(c.version & 15) << 28 | c.calls);
-    atomic_init(&b.high, (uint64_t)(c.version >> 4) << 56 | c.failures << 28 | c.slow);
-    return b;
+    return (unsigned __int128)high << 64 | low;
 }
 
 static counts unpack(uint64_t low, uint64_t high)
@@ -80,35 +79,29 @@ static void bucket_read(const bucket *b, uint64_t *low, uint64_t *high)
     } while (again != *low);
 }
 
-static bool bucket_cas(bucket *b, uint64_t low, uint64_t high, counts next)
-{
-    const bucket packed = pack(next);
-    const unsigned __int128 expected = (unsigned __int128)high << 64 | low;
-    const unsigned __int128 wanted = (unsigned __int128)packed.high << 64 | packed.low;
-
-    return __sync_bool_compare_and_swap((unsigned __int128 *)(void *)b, expected, wanted);
-}
-
-static void bucket_add(bucket *b, uint32_t number, uint32_t version, bool failed, bool slow)
+/* Counts one outcome in the bucket and returns what stands there then. */
+static counts bucket_add(bucket *b, uint32_t number, uint32_t version, bool failed, bool slow)
 {
     for (;;) {
         uint64_t low, high;
+        unsigned __int128 expected;
         counts c;
 
         bucket_read(b, &low, &high);
+        expected = (unsigned __int128)high << 64 | low;
         c = unpack(low, high);
         if (c.version != version || c.number != number) {
             if (c.version == version && c.calls && (int32_t)(c.number - number) > 0)
-                return; /* a later turn of the ring: the caller's clock is a window behind */
+                return c; /* a later turn of the ring: the caller's clock is a window behind */
             c = (counts){ .number = number, .version = version };
         }
         if (c.calls == COUNT_MAX)
-            return;
+            return c;
         c.calls++;
         c.failures += failed;
         c.slow += slow;
-        if (bucket_cas(b, low, high, c))
-            return;
+        if (__sync_bool_compare_and_swap((unsigned __int128 *)(void *)b, expected, pack(c)))
+            return c;
     }
 }
 
@@ -116,17 +109,22 @@ static mg_breaker_sums record_time(mg_breaker_window *w, uint32_t version, bool 
                                    uint64_t now_ns)
 {
     const uint64_t index = now_ns / w->bucket_ns;
+    const uint32_t number = (uint32_t)index, own = (uint32_t)(index % w->size);
+    const counts mine = bucket_add(&w->buckets[own], number, version & 0xfff, failed, slow);
     mg_breaker_sums sums = { 0 };
 
-    version &= 0xfff;
-    bucket_add(&w->buckets[index % w->size], (uint32_t)index, version, failed, slow);
+    if (mine.number == number)
+        sums = (mg_breaker_sums){ mine.calls, mine.failures, mine.slow };
+    /* After adding: of two who end together, one sees both. */
     for (uint32_t i = 0; i < w->size; i++) {
         uint64_t low, high;
         counts c;
 
+        if (i == own)
+            continue;
         bucket_read(&w->buckets[i], &low, &high);
         c = unpack(low, high);
-        if (c.version != version || (uint32_t)index - c.number >= w->size)
+        if (c.version != (version & 0xfff) || number - c.number >= w->size)
             continue;
         sums.calls += c.calls;
         sums.failures += c.failures;

@@ -312,12 +312,10 @@ void mg_router_list(const mg_router *router, mg_route_line_fn *fn, void *self)
 static int walk_recorded(walk *w, bool *class_fits)
 {
     const mg_route_class *class;
-    mg_str values[MG_ROUTE_PARAMS_MAX];
     uint32_t answered_by = MG_ROUTE_NONE;
     size_t at = 0;
     int status = 404;
 
-    w->values = values;
     while ((class = next_class(w->router, w->query->host, &at))) {
         class_fits[class->id] = true;
         if (answered_by != MG_ROUTE_NONE && w->winner == MG_ROUTE_NONE)
@@ -334,7 +332,8 @@ static int walk_recorded(walk *w, bool *class_fits)
 int mg_router_explain(const mg_router *router, const mg_route_query *query, mg_route_match *out,
                       mg_route_line_fn *fn, void *self)
 {
-    walk w = { .router = router, .query = query, .out = out, .winner = MG_ROUTE_NONE };
+    mg_str values[MG_ROUTE_PARAMS_MAX];
+    walk w = { .router = router, .query = query, .out = out, .values = values, .winner = MG_ROUTE_NONE };
     bool *class_fits = MG_NEW_N(bool, router->class_count + 1);
     int status;
 

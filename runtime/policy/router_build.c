@@ -330,8 +330,10 @@ static void lay_trie(layout *l)
             r->nodes[parent].param = s->at;
     }
     for (uint32_t i = 0; i < r->class_count; i++) {
-        if (r->classes[i].root != MG_ROUTE_NONE)
-            r->classes[i].root = l->sprouts[r->classes[i].root].at;
+        if (r->classes[i].root == MG_ROUTE_NONE)
+            continue;
+        MG_CHECK(l->sprouts && r->classes[i].root < l->count);
+        r->classes[i].root = l->sprouts[r->classes[i].root].at;
     }
 }
 

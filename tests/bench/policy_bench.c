@@ -185,6 +185,14 @@ int main(void)
     run("breaker: ask", 10, ask, breaker);
     run("breaker: ask and end", 35, ask_and_end, breaker);
     mg_breaker_free(breaker);
+    mg_breaker_conf_defaults(&conf, MG_BREAKER_TIME_WINDOW);
+    breaker = mg_breaker_new(&conf, NULL);
+    run("breaker: ask and end, 10 buckets", 35, ask_and_end, breaker);
+    mg_breaker_free(breaker);
+    mg_breaker_conf_defaults(&conf, MG_BREAKER_COUNT_WINDOW);
+    breaker = mg_breaker_new(&conf, NULL);
+    run("breaker: ask and end, 100 calls", 35, ask_and_end, breaker);
+    mg_breaker_free(breaker);
     for (uint32_t i = 0; i < 16; i++)
         weights[i] = 1 + i % 3;
     mg_rand_init(&rand, 1);

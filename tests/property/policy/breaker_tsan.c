@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { STEPS = 60000, TURNS = 4000, PROBES = 3, STATE_MASK = 7 };
+enum { STEPS = 60000, TURNS = 4000, PROBES = 3, RECORDS = 40000, STATE_MASK = 7 };
 
 typedef struct caller {
     mg_breaker *breaker;
@@ -153,13 +153,17 @@ static void who_ask_together_get_all_the_probes_and_no_more(void **state)
 typedef struct recorder {
     mg_breaker *breaker;
     _Atomic uint64_t counted;
+    _Atomic int coming;
 } recorder;
 
 static void *record(void *self)
 {
     recorder *r = self;
 
-    for (uint64_t i = 0; i < STEPS / 4; i++) {
+    atomic_fetch_sub(&r->coming, 1);
+    while (atomic_load(&r->coming) > 0)
+        ;
+    for (uint64_t i = 0; i < RECORDS; i++) {
         const uint64_t ticket = mg_breaker_ask(r->breaker, i * 10000);
 
         if (!ticket)
@@ -175,13 +179,13 @@ static void no_outcome_is_lost_between_two_threads(void **state)
 {
     (void)state;
     for (int mode = MG_BREAKER_TIME_WINDOW; mode <= MG_BREAKER_COUNT_WINDOW; mode++) {
-        recorder r = { .counted = 0 };
+        recorder r = { .coming = 2 };
         mg_breaker_conf conf;
         pthread_t threads[2];
 
         mg_breaker_conf_defaults(&conf, (mg_breaker_mode)mode);
-        conf.window_calls = STEPS;
-        conf.min_calls = STEPS / 4 * 2;
+        conf.window_calls = 2 * RECORDS;
+        conf.min_calls = 2 * RECORDS;
         conf.failure_bp = 9000;
         r.breaker = mg_breaker_new(&conf, NULL);
         for (int t = 0; t < 2; t++)
@@ -190,7 +194,7 @@ static void no_outcome_is_lost_between_two_threads(void **state)
             pthread_join(threads[t], NULL);
         /* It opened, and with the last outcome: neither the calls nor the failures fell short or ran over. */
         assert_int_equal(mg_breaker_now(r.breaker, 0), MG_BREAKER_OPEN);
-        assert_int_equal(atomic_load(&r.counted), STEPS / 4 * 2);
+        assert_int_equal(atomic_load(&r.counted), 2 * RECORDS);
         mg_breaker_free(r.breaker);
     }
 }
