@@ -1,5 +1,6 @@
-/* store.h - LMDB behind one door: an environment with named tables of bytes to bytes. Transactions are no longer than a call; values are
- * copied out before one ends. Any thread may read; one thread writes at a time. */
+/* store.h - LMDB behind one door: an environment with named tables of bytes to bytes. Transactions are no
+ * longer than a call; values are copied out before one ends. Any thread may read; one thread writes at a
+ * time. */
 #ifndef MG_STORE_STORE_H
 #define MG_STORE_STORE_H
 
@@ -9,24 +10,26 @@
 typedef struct mg_store mg_store;
 
 typedef struct mg_store_options {
-    const char *path;   /* a directory; made when missing, mode 0700 */
-    size_t max_bytes;   /* map size; sparse */
-    unsigned tables;    /* at most so many */
-    unsigned readers;   /* threads that read at once */
-    bool sync;          /* full sync at commit */
+    const char *path; /* a directory; made when missing, mode 0700 */
+    size_t max_bytes; /* map size; sparse */
+    unsigned tables;  /* at most so many */
+    unsigned readers; /* threads that read at once */
+    bool sync;        /* full sync at commit */
 } mg_store_options;
 
 enum { MG_STORE_KEY_MAX = 511 };
 
-/* Clears stale readers. MG_ERR_INVALID when LMDB says invalid, corrupt or another version; MG_ERR_BUSY when another process holds the lock
- * of this directory; MG_ERR_IO for the rest (EACCES, ENOSPC, ..); err says which and what to do. */
+/* Clears stale readers. MG_ERR_INVALID when LMDB says invalid, corrupt or another version; MG_ERR_BUSY when
+ * another process holds the lock of this directory; MG_ERR_IO for the rest (EACCES, ENOSPC, ..); err says
+ * which and what to do. */
 mg_store *mg_store_open(const mg_store_options *options, mg_result *result, mg_error *err);
 void mg_store_close(mg_store *store);
 
 /* Index of a named table, made when missing. Not on the request path. */
 MG_MUST_USE mg_result mg_store_table(mg_store *store, const char *name, unsigned *table, mg_error *err);
 /* MG_ERR_NOT_FOUND, or the value copied into the arena. */
-MG_MUST_USE mg_result mg_store_get(mg_store *store, unsigned table, mg_str key, mg_arena *arena, mg_str *value);
+MG_MUST_USE mg_result mg_store_get(mg_store *store, unsigned table, mg_str key, mg_arena *arena,
+                                   mg_str *value);
 
 typedef struct mg_store_change {
     unsigned table;
@@ -34,10 +37,13 @@ typedef struct mg_store_change {
 } mg_store_change;
 
 /* All of them in one transaction, or none. MG_ERR_LIMIT: the map is full. */
-MG_MUST_USE mg_result mg_store_commit(mg_store *store, const mg_store_change *changes, size_t count, mg_error *err);
+MG_MUST_USE mg_result mg_store_commit(mg_store *store, const mg_store_change *changes, size_t count,
+                                      mg_error *err);
 
-/* Keys with the prefix, in order, after `after` (may be empty); stops when `each` returns false. Values are borrowed for the call. */
+/* Keys with the prefix, in order, after `after` (may be empty); stops when `each` returns false. Values are
+ * borrowed for the call. */
 MG_MUST_USE mg_result mg_store_scan(mg_store *store, unsigned table, mg_str prefix, mg_str after,
-                                    bool (*each)(void *self, mg_str key, mg_str value), void *self, mg_error *err);
+                                    bool (*each)(void *self, mg_str key, mg_str value), void *self,
+                                    mg_error *err);
 
 #endif
