@@ -85,8 +85,6 @@ static const http_parser_settings settings = {
     .on_message_complete = see_message_end,
 };
 
-/* To the library, a name that only begins with "transfer-encoding" counts as one in part: such a head is one
- * that parsers read differently, with or without a length in it. */
 static bool same_framing(const http_parser *parser, const mg_h1_hop *hop)
 {
     const bool has_length = parser->flags & F_CONTENTLENGTH, chunked = parser->flags & F_CHUNKED;

@@ -68,6 +68,15 @@ static char *read_field(char *at, const char *end, mg_str *name, mg_str *value, 
     return stop + 2;
 }
 
+/* http-parser counts a name that only begins so as a Transfer-Encoding in part: what it takes for one, others
+ * may. */
+static bool poses_as_coding(mg_str name)
+{
+    const mg_str coding = MG_STR("transfer-encoding");
+
+    return name.n > coding.n && memcmp(name.p, coding.p, coding.n) == 0;
+}
+
 bool mg_h1_read_fields(mg_arena *arena, uint32_t limit, char *at, const char *end, mg_fields *out,
                        mg_h1_fault *fault)
 {
@@ -83,6 +92,8 @@ bool mg_h1_read_fields(mg_arena *arena, uint32_t limit, char *at, const char *en
             return mg_h1_fail(fault, 400, "head without a blank line");
         if (name.n > MG_H1_NAME_BYTES_MAX)
             return mg_h1_fail(fault, 431, "field name too long");
+        if (poses_as_coding(name))
+            return mg_h1_fail(fault, 400, "field name that begins with transfer-encoding");
         if (out->count == limit)
             return mg_h1_fail(fault, 431, "too many fields");
         mg_fields_add(out, arena, mg_name_find(name), name, value);

@@ -375,7 +375,9 @@ static void chunked_stands_alone_once_and_in_http_1_1_only(void **state)
         REFUSED(501, "transfer coding other than chunked", LINE("Transfer-Encoding: gzip")),
         REFUSED(501, "transfer coding other than chunked", LINE("Transfer-Encoding: identity")),
         REFUSED(501, "transfer coding other than chunked", LINE("Transfer-Encoding: xchunked")),
-        REFUSED(400, "head that parsers read differently", LINE("Transfer-Encoding-X: chunked")),
+        REFUSED(400, "field name that begins with transfer-encoding", LINE("Transfer-Encoding-X: chunked")),
+        REFUSED(400, "field name that begins with transfer-encoding",
+                LINE("Transfer-EncodingX: a\r\nTransfer-Encoding: chunked")),
         REFUSED(400, "Transfer-Encoding in HTTP/1.0",
                 "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
     };
