@@ -45,12 +45,16 @@ static int drop(lua_State *L)
     return 0;
 }
 
-/* At the cap even letting go can fail: then the coroutine stays until the VM closes. */
 static void task_free(mg_task *task)
 {
+    mg_vm *vm = task->vm;
+
     if (task->ref != LUA_NOREF)
-        (void)mg_vm_protected(task->vm, drop, task, NULL);
+        (void)mg_vm_housekeeping(vm, drop, task, NULL);
     mg_free(task);
+    if (vm->crowded) /* what the task held can be collected now, and its successors are not to pay for it */
+        mg_vm_relieve(vm, LUA_ERRMEM);
+    vm->crowded = false;
 }
 
 static mg_task *task_new(mg_vm *vm)
@@ -126,7 +130,7 @@ mg_task_state mg_task_resume(mg_task *task, mg_task_error *error)
     mg_vm_relieve(task->vm, status);
     if (status == 0) /* the slot function loops for ever */
         snprintf(error->message, sizeof(error->message), "the slot of this request ended");
-    else if (!mg_vm_protected(task->vm, describe, &(fault_args){ task, error }, &why))
+    else if (!mg_vm_housekeeping(task->vm, describe, &(fault_args){ task, error }, &why))
         snprintf(error->message, sizeof(error->message), "%.*s", (int)sizeof(error->message) - 1,
                  why.message);
     return MG_TASK_RAISED;

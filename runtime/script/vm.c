@@ -14,14 +14,14 @@
 #include <stdlib.h>
 
 static const char BOOT[] = "lua/moongate/worker/boot.lua";
-enum { DEFAULT_MAX_BYTES = 64 << 20 };
+enum { DEFAULT_MAX_BYTES = 64 << 20, HOUSEKEEPING_BYTES = 256 << 10 };
 
 static void *account(void *self, void *old, size_t old_bytes, size_t bytes)
 {
     mg_vm *vm = self;
     void *p = NULL;
 
-    if (bytes > old_bytes && bytes - old_bytes > vm->max_bytes - vm->used_bytes)
+    if (bytes > old_bytes && vm->used_bytes + (bytes - old_bytes) > vm->max_bytes)
         return NULL;
     if (bytes == 0)
         free(old);
@@ -45,8 +45,13 @@ static int collect(lua_State *L)
 
 void mg_vm_relieve(mg_vm *vm, int status)
 {
-    if (status == LUA_ERRMEM && lua_cpcall(vm->L, collect, NULL) != 0)
+    if (status != LUA_ERRMEM)
+        return;
+    vm->crowded = true;
+    vm->max_bytes += HOUSEKEEPING_BYTES;
+    if (lua_cpcall(vm->L, collect, NULL) != 0)
         lua_settop(vm->L, 0);
+    vm->max_bytes -= HOUSEKEEPING_BYTES;
 }
 
 static void describe(lua_State *L, const mg_vm *vm, int status, mg_error *err)
@@ -70,6 +75,16 @@ bool mg_vm_protected(mg_vm *vm, lua_CFunction fn, void *argument, mg_error *err)
     lua_settop(vm->L, 0);
     mg_vm_relieve(vm, status);
     return false;
+}
+
+bool mg_vm_housekeeping(mg_vm *vm, lua_CFunction fn, void *argument, mg_error *err)
+{
+    bool ok;
+
+    vm->max_bytes += HOUSEKEEPING_BYTES;
+    ok = mg_vm_protected(vm, fn, argument, err);
+    vm->max_bytes -= HOUSEKEEPING_BYTES;
+    return ok;
 }
 
 /* The Lua side's way to embedded files: text, or nil. */
@@ -144,6 +159,15 @@ static int ref_of(lua_State *L, const char *name)
     return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+static int open_libraries(lua_State *L)
+{
+    luaL_openlibs(L);
+    lua_getglobal(L, "require"); /* this library is opened on demand only */
+    lua_pushliteral(L, "ffi");
+    lua_call(L, 1, 0);
+    return 0;
+}
+
 typedef struct boot_args {
     mg_vm *vm;
     mg_str plan;
@@ -156,7 +180,6 @@ static int boot(lua_State *L)
     const mg_str text = vm->conf.source(BOOT);
     char seed[24];
 
-    luaL_openlibs(L);
     if (!text.p)
         return luaL_error(L, "%s is not among the embedded files", BOOT);
     if (luaL_loadbufferx(L, text.p, text.n, "@lua/moongate/worker/boot.lua", "t") != 0)
@@ -186,21 +209,20 @@ mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err)
     mg_vm *vm = MG_NEW(mg_vm);
 
     vm->conf = *conf;
-    vm->max_bytes = conf->memory_max ? conf->memory_max : DEFAULT_MAX_BYTES;
+    vm->max_bytes = SIZE_MAX; /* LuaJIT crashes or leaks when it is refused while it makes a state */
     mg_list_init(&vm->parked);
     mg_list_init(&vm->taken);
     vm->L = lua_newstate(account, vm);
-    if (!vm->L) {
-        (void)mg_fail(err, MG_ERR_LIMIT, "no memory for a Lua state (%zu KiB allowed)", vm->max_bytes >> 10);
-        mg_vm_free(vm);
-        return NULL;
-    }
-    lua_atpanic(vm->L, panic);
-    if (!mg_vm_protected(vm, boot, &(boot_args){ vm, plan }, err)) {
-        mg_vm_free(vm);
-        return NULL;
-    }
-    return vm;
+    if (vm->L)
+        lua_atpanic(vm->L, panic);
+    if (!vm->L || !mg_vm_protected(vm, open_libraries, NULL, err))
+        goto failed;
+    vm->max_bytes = conf->memory_max ? conf->memory_max : DEFAULT_MAX_BYTES;
+    if (mg_vm_protected(vm, boot, &(boot_args){ vm, plan }, err))
+        return vm;
+failed:
+    mg_vm_free(vm);
+    return NULL;
 }
 
 void mg_vm_free(mg_vm *vm)

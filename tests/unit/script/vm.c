@@ -1,0 +1,274 @@
+/* A VM and its slots over small boots of their own: memory, errors, reuse. The real Lua side is tested in
+ * gateway/call.c. */
+#include "base/mem.h"
+#include "script/task.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+
+/* Returns what boot.lua does; each slot runs `body`, which may read the call's first int by ffi. */
+#define BOOT(body)                                                                                           \
+    "local api, hash, host, plan, seed, source = ...\n"                                                      \
+    "local ffi = require('ffi')\n"                                                                           \
+    "return { plugins = { { name = 'p', version = plan, has_log = true, request_body_bytes = 64 } },"        \
+    " logs = { false, true },\n"                                                                             \
+    "slot = function(pointer) local call = ffi.cast('int *', pointer) local yield = coroutine.yield\n" body  \
+    "\nend,\n"                                                                                               \
+    "fault = function(co, err) return 3, 17, tostring(err), debug.traceback(co) end }\n"
+
+static const char *boot_text;
+
+static mg_str source(const char *name)
+{
+    return strcmp(name, "lua/moongate/worker/boot.lua") == 0 ? mg_str_of(boot_text) : MG_STR_NONE;
+}
+
+static mg_vm *vm_with(const char *boot, size_t memory_max, mg_error *err)
+{
+    const mg_vm_conf conf = { .api = &boot_text,
+                              .abi_hash = "hash",
+                              .host = &boot_text,
+                              .source = source,
+                              .call_bytes = 64,
+                              .memory_max = memory_max,
+                              .seed = 1 };
+
+    boot_text = boot;
+    return mg_vm_new(&conf, MG_STR("1.0.0"), err);
+}
+
+static void a_vm_tells_what_its_plan_became(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_vm *vm = vm_with(BOOT("while true do yield() end"), 0, &err);
+
+    (void)state;
+    assert_non_null(vm);
+    assert_int_equal(mg_vm_plugin_count(vm), 1);
+    assert_string_equal(mg_vm_plugin_at(vm, 0)->name, "p");
+    assert_string_equal(mg_vm_plugin_at(vm, 0)->version, "1.0.0");
+    assert_true(mg_vm_plugin_at(vm, 0)->has_log);
+    assert_int_equal(mg_vm_plugin_at(vm, 0)->request_body_bytes, 64);
+    assert_int_equal(mg_vm_plugin_at(vm, 0)->response_body_bytes, 0);
+    assert_false(mg_vm_chain_logs(vm, 0));
+    assert_true(mg_vm_chain_logs(vm, 1));
+    assert_true(mg_vm_memory(vm) > 10000);
+    mg_vm_free(vm);
+    mg_vm_free(NULL);
+}
+
+static void a_boot_that_fails_says_where(void **state)
+{
+    static const char *const cases[][2] = {
+        { "return {", "boot.lua:1:" },
+        { "error('no plan', 0)", "no plan" },
+        { "\nlocal x = nil + 1", "boot.lua:2:" },
+        { "error({})", "no text" },
+        { "return 1", "table expected" },
+        { "return { plugins = {}, logs = {} }", "function expected" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < mg_countof(cases); i++) {
+        mg_error err = MG_ERROR_INIT;
+
+        assert_null(vm_with(cases[i][0], 0, &err));
+        assert_int_equal(err.code, MG_ERR_SCRIPT);
+        if (!strstr(err.message, cases[i][1]))
+            fail_msg("case %zu: %s", i, err.message);
+    }
+}
+
+static void a_boot_past_its_memory_is_refused(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+
+    (void)state;
+    assert_null(vm_with("local t = {} for i = 1, 1e7 do t[i] = { i } end", 4 << 20, &err));
+    assert_int_equal(err.code, MG_ERR_LIMIT);
+    assert_non_null(strstr(err.message, "4096 KiB"));
+    assert_null(vm_with("return {}", 100, &err));
+    assert_int_equal(err.code, MG_ERR_LIMIT);
+    for (size_t bytes = 1000; bytes < 400000; bytes += 977) /* wherever the cap strikes */
+        mg_vm_free(vm_with(BOOT("while true do yield() end"), bytes, &err));
+}
+
+static void slots_are_used_again(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_task_error error;
+    mg_vm *vm = vm_with(BOOT("while true do yield() call[0] = call[0] + 1 end"), 0, &err);
+    mg_task *first = mg_task_take(vm);
+    mg_task *second = mg_task_take(vm);
+
+    (void)state;
+    assert_non_null(first);
+    assert_ptr_not_equal(first, second);
+    assert_int_equal(mg_vm_tasks(vm), 2);
+    assert_int_equal(mg_task_resume(first, &error), MG_TASK_YIELDED);
+    assert_int_equal(mg_task_resume(first, &error), MG_TASK_YIELDED);
+    assert_int_equal(*(int *)mg_task_call(first), 2);
+    assert_int_equal(*(int *)mg_task_call(second), 0);
+    assert_int_equal((uintptr_t)mg_task_call(first) % 16, 0);
+    mg_task_give(first, true);
+    assert_int_equal(mg_vm_tasks(vm), 1);
+    assert_ptr_equal(mg_task_take(vm), first); /* the last one given back: its memory is warm */
+    mg_task_give(first, true);
+    mg_task_give(second, true);
+    mg_vm_free(vm);
+}
+
+static void a_task_that_raises_is_described_and_dropped(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_task_error error;
+    mg_vm *vm = vm_with(BOOT("yield() local function deep() error('broken') end deep()"), 0, &err);
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        mg_task *task = mg_task_take(vm);
+
+        assert_int_equal(mg_task_resume(task, &error), MG_TASK_RAISED);
+        assert_int_equal(error.plugin, 3);
+        assert_int_equal(error.line, 17);
+        assert_non_null(strstr(error.message, "broken"));
+        assert_non_null(strstr(error.traceback, "deep"));
+        mg_task_give(task, false);
+    }
+    assert_int_equal(mg_vm_tasks(vm), 0);
+    mg_vm_free(vm);
+}
+
+static void a_slot_that_ends_is_an_error_of_ours(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_task_error error;
+    mg_vm *vm = vm_with(BOOT("yield()"), 0, &err);
+    mg_task *task = mg_task_take(vm);
+
+    (void)state;
+    assert_int_equal(mg_task_resume(task, &error), MG_TASK_RAISED);
+    assert_int_equal(error.plugin, -1);
+    mg_task_give(task, false);
+    mg_vm_free(vm);
+}
+
+static void a_waiting_task_may_be_dropped(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_task_error error;
+    mg_vm *vm =
+        vm_with(BOOT("while true do local keep = string.rep('x', 1000) .. tostring({}) yield(keep) end"),
+                8 << 20, &err);
+
+    (void)state;
+    for (int i = 0; i < 20000; i++) { /* 20 MB in all: what is dropped is collected */
+        mg_task *task = mg_task_take(vm);
+
+        assert_non_null(task);
+        assert_int_equal(mg_task_resume(task, &error), MG_TASK_YIELDED);
+        mg_task_give(task, false);
+    }
+    mg_vm_free(vm);
+}
+
+static void the_memory_cap_ends_the_task_and_not_the_vm(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_task_error error;
+    mg_vm *vm =
+        vm_with(BOOT("local n = 0 while true do yield() n = n + 1\n"
+                     "if call[0] == 1 then local t = {} while true do t[#t + 1] = tostring(#t) end end\n"
+                     "call[1] = n end"),
+                6 << 20, &err);
+    mg_task *bystander = mg_task_take(vm);
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        mg_task *task = mg_task_take(vm);
+
+        assert_non_null(task);
+        *(int *)mg_task_call(task) = 1;
+        assert_int_equal(mg_task_resume(task, &error), MG_TASK_RAISED);
+        assert_non_null(strstr(error.message, "memory"));
+        mg_task_give(task, false);
+        if (mg_task_resume(bystander, &error) != MG_TASK_YIELDED)
+            fail_msg("%s", error.message);
+        assert_int_equal(((int *)mg_task_call(bystander))[1], i + 1);
+        assert_true(mg_vm_memory(vm) < 3 << 20);
+    }
+    mg_task_give(bystander, true);
+    mg_vm_free(vm);
+}
+
+static void a_vm_at_its_cap_gives_no_more_slots(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_vm *vm = vm_with(BOOT("while true do yield() end"), 1 << 20, &err);
+    mg_task *tasks[4096];
+    size_t count = 0;
+
+    (void)state;
+    while (count < mg_countof(tasks) && (tasks[count] = mg_task_take(vm)))
+        count++;
+    assert_in_range(count, 100, 4095);
+    for (size_t i = 0; i < count; i++)
+        mg_task_give(tasks[i], i % 2 == 0);
+    assert_non_null(tasks[0] = mg_task_take(vm));
+    mg_task_give(tasks[0], true);
+    mg_vm_free(vm);
+}
+
+static void a_task_that_eats_the_stack_is_an_error(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_task_error error;
+    mg_vm *vm = vm_with(BOOT("local function down() return 1 + down() end while true do yield() down() end"),
+                        0, &err);
+    mg_task *task = mg_task_take(vm);
+
+    (void)state;
+    assert_int_equal(mg_task_resume(task, &error), MG_TASK_RAISED);
+    assert_non_null(strstr(error.message, "stack overflow"));
+    mg_task_give(task, false);
+    mg_vm_free(vm);
+}
+
+static void tasks_yield_in_pcall(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_task_error error;
+    mg_vm *vm = vm_with(
+        BOOT("while true do yield() pcall(function() yield() call[0] = call[0] + 1 error('x') end) end"), 0,
+        &err);
+    mg_task *task = mg_task_take(vm);
+
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(mg_task_resume(task, &error), MG_TASK_YIELDED);
+    assert_int_equal(*(int *)mg_task_call(task), 500);
+    mg_task_give(task, false);
+    mg_vm_free(vm);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_vm_tells_what_its_plan_became),
+        cmocka_unit_test(a_boot_that_fails_says_where),
+        cmocka_unit_test(a_boot_past_its_memory_is_refused),
+        cmocka_unit_test(slots_are_used_again),
+        cmocka_unit_test(a_task_that_raises_is_described_and_dropped),
+        cmocka_unit_test(a_slot_that_ends_is_an_error_of_ours),
+        cmocka_unit_test(a_waiting_task_may_be_dropped),
+        cmocka_unit_test(the_memory_cap_ends_the_task_and_not_the_vm),
+        cmocka_unit_test(a_vm_at_its_cap_gives_no_more_slots),
+        cmocka_unit_test(a_task_that_eats_the_stack_is_an_error),
+        cmocka_unit_test(tasks_yield_in_pcall),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
