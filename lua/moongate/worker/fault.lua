@@ -20,6 +20,20 @@ local function line_in(chunks, text)
     return 0
 end
 
+--- The traceback of a dead coroutine. LuaJIT has lost the line of its uppermost frame; the message has it.
+local function dead_traceback(co, message)
+    local trace = debug.traceback(co, message)
+    local chunk, line = message:match("^([^%s:]+):(%d+): ")
+    if not chunk then
+        return trace
+    end
+    local before, shown, after = trace:match("^(.-\nstack traceback:\n\t)([^\n:]+)(: in .*)$")
+    if shown ~= chunk then
+        return trace
+    end
+    return before .. shown .. ":" .. line .. after
+end
+
 --- Makes the describer.
 ---@param chunks string[][]  chunk names by plugin, from 1
 return function(chunks)
@@ -27,7 +41,7 @@ return function(chunks)
     return function(co, err)
         local plugin = running.plugin
         local message = tostring(err)
-        local trace = running.traceback or debug.traceback(co, message)
+        local trace = running.traceback or dead_traceback(co, message)
         await.none()
         running.plugin, running.traceback = -1, false
         message = message:match("^[^\n]*")

@@ -33,10 +33,413 @@ static void a_chain_passes_a_request_through_and_back(void **state)
     fixture_fini(&f);
 }
 
+static void a_plugin_that_raises_is_named_with_its_line(void **state)
+{
+    fixture f;
+    const char *const sources[] = { HANDLER("return next(ctx)"), HANDLER("local a = nil\nreturn a.b") };
+
+    (void)state;
+    fixture_init(&f);
+    assert_true(fixture_boot(&f, sources, NULL, 2));
+    for (int i = 0; i < 200; i++) { /* interpreted, and compiled */
+        fixture_take(&f, 0);
+        assert_int_equal(fixture_resume(&f), -1);
+        assert_int_equal(f.error.plugin, 1);
+        assert_int_equal(f.error.line, 5);
+        assert_non_null(strstr(f.error.message, "plugins/p1/plugin.lua:5: attempt to index"));
+        if (!strstr(f.error.traceback, "plugins/p1/plugin.lua:5: in function"))
+            fail_msg("run %d: %s", i, f.error.traceback);
+        assert_string_equal(mg_call_plugin(f.call, 1)->version, "1.2.3");
+        fixture_give(&f, false);
+    }
+    fixture_fini(&f);
+}
+
+static void splitting_is_refused_with_the_plugins_line(void **state)
+{
+    fixture f;
+    const char *const sources[] = { HANDLER(
+        "next(ctx)\nctx.response:set_header('x', 'a\\r\\nset-cookie: b')") };
+
+    (void)state;
+    fixture_init(&f);
+    assert_true(fixture_boot(&f, sources, NULL, 1));
+    fixture_take(&f, 0);
+    assert_int_equal(fixture_resume(&f), MG_WAIT_NEXT);
+    fixture_answer(&f, 200);
+    assert_int_equal(fixture_resume(&f), -1);
+    assert_int_equal(f.error.line, 5);
+    assert_non_null(strstr(f.error.message, "set_header \"x\""));
+    assert_int_equal(f.x.response.fields.count, 0);
+    fixture_give(&f, false);
+    fixture_fini(&f);
+}
+
+static void a_plan_that_does_not_load_says_why(void **state)
+{
+    static const struct {
+        const char *source, *extra, *message;
+    } cases[] = {
+        { "return {", NULL, "plugins/p0/plugin.lua:1:" },
+        { "return {}", NULL, "plugin.new is a function" },
+        { "local ffi = require 'ffi'", NULL, "no module 'ffi'" },
+        { "count = 1", NULL, "assigning to the global 'count'" },
+        { "return { new = function(conf) error(conf.text) end }", ",\"config\":{\"text\":\"no such thing\"}",
+          "no such thing" },
+        { "local t = {} while true do t[#t + 1] = {} end", NULL, "65536 KiB" },
+        { "\033LJ", NULL, "bytecode is not loaded" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < mg_countof(cases); i++) {
+        fixture f;
+
+        fixture_init(&f);
+        assert_false(fixture_boot(&f, &cases[i].source, &cases[i].extra, 1));
+        if (!strstr(f.err.message, cases[i].message))
+            fail_msg("case %zu: %s", i, f.err.message);
+        fixture_fini(&f);
+    }
+}
+
+static void a_vm_of_another_header_is_refused(void **state)
+{
+    fixture f;
+    mg_vm_conf conf;
+
+    (void)state;
+    fixture_init(&f);
+    conf = fixture_conf(&f);
+    conf.abi_hash = "feedfacefeedface";
+    assert_null(mg_vm_new(&conf, MG_STR("{}"), &f.err));
+    assert_non_null(strstr(f.err.message, "feedfacefeedface"));
+    assert_non_null(strstr(f.err.message, mg_abi_hash()));
+    fixture_fini(&f);
+}
+
+static void a_plan_that_is_no_json_is_refused(void **state)
+{
+    fixture f;
+    mg_vm_conf conf;
+
+    (void)state;
+    fixture_init(&f);
+    conf = fixture_conf(&f);
+    assert_null(mg_vm_new(&conf, MG_STR("{\"plugins\":"), &f.err));
+    assert_non_null(strstr(f.err.message, "the plan is no JSON"));
+    fixture_fini(&f);
+}
+
+static void libraries_of_a_plugin_are_its_own(void **state)
+{
+    fixture f;
+    mg_vm_conf conf;
+    const mg_str plan = MG_STR(
+        "{\"plugins\":[{\"name\":\"greeter\",\"use\":\"./plugins/greet\",\"chunkname\":\"plugins/greet/"
+        "plugin.lua\","
+        "\"source\":\"local text = require 'greet.text'\\nreturn { new = function(conf) return function(ctx) "
+        "ctx:respond(200, text(conf.name)) end end "
+        "}\",\"lib\":{\"greet.text\":{\"chunkname\":\"plugins/greet/lib/text.lua\","
+        "\"source\":\"return function(name) return 'hi ' .. name "
+        "end\"}},\"config\":{\"name\":\"you\"}}],\"chains\":[[0]]}");
+
+    (void)state;
+    fixture_init(&f);
+    conf = fixture_conf(&f);
+    f.vm = mg_vm_new(&conf, plan, &f.err);
+    if (!f.vm)
+        fail_msg("%s", f.err.message);
+    fixture_take(&f, 0);
+    assert_int_equal(fixture_resume(&f), MG_WAIT_DONE);
+    assert_true(f.call->answered);
+    assert_true(mg_str_eq(f.call->answer, MG_STR("hi you")));
+    fixture_give(&f, true);
+    fixture_fini(&f);
+}
+
+static void a_cancelled_request_unwinds_whatever_its_plugins_catch(void **state)
+{
+    fixture f;
+    const char *const sources[] = { HANDLER("while true do pcall(function() ctx:sleep(1) end) end") };
+    const char *const extra[] = { ",\"on_error\":\"open\"" };
+
+    (void)state;
+    fixture_init(&f);
+    assert_true(fixture_boot(&f, sources, extra, 1));
+    for (int i = 0; i < 50; i++) {
+        fixture_take(&f, 0);
+        assert_int_equal(fixture_resume(&f), MG_WAIT_SLEEP);
+        assert_int_equal(fixture_resume(&f), MG_WAIT_SLEEP);
+        f.call->cancelled = "client_gone";
+        assert_int_equal(fixture_resume(&f), -1);
+        fixture_give(&f, false);
+    }
+    fixture_fini(&f);
+}
+
+static void requests_that_wait_do_not_see_each_other(void **state)
+{
+    fixture f;
+    const char *const sources[] = { HANDLER(
+        "ctx.state.who = ctx.request:header('x-api-key')\nctx:sleep(1)\n"
+        "assert(ctx.state.who == ctx.request:header('x-api-key'))\nnext(ctx)\n"
+        "ctx.response:set_header('x-who', ctx.state.who)") };
+    mg_task *tasks[8];
+    mg_call *calls[8];
+    mg_exchange xs[8];
+
+    (void)state;
+    fixture_init(&f);
+    assert_true(fixture_boot(&f, sources, NULL, 1));
+    for (int i = 0; i < 8; i++) {
+        char key[8];
+
+        fixture_take(&f, 0);
+        snprintf(key, sizeof(key), "key%d", i);
+        assert_null(
+            mg_fields_put(&f.x.request.fields, &f.x.arena, MG_STR("x-api-key"), mg_str_of(key), true));
+        xs[i] = f.x;
+        tasks[i] = f.task;
+        calls[i] = f.call;
+        calls[i]->x = &xs[i];
+        assert_int_equal(fixture_resume(&f), MG_WAIT_SLEEP);
+    }
+    for (int i = 7; i >= 0; i--) {
+        assert_int_equal(mg_task_resume(tasks[i], &f.error), MG_TASK_YIELDED);
+        assert_int_equal(calls[i]->wait, MG_WAIT_NEXT);
+        xs[i].response.status = 200;
+    }
+    for (int i = 0; i < 8; i++) {
+        char key[8];
+
+        assert_int_equal(mg_task_resume(tasks[i], &f.error), MG_TASK_YIELDED);
+        snprintf(key, sizeof(key), "key%d", i);
+        assert_memory_equal(xs[i].response.fields.items[0].value, key, 4);
+        mg_task_give(tasks[i], true);
+        mg_arena_fini(&xs[i].arena);
+    }
+    fixture_fini(&f);
+}
+
+static void a_body_is_waited_for_and_replaced(void **state)
+{
+    fixture f;
+    const char *const sources[] = {
+        "return { body = { request = 'buffer(1KiB)', response = 'buffer(2KiB)' }, new = function() return "
+        "function(ctx, next)\n"
+        "ctx.request:set_body(ctx.request:body():upper())\nnext(ctx)\nctx.response:set_body(ctx.response:"
+        "body() .. '!')\n"
+        "end end }",
+    };
+
+    (void)state;
+    fixture_init(&f);
+    assert_true(fixture_boot(&f, sources, NULL, 1));
+    assert_int_equal(mg_vm_plugin_at(f.vm, 0)->request_body_bytes, 1024);
+    assert_int_equal(mg_vm_plugin_at(f.vm, 0)->response_body_bytes, 2048);
+    fixture_take(&f, 0);
+    f.call->bodies[MG_REQUEST].max_bytes = 1024;
+    f.call->bodies[MG_RESPONSE].max_bytes = 2048;
+    assert_int_equal(fixture_resume(&f), MG_WAIT_BODY);
+    assert_int_equal(f.call->wait_which, MG_REQUEST);
+    mg_text_add_c(&f.call->bodies[MG_REQUEST].text, "abc");
+    f.call->bodies[MG_REQUEST].complete = true;
+    assert_int_equal(fixture_resume(&f), MG_WAIT_NEXT);
+    assert_true(f.call->bodies[MG_REQUEST].replaced);
+    assert_string_equal(f.call->bodies[MG_REQUEST].text.p, "ABC");
+    fixture_answer(&f, 200);
+    assert_int_equal(fixture_resume(&f), MG_WAIT_BODY);
+    assert_int_equal(f.call->wait_which, MG_RESPONSE);
+    f.call->bodies[MG_RESPONSE].complete = true; /* empty */
+    assert_int_equal(fixture_resume(&f), MG_WAIT_DONE);
+    assert_string_equal(f.call->bodies[MG_RESPONSE].text.p, "!");
+    fixture_give(&f, true);
+    fixture_fini(&f);
+}
+
+static void log_handlers_run_with_the_state_of_their_request(void **state)
+{
+    fixture f;
+    const char *const sources[] = {
+        "return { log = function(ctx) ctx.log:info('seen %s', ctx.state.mark) end, new = function() return "
+        "function(ctx, next)\n"
+        "assert(ctx.state.mark == nil) ctx.state.mark = 'm1' return next(ctx) end end }",
+    };
+
+    (void)state;
+    fixture_init(&f);
+    assert_true(fixture_boot(&f, sources, NULL, 1));
+    assert_true(mg_vm_chain_logs(f.vm, 0));
+    for (int i = 0; i < 3; i++) {
+        fixture_take(&f, 0);
+        assert_int_equal(fixture_resume(&f), MG_WAIT_NEXT);
+        fixture_answer(&f, 200);
+        assert_int_equal(fixture_resume(&f), MG_WAIT_DONE);
+        if (i == 1) { /* a request whose log never ran leaves nothing behind either */
+            fixture_give(&f, true);
+            continue;
+        }
+        f.call->phase = MG_PHASE_LOG;
+        mg_text_clear(&f.logged);
+        assert_int_equal(fixture_resume(&f), MG_WAIT_DONE);
+        assert_non_null(strstr(f.logged.p, "seen m1"));
+        assert_non_null(strstr(f.logged.p, "plugin=p0"));
+        fixture_give(&f, true);
+    }
+    fixture_fini(&f);
+}
+
+static void problems_carry_a_request_id_and_no_internals(void **state)
+{
+    fixture f;
+    mg_str body;
+
+    (void)state;
+    fixture_init(&f);
+    fixture_request(&f);
+    mg_problem_fill(&f.x, 503, MG_STR_NONE, MG_STR("try \"later\""), 7, &body);
+    assert_int_equal(f.x.response.status, 503);
+    assert_int_equal(f.x.response.length, body.n);
+    assert_string_equal(fixture_field(&f, MG_RESPONSE, "retry-after"), "7");
+    assert_string_equal(fixture_field(&f, MG_RESPONSE, "content-type"), "application/problem+json");
+    assert_string_equal(fixture_field(&f, MG_RESPONSE, "x-request-id"), "30313233343536373839616263646566");
+    assert_string_equal(
+        body.p, "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
+                "\"detail\":\"try \\\"later\\\"\",\"instance\":\"30313233343536373839616263646566\"}\n");
+    assert_null(mg_fields_put(&f.x.request.fields, &f.x.arena, MG_STR("x-request-id"), MG_STR("r1"), true));
+    mg_problem_fill(&f.x, 404, MG_STR("No route"), MG_STR_NONE, -1, &body);
+    assert_null(fixture_field(&f, MG_RESPONSE, "retry-after"));
+    assert_string_equal(
+        body.p, "{\"type\":\"about:blank\",\"title\":\"No route\",\"status\":404,\"instance\":\"r1\"}\n");
+    mg_arena_fini(&f.x.arena);
+    fixture_fini(&f);
+}
+
+static void a_thousand_vms_come_and_go(void **state)
+{
+    fixture f;
+    const char *const sources[] = { HANDLER("ctx:sleep(0) return next(ctx)"), HANDLER("return next(ctx)") };
+
+    (void)state;
+    fixture_init(&f);
+    for (int i = 0; i < 1000; i++) {
+        assert_true(fixture_boot(&f, sources, NULL, 2));
+        fixture_take(&f, 0);
+        assert_int_equal(fixture_resume(&f), MG_WAIT_SLEEP);
+        fixture_give(&f,
+                     i % 2 != 0 && fixture_resume(&f) == MG_WAIT_DONE); /* some are dropped while they wait */
+        mg_vm_free(f.vm);
+        f.vm = NULL;
+    }
+    fixture_fini(&f);
+}
+
+/* ---- what all workers share ---- */
+
+static void shared_limiters_keep_their_state_over_configurations(void **state)
+{
+    fixture f;
+    mg_limiter_conf conf;
+    mg_limiter *first, *second;
+    mg_limiter_answer answer;
+
+    (void)state;
+    fixture_init(&f);
+    mg_limiter_conf_defaults(&conf);
+    conf.limit = 1;
+    conf.period_ms = 60000;
+    first = mg_shared_limiter(f.shared, MG_STR("a"), &conf);
+    assert_ptr_equal(first, mg_shared_limiter(f.shared, MG_STR("a"), &conf));
+    assert_ptr_not_equal(first, mg_shared_limiter(f.shared, MG_STR("b"), &conf));
+    assert_true(mg_limiter_take(first, "k", 1, 1, mg_shared_policy_now(f.shared), &answer));
+    conf.period_ms = 30000;
+    second = mg_shared_limiter(f.shared, MG_STR("a"), &conf);
+    assert_ptr_not_equal(first, second);
+    assert_false(mg_limiter_take(second, "k", 1, 1, mg_shared_policy_now(f.shared), &answer));
+    conf.period_ms = 60000; /* back again: the one of before */
+    assert_ptr_equal(first, mg_shared_limiter(f.shared, MG_STR("a"), &conf));
+    conf.limit = 0;
+    assert_null(mg_shared_limiter(f.shared, MG_STR("c"), &conf));
+    fixture_fini(&f);
+}
+
+static void shared_breakers_keep_their_state_over_configurations(void **state)
+{
+    fixture f;
+    mg_breaker_conf conf;
+    mg_breaker *first, *second;
+
+    (void)state;
+    fixture_init(&f);
+    mg_breaker_conf_defaults(&conf, MG_BREAKER_CONSECUTIVE);
+    first = mg_shared_breaker(f.shared, MG_STR("a"), &conf);
+    assert_non_null(first);
+    assert_ptr_equal(first, mg_shared_breaker(f.shared, MG_STR("a"), &conf));
+    mg_breaker_force(first, MG_BREAKER_FORCED_OPEN, mg_shared_policy_now(f.shared));
+    conf.consecutive_failures++;
+    second = mg_shared_breaker(f.shared, MG_STR("a"), &conf);
+    assert_ptr_not_equal(first, second);
+    assert_int_equal(mg_breaker_now(second, mg_shared_policy_now(f.shared)), MG_BREAKER_FORCED_OPEN);
+    conf.half_open_probes = 0;
+    assert_null(mg_shared_breaker(f.shared, MG_STR("b"), &conf));
+    fixture_fini(&f);
+}
+
+static void count(void *self, const mg_counter *counter)
+{
+    (void)counter;
+    ++*(int *)self;
+}
+
+static void counters_sum_over_workers_and_are_bounded(void **state)
+{
+    fixture f;
+    mg_counter *counter;
+    int seen = 0;
+    char name[32], error[256];
+
+    (void)state;
+    fixture_init(&f);
+    counter = mg_shared_counter(f.shared, MG_STR("a"));
+    assert_ptr_equal(counter, mg_shared_counter(f.shared, MG_STR("a")));
+    mg_host_counter_add(&f.host, counter, 2);
+    f.host.worker = 1;
+    mg_host_counter_add(&f.host, counter, 3);
+    f.host.worker = 2; /* there is none: a candidate VM on another thread counts nothing */
+    mg_host_counter_add(&f.host, counter, 9);
+    mg_host_counter_add(&f.host, counter, -1);
+    assert_int_equal(mg_counter_sum(f.shared, counter), 5);
+    for (int i = 1; i < MG_SHARED_COUNTERS_MAX; i++) {
+        snprintf(name, sizeof(name), "c%d", i);
+        assert_non_null(mg_host_counter(&f.host, name, (uint32_t)strlen(name), error));
+    }
+    assert_null(mg_host_counter(&f.host, "one more", 8, error));
+    assert_non_null(strstr(error, "too many counters"));
+    assert_ptr_equal(counter, mg_shared_counter(f.shared, MG_STR("a")));
+    mg_shared_each_counter(f.shared, count, &seen);
+    assert_int_equal(seen, MG_SHARED_COUNTERS_MAX);
+    fixture_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_chain_passes_a_request_through_and_back),
+        cmocka_unit_test(a_plugin_that_raises_is_named_with_its_line),
+        cmocka_unit_test(splitting_is_refused_with_the_plugins_line),
+        cmocka_unit_test(a_plan_that_does_not_load_says_why),
+        cmocka_unit_test(a_vm_of_another_header_is_refused),
+        cmocka_unit_test(a_plan_that_is_no_json_is_refused),
+        cmocka_unit_test(libraries_of_a_plugin_are_its_own),
+        cmocka_unit_test(a_cancelled_request_unwinds_whatever_its_plugins_catch),
+        cmocka_unit_test(requests_that_wait_do_not_see_each_other),
+        cmocka_unit_test(a_body_is_waited_for_and_replaced),
+        cmocka_unit_test(log_handlers_run_with_the_state_of_their_request),
+        cmocka_unit_test(problems_carry_a_request_id_and_no_internals),
+        cmocka_unit_test(a_thousand_vms_come_and_go),
+        cmocka_unit_test(shared_limiters_keep_their_state_over_configurations),
+        cmocka_unit_test(shared_breakers_keep_their_state_over_configurations),
+        cmocka_unit_test(counters_sum_over_workers_and_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,7 +62,8 @@ static inline mg_vm_conf fixture_conf(fixture *f)
 
 /* A plan of plugins "p0", "p1", .. with these sources, all in one chain. `extra` are members of each, as
  * ",\"on_error\":\"open\"", or NULL. */
-static inline void fixture_plan(mg_text *plan, const char *const *sources, const char *const *extra, size_t count)
+static inline void fixture_plan(mg_text *plan, const char *const *sources, const char *const *extra,
+                                size_t count)
 {
     mg_text_add_c(plan, "{\"plugins\":[");
     for (size_t i = 0; i < count; i++) {
@@ -79,7 +80,8 @@ static inline void fixture_plan(mg_text *plan, const char *const *sources, const
     mg_text_add_c(plan, "]]}");
 }
 
-static inline bool fixture_boot(fixture *f, const char *const *sources, const char *const *extra, size_t count)
+static inline bool fixture_boot(fixture *f, const char *const *sources, const char *const *extra,
+                                size_t count)
 {
     mg_text plan = { 0 };
     const mg_vm_conf conf = fixture_conf(f);
