@@ -14,8 +14,8 @@ typedef struct request {
     const options *opt;
     mg_arena arena;
     mg_route_query query;
+    mg_route_match match;
     int status;
-    uint32_t matched;
 } request;
 
 static void print_chain(const mg_config_route *route)
@@ -72,18 +72,37 @@ static bool header_of(void *self, mg_str name, mg_str *value)
     return false;
 }
 
+static void print_match(const mg_snapshot_route *route)
+{
+    printf("    plugins   ");
+    print_chain(route->conf);
+    printf("\n    upstream  ");
+    if (!route->service) {
+        printf("none: a plugin answers\n");
+        return;
+    }
+    printf("%.*s", MG_STR_ARGS(route->service->name));
+    for (size_t i = 0; i < route->service->conf->endpoint_count; i++)
+        printf("%s %.*s", i ? "," : "", MG_STR_ARGS(route->service->authorities[i]));
+    printf(" by round_robin; timeout %llu ms\n", (unsigned long long)(route->timeout_ns / MG_NS_PER_MS));
+}
+
 static void explain_line(void *self, const mg_route_line *line)
 {
     static const char *const why[] = { [MG_ROUTE_OTHER_HOST] = "another host: ",
                                        [MG_ROUTE_OTHER_PATH] = "another path: ",
                                        [MG_ROUTE_OTHER_METHOD] = "another method" };
     const mg_snapshot_route *route = line->route;
+    const request *r = self;
 
-    (void)self;
     printf("%3u %-16.*s  ", line->rank, MG_STR_ARGS(line->name));
     switch (line->verdict) {
     case MG_ROUTE_MATCHES:
-        printf("YES  %s %.*s\n", line->prefix ? "prefix" : "template", MG_STR_ARGS(line->path));
+        printf("YES  %s %.*s", line->prefix ? "prefix" : "template", MG_STR_ARGS(line->path));
+        for (uint32_t i = 0; i < r->match.param_count; i++)
+            printf("  %.*s=%.*s", MG_STR_ARGS(r->match.names[i]), MG_STR_ARGS(r->match.values[i]));
+        printf("\n");
+        print_match(route);
         return;
     case MG_ROUTE_NOT_REACHED: printf("not reached (less specific than %u)\n", line->rank_before); return;
     case MG_ROUTE_OTHER_HEADER:
@@ -106,39 +125,19 @@ static void explain_line(void *self, const mg_route_line *line)
     }
 }
 
-static void print_match(const mg_route_match *match)
-{
-    const mg_snapshot_route *route = match->route;
-
-    printf("\n%.*s", MG_STR_ARGS(route->name));
-    for (uint32_t i = 0; i < match->param_count; i++)
-        printf("  %.*s=%.*s", MG_STR_ARGS(match->names[i]), MG_STR_ARGS(match->values[i]));
-    printf("\n    plugins   ");
-    print_chain(route->conf);
-    printf("\n    upstream  ");
-    if (!route->service) {
-        printf("none: a plugin answers\n");
-        return;
-    }
-    printf("%.*s", MG_STR_ARGS(route->service->name));
-    for (size_t i = 0; i < route->service->conf->endpoint_count; i++)
-        printf("%s %.*s", i ? "," : "", MG_STR_ARGS(route->service->authorities[i]));
-    printf(" by round_robin; timeout %llu ms\n", (unsigned long long)(route->timeout_ns / MG_NS_PER_MS));
-}
-
 static void explain(void *self, const mg_snapshot *snapshot)
 {
     request *r = self;
-    mg_route_match match;
     r->query.header = header_of;
     r->query.self = r;
 
-    r->status = mg_router_explain(snapshot->router, &r->query, &match, explain_line, r);
-    if (r->status == 200)
-        print_match(&match);
-    else if (r->status == 405)
-        printf("\nno route: 405, Allow: %s\n", match.allow);
-    else
+    mg_route_match again;
+    r->status = mg_router_match(snapshot->router, &r->query,
+                                &r->match); /* its parameters stand beside the route that matches */
+    (void)mg_router_explain(snapshot->router, &r->query, &again, explain_line, r);
+    if (r->status == 405)
+        printf("\nno route: 405, Allow: %s\n", r->match.allow);
+    else if (r->status != 200)
         printf("\nno route: %d\n", r->status);
 }
 

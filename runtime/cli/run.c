@@ -84,6 +84,16 @@ static void wait_for_end(mg_gateway *gateway, const runner *r, int signals)
     }
 }
 
+/* An address in use or a store that cannot be opened is the machine's. */
+static bool is_fault_of_the_document(const mg_report *report)
+{
+    for (size_t i = 0; i < report->count; i++)
+        if (report->findings[i].severity == MG_SEVERITY_ERROR &&
+            strcmp(report->findings[i].code, "bind") != 0 && strcmp(report->findings[i].code, "start") != 0)
+            return true;
+    return false;
+}
+
 static int serve(const options *opt, mg_config *config, mg_report *report)
 {
     runner r = { .opt = opt };
@@ -99,7 +109,7 @@ static int serve(const options *opt, mg_config *config, mg_report *report)
     mg_cli_print_report(report);
     if (!gateway) {
         mg_log_free(log);
-        return MG_EXIT_INVALID;
+        return is_fault_of_the_document(report) ? MG_EXIT_INVALID : MG_EXIT_FAILED;
     }
     if (pipe(r.stopped) != 0) {
         perror("moongate run: pipe");

@@ -25,7 +25,8 @@ struct mg_gateway {
     mg_mailbox *mailbox; /* control's */
     mg_resolver *resolver;
     bool own_loops, own_resolver;
-    mg_store *store; /* owned; NULL: in memory */
+    unsigned loop_count; /* of our own */
+    mg_store *store;     /* owned; NULL: in memory */
     mg_kv *kv;
     mg_snapshot *snapshot;              /* counted: the one published last */
     struct mg_publication *publication; /* under way */

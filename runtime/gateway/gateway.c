@@ -31,6 +31,7 @@ static bool make_loops(mg_gateway *gateway, unsigned count, mg_error *err)
         return true;
     }
     gateway->loops = MG_NEW_N(mg_loop *, count + 1);
+    gateway->loop_count = count + 1;
     for (unsigned i = 0; i <= count; i++) {
         gateway->loops[i] = mg_loop_new(gateway->shared.clock, gateway->options.seed + i, err);
         if (!gateway->loops[i])
@@ -228,8 +229,9 @@ void mg_gateway_free(mg_gateway *gateway)
     mg_shared_free(gateway->shared.shared);
     mg_kv_free(gateway->kv);
     mg_store_close(gateway->store);
-    for (unsigned i = 0; gateway->own_loops && gateway->loops && i <= gateway->shared.worker_count; i++)
-        mg_loop_free(gateway->loops[i]);
+    for (unsigned i = 0; i < gateway->loop_count; i++)
+        if (gateway->loops[i])
+            mg_loop_free(gateway->loops[i]);
     if (gateway->own_loops)
         mg_free(gateway->loops);
     mg_free(gateway->shared.workers);

@@ -84,12 +84,31 @@ static void add_headers(mg_flight *flight, const mg_snapshot_limit *rule, const 
 
     n = mg_limiter_policy_header(text, name.p, name.n, mg_limiter_quota(rule->limiter),
                                  mg_limiter_window_ms(rule->limiter));
-    mg_fields_add(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("ratelimit-policy"),
+    mg_fields_set(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("ratelimit-policy"),
                   mg_arena_str(&x->arena, (mg_str){ text, n }));
     n = mg_limiter_state_header(text, name.p, name.n, answer->remaining, answer->reset_ms,
                                 answer->allowed ? 0 : answer->retry_ms);
-    mg_fields_add(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("ratelimit"),
+    mg_fields_set(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("ratelimit"),
                   mg_arena_str(&x->arena, (mg_str){ text, n }));
+}
+
+/* RateLimit draft, section 5: which policies were violated. */
+static void fill_problem(mg_flight *flight, const mg_snapshot_limit *rule, int retry_s, mg_str *body)
+{
+    mg_exchange *x = flight->x;
+    mg_text text = { 0 };
+
+    mg_problem_fill(x, 429, MG_STR_NONE, MG_STR("Too many requests."), retry_s, body);
+    const mg_str rest =
+        mg_str_sub(*body, sizeof "{\"type\":\"about:blank\"" - 1, body->n - 2); /* without "}\n" */
+    mg_text_add_c(&text, "{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\"");
+    mg_text_add(&text, rest);
+    mg_text_add_c(&text, ",\"violated-policies\":[");
+    mg_text_add_json(&text, rule->conf->name);
+    mg_text_add_c(&text, "]}\n");
+    *body = mg_arena_str(&x->arena, mg_text_str(&text));
+    x->response.length = body->n;
+    mg_text_fini(&text);
 }
 
 static void refuse(mg_flight *flight, const mg_snapshot_limit *rule, const mg_limiter_answer *answer)
@@ -99,13 +118,32 @@ static void refuse(mg_flight *flight, const mg_snapshot_limit *rule, const mg_li
     flight->limiter = rule->conf->name;
     flight->refusing = answer ? rule : NULL;
     flight->refusal = answer ? *answer : (mg_limiter_answer){ 0 };
-    mg_pipeline_refuse(flight, 429, "rate_limit", MG_STR("Too many requests."),
-                       retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1);
+    flight->error = "rate_limit";
+    fill_problem(flight, rule, retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1, &flight->answer);
+    mg_pipeline_send(flight);
+}
+
+/* What a plugin's own limiter said already has less remaining: the client hears of the tightest rule
+ * (POLICIES 4). */
+static bool is_looser(const mg_flight *flight)
+{
+    const mg_fields *fields = &flight->x->response.fields;
+    const int at = mg_fields_find(fields, MG_NAME_OTHER, MG_STR("ratelimit"), 0);
+
+    if (at < 0)
+        return false;
+    const mg_str value = { fields->items[at].value, fields->items[at].value_n };
+    const char *r = memmem(value.p, value.n, ";r=", 3);
+    uint64_t theirs = 0;
+    for (const char *digit = r ? r + 3 : NULL;
+         digit && digit < value.p + value.n && *digit >= '0' && *digit <= '9'; digit++)
+        theirs = theirs * 10 + (uint64_t)(*digit - '0');
+    return r && theirs < flight->refusal.remaining;
 }
 
 void mg_limits_describe(mg_flight *flight)
 {
-    if (flight->refusing)
+    if (flight->refusing && !is_looser(flight))
         add_headers(flight, flight->refusing, &flight->refusal);
 }
 
@@ -174,8 +212,7 @@ static bool answer_refused(mg_flight *flight, const mg_snapshot_limit *rule, con
         flight->refusing = rule;
         flight->refusal = *answer;
     }
-    mg_problem_fill(flight->x, 429, MG_STR_NONE, MG_STR("Too many requests."),
-                    retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1, &call->answer);
+    fill_problem(flight, rule, retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1, &call->answer);
     call->answered = true;
     return false;
 }

@@ -91,7 +91,7 @@ static step step_route(mg_flight *flight)
         return STEP_WAIT;
     }
     flight->route = flight->match.route;
-    if (x->request.target.n > flight->route->conf->max_path_bytes) {
+    if (x->request.path.n > flight->route->conf->max_path_bytes) {
         mg_pipeline_refuse(flight, 414, NULL, MG_STR("The path is longer than this route allows."), -1);
         return STEP_WAIT;
     }
@@ -103,11 +103,11 @@ static step step_route(mg_flight *flight)
 
 static void breaker_end(mg_flight *flight, mg_breaker_outcome outcome)
 {
-    const mg_snapshot_service *service = flight->route->service;
     const uint64_t ticket = flight->breaker_ticket;
 
     if (!ticket)
         return;
+    const mg_snapshot_service *service = flight->route->service;
     flight->breaker_ticket = 0;
     const uint64_t began =
         flight->x->times.upstream_ns ? flight->x->times.upstream_ns : flight->x->times.begin_ns;

@@ -98,6 +98,18 @@ static size_t list_libs(const mg_config_plugin *plugin, mg_arena *arena, char *n
     return count;
 }
 
+/* The same of a built-in. */
+static size_t list_embedded(const mg_config_plugin *plugin, mg_arena *arena, char *names[MG_PLUGIN_LIBS])
+{
+    const mg_str prefix = mg_arena_printf(arena, "plugins/%.*s/lib/", MG_STR_ARGS(plugin->use));
+    size_t count = 0;
+
+    for (const mg_embedded_file *file; count < MG_PLUGIN_LIBS && (file = mg_embedded_at(prefix.p, count));
+         count++)
+        names[count] = mg_arena_strdup(arena, file->name + prefix.n);
+    return count;
+}
+
 static mg_str plugin_folder_name(const mg_config_plugin *plugin)
 {
     mg_str path = plugin->path.n ? plugin->path : plugin->use;
@@ -113,7 +125,8 @@ static bool add_libs(mg_text *out, const mg_config_plugin *plugin, mg_arena *are
     const mg_str folder = plugin_folder_name(plugin);
 
     mg_text_add_c(out, ",\"lib\":{");
-    const size_t count = plugin->path.n ? list_libs(plugin, arena, names) : 0;
+    const size_t count =
+        plugin->path.n ? list_libs(plugin, arena, names) : list_embedded(plugin, arena, names);
     for (size_t i = 0; i < count; i++) {
         char file[300];
         mg_str source;

@@ -314,8 +314,9 @@ static void response_end(mg_body_sink *sink, const mg_fields *trailers)
     if (conn->gone)
         return;
     if (conn->out_framing == MG_H1_CHUNKED) {
-        mg_net_hold_open(conn->server->net, &conn->out);
+        const size_t cap = mg_net_hold_open(conn->server->net, &conn->out);
         mg_h1_write_last_chunk(&conn->out, trailers);
+        mg_net_grew(conn->server->net, &conn->out, cap);
     }
     conn->end_out = true;
     if (conn->out_framing == MG_H1_UNTIL_CLOSE)
@@ -329,11 +330,15 @@ static void response_reset(mg_body_sink *sink, mg_reset reason)
 {
     mg_conn *conn = mg_container_of(sink, mg_conn, sink);
 
-    if (!conn->gone && conn->x) {
-        conn_enter(conn);
-        conn_abort(conn, reason, true);
-        conn_leave(conn);
-    }
+    if (conn->gone || !conn->x)
+        return;
+    conn_enter(conn);
+    /* What came is the client's. That more was due is seen by the length or the missing last chunk; where
+     * only the end of the connection ends the body, it has to be an RST. */
+    if (conn->out.n)
+        (void)conn_send(conn, NULL, 0);
+    conn_abort(conn, reason, conn->out_framing == MG_H1_UNTIL_CLOSE || conn->out.n);
+    conn_leave(conn);
 }
 
 /* ---- the client side of an exchange: what the owner calls ---- */
@@ -344,8 +349,9 @@ static void client_interim(mg_exchange *x, const mg_response *head)
 
     if (conn->minor == 0 || conn->head_out)
         return;
-    mg_net_hold_open(conn->server->net, &conn->out);
+    const size_t cap = mg_net_hold_open(conn->server->net, &conn->out);
     (void)mg_h1_write_response(&conn->out, head, x->request.method, conn->minor, true);
+    mg_net_grew(conn->server->net, &conn->out, cap);
     mg_later_add(loop_of(conn), &conn->later);
 }
 
@@ -378,9 +384,10 @@ static void client_head(mg_exchange *x)
 
     if (!may_keep(conn, x))
         conn->last = true;
-    mg_net_hold_open(conn->server->net, &conn->out);
+    const size_t cap = mg_net_hold_open(conn->server->net, &conn->out);
     conn->out_framing =
         mg_h1_write_response(&conn->out, response, x->request.method, conn->minor, !conn->last);
+    mg_net_grew(conn->server->net, &conn->out, cap);
     conn->out_left = response->length;
     conn->head_out = x->head_sent = true;
     if (response->status == 101)
@@ -682,8 +689,8 @@ static void conn_read(mg_conn *conn)
             mg_later_add(net->loop, &conn->later);
             break;
         }
-        const size_t room =
-            conn->state == CONN_EXCHANGE && !conn->body_open ? READ_AHEAD - conn->in.n : MG_NET_SCRATCH;
+        const size_t room = conn->state == CONN_EXCHANGE && !conn->body_open ? READ_AHEAD - conn->in.n
+                                                                             : mg_net_read_size(net);
         const ssize_t got = mg_stream_recv(&conn->stream, net->scratch, room);
         if (got == MG_STREAM_WAIT)
             break;
@@ -813,7 +820,8 @@ static bool waits_for_client(const mg_conn *conn)
 {
     if (conn->tunnel)
         return conn->out.n != 0;
-    return conn->out.n || conn->state == CONN_DRAIN || (conn->body_open && !conn->blocked);
+    return conn->out.n || conn->waiting_room || conn->state == CONN_DRAIN ||
+           (conn->body_open && !conn->blocked);
 }
 
 static void on_timer(mg_timer *timer)
@@ -866,7 +874,7 @@ static void turn_away(mg_conn_server *server, int fd)
 {
     static const char answer[] =
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n"
-        "content-length: 78\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+        "content-length: 81\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
         "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"full\"}";
     struct iovec part = { (void *)(uintptr_t)answer, sizeof answer - 1 };
     mg_loop *loop = server->net->loop;

@@ -25,16 +25,16 @@ static void free_spares(struct mg_spare *spare)
 
 void mg_net_fini(mg_net *net)
 {
-    MG_CHECK(net->live_exchanges == 0);
+    MG_CHECK(net->live_exchanges == 0 && net->held == 0);
     free_spares(net->buffers);
     free_spares(net->exchanges);
     mg_free(net->scratch);
 }
 
-void mg_net_hold_open(mg_net *net, mg_text *held)
+size_t mg_net_hold_open(mg_net *net, mg_text *held)
 {
     if (held->p)
-        return;
+        return held->cap;
     if (net->buffers) {
         held->p = (char *)net->buffers;
         net->buffers = net->buffers->next;
@@ -44,12 +44,14 @@ void mg_net_hold_open(mg_net *net, mg_text *held)
     }
     held->n = 0;
     held->cap = MG_NET_BUFFER;
+    return held->cap;
 }
 
 void mg_net_hold(mg_net *net, mg_text *held, const char *bytes, size_t n)
 {
-    mg_net_hold_open(net, held);
+    (void)mg_net_hold_open(net, held);
     if (held->cap - held->n < n) {
+        net->held += held->n + n - held->cap;
         held->cap = held->n + n;
         held->p = mg_realloc(held->p, held->cap);
     }
@@ -59,6 +61,7 @@ void mg_net_hold(mg_net *net, mg_text *held, const char *bytes, size_t n)
 
 static void close_held(mg_net *net, mg_text *held)
 {
+    net->held -= held->cap - MG_NET_BUFFER;
     if (held->cap == MG_NET_BUFFER && net->buffer_count < MG_NET_SPARE_BUFFERS) {
         struct mg_spare *spare = (struct mg_spare *)(void *)held->p;
         spare->next = net->buffers;

@@ -11,7 +11,10 @@
 #include "net/stream.h"
 #include <errno.h>
 
-enum { READS_A_TURN = 4, SMALL_BODY = 4096 };
+enum {
+    READS_A_TURN = 4,
+    INTERIMS_MAX = 32, /* 1xx heads before the answer: more is an upstream that talks for ever */
+};
 
 typedef enum up_state { UP_CONNECTING, UP_HEAD, UP_BODY, UP_IDLE, UP_GONE } up_state;
 
@@ -34,6 +37,7 @@ typedef struct mg_upstream_conn {
     bool blocked; /* no sink, or it has no room */
     bool feeding, waiting_room, answered, tunnel, tunnel_ended;
     uint32_t keep_alive_s;
+    uint8_t interims;
     uint8_t depth;
 } up_conn;
 
@@ -352,8 +356,9 @@ static void request_end(mg_body_sink *sink, const mg_fields *trailers)
         up->tunnel_ended = true;
     } else {
         if (up->chunked_out) {
-            mg_net_hold_open(up->endpoint->net, &up->out);
+            const size_t cap = mg_net_hold_open(up->endpoint->net, &up->out);
             mg_h1_write_last_chunk(&up->out, trailers);
+            mg_net_grew(up->endpoint->net, &up->out, cap);
         }
         up->request_done = true;
         wait_from_now(up, up->endpoint->conf.first_byte_timeout_ns);
@@ -436,6 +441,10 @@ static void on_head(up_conn *up, const char *bytes, size_t n, bool more)
         return;
     }
     if (response.status < 200 && response.status != 101) {
+        if (++up->interims > INTERIMS_MAX) {
+            up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
+            return;
+        }
         lease->ops->interim(lease, &response);
         return;
     }
@@ -463,6 +472,8 @@ static void on_head(up_conn *up, const char *bytes, size_t n, bool more)
     wait_from_now(up, up->tunnel ? up->endpoint->conf.tunnel_idle_timeout_ns
                                  : up->endpoint->conf.read_timeout_ns);
     lease->ops->head(lease);
+    if (up->tunnel && up->lease == lease && x->request_body.source)
+        x->request_body.source->resume(x->request_body.source);
 }
 
 /* Returns bytes used; fewer than n: blocked, or the rest is not the answer's. */
@@ -607,7 +618,7 @@ static void up_read(up_conn *up)
             mg_later_add(net->loop, &up->later);
             break;
         }
-        const ssize_t got = mg_stream_recv(&up->stream, net->scratch, MG_NET_SCRATCH);
+        const ssize_t got = mg_stream_recv(&up->stream, net->scratch, mg_net_read_size(net));
         if (got == MG_STREAM_WAIT)
             break;
         if (got <= 0) {
@@ -723,8 +734,9 @@ static void on_timer(mg_timer *timer)
         patience = conf->read_timeout_ns;
     /* While the client is waited for, the upstream is not. */
     const bool ours =
-        up->tunnel ||
-        (up->state == UP_BODY ? !up->blocked : up->request_done || up->out.n || up->state == UP_CONNECTING);
+        up->tunnel || (up->state == UP_BODY
+                           ? !up->blocked
+                           : up->request_done || up->out.n || up->waiting_room || up->state == UP_CONNECTING);
     if (ours && now >= up->since_ns + patience) {
         up_enter(up);
         up_fail(up, up->state == UP_CONNECTING ? MG_RESET_UPSTREAM_CONNECT : MG_RESET_UPSTREAM_TIMEOUT);
@@ -814,12 +826,14 @@ static void start_request(up_conn *up)
     up->keep_alive = true;
     up->answered = up->tunnel = up->tunnel_ended = up->waiting_room = up->blocked = false;
     up->keep_alive_s = 0;
+    up->interims = 0;
     up->chunked_out = x->request.body == MG_BODY_STREAM;
     up->request_done = x->request_body.ended || !x->request_body.source;
-    mg_net_hold_open(up->endpoint->net, &up->out);
+    const size_t cap = mg_net_hold_open(up->endpoint->net, &up->out);
     mg_h1_write_request(&up->out, &x->request, mg_str_of(up->endpoint->authority), true);
     if (x->request_body.ended && x->request.body == MG_BODY_STREAM)
         mg_h1_write_last_chunk(&up->out, NULL);
+    mg_net_grew(up->endpoint->net, &up->out, cap);
     wait_from_now(up, up->request_done ? conf->first_byte_timeout_ns : conf->read_timeout_ns);
     up_enter(up);
     if (!up->request_done) {
