@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { WORKERS_DEFAULT_MAX = 64 };
@@ -21,6 +22,16 @@ static bool report_error(mg_report *report, const char *code, const mg_error *er
 {
     mg_report_add(report, MG_SEVERITY_ERROR, code, "%s", err->message);
     return false;
+}
+
+/* ARCHITECTURE 2: the connection cap follows from the descriptor limit. */
+static uint32_t connection_cap(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 1 << 20)
+        return 1 << 19;
+    return limit.rlim_cur > 256 ? (uint32_t)(limit.rlim_cur - 128) / 2 : 64;
 }
 
 static bool make_loops(mg_gateway *gateway, unsigned count, mg_error *err)
@@ -108,6 +119,7 @@ static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *co
                                         .seed = gateway->options.seed };
 
     shared->log = gateway->options.log;
+    shared->connection_cap = connection_cap();
     shared->shared = mg_shared_new(&options);
     shared->stats = mg_stats_new(count);
     shared->access_log = mg_access_log_new(config->access_log_to, config->access_log_path, err);
@@ -208,6 +220,23 @@ void mg_gateway_wait(mg_gateway *gateway)
         mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
 }
 
+/* Workers may wait for control, for names and for the store: all are answered while there is a mailbox to
+ * answer to, and nobody can ask again. */
+static void end_questions(mg_gateway *gateway)
+{
+    mg_error err = MG_ERROR_INIT;
+
+    for (unsigned i = 0; i < gateway->shared.worker_count; i++)
+        mg_worker_close(gateway->shared.workers[i]);
+    if (gateway->mailbox)
+        mg_mailbox_free(gateway->mailbox);
+    gateway->mailbox = NULL;
+    mg_control_discard(gateway); /* the first one, when control never ran */
+    mg_names_stop(gateway->shared.names);
+    if (gateway->kv && mg_kv_flush(gateway->kv, &err) != MG_OK)
+        mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
+}
+
 void mg_gateway_free(mg_gateway *gateway)
 {
     if (!gateway)
@@ -215,11 +244,10 @@ void mg_gateway_free(mg_gateway *gateway)
     MG_CHECK(!gateway->threads_run);
     mg_control_discard(gateway);
     mg_status_free(gateway->status);
+    end_questions(gateway);
     for (unsigned i = 0; i < gateway->shared.worker_count; i++)
         mg_worker_free(gateway->shared.workers[i]);
     mg_timer_stop(&gateway->drain_timer);
-    if (gateway->mailbox)
-        mg_mailbox_free(gateway->mailbox);
     mg_snapshot_unref(gateway->snapshot);
     mg_names_free(gateway->shared.names);
     if (gateway->own_resolver && gateway->resolver)

@@ -198,7 +198,7 @@ static mg_door *door_at(mg_worker *worker, const mg_addr *addr)
     MG_LIST_EACH(&worker->doors, link)
     {
         mg_door *door = mg_container_of(link, mg_door, link);
-        if (!door->leaving && mg_addr_eq(&door->addr, addr))
+        if (!door->closed && mg_addr_eq(&door->addr, addr))
             return door;
     }
     return NULL;
@@ -243,8 +243,9 @@ static void configure_door(mg_door *door, const mg_config_listener *conf, unsign
     limits->head_timeout_ns = conf->head_timeout_ms * MG_NS_PER_MS;
     limits->body_timeout_ns = conf->body_timeout_ms * MG_NS_PER_MS;
     limits->idle_timeout_ns = conf->idle_timeout_ms * MG_NS_PER_MS;
-    limits->max_connections =
-        conf->max_connections ? (conf->max_connections + workers - 1) / workers : UINT32_MAX;
+    const uint32_t cap =
+        conf->max_connections ? conf->max_connections : door->worker->gateway->connection_cap;
+    limits->max_connections = (cap + workers - 1) / workers;
     mg_free(door->trusted);
     door->trusted = MG_NEW_N(mg_cidr, conf->trusted_proxy_count + 1);
     memcpy(door->trusted, conf->trusted_proxies, conf->trusted_proxy_count * sizeof *door->trusted);
@@ -268,6 +269,16 @@ static mg_door *door_new(mg_worker *worker, const mg_config_listener *conf)
     return door;
 }
 
+/* Accepts what is queued, then no more. */
+static void close_listener(mg_door *door)
+{
+    if (!door->listener)
+        return;
+    mg_listener_stop(door->listener);
+    mg_listener_free(door->listener);
+    door->listener = NULL;
+}
+
 static void apply_doors(mg_worker *worker, const mg_worker_change *change)
 {
     const mg_config *config = change->snapshot->config;
@@ -276,33 +287,24 @@ static void apply_doors(mg_worker *worker, const mg_worker_change *change)
     mg_container_of(link, mg_door, link)->leaving = true;
     for (size_t i = 0; i < config->listener_count; i++) {
         const mg_config_listener *conf = config->listeners[i];
-        mg_door *door = NULL;
-        if (change->opened[i]) {
+        mg_door *door = door_at(worker, &conf->addr);
+        if (!door)
             door = door_new(worker, conf);
-            door->listener = change->opened[i];
-            mg_listener_set_self(door->listener, door);
-        } else {
-            MG_LIST_EACH(&worker->doors, link)
-            {
-                mg_door *old = mg_container_of(link, mg_door, link);
-                if (old->listener && mg_addr_eq(&old->addr, &conf->addr))
-                    door = old;
-            }
-            MG_CHECK(door);
-            door->leaving = false;
-        }
+        door->leaving = false;
         configure_door(door, conf, worker->gateway->worker_count);
-        if (change->opened[i])
-            mg_listener_start(door->listener);
+        if (!change->opened[i])
+            continue;
+        door->listener = change->opened[i];
+        mg_listener_set_self(door->listener, door);
+        mg_listener_start(door->listener);
     }
     MG_LIST_EACH(&worker->doors, link)
     {
         mg_door *door = mg_container_of(link, mg_door, link);
-        if (!door->leaving || !door->listener)
+        if (!door->leaving || door->closed)
             continue;
-        mg_listener_stop(door->listener);
-        mg_listener_free(door->listener);
-        door->listener = NULL;
+        close_listener(door);
+        door->closed = true;
         mg_conn_server_drain(&door->server);
     }
 }
@@ -326,11 +328,7 @@ void mg_worker_drain(mg_worker *worker)
     MG_LIST_EACH(&worker->doors, link)
     {
         mg_door *door = mg_container_of(link, mg_door, link);
-        if (door->listener) {
-            mg_listener_stop(door->listener);
-            mg_listener_free(door->listener);
-            door->listener = NULL;
-        }
+        close_listener(door);
         door->server.drained = NULL; /* asked once, below, and by the last connection */
         mg_conn_server_drain(&door->server);
         door->server.drained = door_drained;
@@ -358,7 +356,7 @@ static void on_beat(mg_timer *timer)
     MG_LIST_EACH(&worker->doors, link)
     {
         mg_door *door = mg_container_of(link, mg_door, link);
-        if (door->leaving && !door->listener && !door->server.count && !worker->flights)
+        if (door->closed && !door->server.count && !worker->flights)
             door_free(door);
     }
 }
@@ -383,13 +381,18 @@ mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gatew
     return worker;
 }
 
+void mg_worker_close(mg_worker *worker)
+{
+    worker->draining = true;
+    worker->drained = NULL;
+    mg_worker_cut(worker);
+}
+
 void mg_worker_free(mg_worker *worker)
 {
     if (!worker)
         return;
-    worker->draining = true;
-    worker->drained = NULL;
-    mg_worker_cut(worker);
+    mg_worker_close(worker);
     mg_mailbox_free(worker->mailbox);
     MG_LIST_EACH(&worker->doors, link)
     door_free(mg_container_of(link, mg_door, link));

@@ -22,11 +22,12 @@ typedef struct mg_door {
     mg_worker *worker;
     mg_str name; /* owned */
     mg_addr addr;
-    mg_listener *listener; /* owned; NULL once stopped */
+    mg_listener *listener; /* owned; NULL once stopped, and where another worker accepts for this one */
     mg_conn_server server;
     mg_cidr *trusted; /* owned */
     size_t trusted_count;
     bool leaving; /* no longer in the configuration: freed when its connections are gone */
+    bool closed;  /* it has left: another door may be at the same address */
 } mg_door;
 
 /* What the plugins of one chain take of bodies into memory, at most; 0: nothing. */
@@ -68,6 +69,8 @@ typedef struct mg_gateway_shared {
     const mg_clock *clock;
     mg_worker **workers;
     unsigned worker_count;
+    uint32_t connection_cap; /* of all listeners that name none: half the descriptors, the other half is the
+                                upstreams' */
     _Atomic uint32_t idle_total; /* idle upstream connections */
 } mg_gateway_shared;
 
@@ -97,7 +100,8 @@ struct mg_worker {
 extern mg_accepted *const mg_worker_accepted;
 
 mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gateway);
-/* Nothing may run on its loop any more. Cuts what is open. */
+/* Nothing may run on its loop any more. Cuts what is open; from now on it only takes messages. */
+void mg_worker_close(mg_worker *worker);
 void mg_worker_free(mg_worker *worker);
 
 /* What a publication brings to one worker; made on the control thread. */

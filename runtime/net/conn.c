@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "net/stream.h"
+#include <stdio.h>
 
 enum {
     READ_AHEAD = MG_NET_BUFFER, /* pipelined bytes behind a request that is being answered */
@@ -869,20 +870,25 @@ void mg_conn_server_init(mg_conn_server *server, mg_net *net, const mg_owner_ops
     mg_list_init(&server->conns);
 }
 
-/* Over the limit: one answer that needs no memory, then the end. */
+/* Over the limit: one answer that needs no connection of ours, then the end. */
 static void turn_away(mg_conn_server *server, int fd)
 {
-    static const char answer[] =
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n"
-        "content-length: 81\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
-        "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"full\"}";
-    struct iovec part = { (void *)(uintptr_t)answer, sizeof answer - 1 };
     mg_loop *loop = server->net->loop;
-    char drop[4096];
+    char drop[4096], body[192], answer[512];
+    const int body_n = snprintf(
+        body, sizeof body,
+        "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
+        "\"detail\":\"The gateway has all the connections it may have.\",\"instance\":\"%016llx\"}\n",
+        (unsigned long long)mg_rand_next(&loop->rand));
+    const int n = snprintf(answer, sizeof answer,
+                           "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n"
+                           "content-length: %d\r\nretry-after: 1\r\nconnection: close\r\n\r\n%s",
+                           body_n, body);
+    struct iovec part = { answer, (size_t)n };
 
     mg_cell_add(&server->refused, 1);
-    (void)loop->ops->recv(loop, fd, drop,
-                          sizeof drop); /* else closing would send RST before the answer is read */
+    /* What has come is read, else closing would send RST before the answer is. */
+    (void)loop->ops->recv(loop, fd, drop, sizeof drop);
     (void)loop->ops->send(loop, fd, &part, 1);
     loop->ops->shutdown_write(loop, fd);
     loop->ops->close(loop, fd, false);
