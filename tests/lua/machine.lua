@@ -56,8 +56,14 @@ end
 ---@param logs? { log: function, index: integer }[]
 function machine.new(layers, logs)
     local self = setmetatable({}, machine)
+    for name, space in pairs(running.spaces) do -- of the machine before
+        c.mg_kv_space_free(ffi.gc(space, nil))
+        running.spaces[name] = nil
+    end
+    running.counters = {}
     self.fixture = ffi.gc(lib.mg_support_new(), lib.mg_support_free)
     running.host = ffi.cast("mg_host *", lib.mg_support_host(self.fixture))
+    running.fixture = self.fixture -- outlives what was opened in it
     running.names = {}
     for i = 1, #layers do
         running.names[i] = "p" .. (i - 1)

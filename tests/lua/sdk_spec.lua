@@ -200,3 +200,111 @@ describe("a router", function()
         assert.is_false(pcall(mg.router, { { value = 1 } }))
     end)
 end)
+
+describe("ctx.kv", function()
+    --- Runs a handler in a plugin of that name; what it returns.
+    local function with(name, handler, m)
+        local result
+        m = m or machine.of(function(ctx)
+            result = { ctx.state, handler(ctx) }
+            ctx:respond(200)
+        end)
+        running.names[1] = name
+        local ok, err = m:run()
+        assert(ok, err and err.message)
+        return unpack(result, 2, 10)
+    end
+
+    it("keeps, changes and forgets", function()
+        assert.same({ nil, true, "1", true, nil }, { with("a", function(ctx)
+            local kv = ctx.kv
+            return kv:get("k"), kv:set("k", "1"), kv:get("k"), kv:delete("k"), kv:get("k")
+        end) })
+    end)
+
+    it("counts, and sets under a condition", function()
+        assert.same({ 1, 3, "3", true, false, "x" }, { with("b", function(ctx)
+            local kv = ctx.kv
+            return kv:incr("n"), kv:incr("n", 2), kv:get("n"), kv:cas("k", nil, "x"), kv:cas("k", "y", "z"), kv:get("k")
+        end) })
+    end)
+
+    it("forgets after its time", function()
+        local m
+        local seen = {}
+        m = machine.of(function(ctx)
+            seen[#seen + 1] = ctx.kv:get("k") or "gone"
+            ctx.kv:set("k", "v", 10)
+            ctx:respond(200)
+        end)
+        running.names[1] = "c"
+        m:run()
+        m:run()
+        machine.lib.mg_support_advance(m.fixture, 11)
+        m:run()
+        assert.same({ "gone", "v", "gone" }, seen)
+    end)
+
+    it("has a namespace for each plugin, which a next does not mix up", function()
+        local m = machine.new({
+            {
+                handler = function(ctx, next)
+                    ctx.kv:set("k", "outer")
+                    next(ctx)
+                    assert(ctx.kv:get("k") == "outer")
+                end,
+                index = 0,
+            },
+            {
+                handler = function(ctx, next)
+                    assert(ctx.kv:get("k") == nil)
+                    ctx.kv:set("k", "inner")
+                    next(ctx)
+                    assert(ctx.kv:get("k") == "inner")
+                end,
+                index = 1,
+            },
+        })
+        running.names[1], running.names[2] = "outer", "inner"
+        local ok, err = m:run()
+        assert(ok, err and err.message)
+    end)
+
+    it("says what it refuses", function()
+        local value, problem = with("d", function(ctx)
+            return ctx.kv:set(("k"):rep(300), "v")
+        end)
+        assert.is_nil(value)
+        assert.is_string(problem)
+        local m = machine.of(function(ctx)
+            ctx.kv:set("k", { 1 })
+        end)
+        local _, err = m:run()
+        assert.truthy(err.message:find("sdk_spec.lua:%d+: set: a value is a string, not table"))
+    end)
+
+    it("waits for the disk at a barrier", function()
+        local m = machine.of(function(ctx)
+            assert(ctx.kv:barrier())
+            ctx:respond(200)
+        end)
+        assert.equal("BARRIER", m:begin())
+        assert.equal("DONE", m:resume())
+    end)
+end)
+
+describe("ctx.http", function()
+    for what, case in pairs({
+        ["no url"] = { function(ctx) ctx.http:request({}) end, "a request is a table with a url" },
+        ["a method that is none"] = { function(ctx) ctx.http:request({ url = "http://a", method = 1 }) end,
+            "method is a string, not a number" },
+        ["a header that splits"] = { function(ctx) ctx.http:get("http://a", { headers = { x = "a\r\nb" } }) end,
+            "http: header \"x\"" },
+    }) do
+        it("refuses " .. what .. " at the plugin's line", function()
+            local _, err = machine.of(case[1]):run()
+            assert.truthy(err.message:find("sdk_spec.lua:%d+: "), err.message)
+            assert.truthy(err.message:find(case[2], 1, true), err.message)
+        end)
+    end
+end)

@@ -5,7 +5,6 @@ local scope = require("moongate.sdk.scope")
 
 local add, type, error = bind.counter_add, type, error
 local handles = setmetatable({}, { __mode = "k" })
-local by_name = {} -- full name to counter, for ctx:counter
 
 ---@class moongate.Counter
 local counter = {}
@@ -29,7 +28,7 @@ end
 local meta = scope.meta("counter", counter)
 
 local function open(full)
-    local self = by_name[full]
+    local self = running.counters[full]
     if self then
         return self
     end
@@ -39,7 +38,7 @@ local function open(full)
     end
     self = setmetatable({}, meta)
     handles[self] = handle
-    by_name[full] = self
+    running.counters[full] = self
     return self
 end
 

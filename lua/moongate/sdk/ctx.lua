@@ -1,5 +1,6 @@
 --- ctx: what a handler gets. One a slot, used again for the next request; what is a request's is C's, or in ctx.state.
 local call = require("moongate.ffi.call")
+local counter = require("moongate.sdk.counter")
 local json = require("moongate.sdk.json")
 local message = require("moongate.sdk.message")
 local request = require("moongate.sdk.request")
@@ -138,7 +139,7 @@ function ctx:counter(name, by)
     if running.ctx ~= self then
         stale("ctx")
     end
-    require("moongate.sdk.counter").named(name):add(by)
+    counter.named(name):add(by)
 end
 
 local properties = {

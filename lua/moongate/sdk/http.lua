@@ -88,7 +88,8 @@ end
 ---@return moongate.HttpResponse? response  nil when there was none
 ---@return string? problem  "connect", "timeout", ..
 function http:request(wanted) -- luacheck: ignore self
-    return send(wanted)
+    local response, problem = send(wanted) -- no tail call: errors name the plugin's line
+    return response, problem
 end
 
 ---@param url string
@@ -96,7 +97,8 @@ end
 ---@return moongate.HttpResponse? response
 ---@return string? problem
 function http:get(url, options) -- luacheck: ignore self
-    return send(with(options, { method = "GET", url = url }))
+    local response, problem = send(with(options, { method = "GET", url = url }))
+    return response, problem
 end
 
 ---@param url string
@@ -105,7 +107,8 @@ end
 ---@return moongate.HttpResponse? response
 ---@return string? problem
 function http:post(url, body, options) -- luacheck: ignore self
-    return send(with(options, { method = "POST", url = url, body = body }))
+    local response, problem = send(with(options, { method = "POST", url = url, body = body }))
+    return response, problem
 end
 
 return http

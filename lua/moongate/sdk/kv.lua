@@ -7,21 +7,19 @@ local running = require("moongate.sdk.running")
 local type, error = type, error
 local BARRIER = call.wait_for.BARRIER
 
-local spaces = {} -- by name in the configuration
-
 --- The namespace of the plugin that runs.
 local function space()
     local name = running.names[running.plugin + 1]
     if not running.ctx or not name then
         error("kv needs a request: here is none", 3)
     end
-    local found = spaces[name]
+    local found = running.spaces[name]
     if not found then
         found = bind.open(running.host, name)
         if not found then
             error("kv: there is no store, or there are too many namespaces", 3)
         end
-        spaces[name] = found
+        running.spaces[name] = found
     end
     return found
 end

@@ -14,6 +14,8 @@ local running = {
     traceback = false, ---@type string|false  of the last error that passed a layer
     host = false, ---@type ffi.cdata*|false
     names = {}, -- of the plan's plugins, by index
+    spaces = {}, -- of ctx.kv, by the plugin's name
+    counters = {}, -- by full name
     --- Waits for what call.wait_for names; raises when the request is over. Set by worker.await.
     await = nil, ---@type fun(wait: integer)
 }

@@ -6,6 +6,7 @@
 #include "base/embed.h"
 #include "base/mem.h"
 #include "gateway/call.h"
+#include "gateway/kv.h"
 #include "mg_abi.h"
 
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 typedef struct fixture {
     mg_fake_clock clock;
     mg_policy_clock policy_clock;
+    mg_kv *kv;
     mg_shared *shared;
     mg_host host;
     mg_rand rand;
@@ -44,8 +46,13 @@ static void fixture_init(fixture *f)
     mg_policy_clock_init(&f->policy_clock, &f->clock.clock, NULL, "boot");
     mg_rand_init(&f->rand, 7);
     f->log = mg_log_new(MG_LOG_DEBUG, &f->clock.clock, fixture_sink, &f->logged);
-    f->shared = mg_shared_new(&(mg_shared_options){
-        .workers = 2, .clock = &f->clock.clock, .policy_clock = &f->policy_clock, .log = f->log, .seed = 7 });
+    f->kv = mg_kv_new(&(mg_kv_options){ .clock = &f->clock.clock, .log = f->log }, NULL);
+    f->shared = mg_shared_new(&(mg_shared_options){ .workers = 2,
+                                                    .clock = &f->clock.clock,
+                                                    .policy_clock = &f->policy_clock,
+                                                    .log = f->log,
+                                                    .kv = f->kv,
+                                                    .seed = 7 });
     f->host = (mg_host){ .shared = f->shared, .clock = &f->clock.clock, .log = f->log, .rand = &f->rand };
 }
 
@@ -152,6 +159,7 @@ static inline void fixture_fini(fixture *f)
 {
     mg_vm_free(f->vm);
     mg_shared_free(f->shared);
+    mg_kv_free(f->kv);
     mg_log_free(f->log);
     mg_text_fini(&f->logged);
 }
