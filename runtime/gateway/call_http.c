@@ -21,6 +21,8 @@ typedef struct mg_call_http {
     mg_text body; /* owned: of the answer */
     mg_str request_body, authority;
     struct name_wait *wait; /* borrowed: a name being looked up */
+    mg_later later;         /* the coroutine goes on */
+    uint64_t deadline_ns;   /* of the whole answer */
     const char *error;
     uint32_t max_body;
     int status;
@@ -64,6 +66,7 @@ static void release(mg_call_http *http)
 {
     mg_worker *worker = flight_of(http->call)->worker;
 
+    mg_later_cancel(&http->later);
     mg_lease_cancel(&http->lease);
     http->lease = (mg_lease){ 0 };
     if (http->x)
@@ -86,7 +89,13 @@ void mg_call_http_cancel(mg_call *call)
     release(call->http);
 }
 
-/* The answer is whole, or there will be none: the coroutine goes on in a turn of its own. */
+static void on_later(mg_later *later)
+{
+    mg_pipeline_resume(flight_of(mg_container_of(later, mg_call_http, later)->call));
+}
+
+/* The answer is whole, or there will be none: the coroutine goes on from the loop, with nobody else on the
+ * stack. So a plugin that asks again and again, in vain, does not pile up calls. */
 static void finish(mg_call_http *http, const char *error)
 {
     mg_flight *flight = flight_of(http->call);
@@ -97,7 +106,8 @@ static void finish(mg_call_http *http, const char *error)
     http->error = error;
     http->status = error ? 0 : http->x->response.status;
     mg_lease_cancel(&http->lease);
-    mg_pipeline_resume(flight);
+    http->later.run = on_later;
+    mg_later_add(flight->worker->loop, &http->later);
 }
 
 /* ---- the exchange's other parties ---- */
@@ -223,7 +233,7 @@ const char *mg_call_http_start(mg_call *call, const char *method, uint32_t metho
         deadline = now + 60 * MG_NS_PER_S; /* the route's time ran to the response head */
     if (timeout_s > 0)
         deadline = mg_min_u64(deadline, mg_add_sat(now, (uint64_t)(timeout_s * 1e9)));
-    http->lease.deadline_ns = deadline;
+    http->lease.deadline_ns = http->deadline_ns = deadline;
     http->error = NULL;
     http->status = 0;
     call->wait = MG_WAIT_HTTP;
@@ -307,6 +317,16 @@ void mg_call_http_run(mg_call *call)
     mg_mailbox_post(worker->gateway->control, &wait->message);
 }
 
+uint64_t mg_call_http_deadline(const mg_call *call)
+{
+    return call->http->deadline_ns;
+}
+
+void mg_call_http_expire(mg_call *call)
+{
+    finish(call->http, mg_reset_text(MG_RESET_DEADLINE));
+}
+
 /* ---- the answer ---- */
 
 int mg_call_http_status(const mg_call *call)
@@ -340,42 +360,49 @@ void mg_call_http_body(const mg_call *call, mg_slice *body)
 
 /* ---- barrier ---- */
 
-typedef struct barrier {
+/* Owned by the messages. */
+typedef struct mg_barrier {
     mg_message message;
     mg_worker *worker;
-    mg_call *call; /* a slot lives as long as its VM, which its view keeps until this has run */
-    const mg_exchange *x;
-    mg_view *view; /* counted */
-} barrier;
+    mg_flight *flight; /* borrowed; NULL once the exchange is over, or waits for something else */
+} mg_barrier;
 
 static void on_durable(mg_message *message)
 {
-    barrier *b = mg_container_of(message, barrier, message);
-    mg_call *call = b->call;
+    mg_barrier *barrier = mg_container_of(message, mg_barrier, message);
+    mg_flight *flight = barrier->flight;
 
-    /* The exchange may have ended, and the slot may serve another one, meanwhile. */
-    if (call->x == b->x && call->wait == MG_WAIT_BARRIER && flight_of(call)->barrier == b)
-        mg_pipeline_resume(flight_of(call));
-    mg_view_unref(b->view);
-    mg_free(b);
+    mg_free(barrier);
+    if (!flight)
+        return;
+    flight->barrier = NULL;
+    mg_pipeline_resume(flight);
 }
 
 /* On the flush thread. */
 static void barrier_done(void *self, const char *error)
 {
-    barrier *b = self;
+    mg_barrier *barrier = self;
 
     (void)error; /* the coroutine asks for it */
-    mg_mailbox_post(b->worker->mailbox, &b->message);
+    mg_mailbox_post(barrier->worker->mailbox, &barrier->message);
 }
 
 void mg_call_barrier_run(mg_call *call)
 {
     mg_flight *flight = flight_of(call);
-    barrier *b = MG_NEW(barrier);
+    mg_barrier *barrier = MG_NEW(mg_barrier);
 
-    mg_view_ref(flight->view);
-    *b = (barrier){ { NULL, on_durable }, flight->worker, call, call->x, flight->view };
-    flight->barrier = b;
-    mg_kv_barrier(mg_shared_kv(flight->worker->gateway->shared), barrier_done, b);
+    *barrier = (mg_barrier){ { NULL, on_durable }, flight->worker, flight };
+    flight->barrier = barrier;
+    mg_kv_barrier(mg_shared_kv(flight->worker->gateway->shared), barrier_done, barrier);
+}
+
+void mg_call_barrier_cancel(mg_call *call)
+{
+    mg_flight *flight = flight_of(call);
+
+    if (flight->barrier)
+        flight->barrier->flight = NULL;
+    flight->barrier = NULL;
 }

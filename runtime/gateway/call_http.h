@@ -10,7 +10,13 @@ void mg_call_http_run(mg_call *call);
 /* The exchange or its wait is over: nothing of an outgoing request may come back. Harmless when there is
  * none. */
 void mg_call_http_cancel(mg_call *call);
+/* When the outgoing request that was prepared must be over, its body too. */
+uint64_t mg_call_http_deadline(const mg_call *call);
+/* That moment has come. */
+void mg_call_http_expire(mg_call *call);
 /* Asks the key-value store to tell when all that was written is durable. */
 void mg_call_barrier_run(mg_call *call);
+/* Nobody waits for it any more. */
+void mg_call_barrier_cancel(mg_call *call);
 
 #endif

@@ -11,13 +11,32 @@ static mg_loop *loop_of(const mg_flight *flight)
     return flight->worker->loop;
 }
 
+/* Nobody takes the body into memory any more. */
+static void drop_drain(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+
+    if (flight->draining == MG_REQUEST) {
+        if (x->request_body.source)
+            x->request_body.source->stop(x->request_body.source);
+        x->request_body.sink = NULL;
+    } else if (flight->draining == MG_RESPONSE) {
+        x->response_body.sink = NULL; /* its source ends with the upstream side */
+    }
+    flight->draining = -1;
+}
+
+/* The request body in memory stays: an upstream that answered early may still be reading it. */
 static void give_back(mg_flight *flight, bool parked)
 {
     mg_call *call = flight->call;
 
     mg_timer_stop(&flight->timer);
+    drop_drain(flight);
     mg_call_http_cancel(call);
-    mg_text_fini(&call->bodies[MG_REQUEST].text);
+    mg_call_barrier_cancel(call);
+    mg_text_fini(&flight->kept);
+    flight->kept = call->bodies[MG_REQUEST].text;
     mg_text_fini(&call->bodies[MG_RESPONSE].text);
     call->x = NULL;
     flight->call = NULL;
@@ -53,11 +72,19 @@ static size_t body_data(mg_body_sink *sink, const char *bytes, size_t n)
     mg_call_buffer *buffer = &flight->call->bodies[flight->draining];
 
     if (buffer->text.n + n > buffer->max_bytes) {
-        buffer->too_large = true;
-        return n; /* dropped: the answer is 413 or 502 */
+        buffer->too_large = true; /* answered behind this turn: the source is on the stack */
+        mg_timer_set(loop_of(flight), &flight->timer, mg_loop_now(loop_of(flight)));
+        return n;
     }
     mg_text_add(&buffer->text, (mg_str){ bytes, n });
     return n;
+}
+
+static void refuse_large(mg_flight *flight, int which)
+{
+    mg_chain_abort(flight, "body_too_large");
+    mg_pipeline_refuse(flight, which == MG_REQUEST ? 413 : 502, "body_too_large",
+                       MG_STR("The body is larger than a plugin on this route takes."), -1);
 }
 
 static void body_taken(mg_flight *flight)
@@ -68,9 +95,7 @@ static void body_taken(mg_flight *flight)
     flight->draining = -1;
     buffer->complete = true;
     if (buffer->too_large) {
-        mg_chain_abort(flight, "body_too_large");
-        mg_pipeline_refuse(flight, which == MG_REQUEST ? 413 : 502, "body_too_large",
-                           MG_STR("The body is larger than a plugin on this route takes."), -1);
+        refuse_large(flight, which);
         return;
     }
     if (flight->chain == MG_CHAIN_WAITS && flight->call->wait == MG_WAIT_BODY)
@@ -157,13 +182,20 @@ static void on_timer(mg_timer *timer)
 
     if (flight->chain != MG_CHAIN_WAITS)
         return;
+    if (flight->draining >= 0 && flight->call->bodies[flight->draining].too_large) {
+        refuse_large(flight, flight->draining);
+        return;
+    }
     if (mg_loop_now(loop_of(flight)) >= flight->x->deadline_ns && flight->call->wait != MG_WAIT_NEXT &&
         !flight->call->next_called) {
         mg_chain_abort(flight, "deadline");
         mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
         return;
     }
-    mg_pipeline_resume(flight);
+    if (flight->call->wait == MG_WAIT_HTTP)
+        mg_call_http_expire(flight->call);
+    else
+        mg_pipeline_resume(flight);
 }
 
 static void sleep_for(mg_flight *flight, double seconds)
@@ -173,7 +205,6 @@ static void sleep_for(mg_flight *flight, double seconds)
 
     if (!flight->call->next_called && flight->x->deadline_ns < due)
         due = flight->x->deadline_ns;
-    mg_timer_init(&flight->timer, on_timer);
     mg_timer_set(loop_of(flight), &flight->timer, due);
 }
 
@@ -182,7 +213,6 @@ static void bound_wait(mg_flight *flight)
 {
     if (flight->call->next_called)
         return;
-    mg_timer_init(&flight->timer, on_timer);
     mg_timer_set(loop_of(flight), &flight->timer, flight->x->deadline_ns);
 }
 
@@ -237,8 +267,8 @@ static void settle(mg_flight *flight)
         bound_wait(flight);
         take_body(flight, flight->call->wait_which);
         return;
-    case MG_WAIT_HTTP:
-        bound_wait(flight);
+    case MG_WAIT_HTTP: /* never later than the exchange's own deadline, where that still counts */
+        mg_timer_set(loop_of(flight), &flight->timer, mg_call_http_deadline(flight->call));
         mg_call_http_run(flight->call);
         return;
     case MG_WAIT_BARRIER:
@@ -281,6 +311,7 @@ bool mg_chain_start(mg_flight *flight)
     flight->task = flight->view->vm ? mg_task_take(flight->view->vm->vm) : NULL;
     if (!flight->task)
         return false;
+    mg_timer_init(&flight->timer, on_timer);
     mg_call *call = mg_task_call(flight->task);
     *call = (mg_call){
         .x = flight->x,
@@ -323,16 +354,21 @@ void mg_chain_abort(mg_flight *flight, const char *why)
     give_back(flight, state == MG_TASK_YIELDED && flight->call->wait == MG_WAIT_DONE);
 }
 
-void mg_chain_finish(mg_flight *flight)
+static void run_logs(mg_flight *flight)
 {
     mg_task_error error;
 
-    if (flight->chain != MG_CHAIN_LOGS)
-        return;
     flight->call->phase = MG_PHASE_LOG;
     const mg_task_state state = mg_task_resume(flight->task, &error);
     if (state == MG_TASK_RAISED)
         mg_log_write(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error",
                      "log handler, route %.*s: %s", MG_STR_ARGS(flight->route->name), error.message);
     give_back(flight, state == MG_TASK_YIELDED);
+}
+
+void mg_chain_finish(mg_flight *flight)
+{
+    if (flight->chain == MG_CHAIN_LOGS)
+        run_logs(flight);
+    mg_text_fini(&flight->kept);
 }

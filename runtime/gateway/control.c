@@ -21,6 +21,20 @@ typedef struct mg_publication {
     bool sent;
 } mg_publication;
 
+/* A message that needs to say no more than whose it is. */
+typedef struct plain_message {
+    mg_message message;
+    mg_gateway *gateway;
+} plain_message;
+
+static void post(mg_gateway *gateway, mg_mailbox *mailbox, void (*run)(mg_message *))
+{
+    plain_message *plain = MG_NEW(plain_message);
+
+    *plain = (plain_message){ { NULL, run }, gateway };
+    mg_mailbox_post(mailbox, &plain->message);
+}
+
 /* ---- building ---- */
 
 static bool build_vms(mg_gateway *gateway, mg_publication *publication, mg_report *report)
@@ -196,7 +210,10 @@ static void on_apply(mg_message *message)
 
     mg_worker_apply(apply->worker, &apply->change);
     apply->message.run = on_ack;
-    mg_mailbox_post(apply->gateway->mailbox, &apply->message);
+    if (apply->gateway->mailbox)
+        mg_mailbox_post(apply->gateway->mailbox, &apply->message);
+    else
+        mg_free(apply); /* the gateway is being freed: nobody counts */
 }
 
 static void send_out(mg_publication *publication)
@@ -253,11 +270,11 @@ static void await_names(mg_publication *publication)
 
 static void on_start(mg_message *message)
 {
-    mg_publication **box = (void *)(message + 1);
-    mg_publication *publication = *box;
+    mg_gateway *gateway = mg_container_of(message, plain_message, message)->gateway;
 
     mg_free(message);
-    await_names(publication);
+    if (gateway->publication) /* else discarded meanwhile */
+        await_names(gateway->publication);
 }
 
 bool mg_control_publish(mg_gateway *gateway, mg_config *config, bool first, mg_report *report)
@@ -272,20 +289,11 @@ bool mg_control_publish(mg_gateway *gateway, mg_config *config, bool first, mg_r
         await_names(publication);
         return true;
     }
-    mg_message *message =
-        mg_alloc(sizeof *message + sizeof publication); /* runs when the control loop does */
-    message->run = on_start;
-    memcpy(message + 1, &publication, sizeof publication);
-    mg_mailbox_post(gateway->mailbox, message);
+    post(gateway, gateway->mailbox, on_start); /* runs when the control loop does */
     return true;
 }
 
 /* ---- reload ---- */
-
-typedef struct plain_message {
-    mg_message message;
-    mg_gateway *gateway;
-} plain_message;
 
 static void log_report(mg_gateway *gateway, const mg_report *report)
 {
@@ -319,14 +327,6 @@ static void on_reload(mg_message *message)
     }
     log_report(gateway, &report);
     mg_report_fini(&report);
-}
-
-static void post(mg_gateway *gateway, mg_mailbox *mailbox, void (*run)(mg_message *))
-{
-    plain_message *plain = MG_NEW(plain_message);
-
-    *plain = (plain_message){ { NULL, run }, gateway };
-    mg_mailbox_post(mailbox, &plain->message);
 }
 
 void mg_gateway_reload(mg_gateway *gateway)
@@ -429,6 +429,8 @@ static void on_drain(mg_message *message)
         return;
     }
     atomic_store(&gateway->state, MG_GATEWAY_DRAINS);
+    if (gateway->publication && !gateway->publication->sent)
+        mg_control_discard(gateway); /* its listeners would open while the others close */
     mg_log_write(gateway->options.log, MG_LOG_INFO, "draining",
                  "no new connections after the delay; requests in flight end");
     mg_timer_init(&gateway->drain_timer, on_drain_delay);

@@ -39,6 +39,7 @@ struct mg_names {
 };
 
 static void ask(entry *e);
+static void tell_waiters(entry *e);
 
 mg_names *mg_names_new(mg_loop *loop, mg_resolver *resolver, mg_log *log, mg_names_changed *changed,
                        void *self)
@@ -51,6 +52,23 @@ mg_names *mg_names_new(mg_loop *loop, mg_resolver *resolver, mg_log *log, mg_nam
     return names;
 }
 
+void mg_names_stop(mg_names *names)
+{
+    size_t cursor = 0;
+    mg_str key;
+    void *value;
+
+    while (names && mg_map_next(names->entries, &cursor, &key, &value)) {
+        entry *e = value;
+        if (e->asking)
+            mg_resolver_cancel(&e->question);
+        e->asking = false;
+        e->answered = true;
+        mg_timer_stop(&e->again);
+        tell_waiters(e);
+    }
+}
+
 void mg_names_free(mg_names *names)
 {
     size_t cursor = 0;
@@ -59,16 +77,9 @@ void mg_names_free(mg_names *names)
 
     if (!names)
         return;
+    mg_names_stop(names);
     while (mg_map_next(names->entries, &cursor, &key, &value)) {
         entry *e = value;
-        if (e->asking)
-            mg_resolver_cancel(&e->question);
-        mg_timer_stop(&e->again);
-        for (waiter *w = e->waiters; w;) {
-            waiter *next = w->next;
-            mg_free(w);
-            w = next;
-        }
         mg_free(e->authority);
         mg_free(e->host);
         mg_free(e);

@@ -16,6 +16,8 @@ typedef void mg_names_changed(void *self, mg_str authority, const mg_addr *addrs
 mg_names *mg_names_new(mg_loop *loop, mg_resolver *resolver, mg_log *log, mg_names_changed *changed,
                        void *self);
 void mg_names_free(mg_names *names);
+/* No question is asked any more; whoever waits for a first answer is told now. NULL is fine. */
+void mg_names_stop(mg_names *names);
 
 /* Makes `authority` ("host:port") known and begins to look its host up; IP literals are known at once.
  * Control loop. Kept while the gateway lives. `done`, when given, runs on the control loop once the first

@@ -45,9 +45,10 @@ struct mg_flight {
     const char *error;                 /* reason of a refusal: "rate_limit", "breaker_open", .. */
     mg_str limiter;                    /* that refused */
     const mg_snapshot_limit
-        *refusing;             /* the limiter the answer tells of: it refused, or has least remaining */
-    mg_limiter_answer refusal; /* what it said */
-    const void *barrier;       /* the one it waits for */
+        *refusing;              /* the limiter the answer tells of: it refused, or has least remaining */
+    mg_limiter_answer refusal;  /* what it said */
+    struct mg_barrier *barrier; /* borrowed: the one it waits for, itself; NULL when it waits for none */
+    mg_text kept;               /* owned: a request body that a plugin took, which may still be on its way */
     uint8_t attempts;
     bool proxied;     /* a response head of an upstream is in x->response */
     bool client_done; /* the client side is gone, well or badly */
