@@ -19,7 +19,8 @@ end
 package.loaders = { package.loaders[1], embedded }
 package.path, package.cpath = "", ""
 math.randomseed(tonumber(seed))
-require("jit.opt").start("maxtrace=8000", "maxrecord=8000", "maxmcode=16384", "sizemcode=64", "maxsnap=1000")
+require("jit.opt").start("maxtrace=8000", "maxrecord=8000", "maxmcode=16384", "sizemcode=64", "maxsnap=1000",
+    "maxirconst=4000")
 
 require("moongate.ffi.c").bind(api, hash)
 local running = require("moongate.sdk.running")
