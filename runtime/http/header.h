@@ -45,7 +45,7 @@ typedef enum mg_name {
 #define X(id, text) MG_NAME_##id,
     MG_NAMES(X)
 #undef X
-    MG_NAME_COUNT
+        MG_NAME_COUNT
 } mg_name;
 
 typedef struct mg_field {
@@ -71,7 +71,8 @@ bool mg_is_field_value(mg_str s);
 
 /* Neither copies nor checks: the caller's text outlives the arena's use of it and has passed the checks. */
 void mg_fields_add(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value);
-/* Index of the first field of that name at or after `from`, or -1. `id` may be MG_NAME_OTHER: then by text. */
+/* Index of the first field of that name at or after `from`, or -1. `id` may be MG_NAME_OTHER: then by text.
+ */
 int mg_fields_find(const mg_fields *fields, mg_name id, mg_str lower_name, uint32_t from);
 /* First value of a well-known name; MG_STR_NONE when absent. */
 mg_str mg_fields_get(const mg_fields *fields, mg_name id);
@@ -81,9 +82,9 @@ uint32_t mg_fields_remove(mg_fields *fields, mg_name id, mg_str lower_name);
 void mg_fields_set(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value);
 void mg_fields_remove_at(mg_fields *fields, uint32_t index);
 
-/* The checked way in, for plugins and configuration: copies both texts into the arena, lower-cases the name, refuses
- * names that are not tokens, values with CR, LF, NUL or other control bytes, and the names that frame a message
- * or belong to one connection (RFC 9110 7.6.1, host, content-length). NULL, or what is wrong. */
+/* The checked way in, for plugins and configuration: copies both texts into the arena, lower-cases the name,
+ * refuses names that are not tokens, values with CR, LF, NUL or other control bytes, and the names that frame
+ * a message or belong to one connection (RFC 9110 7.6.1, host, content-length). NULL, or what is wrong. */
 const char *mg_fields_put(mg_fields *fields, mg_arena *arena, mg_str name, mg_str value, bool replace);
 /* True for the names that mg_fields_put refuses and that never cross the gateway as they are. */
 bool mg_name_is_framing(mg_name id);

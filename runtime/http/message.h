@@ -1,6 +1,6 @@
-/* message.h - the heads of a request and its response, neutral to the version of HTTP that carried them. What frames
- * a message or belongs to one connection (Connection, Transfer-Encoding, Content-Length, Upgrade, Host, ..) is
- * a member here and never a field. */
+/* message.h - the heads of a request and its response, neutral to the version of HTTP that carried them. What
+ * frames a message or belongs to one connection (Connection, Transfer-Encoding, Content-Length, Upgrade,
+ * Host, ..) is a member here and never a field. */
 #ifndef MG_HTTP_MESSAGE_H
 #define MG_HTTP_MESSAGE_H
 
@@ -45,9 +45,9 @@ typedef struct mg_request {
     uint64_t length; /* of an MG_BODY_LENGTH body */
     mg_method method;
     mg_body_kind body;
-    uint8_t minor;      /* HTTP/1.minor */
+    uint8_t minor; /* HTTP/1.minor */
     bool expect_continue;
-    bool te_trailers;   /* TE: trailers was sent */
+    bool te_trailers; /* TE: trailers was sent */
 } mg_request;
 
 typedef struct mg_response {

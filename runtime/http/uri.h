@@ -4,17 +4,18 @@
 
 #include "base/arena.h"
 
-/* The normalised path of a raw one: "?" and "#" parts dropped; only escapes of unreserved characters decoded, the rest
- * upper-cased; slashes merged; "." and ".." resolved. False on a bad escape, %00, a control or non-ASCII byte, or climbing
- * above "/". *out is raw itself when nothing changed, else arena memory. */
+/* The normalised path of a raw one: "?" and "#" parts dropped; only escapes of unreserved characters decoded,
+ * the rest upper-cased; slashes merged; "." and ".." resolved. False on a bad escape, %00, a control or
+ * non-ASCII byte, or climbing above "/". *out is raw itself when nothing changed, else arena memory. */
 bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, mg_str *out);
 
-/* Percent-decodes into arena memory (or returns `raw` itself when there is nothing to do). `raw` is valid already. */
+/* Percent-decodes into arena memory (or returns `raw` itself when there is nothing to do). `raw` is valid
+ * already. */
 mg_str mg_uri_decode(mg_arena *arena, mg_str raw);
 
-/* RFC 3986 3.2: reg-name, IPv4 or [IPv6], with an optional port 0..65535. No userinfo, no empty host. *host is lower-case,
- * without trailing dot or brackets; it borrows from `authority` when nothing changed, else it is arena memory. *port is -1 when
- * absent. Stricter than the RFC: see uri.c. */
+/* RFC 3986 3.2: reg-name, IPv4 or [IPv6], with an optional port 0..65535. No userinfo, no empty host. *host
+ * is lower-case, without trailing dot or brackets; it borrows from `authority` when nothing changed, else it
+ * is arena memory. *port is -1 when absent. Stricter than the RFC: see uri.c. */
 bool mg_uri_authority(mg_arena *arena, mg_str authority, mg_str *host, int *port);
 
 typedef struct mg_uri {
@@ -25,7 +26,8 @@ typedef struct mg_uri {
 /* An absolute http or https URI, as in configuration and absolute-form targets. NULL, or what is wrong. */
 const char *mg_uri_parse(mg_arena *arena, mg_str text, mg_uri *out);
 
-/* One value of a query by name, percent-decoded with "+" as space; the first of that name. False when absent. */
+/* One value of a query by name, percent-decoded with "+" as space; the first of that name. False when absent.
+ */
 bool mg_uri_query_get(mg_arena *arena, mg_str query, mg_str name, mg_str *value);
 
 #endif

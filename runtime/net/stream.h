@@ -10,7 +10,8 @@ typedef struct mg_stream mg_stream;
 struct mg_stream {
     mg_watch watch;
     void (*ready)(mg_stream *stream); /* the flags have changed; may close and free the stream */
-    bool unsure; /* the last read was short: nothing stands behind it, but perhaps an RST (libevent tells it as bytes) */
+    bool unsure; /* the last read was short: nothing stands behind it, but perhaps an RST (libevent tells it
+                    as bytes) */
     bool readable, writable,
         closed; /* closed: the loop reported FIN or RST; bytes may still stand before it */
 };

@@ -1,6 +1,6 @@
 /* lua_chain.c - what a chain of five plugins costs: ns a request, with everything of Lua and of the C half of
- * ctx, without HTTP, loop and pipeline. `lua_chain [requests [light]]`; with JIT_V in the environment LuaJIT tells
- * about its traces. */
+ * ctx, without HTTP, loop and pipeline. `lua_chain [requests [light]]`; with JIT_V in the environment LuaJIT
+ * tells about its traces. */
 #include "../unit/gateway/call_fixture.h"
 
 #include <stdlib.h>
