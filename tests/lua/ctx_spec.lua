@@ -147,6 +147,14 @@ describe("ctx:respond", function()
         }, body)
     end)
 
+    it("takes what stands in a frozen configuration", function()
+        local conf = require("moongate.sdk.frozen").freeze({ headers = { ["x-a"] = "1" }, data = { a = { b = {} } } })
+        assert.same({ "1", '{"a":{"b":{}}}' }, with(function(ctx)
+            ctx:respond(200, { json = conf.data }, conf.headers)
+            return { ctx.response:header("x-a"), ctx.response:body() }
+        end))
+    end)
+
     it("answers JSON", function()
         assert.same({ 'application/json', '{"a":[1,2]}' }, with(function(ctx)
             ctx:respond(200, { json = { a = { 1, 2 } } })
@@ -273,6 +281,9 @@ describe("ctx", function()
             function(ctx) ctx.request = 1 end,
             function(ctx) ctx.response.status = 1 end,
             function(ctx) ctx.params.id = 1 end,
+            function(ctx) ctx.json.encode = nil end,
+            function(ctx) ctx.log.info = nil end,
+            function() require("moongate.sdk.init").limiter = nil end,
         }) do
             assert.truthy(problem(write):find("cannot be assigned"))
         end

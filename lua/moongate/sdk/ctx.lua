@@ -1,5 +1,6 @@
 --- ctx: what a handler gets. One a slot, used again for the next request; what is a request's is C's, or in ctx.state.
 local call = require("moongate.ffi.call")
+local frozen = require("moongate.sdk.frozen")
 local counter = require("moongate.sdk.counter")
 local json = require("moongate.sdk.json")
 local message = require("moongate.sdk.message")
@@ -30,7 +31,10 @@ local type, error = type, error
 ---@field limit moongate.Limit
 ---@field breaker moongate.Breakers
 ---@field counter fun(self: moongate.Ctx, name: string, by?: integer)
-local ctx = {
+local ctx = {}
+
+-- Namespaces: what one plugin assigned to them, all would see.
+for name, members in pairs({
     json = json,
     log = require("moongate.sdk.log"),
     time = require("moongate.sdk.time"),
@@ -38,13 +42,15 @@ local ctx = {
     kv = require("moongate.sdk.kv"),
     limit = require("moongate.sdk.limit"),
     breaker = require("moongate.sdk.breaker"),
-}
+}) do
+    ctx[name] = setmetatable({}, message.meta("ctx." .. name, members))
+end
 
 local problem_members = { title = "string", detail = "string", json = false, fields = false }
 
 --- A table is { json = value } or a problem document.
 local function respond_table(status, answer)
-    for key in pairs(answer) do
+    for key in frozen.pairs(answer) do
         if problem_members[key] == nil then
             error("respond: no member '" .. tostring(key) .. "': write title and detail, or json", 3)
         end
@@ -84,7 +90,7 @@ function ctx:respond(status, body, headers)
     if wrong then
         error("respond: " .. wrong, 2)
     end
-    for name, value in pairs(headers or {}) do
+    for name, value in frozen.pairs(headers or {}) do
         wrong = call.set_header(running.call, call.RESPONSE, name, tostring(value), true)
         if wrong then
             error("respond: header " .. ("%q"):format(tostring(name)) .. ": " .. wrong, 2)

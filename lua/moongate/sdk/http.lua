@@ -2,6 +2,7 @@
 --- that they serve has left.
 local bind = require("moongate.ffi.http")
 local call = require("moongate.ffi.call")
+local frozen = require("moongate.sdk.frozen")
 local running = require("moongate.sdk.running")
 
 local HTTP = call.wait_for.HTTP
@@ -59,7 +60,7 @@ local function send(wanted)
     check(wanted)
     local pointer = running.call
     call.enter(pointer, running.plugin)
-    for name, value in pairs(wanted.headers or {}) do
+    for name, value in frozen.pairs(wanted.headers or {}) do
         local wrong = bind.header(pointer, tostring(name), tostring(value))
         if wrong then
             error("http: header " .. ("%q"):format(tostring(name)) .. ": " .. wrong, 3)
@@ -75,7 +76,7 @@ local function send(wanted)
 end
 
 local function with(options, more)
-    for key, value in pairs(options or {}) do
+    for key, value in frozen.pairs(options or {}) do
         if more[key] == nil then
             more[key] = value
         end

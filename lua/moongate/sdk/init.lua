@@ -7,12 +7,16 @@
 ---@field pool fun(service: string): table?, string?
 ---@field json moongate.Json
 ---@field time moongate.Time
-return {
+local message = require("moongate.sdk.message")
+
+local members = {
     limiter = require("moongate.sdk.limit").new,
     breaker = require("moongate.sdk.breaker").new,
     counter = require("moongate.sdk.counter").new,
     router = require("moongate.sdk.router").new,
     pool = require("moongate.sdk.pool"),
-    json = require("moongate.sdk.json"),
-    time = require("moongate.sdk.time"),
+    json = setmetatable({}, message.meta("json", require("moongate.sdk.json"))),
+    time = setmetatable({}, message.meta("time", require("moongate.sdk.time"))),
 }
+
+return setmetatable({}, message.meta("moongate", members))

@@ -1,6 +1,7 @@
 --- json: ctx.json, strict JSON. Lists and maps stay what they are: an empty list decodes to a table that encodes as []
 --- again; null is json.null; a table is a list when its keys are 1..n, and an empty one is {} unless json.list made it.
 local bind = require("moongate.ffi.json")
+local frozen = require("moongate.sdk.frozen")
 
 local type, tostring, error, pairs, floor = type, tostring, error, pairs, math.floor
 local setmetatable, getmetatable = setmetatable, getmetatable
@@ -46,11 +47,10 @@ function json.decode(text)
     return bind.decode(text, new_list, json.null)
 end
 
---- As decode, with nulls left out and plain tables: for configuration.
+--- As decode, with nulls left out: for configuration.
+---@param text string
 function json.decode_plain(text)
-    return bind.decode(text, function()
-        return {}
-    end, nil)
+    return bind.decode(text, new_list, nil)
 end
 
 --- The length of a list, or nil for a map.
@@ -88,6 +88,7 @@ local function encode_table(out, value, depth)
     if depth > MAX_DEPTH then
         error("tables nest deeper than " .. MAX_DEPTH, 0)
     end
+    value = frozen.of(value)
     local n = list_length(value)
     if not n then
         return encode_map(out, value, depth)

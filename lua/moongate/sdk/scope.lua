@@ -1,4 +1,5 @@
 --- scope: whose the named things are that plugins make. A name belongs to the plugin's name in the configuration.
+local frozen = require("moongate.sdk.frozen")
 local running = require("moongate.sdk.running")
 
 local scope = {}
@@ -37,7 +38,7 @@ function scope.check(what, options, allowed)
     if type(options) ~= "table" then
         error(what .. ": options are a table, not " .. type(options), 3)
     end
-    for key, value in pairs(options) do
+    for key, value in frozen.pairs(options) do
         local kind = allowed[key]
         if not kind then
             error(what .. ": no option '" .. tostring(key) .. "'", 3)

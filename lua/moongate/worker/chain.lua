@@ -54,7 +54,7 @@ function chain.log(logs, ctx)
         running.plugin = index
         local ok, err = xpcall(logs[i].log, by_depth[0].on_raise, ctx)
         if not ok then
-            call.raised(running.call, index, tostring(err), running.traceback or "")
+            call.raised(running.call, index, by_depth[0].text_of(err), running.traceback or "")
             running.traceback = false
         end
     end

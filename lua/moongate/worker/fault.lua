@@ -40,7 +40,8 @@ return function(chunks)
     ---@return integer plugin, integer line, string message, string traceback
     return function(co, err)
         local plugin = running.plugin
-        local message = tostring(err)
+        local ok, message = pcall(tostring, err)
+        message = ok and message or "the error is a " .. type(err)
         local trace = running.traceback or dead_traceback(co, message)
         await.none()
         running.plugin, running.traceback = -1, false

@@ -3,7 +3,7 @@
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 
-local xpcall, error, tostring = xpcall, error, tostring
+local pcall, xpcall, error, tostring, type = pcall, xpcall, error, tostring, type
 local traceback = debug.traceback
 local mono_s, raised, limit = call.mono_s, call.raised, call.limit
 local CANCELLED = running.CANCELLED
@@ -22,10 +22,17 @@ local function check_next(ctx, depth)
 end
 layer.check_next = check_next
 
+--- What was raised, as text; whatever its own tostring does.
+local function text_of(err)
+    local ok, text = pcall(tostring, err)
+    return ok and type(text) == "string" and text or "the error is a " .. type(err)
+end
+layer.text_of = text_of
+
 --- Notes where it was raised, while the stack still stands.
 local function on_raise(err)
     if err ~= CANCELLED and not running.traceback then
-        running.traceback = traceback(tostring(err), 2)
+        running.traceback = traceback(text_of(err), 2)
     end
     return err
 end
@@ -65,7 +72,7 @@ function layer.lenient(handler, inner, index, depth, skips)
             if err == CANCELLED or running.plugin ~= index then
                 error(err, 0) -- not this plugin's
             end
-            raised(running.call, index, tostring(err), running.traceback or "")
+            raised(running.call, index, text_of(err), running.traceback or "")
             running.traceback = false
             if skips then
                 resting_until_s = mono_s(running.call) + SKIP_S

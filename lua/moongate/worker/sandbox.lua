@@ -1,10 +1,11 @@
 --- sandbox: the world a plugin sees. Each plugin has an environment of its own; what it must not have is absent, with a
 --- message that says what to use instead. It guards against mistakes, not against malice: plugins are trusted.
+local frozen = require("moongate.sdk.frozen")
 local running = require("moongate.sdk.running")
 
 local error, pcall, xpcall, select, tostring, type = error, pcall, xpcall, select, tostring, type
-local getmetatable, setmetatable, rawset, next, pairs, ipairs = getmetatable, setmetatable, rawset, next, pairs, ipairs
-local load, setfenv = load, setfenv
+local getmetatable, setmetatable, rawset, pairs, ipairs = getmetatable, setmetatable, rawset, pairs, ipairs
+local load = load
 local CANCELLED = running.CANCELLED
 
 local sandbox = {}
@@ -67,39 +68,6 @@ local function safe_xpcall(fn, handler, ...)
         end
         return handler(err)
     end, ...))
-end
-
--- Proxies of frozen maps to what they stand for.
-local frozen = setmetatable({}, { __mode = "k" })
-
-local function read_only(_, key)
-    error("conf." .. tostring(key) .. " cannot be assigned: the configuration is frozen", 2)
-end
-
---- A read-only copy. Maps are proxies, which pairs, ipairs and next of plugins see through. Lists are tables, so that #
---- and table functions work: adding to one by index raises, replacing what is there is not noticed.
-function sandbox.freeze(value)
-    if type(value) ~= "table" then
-        return value
-    end
-    local copy = {}
-    for key, member in pairs(value) do
-        copy[key] = sandbox.freeze(member)
-    end
-    if #copy > 0 then
-        return setmetatable(copy, { __newindex = read_only, __metatable = "locked" })
-    end
-    local proxy = setmetatable({}, { __index = copy, __newindex = read_only, __metatable = "locked" })
-    frozen[proxy] = copy
-    return proxy
-end
-
-local function safe_next(map, key)
-    return next(frozen[map] or map, key)
-end
-
-local function safe_pairs(map)
-    return next, frozen[map] or map, nil
 end
 
 local function safe_getmetatable(value)
@@ -210,7 +178,7 @@ function sandbox.env(name, lib, sdk)
         assert = assert, error = error, ipairs = ipairs, rawequal = rawequal, rawget = rawget, select = select,
         setmetatable = setmetatable, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
         _VERSION = _VERSION,
-        pcall = safe_pcall, xpcall = safe_xpcall, next = safe_next, pairs = safe_pairs, rawset = safe_rawset,
+        pcall = safe_pcall, xpcall = safe_xpcall, next = frozen.next, pairs = frozen.pairs, rawset = safe_rawset,
         getmetatable = safe_getmetatable, require = safe_require, load = safe_load,
         string = copy_of("string", string),
         table = copy_of("table", table),
@@ -234,5 +202,5 @@ function sandbox.lock()
     meta.__metatable = "locked"
 end
 
-sandbox.setfenv = setfenv
+sandbox.freeze = frozen.freeze
 return sandbox

@@ -1,0 +1,44 @@
+--- frozen: read-only copies of configuration, and how the SDK and a plugin's own pairs and next see through them.
+local getmetatable, setmetatable, next, pairs, type, error = getmetatable, setmetatable, next, pairs, type, error
+
+local frozen = {}
+
+-- Proxies of maps to what they stand for.
+local behind = setmetatable({}, { __mode = "k" })
+
+local function read_only(_, key)
+    error("conf." .. tostring(key) .. " cannot be assigned: the configuration is frozen", 2)
+end
+
+--- A read-only copy. Maps are proxies, which pairs, ipairs and next of plugins see through. Lists are tables, so that #
+--- and table functions work: adding to one by index raises, replacing what is there is not noticed.
+function frozen.freeze(value)
+    if type(value) ~= "table" then
+        return value
+    end
+    local copy = {}
+    for key, member in pairs(value) do
+        copy[key] = frozen.freeze(member)
+    end
+    if #copy > 0 or getmetatable(value) == "json.list" then
+        return setmetatable(copy, { __newindex = read_only, __metatable = "json.list" })
+    end
+    local proxy = setmetatable({}, { __index = copy, __newindex = read_only, __metatable = "locked" })
+    behind[proxy] = copy
+    return proxy
+end
+
+--- The table behind a frozen map; any other value is itself.
+function frozen.of(value)
+    return behind[value] or value
+end
+
+function frozen.next(map, key)
+    return next(behind[map] or map, key)
+end
+
+function frozen.pairs(map)
+    return next, behind[map] or map, nil
+end
+
+return frozen
