@@ -369,9 +369,12 @@ mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gatew
     worker->loop = loop;
     worker->gateway = gateway;
     mg_net_init(&worker->net, loop, gateway->log);
-    worker->host = (mg_host){
-        .loop = loop, .shared = gateway->shared, .worker = index, .clock = gateway->clock, .log = gateway->log
-    };
+    worker->host = (mg_host){ .loop = loop,
+                              .shared = gateway->shared,
+                              .worker = index,
+                              .clock = gateway->clock,
+                              .rand = &loop->rand,
+                              .log = gateway->log };
     worker->mailbox = mg_mailbox_new(loop);
     worker->endpoints = mg_map_new(mg_rand_next(&loop->rand));
     mg_list_init(&worker->doors);

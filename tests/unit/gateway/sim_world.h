@@ -150,7 +150,7 @@ static inline size_t world_live_exchanges(const world *w)
 {
     size_t live = 0;
 
-    for (unsigned i = 0; i < w->workers; i++)
+    for (unsigned i = 0; w->gateway && i < w->workers; i++)
         live += w->gateway->shared.workers[i]->net.live_exchanges;
     return live;
 }
@@ -224,6 +224,16 @@ static inline size_t say_bytes(world *w, int fd, const char *bytes, size_t n)
 
     settle(w);
     return sent < 0 ? 0 : (size_t)sent;
+}
+
+/* In as many parts as it takes. */
+static inline void say_all(world *w, int fd, const char *bytes, size_t n)
+{
+    for (size_t said = 0; said < n;) {
+        const size_t some = say_bytes(w, fd, bytes + said, n - said);
+        assert_true(some > 0);
+        said += some;
+    }
 }
 
 static inline void say(world *w, int fd, const char *text)
