@@ -71,6 +71,10 @@ const char *mg_call_problem(mg_call *call, int status, const char *title, uint32
  */
 bool mg_call_body(mg_call *call, int which, mg_slice *bytes, const char **error);
 const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32_t n);
+/* A piece of a body that a plugin declared `stream`, valid until the filter returns; true when it is the last. */
+bool mg_call_chunk(const mg_call *call, mg_slice *bytes);
+/* What goes on in its place. NULL, or what is wrong: above 16 MiB. */
+const char *mg_call_set_chunk(mg_call *call, const char *bytes, uint32_t n);
 double mg_call_now_s(const mg_call *call);       /* wall clock of this turn */
 double mg_call_mono_s(const mg_call *call);      /* monotonic, for durations */
 double mg_call_remaining_s(const mg_call *call); /* until the exchange's deadline */

@@ -36,8 +36,11 @@ struct mg_call {
     int wait;        /* enum mg_wait */
     bool answered;   /* respond or problem was called: x->response is ours, its body in `answer` */
     bool next_called;
-    mg_str answer;             /* body of the local answer; arena */
-    mg_call_buffer bodies[2];  /* MG_REQUEST, MG_RESPONSE */
+    mg_str answer;            /* body of the local answer; arena */
+    mg_call_buffer bodies[2]; /* MG_REQUEST, MG_RESPONSE */
+    mg_str chunk;             /* of a streamed body, while a filter runs; borrowed */
+    bool chunk_last, chunk_replaced;
+    mg_text chunk_out;         /* what the filters made of it */
     struct mg_call_http *http; /* arena; NULL until ctx.http is used */
     void *owner;               /* borrowed: the pipeline's record of this exchange */
 };

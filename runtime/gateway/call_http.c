@@ -168,7 +168,7 @@ static void on_over(mg_lease *lease)
         finish(http, NULL);
 }
 
-static const mg_lease_ops http_lease_ops = { on_interim, on_head, on_failed, on_over };
+static const mg_lease_ops http_lease_ops = { on_interim, on_head, on_failed, on_over, NULL };
 
 /* ---- the start ---- */
 

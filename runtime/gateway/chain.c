@@ -38,6 +38,7 @@ static void give_back(mg_flight *flight, bool parked)
     mg_text_fini(&flight->kept);
     flight->kept = call->bodies[MG_REQUEST].text;
     mg_text_fini(&call->bodies[MG_RESPONSE].text);
+    mg_text_fini(&call->chunk_out);
     call->x = NULL;
     flight->call = NULL;
     mg_task_give(flight->task, parked);
@@ -45,10 +46,20 @@ static void give_back(mg_flight *flight, bool parked)
     flight->chain = MG_CHAIN_GONE;
 }
 
-static void raised(mg_flight *flight, const mg_task_error *error)
+void mg_chain_log_error(mg_flight *flight, const mg_task_error *error)
 {
     const mg_vm_plugin *plugin =
         error->plugin >= 0 ? mg_vm_plugin_at(flight->view->vm->vm, (size_t)error->plugin) : NULL;
+
+    mg_stats_event(flight->worker->gateway->stats, flight->worker->index, MG_EVENT_PLUGIN_ERROR, 1);
+    mg_log_write(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error",
+                 "plugin %s@%s, route %.*s: %s\n%s", plugin ? plugin->name : "?",
+                 plugin ? plugin->version : "?", MG_STR_ARGS(flight->route->name), error->message,
+                 error->traceback);
+}
+
+static void raised(mg_flight *flight, const mg_task_error *error)
+{
     const bool unwound = flight->call->cancelled != NULL;
 
     give_back(flight, false);
@@ -56,11 +67,7 @@ static void raised(mg_flight *flight, const mg_task_error *error)
         mg_pipeline_maybe_finish(flight);
         return;
     }
-    mg_stats_event(flight->worker->gateway->stats, flight->worker->index, MG_EVENT_PLUGIN_ERROR, 1);
-    mg_log_write(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error",
-                 "plugin %s@%s, route %.*s: %s\n%s", plugin ? plugin->name : "?",
-                 plugin ? plugin->version : "?", MG_STR_ARGS(flight->route->name), error->message,
-                 error->traceback);
+    mg_chain_log_error(flight, error);
     mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."), -1);
 }
 
@@ -216,12 +223,21 @@ static void bound_wait(mg_flight *flight)
     mg_timer_set(loop_of(flight), &flight->timer, flight->x->deadline_ns);
 }
 
+/* A body still has to go past the chain's filters. */
+static bool streams_on(const mg_flight *flight)
+{
+    const mg_exchange *x = flight->x;
+
+    if ((flight->streams & 1) && !x->request_body.ended)
+        return true;
+    return (flight->streams & 2) && !x->local && x->response_body.source && x->response.status != 101;
+}
+
 static void chain_done(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
     mg_call *call = flight->call;
     const bool answered = call->answered;
-    const bool logs = mg_vm_chain_logs(flight->view->vm->vm, call->chain);
 
     flight->chain = MG_CHAIN_DONE;
     if (answered) {
@@ -231,7 +247,7 @@ static void chain_done(mg_flight *flight)
     } else if (call->next_called) {
         put_response_body_back(flight);
     }
-    if (logs)
+    if (mg_vm_chain_logs(flight->view->vm->vm, call->chain) || streams_on(flight))
         flight->chain = MG_CHAIN_LOGS;
     else
         give_back(flight, true);
@@ -260,6 +276,8 @@ static void settle(mg_flight *flight)
     case MG_WAIT_DONE: chain_done(flight); return;
     case MG_WAIT_NEXT:
         put_request_body_back(flight);
+        if ((flight->streams & 1) && flight->x->request_body.source)
+            flight->x->request.body = MG_BODY_STREAM; /* a filter may change its length */
         mg_pipeline_proxy(flight);
         return;
     case MG_WAIT_SLEEP: sleep_for(flight, flight->call->wait_s); return;
@@ -329,6 +347,7 @@ bool mg_chain_start(mg_flight *flight)
     const mg_chain_bodies *bodies = &flight->view->vm->bodies[route->chain];
     call->bodies[MG_REQUEST].max_bytes = bodies->request_bytes;
     call->bodies[MG_RESPONSE].max_bytes = bodies->response_bytes;
+    flight->streams = mg_vm_chain_streams(flight->view->vm->vm, call->chain);
     flight->call = call;
     resume(flight);
     return true;
@@ -358,6 +377,10 @@ static void run_logs(mg_flight *flight)
 {
     mg_task_error error;
 
+    if (!mg_vm_chain_logs(flight->view->vm->vm, flight->call->chain)) {
+        give_back(flight, true);
+        return;
+    }
     flight->call->phase = MG_PHASE_LOG;
     const mg_task_state state = mg_task_resume(flight->task, &error);
     if (state == MG_TASK_RAISED)

@@ -244,7 +244,15 @@ void mg_pipeline_send(mg_flight *flight)
         return;
     mg_forward_response(x, mg_worker_date(flight->worker));
     mg_limits_describe(flight);
+    const bool filtered = (flight->streams & 2) && flight->call && !x->local && x->response_body.source &&
+                          x->response.status != 101;
+    if (filtered) {
+        x->response.body = MG_BODY_STREAM; /* a filter may change its length */
+        x->response.has_length = false;
+    }
     x->client->head(x);
+    if (filtered && x->response_body.sink)
+        mg_filter_insert(&flight->filters[MG_RESPONSE], flight, MG_RESPONSE, &x->response_body);
     if (x->local)
         send_bytes(flight);
     else if (x->response_body.source)
@@ -376,7 +384,16 @@ static void on_lease_over(mg_lease *lease)
         count_upstream(flight, failure_of(flight->x->reset)->counted);
 }
 
-static const mg_lease_ops lease_ops = { on_lease_interim, on_lease_head, on_lease_failed, on_lease_over };
+static void on_lease_sending(mg_lease *lease)
+{
+    mg_flight *flight = mg_container_of(lease, mg_flight, lease);
+
+    if ((flight->streams & 1) && flight->call)
+        mg_filter_insert(&flight->filters[MG_REQUEST], flight, MG_REQUEST, &flight->x->request_body);
+}
+
+static const mg_lease_ops lease_ops = { on_lease_interim, on_lease_head, on_lease_failed, on_lease_over,
+                                        on_lease_sending };
 
 /* ---- what the client side tells ---- */
 

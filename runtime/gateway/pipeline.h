@@ -4,6 +4,7 @@
 #define MG_GATEWAY_PIPELINE_H
 
 #include "gateway/call.h"
+#include "gateway/filter.h"
 #include "gateway/worker.h"
 
 /* What x->owner_self must be when an exchange begins: the mg_worker. */
@@ -37,6 +38,8 @@ struct mg_flight {
     mg_bytes_source bytes; /* of an answer in memory */
     mg_str answer;         /* its body */
     mg_body_sink drain;    /* takes a body into memory for a plugin */
+    mg_filter filters[2];  /* of bodies that plugins see pass by */
+    unsigned streams;      /* which: mg_vm_chain_streams */
     int draining;          /* MG_REQUEST or MG_RESPONSE while it does, else -1 */
     uint64_t breaker_ticket;
     uint64_t chain_ns, chain_since_ns; /* computing of the chain */
@@ -73,6 +76,8 @@ bool mg_chain_start(mg_flight *flight);
 void mg_chain_continue(mg_flight *flight);
 /* The exchange is over for the client; unwinds what still waits. */
 void mg_chain_abort(mg_flight *flight, const char *why);
+/* Logs and counts what a plugin raised. */
+void mg_chain_log_error(mg_flight *flight, const mg_task_error *error);
 /* Runs log handlers and gives the slot back. */
 void mg_chain_finish(mg_flight *flight);
 

@@ -172,8 +172,7 @@ static mg_lease *detach(up_conn *up)
     lease->conn = NULL;
     lease->state = MG_LEASE_OVER;
     mg_exchange *x = lease->x;
-    if (x->request_body.sink == &up->sink)
-        x->request_body.sink = NULL;
+    x->request_body.sink = NULL; /* ours, or what the owner put before it */
     if (x->response_body.source == &up->source)
         x->response_body.source = NULL;
     return lease;
@@ -838,6 +837,8 @@ static void start_request(up_conn *up)
     up_enter(up);
     if (!up->request_done) {
         x->request_body.sink = &up->sink;
+        if (lease->ops->sending)
+            lease->ops->sending(lease);
         x->request_body.source->resume(x->request_body.source);
     }
     if (up->lease == lease && up->out.n)

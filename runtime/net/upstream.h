@@ -56,6 +56,8 @@ typedef struct mg_lease_ops {
     /* The response is complete or its sink has been reset, and the lease is over. The body's sink->end, where
      * it is due, is called after this. */
     void (*over)(mg_lease *lease);
+    /* The request's head is written and x->request_body.sink set; its source is resumed next. May be NULL. */
+    void (*sending)(mg_lease *lease);
 } mg_lease_ops;
 
 typedef enum mg_lease_state {

@@ -13,9 +13,11 @@ struct mg_vm {
     mg_vm_conf conf;
     mg_vm_plugin *plugins; /* owned; names are anchored in the state */
     size_t plugin_count;
-    bool *chain_logs; /* owned */
+    bool *chain_logs;             /* owned */
+    unsigned char *chain_streams; /* owned */
     size_t chain_count;
     bool crowded;            /* the cap was reached: collect when the task that reached it is gone */
+    int stream_ref;          /* registry: what runs the filters of a body */
     int slot_ref, fault_ref; /* registry: the body of a slot, what describes an error */
     mg_list parked, taken;   /* of mg_task */
     size_t parked_count, taken_count;

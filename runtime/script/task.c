@@ -136,6 +136,46 @@ mg_task_state mg_task_resume(mg_task *task, mg_task_error *error)
     return MG_TASK_RAISED;
 }
 
+typedef struct stream_args {
+    mg_task *task;
+    mg_task_error *error;
+    int which;
+    bool raised;
+} stream_args;
+
+/* stream(call, which) -> true, or false, plugin index, line, message, traceback */
+static int stream(lua_State *L)
+{
+    stream_args *args = lua_touserdata(L, 1);
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, args->task->vm->stream_ref);
+    lua_pushlightuserdata(L, args->task->call);
+    lua_pushinteger(L, args->which);
+    lua_call(L, 2, 5);
+    args->raised = !lua_toboolean(L, -5);
+    if (args->raised) {
+        args->error->plugin = (int)lua_tointeger(L, -4);
+        args->error->line = (int)lua_tointeger(L, -3);
+        snprintf(args->error->message, sizeof(args->error->message), "%s", luaL_optstring(L, -2, ""));
+        snprintf(args->error->traceback, sizeof(args->error->traceback), "%s", luaL_optstring(L, -1, ""));
+    }
+    return 0;
+}
+
+mg_task_state mg_task_stream(mg_task *task, int which, mg_task_error *error)
+{
+    stream_args args = { .task = task, .error = error, .which = which };
+    mg_error why = MG_ERROR_INIT;
+
+    *error = (mg_task_error){ .plugin = -1 };
+    if (!mg_vm_protected(task->vm, stream, &args, &why)) {
+        snprintf(error->message, sizeof(error->message), "%.*s", (int)sizeof(error->message) - 1,
+                 why.message);
+        return MG_TASK_RAISED;
+    }
+    return args.raised ? MG_TASK_RAISED : MG_TASK_YIELDED;
+}
+
 void mg_task_give(mg_task *task, bool parked)
 {
     mg_vm *vm = task->vm;

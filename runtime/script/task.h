@@ -48,6 +48,10 @@ mg_task *mg_task_take(mg_vm *vm);
 void *mg_task_call(mg_task *task);
 mg_vm *mg_task_vm(const mg_task *task);
 mg_task_state mg_task_resume(mg_task *task, mg_task_error *error);
+/* Runs the chain's filters over the piece of a body that stands in the call (mg_call_chunk), on the main
+ * state: the coroutine may wait meanwhile, and nothing in a filter can. YIELDED: done. RAISED: a filter did;
+ * the slot is as it was. */
+mg_task_state mg_task_stream(mg_task *task, int which, mg_task_error *error);
 /* Parked (it waits for MG_WAIT_DONE): back to the pool. Anything else: the coroutine is dropped. */
 void mg_task_give(mg_task *task, bool parked);
 /* Slots taken and not given back. */

@@ -197,6 +197,15 @@ static int boot(lua_State *L)
     luaL_checktype(L, -1, LUA_TTABLE);
     read_plugins(L, vm);
     read_chains(L, vm);
+    lua_getfield(L, -1, "streams");
+    vm->chain_streams = MG_NEW_N(unsigned char, vm->chain_count + 1);
+    for (size_t i = 0; i < vm->chain_count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        vm->chain_streams[i] = (unsigned char)lua_tointeger(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    vm->stream_ref = ref_of(L, "stream");
     vm->slot_ref = ref_of(L, "slot");
     vm->fault_ref = ref_of(L, "fault");
     (void)luaL_ref(L, LUA_REGISTRYINDEX); /* keeps the names alive */
@@ -235,6 +244,7 @@ void mg_vm_free(mg_vm *vm)
     mg_vm_free_tasks(vm);
     mg_free(vm->plugins);
     mg_free(vm->chain_logs);
+    mg_free(vm->chain_streams);
     mg_free(vm);
 }
 
@@ -258,4 +268,10 @@ bool mg_vm_chain_logs(const mg_vm *vm, size_t chain)
 {
     MG_CHECK(chain < vm->chain_count);
     return vm->chain_logs[chain];
+}
+
+unsigned mg_vm_chain_streams(const mg_vm *vm, size_t chain)
+{
+    MG_CHECK(chain < vm->chain_count);
+    return vm->chain_streams[chain];
 }

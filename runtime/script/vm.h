@@ -38,5 +38,8 @@ typedef struct mg_vm_plugin {
 const mg_vm_plugin *mg_vm_plugin_at(const mg_vm *vm, size_t index);
 /* True when some layer of this chain has a log handler: the slot is then kept to the end. */
 bool mg_vm_chain_logs(const mg_vm *vm, size_t chain);
+/* Which bodies pass through plugins of this chain piece by piece: bit 0 the request's, bit 1 the response's.
+ */
+unsigned mg_vm_chain_streams(const mg_vm *vm, size_t chain);
 
 #endif

@@ -12,6 +12,7 @@ local status, set_status = c.mg_call_status, c.mg_call_set_status
 local respond, problem = c.mg_call_respond, c.mg_call_problem
 local body, set_body, new_id, log, cancelled =
     c.mg_call_body, c.mg_call_set_body, c.mg_call_new_id, c.mg_call_log, c.mg_call_cancelled
+local chunk, set_chunk = c.mg_call_chunk, c.mg_call_set_chunk
 local enter, sleep, raised = c.mg_call_enter, c.mg_call_sleep, c.mg_call_raised
 local limit, limit_take = c.mg_call_limit, c.mg_call_limit_take
 
@@ -133,6 +134,19 @@ function call.body(self, which)
         return (string_of(slice.p, slice.n))
     end
     return nil, maybe(why[0])
+end
+
+---@return string bytes, boolean last
+function call.chunk(self)
+    local last = chunk(self, slice)
+    return string_of(slice.p, slice.n), last
+end
+
+function call.set_chunk(self, bytes)
+    local wrong = set_chunk(self, bytes, #bytes)
+    if wrong ~= nil then
+        return string_of(wrong)
+    end
 end
 
 function call.set_body(self, which, bytes)

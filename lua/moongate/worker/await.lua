@@ -19,6 +19,8 @@ local function resume(slot)
     running.params = slot.params
 end
 
+await.resume = resume
+
 --- No request runs: what a plugin kept of one raises from now on.
 function await.none()
     running.ctx = false

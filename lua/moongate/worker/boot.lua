@@ -55,12 +55,28 @@ local function layers_of(items, instances)
     return layers, #logs > 0 and logs
 end
 
+--- What sees the bodies of a chain pass by: of the request in the chain's order, of the response in the opposite one.
+local function filters_of(items, instances)
+    local request, response = {}, {}
+    for _, item in ipairs(items) do
+        local instance = type(item) == "number" and instances[item + 1] or {}
+        if instance.request_filter then
+            table.insert(request, { filter = instance.request_filter, index = item })
+        end
+        if instance.response_filter then
+            table.insert(response, 1, { filter = instance.response_filter, index = item })
+        end
+    end
+    return { request, response }, (#request > 0 and 1 or 0) + (#response > 0 and 2 or 0)
+end
+
 local instances = loader.all(wanted.plugins or {}, wanted.chains or {})
-local chains, logs, chunks = {}, {}, {}
+local chains, logs, chunks, filters, streams = {}, {}, {}, {}, {}
 for i, items in ipairs(wanted.chains or {}) do
     local layers
     layers, logs[i] = layers_of(items, instances)
     chains[i] = chain.compose(layers, fresh)
+    filters[i], streams[i] = filters_of(items, instances)
 end
 for i, plugin in ipairs(wanted.plugins or {}) do
     chunks[i] = { plugin.chunkname }
@@ -69,9 +85,12 @@ for i, plugin in ipairs(wanted.plugins or {}) do
     end
 end
 
+local fault = require("moongate.worker.fault")(chunks)
 return {
     plugins = instances,
+    streams = streams,
+    stream = require("moongate.worker.stream").runner(filters, fault),
     logs = logs,
-    slot = require("moongate.worker.slot")(chains, logs),
-    fault = require("moongate.worker.fault")(chunks),
+    slot = require("moongate.worker.slot")(chains, logs, streams),
+    fault = fault,
 }

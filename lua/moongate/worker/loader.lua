@@ -45,6 +45,21 @@ local function check_plugin(plugin)
     end
 end
 
+--- The function that sees a streamed body, which is there exactly where one is declared.
+local function filter_of(plugin, kind)
+    local name = kind .. "_body"
+    local declared = plugin.body and plugin.body[kind] == "stream"
+    local filter = plugin[name]
+    check_type("plugin." .. name, filter, "function", true)
+    if declared and not filter then
+        error(("body.%s is \"stream\": write plugin.%s(ctx, bytes, last), which sees each piece"):format(kind, name), 0)
+    end
+    if filter and not declared then
+        error(("plugin.%s sees nothing: declare body = { %s = \"stream\" }"):format(name, kind), 0)
+    end
+    return filter
+end
+
 --- Runs a plugin's file.
 local function run(wanted)
     local module = wanted.module or wanted.use:match("([^/]+)/*$")
@@ -89,6 +104,8 @@ function loader.instance(wanted, loaded, copy)
         handler = handler,
         log = plugin.log,
         has_log = plugin.log ~= nil,
+        request_filter = filter_of(plugin, "request"),
+        response_filter = filter_of(plugin, "response"),
         request_body_bytes = buffered("request", body.request),
         response_body_bytes = buffered("response", body.response),
     }

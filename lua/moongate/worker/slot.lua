@@ -4,6 +4,7 @@ local await = require("moongate.worker.await")
 local chain = require("moongate.worker.chain")
 local context = require("moongate.sdk.ctx")
 local running = require("moongate.sdk.running")
+local stream = require("moongate.worker.stream")
 local clear = require("table.clear")
 
 local park = await.park
@@ -22,10 +23,12 @@ local LOG = 1
 --- Makes the body of slots.
 ---@param chains fun(ctx: moongate.Ctx)[]
 ---@param logs ({ log: function, index: integer }[]|false)[]  by chain
-return function(chains, logs)
+---@param streams integer[]  by chain: bodies that still go by when the handlers are through keep ctx.state
+return function(chains, logs, streams)
     return function(pointer)
         local slot = context.new(call.of(pointer))
         local ctx, state = slot.ctx, slot.state
+        stream.slots[tostring(pointer)] = slot
 
         while true do
             park(slot)
@@ -41,7 +44,7 @@ return function(chains, logs)
                 running.may_wait = true
                 chains[at](ctx)
             end
-            if slot.dirty and (phase(slot.call) == LOG or not logs[at]) then
+            if slot.dirty and (phase(slot.call) == LOG or not (logs[at] or streams[at] > 0)) then
                 clear(state)
                 slot.dirty = false
             end

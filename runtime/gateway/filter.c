@@ -1,0 +1,160 @@
+/* filter.c - streamed bodies through Lua. */
+#include "gateway/filter.h"
+
+#include "base/mem.h"
+#include "gateway/pipeline.h"
+
+enum { CHUNK_MAX = 16 << 20 };
+
+bool mg_call_chunk(const mg_call *call, mg_slice *bytes)
+{
+    *bytes = (mg_slice){ call->chunk.p ? call->chunk.p : "", (uint32_t)call->chunk.n };
+    return call->chunk_last;
+}
+
+const char *mg_call_set_chunk(mg_call *call, const char *bytes, uint32_t n)
+{
+    if (n > CHUNK_MAX)
+        return "a filter makes at most 16 MiB of one piece";
+    mg_text_clear(&call->chunk_out);
+    mg_text_add(&call->chunk_out, (mg_str){ bytes, n });
+    call->chunk_replaced = true;
+    return NULL;
+}
+
+/* The piece as the filters leave it, in chunk_out. False when one raised: the exchange has been ended. */
+static bool run(mg_filter *filter, mg_str piece, bool last)
+{
+    mg_flight *flight = filter->flight;
+    mg_call *call = flight->call;
+    mg_task_error error;
+
+    call->chunk = piece;
+    call->chunk_last = last;
+    call->chunk_replaced = false;
+    const mg_task_state state = mg_task_stream(flight->task, filter->which, &error);
+    call->chunk = MG_STR_NONE;
+    if (state == MG_TASK_RAISED) {
+        mg_chain_log_error(flight, &error);
+        mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."),
+                           -1);
+        return false;
+    }
+    if (!call->chunk_replaced && piece.n)
+        (void)mg_call_set_chunk(call, piece.p, (uint32_t)piece.n);
+    filter->held = call->chunk_replaced ? mg_text_str(&call->chunk_out) : MG_STR_NONE;
+    return true;
+}
+
+/* True when nothing is held any more. Otherwise our source stands before the body's own until the sink has
+ * room. */
+static bool push(mg_filter *filter)
+{
+    while (filter->held.n) {
+        const size_t taken = filter->inner->data(filter->inner, filter->held.p, filter->held.n);
+        filter->held = mg_str_sub(filter->held, taken, filter->held.n);
+        if (!taken)
+            break;
+    }
+    if (filter->held.n && filter->body->source != &filter->source) {
+        filter->outer = filter->body->source;
+        filter->body->source = &filter->source;
+    }
+    return filter->held.n == 0;
+}
+
+static void finish(mg_filter *filter)
+{
+    filter->body->source = NULL;
+    filter->body->ended = true;
+    filter->inner->end(filter->inner, filter->trailers.count ? &filter->trailers : NULL);
+}
+
+static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
+{
+    mg_filter *filter = mg_container_of(sink, mg_filter, sink);
+
+    if (filter->held.n || !filter->flight->call)
+        return filter->flight->call ? 0 : n;
+    if (run(filter, (mg_str){ bytes, n }, false))
+        (void)push(filter);
+    return n;
+}
+
+static void on_end(mg_body_sink *sink, const mg_fields *trailers)
+{
+    mg_filter *filter = mg_container_of(sink, mg_filter, sink);
+    const mg_str before = filter->held;
+
+    if (!filter->flight->call)
+        return;
+    if (trailers)
+        filter->trailers = *trailers; /* its fields are in the exchange's arena */
+    mg_arena *arena = &filter->flight->x->arena;
+    const mg_str kept = before.n ? mg_arena_str(arena, before) : MG_STR_NONE;
+    if (!run(filter, MG_STR_NONE, true))
+        return;
+    if (kept.n) { /* what was held goes before the last piece */
+        mg_text all = { 0 };
+        mg_text_add(&all, kept);
+        mg_text_add(&all, filter->held);
+        filter->held = mg_arena_str(arena, mg_text_str(&all));
+        mg_text_fini(&all);
+    }
+    filter->ended = true;
+    filter->outer = NULL;
+    if (push(filter)) {
+        finish(filter);
+        return;
+    }
+    filter->outer = NULL;
+    filter->body->ended = false;
+}
+
+static void on_reset(mg_body_sink *sink, mg_reset reason)
+{
+    mg_filter *filter = mg_container_of(sink, mg_filter, sink);
+
+    if (filter->body->source == &filter->source)
+        filter->body->source = NULL;
+    filter->inner->reset(filter->inner, reason);
+}
+
+static void on_resume(mg_body_source *source)
+{
+    mg_filter *filter = mg_container_of(source, mg_filter, source);
+    mg_body_source *outer = filter->outer;
+
+    if (!push(filter))
+        return;
+    if (filter->ended) {
+        finish(filter);
+        return;
+    }
+    filter->outer = NULL;
+    filter->body->source = outer;
+    if (outer)
+        outer->resume(outer);
+}
+
+static void on_stop(mg_body_source *source)
+{
+    mg_filter *filter = mg_container_of(source, mg_filter, source);
+    mg_body_source *outer = filter->outer;
+
+    filter->outer = NULL;
+    filter->body->source = outer;
+    if (outer)
+        outer->stop(outer);
+}
+
+void mg_filter_insert(mg_filter *filter, mg_flight *flight, int which, mg_body *body)
+{
+    *filter = (mg_filter){ .sink = { on_data, on_end, on_reset },
+                           .source = { on_resume, on_stop },
+                           .inner = body->sink,
+                           .body = body,
+                           .flight = flight,
+                           .which = which };
+    body->sink = &filter->sink;
+}

@@ -1,0 +1,27 @@
+/* filter.h - a body on its way past plugins that declared it `stream`: each piece goes through their filters
+ * in Lua, and what they make of it goes on to the sink behind. At most one piece's outcome is held; while it
+ * is, the source waits. */
+#ifndef MG_GATEWAY_FILTER_H
+#define MG_GATEWAY_FILTER_H
+
+#include "http/exchange.h"
+
+struct mg_flight;
+
+typedef struct mg_filter {
+    mg_body_sink sink;        /* what the source sees */
+    mg_body_source source;    /* what the sink behind sees while something is held */
+    mg_body_sink *inner;      /* borrowed: the sink behind */
+    mg_body_source *outer;    /* borrowed: the body's own source, while ours stands in its place */
+    mg_body *body;            /* borrowed */
+    struct mg_flight *flight; /* borrowed */
+    mg_str held;              /* of the call's chunk_out, not taken yet */
+    mg_fields trailers;
+    int which;
+    bool ended;
+} mg_filter;
+
+/* Stands before the sink that `body` has from now on. */
+void mg_filter_insert(mg_filter *filter, struct mg_flight *flight, int which, mg_body *body);
+
+#endif
