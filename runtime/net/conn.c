@@ -20,7 +20,8 @@ enum {
     LINGER_BYTES = 256 * 1024, /* read and dropped behind a last answer, so that no RST overtakes it */
 };
 
-#define LINGER_NS (2 * MG_NS_PER_S)
+#define LINGER_NS       (2 * MG_NS_PER_S)
+#define DRAIN_LINGER_NS (200 * MG_NS_PER_MS) /* while the gateway ends, which it is waited for to do */
 
 typedef enum conn_state {
     CONN_IDLE,     /* no byte of a head yet */
@@ -714,17 +715,20 @@ static void conn_read(mg_conn *conn)
 
 static void linger(mg_conn *conn)
 {
+    /* Nothing that came is unread, so closing sends FIN and no RST: a gateway that ends needs no more. */
+    const bool quiet = conn->server->draining && !conn->body_open && !conn->in.n && !conn->stream.readable;
+
     conn->state = CONN_LINGER;
     conn->dropped = 0;
     mg_h1_body_fini(&conn->body);
     conn->body_open = false;
     mg_net_drop(conn->server->net, &conn->in, conn->in.n);
     mg_stream_shutdown(&conn->stream);
-    if (conn->broken || conn->tunnel) {
+    if (conn->broken || conn->tunnel || quiet) {
         conn_close(conn, false);
         return;
     }
-    set_timer(conn, LINGER_NS);
+    set_timer(conn, conn->server->draining ? DRAIN_LINGER_NS : LINGER_NS);
     if (conn->stream.readable)
         mg_later_add(loop_of(conn), &conn->later);
 }
@@ -933,7 +937,8 @@ void mg_conn_server_drain(mg_conn_server *server)
     MG_LIST_EACH(&server->conns, link)
     {
         mg_conn *conn = mg_container_of(link, mg_conn, link);
-        if (conn->state == CONN_IDLE && !conn->depth) {
+        const bool lingers = conn->state == CONN_LINGER && !conn->stream.readable;
+        if ((conn->state == CONN_IDLE || lingers) && !conn->depth) {
             conn_enter(conn);
             conn_close(conn, false);
             conn->depth--;

@@ -277,7 +277,7 @@ static void plugins_requests_are_over_when_their_time_is(void **state)
     assert_string_equal(l.w.heard, "");
     advance(&l.w, 101 * MS);
     hear_status(&l.w, l.client, "200");
-    assert_has(l.w.heard, "x-problem: deadline\r\n");
+    assert_has(l.w.heard, "x-problem: timeout\r\n");
     hang_up(&l.w, helper);
     hang_up(&l.w, side);
     line_close(&l);
@@ -371,6 +371,40 @@ static void over_the_limit_the_answer_is_whole(void **state)
     line_close(&l);
 }
 
+static void who_keeps_a_connection_behind_its_last_answer_does_not_hold_up_the_end(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(&l, BASE ROUTE "shutdown: { drain_delay: 0s, drain_timeout: 10s }\n", NULL);
+    line_ask(&l, "GET /a HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"); /* lingers already */
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nab");
+    assert_int_equal(hear(&l.w, l.client), HEAR_END);
+    const int late = dial(&l.w, "10.0.0.1", 80); /* its answer comes while the gateway ends */
+    say(&l.w, late, GET);
+    assert_int_equal(hear(&l.w, l.up), HEAR_OPEN);
+    const int large = dial(&l.w, "10.0.0.1", 80); /* and this one's before its body has come */
+    say(&l.w, large, POST(999999));
+    mg_gateway_drain(l.w.gateway);
+    settle(&l.w);
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\ncd");
+    assert_int_equal(hear(&l.w, late), HEAR_END);
+    assert_ends(l.w.heard, "cd");
+    assert_false(l.w.stopped);
+    const int second = take(&l.w, l.upstream);
+    say(&l.w, second, "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+    assert_int_equal(hear(&l.w, large), HEAR_END);
+    say(&l.w, large, "some of the body, which must not reset the answer");
+    advance(&l.w, 199 * MS);
+    assert_false(l.w.stopped);
+    advance(&l.w, 2 * MS);
+    assert_true(l.w.stopped);
+    hang_up(&l.w, late);
+    hang_up(&l.w, large);
+    hang_up(&l.w, second);
+    line_close(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +425,7 @@ int main(void)
         cmocka_unit_test(a_barrier_may_be_open_at_the_end),
         cmocka_unit_test(endless_interim_answers_are_a_fault),
         cmocka_unit_test(over_the_limit_the_answer_is_whole),
+        cmocka_unit_test(who_keeps_a_connection_behind_its_last_answer_does_not_hold_up_the_end),
     };
     cmocka_set_test_filter(getenv("ONLY"));
     return cmocka_run_group_tests(tests, NULL, NULL);
