@@ -10,6 +10,9 @@
 
 enum { BODY_DEFAULT = 1 << 20, BODY_MAX = 16 << 20 };
 
+#define AFTER_NEXT_NS (60 * MG_NS_PER_S)
+#define MAX_TIMEOUT_S 1e9 /* of seconds; above it a timeout is none */
+
 typedef struct mg_call_http {
     mg_call *call;         /* borrowed */
     mg_fields fields;      /* of the next request; the call's exchange's arena */
@@ -24,6 +27,7 @@ typedef struct mg_call_http {
     mg_later later;         /* the coroutine goes on */
     uint64_t deadline_ns;   /* of the whole answer */
     const char *error;
+    const char *late; /* what it is called when deadline_ns has passed: whose it is */
     uint32_t max_body;
     int status;
     bool running; /* between run and the answer */
@@ -110,6 +114,11 @@ static void finish(mg_call_http *http, const char *error)
     mg_later_add(flight->worker->loop, &http->later);
 }
 
+static void fail(mg_call_http *http, mg_reset reason)
+{
+    finish(http, reason == MG_RESET_DEADLINE ? http->late : mg_reset_text(reason));
+}
+
 /* ---- the exchange's other parties ---- */
 
 static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
@@ -134,7 +143,7 @@ static void on_end(mg_body_sink *sink, const mg_fields *trailers)
 
 static void on_reset(mg_body_sink *sink, mg_reset reason)
 {
-    finish(mg_container_of(sink, mg_call_http, sink), mg_reset_text(reason));
+    fail(mg_container_of(sink, mg_call_http, sink), reason);
 }
 
 static void on_interim(mg_lease *lease, const mg_response *head)
@@ -157,7 +166,7 @@ static void on_head(mg_lease *lease)
 
 static void on_failed(mg_lease *lease, mg_reset reason)
 {
-    finish(mg_container_of(lease, mg_call_http, lease), mg_reset_text(reason));
+    fail(mg_container_of(lease, mg_call_http, lease), reason);
 }
 
 static void on_over(mg_lease *lease)
@@ -203,6 +212,21 @@ static const char *fill_request(mg_call_http *http, const mg_uri *uri, mg_str me
     return NULL;
 }
 
+/* timeout_s: the call's own, none when not above 0. */
+static void set_deadline(mg_call_http *http, double timeout_s)
+{
+    const mg_flight *flight = flight_of(http->call);
+    const uint64_t now = mg_loop_now(flight->worker->loop);
+    uint64_t own = UINT64_MAX, others = flight->x->deadline_ns;
+
+    if (http->call->next_called)
+        others = now + AFTER_NEXT_NS; /* the route's time ran to the response head */
+    if (timeout_s > 0)
+        own = timeout_s < MAX_TIMEOUT_S ? mg_add_sat(now, (uint64_t)(timeout_s * 1e9)) : UINT64_MAX;
+    http->deadline_ns = http->lease.deadline_ns = mg_min_u64(own, others);
+    http->late = own <= others || http->call->next_called ? "timeout" : "deadline";
+}
+
 const char *mg_call_http_start(mg_call *call, const char *method, uint32_t method_n, const char *url,
                                uint32_t url_n, const char *body, uint32_t body_n, double timeout_s,
                                uint32_t max_body)
@@ -227,13 +251,7 @@ const char *mg_call_http_start(mg_call *call, const char *method, uint32_t metho
     http->authority = mg_arena_printf(&http->x->arena, v6 && uri.host.p[0] != '[' ? "[%.*s]:%d" : "%.*s:%d",
                                       MG_STR_ARGS(uri.host), uri.port);
     http->max_body = max_body ? (uint32_t)mg_min_u64(max_body, BODY_MAX) : BODY_DEFAULT;
-    uint64_t deadline = flight_of(call)->x->deadline_ns;
-    const uint64_t now = mg_loop_now(worker->loop);
-    if (call->next_called)
-        deadline = now + 60 * MG_NS_PER_S; /* the route's time ran to the response head */
-    if (timeout_s > 0)
-        deadline = mg_min_u64(deadline, mg_add_sat(now, (uint64_t)(timeout_s * 1e9)));
-    http->lease.deadline_ns = http->deadline_ns = deadline;
+    set_deadline(http, timeout_s);
     http->error = NULL;
     http->status = 0;
     call->wait = MG_WAIT_HTTP;
@@ -324,7 +342,7 @@ uint64_t mg_call_http_deadline(const mg_call *call)
 
 void mg_call_http_expire(mg_call *call)
 {
-    finish(call->http, mg_reset_text(MG_RESET_DEADLINE));
+    fail(call->http, MG_RESET_DEADLINE);
 }
 
 /* ---- the answer ---- */

@@ -196,7 +196,20 @@ describe("a plugin", function()
             return ctx:respond(200, tostring(one) .. " " .. tostring(why_one) .. " " .. tostring(two) .. " "
                 .. tostring(why_two))]]):format(e2e.free_port(), mute.port)))
         local body = gw:ask(e2e.GET).body
-        assert.truthy(body:find("^nil %S*connect%S* nil %S+$"), body)
+        assert.equal("nil upstream_connect nil timeout", body)
+    end)
+
+    it("learns that the time of its own request is over, after next as before it", function()
+        local mute = e2e.upstream { name = "mute" }
+        local gw, up = with(plugin(([[
+            if ctx.request.path == "/after" then next(ctx) end
+            local answer, why = ctx.http:get("http://127.0.0.1:%d/", { timeout = 0.2 })
+            return ctx:respond(200, tostring(answer) .. " " .. tostring(why))]]):format(mute.port)),
+            { route = { plugins = { "own" }, timeout = "100ms" } })
+        assert.equal(504, gw:ask(e2e.GET).status) -- the request's time is over, so nobody waits for the plugin's answer
+        local client = gw:client()
+        local _, response = e2e.exchange(client, up, "GET /after HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert.equal("nil timeout", response.body) -- that ended with the response's head
     end)
 
     it("keeps values in ctx.kv over a restart", function()

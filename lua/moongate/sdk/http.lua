@@ -87,7 +87,7 @@ end
 --- Sends a request and waits for its whole answer.
 ---@param wanted moongate.HttpRequest
 ---@return moongate.HttpResponse? response  nil when there was none
----@return string? problem  "connect", "timeout", ..
+---@return string? problem  "upstream_connect", "timeout" (its own), "deadline" (the request's), ..
 function http:request(wanted) -- luacheck: ignore self
     local response, problem = send(wanted) -- no tail call: errors name the plugin's line
     return response, problem
