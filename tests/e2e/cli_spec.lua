@@ -125,6 +125,10 @@ describe("moongate check", function()
         local folder = e2e.run({ "check", "folder" }, { files = { ["folder/x"] = "" } })
         assert.equal(3, folder.code)
         assert.truthy((folder.out .. folder.err):find("directory", 1, true), folder.out .. folder.err)
+        local locked = e2e.run({ "check", "locked.yaml" }, { bound_by_modes = true, files = { ["locked.yaml"] = GOOD },
+            prepare = function(dir) os.execute("chmod 000 " .. dir .. "/locked.yaml") end })
+        assert.equal(3, locked.code)
+        assert.truthy((locked.out .. locked.err):find("locked.yaml.*Permission denied"), locked.out .. locked.err)
     end)
 end)
 

@@ -79,15 +79,16 @@ function e2e.unfinished(up)
     end
 end
 
---- Runs a command of the program to its end: { code, out, err }. Options: stdin, files (written first; the
---- command runs in their folder).
+--- Runs a command of the program to its end: { code, out, err }. Options: stdin, env, files (written first; the
+--- command runs in their folder), prepare (called with the folder), bound_by_modes (of files, even when we are root).
 function e2e.run(args, opts)
     opts = opts or {}
     local dir = Gateway.folder()
     for name, text in pairs(opts.files or {}) do Gateway.write(dir .. "/" .. name, text) end
     if opts.prepare then opts.prepare(dir) end
     local argv = { Gateway.binary(), unpack(args) }
-    local result = Process.run { argv = argv, cwd = dir, stdin = opts.stdin, env = opts.env }
+    local result = Process.run { argv = argv, cwd = dir, stdin = opts.stdin, env = opts.env,
+        bound_by_modes = opts.bound_by_modes }
     Gateway.remove_folder(dir)
     return result
 end

@@ -232,6 +232,27 @@ describe("an interim response", function()
             "HTTP/1.1 103 Early Hints\r\n\r\n" .. e2e.OK)
         assert.equal(200, response.status)
     end)
+
+    it("comes 32 times and no more", function()
+        local gw, up = e2e.proxy()
+        local hints = ("HTTP/1.1 102 Processing\r\n\r\n"):rep(32)
+        local function last(answer)
+            local client = gw:send(e2e.GET)
+            local conn = up:accept()
+            conn:request()
+            conn:send(answer)
+            local response
+            for _ = 1, 33 do
+                response = client:response_head()
+                if response.status ~= 102 then break end
+            end
+            conn:close()
+            client:close()
+            return response.status
+        end
+        assert.equal(200, last(hints .. e2e.LAST))
+        assert.equal(502, last(hints .. "HTTP/1.1 102 Processing\r\n\r\n" .. e2e.LAST))
+    end)
 end)
 
 describe("Expect: 100-continue", function()

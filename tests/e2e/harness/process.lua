@@ -41,7 +41,8 @@ local function pipe()
     return ends[0], ends[1]
 end
 
---- Options: argv, cwd, env (added to ours), stdin (text), descriptors (how many it may have). It dies with us.
+--- Options: argv, cwd, env (added to ours), stdin (text), descriptors (how many it may have), bound_by_modes (also for
+--- root, a file's mode says whether it may be read). It dies with us.
 function Process.start(opts)
     local out_read, out_write = pipe()
     local err_read, err_write = pipe()
@@ -55,6 +56,10 @@ function Process.start(opts)
         C.prctl(1, sys.SIGKILL, 0, 0, 0) -- PR_SET_PDEATHSIG
         C.personality(0x0040000) -- ADDR_NO_RANDOMIZE: older sanitizers do not know how far newer kernels shuffle
         if limit then C.setrlimit(7, limit) end -- RLIMIT_NOFILE
+        if opts.bound_by_modes then
+            C.prctl(24, 1, 0, 0, 0) -- PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+            C.prctl(24, 2, 0, 0, 0) -- CAP_DAC_READ_SEARCH
+        end
         C.dup2(in_read, 0)
         C.dup2(out_write, 1)
         C.dup2(err_write, 2)
