@@ -1,6 +1,7 @@
 --- gateway: the real binary with a configuration of a spec's making, in a folder of its own.
 local ffi = require "ffi"
 local json = require "tests.e2e.harness.json"
+local lfs = require "lfs"
 local peer = require "tests.e2e.harness.peer"
 local Process = require "tests.e2e.harness.process"
 local sys = require "tests.e2e.harness.sys"
@@ -17,9 +18,8 @@ end
 
 --- The program under test: MOONGATE, else the sanitized build, else the developer's.
 function Gateway.binary()
-    local root = assert(io.popen("pwd")):read "*l"
     local path = os.getenv "MOONGATE" or exists "build/asan/moongate" or "build/dev/moongate"
-    if path:sub(1, 1) ~= "/" then path = root .. "/" .. path end
+    if path:sub(1, 1) ~= "/" then path = lfs.currentdir() .. "/" .. path end
     if not exists(path) then error("no gateway to test at " .. path .. "; build it, or set MOONGATE", 0) end
     return path
 end

@@ -221,13 +221,12 @@ function sys.send(fd, pointer, n)
     return sent
 end
 
---- A port that nobody uses at this moment.
+--- A port that nobody uses, nor gets by chance while we run: it stays bound here, without listening, which lets only
+--- those in who name it and set SO_REUSEADDR.
 function sys.free_port()
     local fd = sys.tcp()
     sys.check(sys.bind(fd, "127.0.0.1", 0), "bind")
-    local port = sys.port_of(fd)
-    C.close(fd)
-    return port
+    return sys.port_of(fd)
 end
 
 return sys
