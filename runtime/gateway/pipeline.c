@@ -470,7 +470,7 @@ static void record(mg_flight *flight)
         .listener = door->name,
         .route = flight->route ? flight->route->name : MG_STR_NONE,
         .service = service ? service->name : MG_STR_NONE,
-        .endpoint = flight->endpoint >= 0 ? service->authorities[flight->endpoint] : MG_STR_NONE,
+        .endpoint = service && flight->endpoint >= 0 ? service->authorities[flight->endpoint] : MG_STR_NONE,
         .error = flight->error ? flight->error
                  : x->reset    ? mg_reset_text(x->reset)
                                : NULL,

@@ -836,6 +836,7 @@ static void start_request(up_conn *up)
     wait_from_now(up, up->request_done ? conf->first_byte_timeout_ns : conf->read_timeout_ns);
     up_enter(up);
     if (!up->request_done) {
+        MG_CHECK(x->request_body.source);
         x->request_body.sink = &up->sink;
         if (lease->ops->sending)
             lease->ops->sending(lease);
