@@ -98,6 +98,8 @@ void mg_call_wait(mg_call *call, int wait);
 const char *mg_call_sleep(mg_call *call, double seconds); /* sets MG_WAIT_SLEEP; NULL or what is wrong */
 /* After a resume: NULL, or why the chain must unwind ("client_gone", "deadline", ..). */
 const char *mg_call_cancelled(const mg_call *call);
+/* True once after a resume that came because the plugin's own `timeout` was over, not what it waited for. */
+bool mg_call_timed_out(mg_call *call);
 /* Which plugin runs, by index in the plan: for kv namespaces, time-outs and messages. Returns the one before.
  */
 uint32_t mg_call_enter(mg_call *call, uint32_t plugin);

@@ -479,6 +479,14 @@ const char *mg_call_cancelled(const mg_call *call)
     return call->cancelled;
 }
 
+bool mg_call_timed_out(mg_call *call)
+{
+    const bool timed_out = call->timed_out;
+
+    call->timed_out = false;
+    return timed_out;
+}
+
 uint32_t mg_call_enter(mg_call *call, uint32_t plugin)
 {
     const uint32_t before = call->plugin;

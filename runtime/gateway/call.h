@@ -34,6 +34,7 @@ struct mg_call {
     int wait_which;  /* of MG_WAIT_BODY: MG_REQUEST or MG_RESPONSE */
     uint32_t raised; /* plugins that raised and were let pass (on_error open, skip) */
     int wait;        /* enum mg_wait */
+    bool timed_out;  /* the plugin's own timeout ended the wait */
     bool answered;   /* respond or problem was called: x->response is ours, its body in `answer` */
     bool next_called;
     mg_str answer;            /* body of the local answer; arena */

@@ -183,6 +183,20 @@ static void put_response_body_back(mg_flight *flight)
 
 /* ---- waits ---- */
 
+/* The plugin's own timeout came before what it waits for. */
+static void give_up_wait(mg_flight *flight)
+{
+    flight->call->timed_out = true;
+    if (flight->draining >= 0) {
+        mg_exchange *x = flight->x;
+        mg_body *body = flight->draining == MG_REQUEST ? &x->request_body : &x->response_body;
+        body->sink = NULL; /* its source stops reading */
+        flight->draining = -1;
+    }
+    if (flight->call->wait == MG_WAIT_BARRIER)
+        mg_call_barrier_cancel(flight->call);
+}
+
 static void on_timer(mg_timer *timer)
 {
     mg_flight *flight = mg_container_of(timer, mg_flight, timer);
@@ -199,10 +213,13 @@ static void on_timer(mg_timer *timer)
         mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
         return;
     }
-    if (flight->call->wait == MG_WAIT_HTTP)
+    if (flight->call->wait == MG_WAIT_HTTP) {
         mg_call_http_expire(flight->call);
-    else
-        mg_pipeline_resume(flight);
+        return;
+    }
+    if (flight->patience_ns && mg_loop_now(loop_of(flight)) >= flight->patience_ns)
+        give_up_wait(flight);
+    mg_pipeline_resume(flight);
 }
 
 static void sleep_for(mg_flight *flight, double seconds)
@@ -269,6 +286,23 @@ static void chain_done(mg_flight *flight)
     }
 }
 
+/* A plugin's `timeout` bounds each of its own waits; the timer is set already for what bounds it otherwise.
+ */
+static void bound_by_plugin(mg_flight *flight)
+{
+    const mg_call *call = flight->call;
+    const uint64_t *timeouts = flight->view->vm->timeouts_ns;
+
+    flight->patience_ns = 0;
+    if (call->plugin == UINT32_MAX || !timeouts[call->plugin])
+        return;
+    const uint64_t due = mg_add_sat(mg_loop_now(loop_of(flight)), timeouts[call->plugin]);
+    if (flight->timer.due_ns && flight->timer.due_ns <= due)
+        return;
+    flight->patience_ns = due;
+    mg_timer_set(loop_of(flight), &flight->timer, due);
+}
+
 /* The coroutine has yielded: does what it waits for. */
 static void settle(mg_flight *flight)
 {
@@ -280,17 +314,23 @@ static void settle(mg_flight *flight)
             flight->x->request.body = MG_BODY_STREAM; /* a filter may change its length */
         mg_pipeline_proxy(flight);
         return;
-    case MG_WAIT_SLEEP: sleep_for(flight, flight->call->wait_s); return;
+    case MG_WAIT_SLEEP:
+        sleep_for(flight, flight->call->wait_s);
+        bound_by_plugin(flight);
+        return;
     case MG_WAIT_BODY:
         bound_wait(flight);
+        bound_by_plugin(flight);
         take_body(flight, flight->call->wait_which);
         return;
     case MG_WAIT_HTTP: /* never later than the exchange's own deadline, where that still counts */
         mg_timer_set(loop_of(flight), &flight->timer, mg_call_http_deadline(flight->call));
+        bound_by_plugin(flight);
         mg_call_http_run(flight->call);
         return;
     case MG_WAIT_BARRIER:
         bound_wait(flight);
+        bound_by_plugin(flight);
         mg_call_barrier_run(flight->call);
         return;
     default: MG_UNREACHABLE();

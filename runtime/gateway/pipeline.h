@@ -40,6 +40,7 @@ struct mg_flight {
     mg_body_sink drain;    /* takes a body into memory for a plugin */
     mg_filter filters[2];  /* of bodies that plugins see pass by */
     unsigned streams;      /* which: mg_vm_chain_streams */
+    uint64_t patience_ns;  /* when the plugin's own timeout ends its wait; 0: something else does first */
     int draining;          /* MG_REQUEST or MG_RESPONSE while it does, else -1 */
     uint64_t breaker_ticket;
     uint64_t chain_ns, chain_since_ns; /* computing of the chain */

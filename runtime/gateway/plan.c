@@ -282,16 +282,16 @@ static void find_leading(mg_plan *plan, const mg_config *config, bool *used)
 bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report)
 {
     const size_t before = report->errors;
-    bool *used = MG_NEW_N(bool, config->plugin_count + 1);
 
     *plan = (mg_plan){ 0 };
     plan->numbers = MG_NEW_N(int, config->plugin_count + 1);
+    plan->used = MG_NEW_N(bool, config->plugin_count + 1);
     plan->chains = MG_NEW_N(int, config->route_count + 1);
     plan->leading = MG_NEW_N(size_t, config->route_count + 1);
-    find_leading(plan, config, used);
+    find_leading(plan, config, plan->used);
     mg_text_add_c(&plan->json, "{\"plugins\":[");
     for (size_t i = 0; i < config->plugin_count; i++) {
-        if (!used[i])
+        if (!plan->used[i])
             continue;
         if (plan->plugin_count)
             mg_text_add_char(&plan->json, ',');
@@ -302,7 +302,6 @@ bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report)
         add_chains(plan, config, plan->numbers);
     mg_text_add_c(&plan->json, "]}");
     plan->hash = mg_hash(mg_text_str(&plan->json), 0);
-    mg_free(used);
     return report->errors == before;
 }
 
@@ -312,6 +311,7 @@ void mg_plan_fini(mg_plan *plan)
     mg_free(plan->chains);
     mg_free(plan->leading);
     mg_free(plan->numbers);
+    mg_free(plan->used);
 }
 
 /* The text of one line of a file, for the finding; none when it cannot be read. */

@@ -16,6 +16,7 @@ typedef struct mg_plan {
     int *chains;     /* owned: of each route, by index: its chain in the plan, or -1 */
     size_t *leading; /* owned: of each route: how many native items stand before its first plugin */
     int *numbers;    /* owned: of each plugin of the config: its place in the plan, where it is part of it */
+    bool *used;      /* owned: of each plugin of the config: it is part of the plan */
     size_t chain_count;
     size_t plugin_count;
 } mg_plan;

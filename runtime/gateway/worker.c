@@ -22,6 +22,7 @@ static void drop_vm(mg_worker_vm *vm)
         return;
     mg_vm_free(vm->vm);
     mg_free(vm->bodies);
+    mg_free(vm->timeouts_ns);
     mg_free(vm);
 }
 
@@ -102,6 +103,17 @@ static mg_chain_bodies *chain_bodies(const mg_snapshot *snapshot, const mg_vm *v
     return bodies;
 }
 
+static uint64_t *plugin_timeouts(const mg_snapshot *snapshot)
+{
+    const mg_config *config = snapshot->config;
+    uint64_t *timeouts = MG_NEW_N(uint64_t, snapshot->plan.plugin_count + 1);
+
+    for (size_t i = 0; i < config->plugin_count; i++)
+        if (snapshot->plan.used[i])
+            timeouts[snapshot->plan.numbers[i]] = config->plugins[i]->timeout_ms * MG_NS_PER_MS;
+    return timeouts;
+}
+
 static mg_worker_vm *vm_for(mg_worker *worker, const mg_worker_change *change)
 {
     mg_worker_vm *current = worker->view ? worker->view->vm : NULL;
@@ -117,6 +129,7 @@ static mg_worker_vm *vm_for(mg_worker *worker, const mg_worker_change *change)
     mg_worker_vm *vm = MG_NEW(mg_worker_vm);
     *vm = (mg_worker_vm){ .vm = change->vm, .plan_hash = hash, .refs = 1 };
     vm->bodies = chain_bodies(change->snapshot, change->vm);
+    vm->timeouts_ns = plugin_timeouts(change->snapshot);
     return vm;
 }
 

@@ -39,6 +39,7 @@ typedef struct mg_chain_bodies {
 typedef struct mg_worker_vm {
     mg_vm *vm;
     mg_chain_bodies *bodies; /* owned: by chain */
+    uint64_t *timeouts_ns;   /* owned: of each plugin's own waits, by its place in the plan; 0: none */
     uint64_t plan_hash;
     unsigned refs;
 } mg_worker_vm;

@@ -30,6 +30,7 @@ local call = {
         route = 6, service = 7, error = 8, consumer = 9, target = 10,
     },
     wait_for = { DONE = 1, NEXT = 2, SLEEP = 3, HTTP = 4, BODY = 5, BARRIER = 6 },
+    timed_out = c.mg_call_timed_out,
     phase = c.mg_call_phase,
     chain = c.mg_call_chain,
     wait = c.mg_call_wait,

@@ -3,7 +3,7 @@ local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 
 local yield = coroutine.yield
-local cancelled, set_wait, enter = call.cancelled, call.wait, call.enter
+local cancelled, timed_out, set_wait, enter = call.cancelled, call.timed_out, call.wait, call.enter
 local DONE = call.wait_for.DONE
 local CANCELLED = running.CANCELLED
 
@@ -47,6 +47,9 @@ function await.await(wait)
     running.may_wait = true
     if cancelled(pointer) then
         error(CANCELLED, 0)
+    end
+    if timed_out(pointer) then
+        error("this waited longer than the plugin's timeout allows", 3)
     end
 end
 

@@ -1,11 +1,12 @@
---- stream: bodies that pass plugins piece by piece. A request's goes by the plugins in the order of the chain, a response's
---- in the opposite one, as their handlers see the heads.
+--- stream: bodies that pass plugins piece by piece. A request's goes by the plugins in the order of the chain, a
+--- response's in the opposite one, as their handlers see the heads.
 local call = require("moongate.ffi.call")
 local await = require("moongate.worker.await")
 local running = require("moongate.sdk.running")
 
 local stream = {
-    slots = {}, ---@type table<string, moongate.Slot>  by the address of their call
+    ---@type table<string, moongate.Slot>  by the address of their call; they die with their coroutines
+    slots = setmetatable({}, { __mode = "v" }),
 }
 
 ---@class moongate.Filter
