@@ -48,9 +48,11 @@ describe("the loader", function()
 
     it("reads what bodies are declared", function()
         local instance = load([[return { body = { request = "buffer(64KiB)", response = "stream" },
-            new = function() return function() end end }]])
+            response_body = function() return "seen" end, new = function() return function() end end }]])
         assert.equal(65536, instance.request_body_bytes)
         assert.equal(0, instance.response_body_bytes)
+        assert.is_nil(instance.request_filter)
+        assert.equal("seen", instance.response_filter())
     end)
 
     for what, case in pairs({
@@ -67,6 +69,13 @@ describe("the loader", function()
         ["a body without bound"] = {
             "return { body = { request = 'buffer(900GiB)' }, new = function() return function() end end }",
             "up to 64MiB",
+        },
+        ["a stream that nobody sees"] = {
+            "return { body = { request = 'stream' }, new = function() return function() end end }",
+            "write plugin.request_body(ctx, bytes, last)",
+        },
+        ["a filter of no stream"] = {
+            "return { response_body = function() end, new = function() return function() end end }", "sees nothing",
         },
         ["init"] = { "return { init = 1, new = function() return function() end end }", "plugin.init is not run" },
         ["ctx in new"] = { "return { new = function() require('moongate').time.now() end }", "needs a request" },

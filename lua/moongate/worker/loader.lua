@@ -29,22 +29,6 @@ local function check_type(what, value, wanted, optional)
     end
 end
 
-local function check_plugin(plugin)
-    check_type("what the file returns", plugin, "table")
-    check_type("plugin.new", plugin.new, "function")
-    check_type("plugin.log", plugin.log, "function", true)
-    check_type("plugin.name", plugin.name, "string", true)
-    check_type("plugin.version", plugin.version, "string", true)
-    check_type("plugin.body", plugin.body, "table", true)
-    buffered("request", (plugin.body or {}).request)
-    buffered("response", (plugin.body or {}).response)
-    for key, advice in pairs(later) do
-        if rawget(plugin, key) ~= nil then
-            error("plugin." .. key .. " is not run by this version: " .. advice, 0)
-        end
-    end
-end
-
 --- The function that sees a streamed body, which is there exactly where one is declared.
 local function filter_of(plugin, kind)
     local name = kind .. "_body"
@@ -58,6 +42,24 @@ local function filter_of(plugin, kind)
         error(("plugin.%s sees nothing: declare body = { %s = \"stream\" }"):format(name, kind), 0)
     end
     return filter
+end
+
+local function check_plugin(plugin)
+    check_type("what the file returns", plugin, "table")
+    check_type("plugin.new", plugin.new, "function")
+    check_type("plugin.log", plugin.log, "function", true)
+    check_type("plugin.name", plugin.name, "string", true)
+    check_type("plugin.version", plugin.version, "string", true)
+    check_type("plugin.body", plugin.body, "table", true)
+    buffered("request", (plugin.body or {}).request)
+    buffered("response", (plugin.body or {}).response)
+    filter_of(plugin, "request")
+    filter_of(plugin, "response")
+    for key, advice in pairs(later) do
+        if rawget(plugin, key) ~= nil then
+            error("plugin." .. key .. " is not run by this version: " .. advice, 0)
+        end
+    end
 end
 
 --- Runs a plugin's file.

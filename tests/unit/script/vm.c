@@ -14,7 +14,8 @@
     "local api, hash, host, plan, seed, source = ...\n"                                                      \
     "local ffi = require('ffi')\n"                                                                           \
     "return { plugins = { { name = 'p', version = plan, has_log = true, request_body_bytes = 64 } },"        \
-    " logs = { false, true },\n"                                                                             \
+    " logs = { false, true }, streams = { 0, 2 },\n"                                                         \
+    "stream = function(call, which) return which == 0, 4, 2, 'filter', 'trace' end,\n"                       \
     "slot = function(pointer) local call = ffi.cast('int *', pointer) local yield = coroutine.yield\n" body  \
     "\nend,\n"                                                                                               \
     "fault = function(co, err) return 3, 17, tostring(err), debug.traceback(co) end }\n"
@@ -55,6 +56,8 @@ static void a_vm_tells_what_its_plan_became(void **state)
     assert_int_equal(mg_vm_plugin_at(vm, 0)->response_body_bytes, 0);
     assert_false(mg_vm_chain_logs(vm, 0));
     assert_true(mg_vm_chain_logs(vm, 1));
+    assert_int_equal(mg_vm_chain_streams(vm, 0), 0);
+    assert_int_equal(mg_vm_chain_streams(vm, 1), 2);
     assert_true(mg_vm_memory(vm) > 10000);
     mg_vm_free(vm);
     mg_vm_free(NULL);
@@ -254,6 +257,23 @@ static void tasks_yield_in_pcall(void **state)
     mg_vm_free(vm);
 }
 
+static void a_filter_runs_while_its_task_waits(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_task_error error;
+    mg_vm *vm = vm_with(BOOT("while true do yield() end"), 0, &err);
+    mg_task *task = mg_task_take(vm);
+
+    (void)state;
+    assert_int_equal(mg_task_stream(task, 0, &error), MG_TASK_YIELDED);
+    assert_int_equal(mg_task_stream(task, 1, &error), MG_TASK_RAISED);
+    assert_int_equal(error.plugin, 4);
+    assert_string_equal(error.message, "filter");
+    assert_int_equal(mg_task_resume(task, &error), MG_TASK_YIELDED);
+    mg_task_give(task, true);
+    mg_vm_free(vm);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_vm_at_its_cap_gives_no_more_slots),
         cmocka_unit_test(a_task_that_eats_the_stack_is_an_error),
         cmocka_unit_test(tasks_yield_in_pcall),
+        cmocka_unit_test(a_filter_runs_while_its_task_waits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
