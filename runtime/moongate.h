@@ -71,7 +71,8 @@ const char *mg_call_problem(mg_call *call, int status, const char *title, uint32
  */
 bool mg_call_body(mg_call *call, int which, mg_slice *bytes, const char **error);
 const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32_t n);
-/* A piece of a body that a plugin declared `stream`, valid until the filter returns; true when it is the last. */
+/* A piece of a body that a plugin declared `stream`, valid until the filter returns; true when it is the
+ * last. */
 bool mg_call_chunk(const mg_call *call, mg_slice *bytes);
 /* What goes on in its place. NULL, or what is wrong: above 16 MiB. */
 const char *mg_call_set_chunk(mg_call *call, const char *bytes, uint32_t n);
@@ -261,6 +262,44 @@ const char *mg_kv_cas(mg_kv_space *space, const char *key, uint32_t n, const cha
  * was stored (or nothing ever had to be), else why not; what was set is kept in memory and tried again. */
 const char *mg_kv_flush_error(const mg_kv_space *space);
 double mg_kv_used_bytes(const mg_kv_space *space); /* of the namespace: keys, values and 32 bytes a row */
+
+/* ---- bounds of plugin code (ARCHITECTURE 5): checks woven into its source, patterns that count their steps,
+ * and the clocks that both are held against ---- */
+
+enum mg_weave_how {
+    MG_WEAVE_COUNTER, /* each check counts down a local of the chunk; the chunk's environment has __mg_more */
+    MG_WEAVE_CALL     /* each check calls __mg_spend: for source at Lua's limit of locals or upvalues */
+};
+/* The source of a chunk with a check at each loop, function and label, all lines where they were. Returns how
+ * many bytes that is and writes them when they are not more than `room`; -1 with text ("LINE: what is wrong")
+ * in error256: room for 256 bytes. Any thread. */
+int32_t mg_weave(const char *source, uint32_t n, int how, char *out, uint32_t room, char *error256);
+
+enum { MG_MATCH_CAPTURES = 32 };
+enum mg_match_how {
+    MG_MATCH_ANCHORS = 1,     /* a leading ^ holds the match to `from` */
+    MG_MATCH_MAYBE_PLAIN = 2, /* a pattern without magic is looked for as it is, as string.find does */
+    MG_MATCH_PLAIN = 4
+};
+enum mg_match_is { MG_MATCH_NONE, MG_MATCH_FOUND, MG_MATCH_TIRED, MG_MATCH_INVALID };
+typedef struct mg_match {
+    uint32_t steps;      /* in: how many it may take; out: how many are left */
+    uint32_t at;         /* TIRED: the place that was being tried; go on from there with more steps */
+    uint32_t captures;   /* explicit ones */
+    int32_t begin, end;  /* of the match, from 0; end is behind it */
+    int32_t start[32];   /* of each capture */
+    int32_t length[32];  /* -1: a position; -2: it was never closed */
+    const char *problem; /* INVALID: static text */
+} mg_match;
+/* Looks for a Lua pattern in text from `from` (at most n) on. Any thread. */
+int mg_pattern_find(mg_match *m, const char *text, uint32_t n, const char *pattern, uint32_t pattern_n,
+                    uint32_t from, int how);
+
+/* A monotonic clock, read now and not once a turn, in seconds. Below 0 where a test moves the time: budgets
+ * then count checks. */
+double mg_host_fresh_s(const mg_host *host);
+/* CPU time of this thread, in seconds. */
+double mg_host_cpu_s(const mg_host *host);
 
 /* ffi: end */
 

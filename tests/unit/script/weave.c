@@ -1,0 +1,172 @@
+/* Where checks go: read from what comes out, and from what Lua makes of it. */
+#include "script/weave.h"
+
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <lauxlib.h>
+#include <stdio.h>
+
+static const char CHECK[] = " __mg_spend(); ";
+
+/* Woven with calls, each check shown as @. */
+static const char *woven(const char *source)
+{
+    static char out[4096], shown[4096];
+    char error[256];
+    size_t n = 0;
+    const int32_t bytes =
+        mg_weave(source, (uint32_t)strlen(source), MG_WEAVE_CALL, out, sizeof(out) - 1, error);
+
+    if (bytes < 0)
+        return strcpy(shown, error);
+    out[bytes] = 0;
+    for (const char *p = out; *p;) {
+        const bool check = strncmp(p, CHECK, sizeof(CHECK) - 1) == 0;
+
+        shown[n++] = check ? '@' : *p;
+        p += check ? sizeof(CHECK) - 1 : 1;
+    }
+    shown[n] = 0;
+    return shown;
+}
+
+static void checks_stand_in_loops_functions_and_behind_labels(void **state)
+{
+    static const char *const cases[][2] = {
+        { "while x do y() end", "while x do@ y() end" },
+        { "repeat y() until x", "repeat@ y() until x" },
+        { "for i=1,2 do end", "for i=1,2 do@ end" },
+        { "for k, v in pairs(t) do end", "for k, v in pairs(t) do@ end" },
+        { "while (function() return x end)() do end", "while (function()@ return x end)() do@ end" },
+        { "function a.b:c(d, ...) return d end", "function a.b:c(d, ...)@ return d end" },
+        { "local function f(a) return (a) end", "local function f(a)@ return (a) end" },
+        { "return function(a) (a or b)() end", "return function(a)@ (a or b)() end" },
+        { "::a:: x() goto a", "::a:: @x() goto a" },
+        { "::a:: ::b:: goto a", "::a:: ::b:: @goto a" },
+        { "::a::;goto a", "::a::;@goto a" },
+        { ":: a --[[x]] ::\nreturn", ":: a --[[x]] ::\n@return" },
+        { "do goto a local b ::a:: end", "do@ goto a local b ::a:: end" },
+        { "if x then ::a:: else ::b:: end", "if x then ::a:: else ::b:: end" },
+        { "x = goto f()", "x = goto f()" }, /* a name, in Lua 5.1 */
+        { "::a::", "::a::" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < mg_countof(cases); i++)
+        assert_string_equal(woven(cases[i][0]), cases[i][1]);
+}
+
+static void what_is_no_code_is_left_alone(void **state)
+{
+    static const char *const cases[] = {
+        "x = 'do' y = \"repeat\" z = [[ do ]]",
+        "x = 'it\\'s do' y = \"\\\\\" z = '\\\ndo'",
+        "x = [==[ do ]] repeat ]=] do ]==]",
+        "-- do\n--[[ do\nrepeat ]] x() --[==[ ]] do ]==] --[ do",
+        "x = a.done or a.dodo or redo",
+        "x = 1e-3 - 0x1p+4 .. 2 y = .5 z = 5LL + 1i",
+        "x = a..b y = a ...",
+        "x = '\\z  \n  do'",
+        "x = \xc3\xa4"
+        "do",
+        "t[ [[do]] ] = t[t[1]]",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < mg_countof(cases); i++)
+        assert_string_equal(woven(cases[i]), cases[i]);
+}
+
+static void a_head_that_lua_passes_over_stays_first(void **state)
+{
+    char out[256], error[256];
+    static const char source[] = "\xef\xbb\xbf#!/usr/bin/lua do\nreturn 1";
+    const int32_t n = mg_weave(source, sizeof(source) - 1, MG_WEAVE_COUNTER, out, sizeof(out) - 1, error);
+
+    (void)state;
+    assert_true(n > 0);
+    out[n] = 0;
+    assert_string_equal(out, "local __mg_more=__mg_more local __mg_left=1 \nreturn 1");
+}
+
+static void the_budget_cannot_be_named(void **state)
+{
+    (void)state;
+    assert_string_equal(woven("x()\n\n__mg_left = 9"),
+                        "3: names that begin with __mg_ are the gateway's: choose another");
+    assert_string_equal(woven("x = '__mg_left' -- __mg_more"), "x = '__mg_left' -- __mg_more");
+    assert_string_equal(woven("return a.__mg_"),
+                        "1: names that begin with __mg_ are the gateway's: choose another");
+    assert_string_equal(woven("x__mg_left = 1"), "x__mg_left = 1");
+}
+
+static void the_length_is_told_before_there_is_room(void **state)
+{
+    static const char source[] = "while true do end";
+    char out[256], error[256];
+    const int32_t n = mg_weave(source, sizeof(source) - 1, MG_WEAVE_COUNTER, NULL, 0, error);
+
+    (void)state;
+    assert_in_range(n, sizeof(source), sizeof(out) - 1);
+    memset(out, 'x', sizeof(out));
+    assert_int_equal(mg_weave(source, sizeof(source) - 1, MG_WEAVE_COUNTER, out, (uint32_t)n, error), n);
+    assert_int_equal(out[n], 'x');
+    assert_memory_equal(out + n - 4, " end", 4);
+}
+
+static void what_has_no_end_is_refused(void **state)
+{
+    static const char *const cases[] = { "x = 'do", "x = \"\\\"", "--[[ do",  "x = [=[ ]]",
+                                         "'\\",     "[[",         "--[==[]=]" };
+    char error[256];
+
+    (void)state;
+    for (size_t i = 0; i < mg_countof(cases); i++)
+        assert_string_equal(woven(cases[i]), "1: a string or comment has no end");
+    assert_int_equal(mg_weave("", MG_WEAVE_SOURCE_MAX + 1, MG_WEAVE_CALL, NULL, 0, error), -1);
+    assert_non_null(strstr(error, "split it"));
+}
+
+/* A source with so many locals and upvalues that two more do not fit compiles with calls. */
+static void source_at_the_limits_of_lua_still_compiles(void **state)
+{
+    char source[8192], out[16384], error[256];
+    size_t n = 0;
+    lua_State *L = luaL_newstate();
+
+    (void)state;
+    for (int i = 0; i < 60; i++)
+        n += (size_t)snprintf(source + n, sizeof(source) - n, "local a%d = 1 ", i);
+    n += (size_t)snprintf(source + n, sizeof(source) - n, "return function() return a0");
+    for (int i = 1; i < 60; i++)
+        n += (size_t)snprintf(source + n, sizeof(source) - n, "+a%d", i);
+    n += (size_t)snprintf(source + n, sizeof(source) - n, " end");
+    assert_int_equal(luaL_loadbuffer(L, source, n, "plain"), 0);
+    for (int how = MG_WEAVE_COUNTER; how <= MG_WEAVE_CALL; how++) {
+        const int32_t bytes = mg_weave(source, (uint32_t)n, how, out, sizeof(out), error);
+
+        assert_in_range(bytes, n, sizeof(out));
+        assert_int_equal(luaL_loadbuffer(L, out, (size_t)bytes, "woven"),
+                         how == MG_WEAVE_CALL ? 0 : LUA_ERRSYNTAX);
+    }
+    lua_close(L);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(checks_stand_in_loops_functions_and_behind_labels),
+        cmocka_unit_test(what_is_no_code_is_left_alone),
+        cmocka_unit_test(a_head_that_lua_passes_over_stays_first),
+        cmocka_unit_test(the_budget_cannot_be_named),
+        cmocka_unit_test(the_length_is_told_before_there_is_room),
+        cmocka_unit_test(what_has_no_end_is_refused),
+        cmocka_unit_test(source_at_the_limits_of_lua_still_compiles),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
