@@ -44,6 +44,39 @@ void mg_view_unref(mg_view *view)
     mg_free(view);
 }
 
+/* A place at an endpoint may have become free, or may be wanted. */
+typedef struct poke {
+    mg_message message;
+    mg_worker *worker;
+    mg_str authority; /* behind the struct */
+} poke;
+
+static void on_poke(mg_message *message)
+{
+    poke *p = mg_container_of(message, poke, message);
+    mg_endpoint *endpoint = mg_map_get(p->worker->endpoints, p->authority);
+
+    if (endpoint)
+        mg_endpoint_poke(endpoint);
+    mg_free(p);
+}
+
+static void poke_others(mg_endpoint *endpoint)
+{
+    mg_worker *self = mg_container_of(endpoint->net, mg_worker, net);
+    const mg_gateway_shared *gateway = self->gateway;
+    const size_t n = strlen(endpoint->authority);
+
+    for (unsigned w = 0; w < gateway->worker_count; w++) {
+        if (gateway->workers[w] == self)
+            continue;
+        poke *p = mg_alloc(sizeof *p + n);
+        *p = (poke){ { NULL, on_poke }, gateway->workers[w], { (char *)(p + 1), n } };
+        memcpy(p + 1, endpoint->authority, n);
+        mg_mailbox_post(gateway->workers[w]->mailbox, &p->message);
+    }
+}
+
 mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_str authority, const mg_endpoint_conf *conf)
 {
     mg_endpoint *endpoint = mg_map_get(worker->endpoints, authority);
@@ -56,6 +89,7 @@ mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_str authority, const mg_en
     endpoint =
         mg_endpoint_new(&worker->net, authority, conf, mg_names_node(worker->gateway->names, authority),
                         &worker->gateway->idle_total, worker->endpoints);
+    endpoint->others = poke_others;
     mg_map_set(worker->endpoints, authority, endpoint);
     mg_addr addrs[MG_RESOLVE_MAX];
     const unsigned count = mg_names_known(worker->gateway->names, authority, addrs);

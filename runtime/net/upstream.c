@@ -115,6 +115,31 @@ void mg_endpoint_set_addrs(mg_endpoint *endpoint, const mg_addr *addrs, unsigned
     endpoint->addr_next = 0;
 }
 
+/* ---- places, which all workers share ---- */
+
+/* Whether another worker waits for a connection to this endpoint. The fence pairs with the one in
+ * await_place: either we see its waiter, or it sees the place that we gave back. */
+static bool others_wait(const mg_endpoint *endpoint)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    return endpoint->others && atomic_load(&endpoint->pool.node->waiting) > endpoint->pool.waiting;
+}
+
+/* Ours has joined the queue. Idle connections of other workers may hold the places. */
+static void await_place(mg_endpoint *endpoint)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (endpoint->others && atomic_load(&endpoint->pool.node->idle) > endpoint->pool.idle_count)
+        endpoint->others(endpoint);
+}
+
+void mg_endpoint_poke(mg_endpoint *endpoint)
+{
+    if (others_wait(endpoint))
+        (void)mg_pool_shed(&endpoint->pool);
+    pool_work(endpoint);
+}
+
 /* ---- the end of a connection, and of a lease ---- */
 
 static void up_enter(up_conn *up)
@@ -156,6 +181,8 @@ static void up_close(up_conn *up)
     else
         mg_pool_connect_failed(&endpoint->pool);
     pool_work(endpoint);
+    if (others_wait(endpoint))
+        endpoint->others(endpoint);
     up_leave(up);
     endpoint->refs--;
     maybe_free_endpoint(endpoint);
@@ -407,6 +434,8 @@ static void answer_complete(up_conn *up, bool exact)
             mg_later_add(loop_of(up), &up->later); /* starts in its own turn */
         } else if (given == MG_POOL_CLOSE) {
             up_close(up);
+        } else if (others_wait(endpoint)) {
+            mg_endpoint_poke(endpoint);
         } else if (!endpoint->timer.due_ns) {
             pool_work(endpoint);
         }
@@ -886,6 +915,7 @@ static void obtain(mg_lease *lease, bool fresh)
             start_connect(lease);
         } else if (verdict == MG_POOL_WAIT) {
             lease->state = MG_LEASE_WAITS;
+            await_place(endpoint);
             pool_work(endpoint);
         } else {
             lease_failed(lease, MG_RESET_POOL_FULL);

@@ -31,7 +31,10 @@ struct mg_endpoint {
     unsigned refs;
     mg_timer timer; /* of the pool: idle connections and waiters */
     uint32_t conns; /* open */
-    mg_cell stale;  /* reused connections that turned out to be closed */
+    /* Who waits here may be helped by another worker's view of this endpoint, or the other way round: that is
+     * to call mg_endpoint_poke on each of those. The owner's; may be NULL. */
+    void (*others)(mg_endpoint *endpoint);
+    mg_cell stale; /* reused connections that turned out to be closed */
 };
 
 /* One reference is the caller's. `node` counts for the whole process (borrowed); `index` (borrowed, may be
@@ -42,6 +45,9 @@ void mg_endpoint_ref(mg_endpoint *endpoint);
 /* The last one closes idle connections; the memory goes with the last busy one. */
 void mg_endpoint_unref(mg_endpoint *endpoint);
 void mg_endpoint_configure(mg_endpoint *endpoint, const mg_endpoint_conf *conf);
+/* Something may have changed for whoever waits: closes an idle connection when another worker waits for its
+ * place, takes a place that has become free. */
+void mg_endpoint_poke(mg_endpoint *endpoint);
 /* From now on; at most MG_ENDPOINT_ADDRS are kept. */
 void mg_endpoint_set_addrs(mg_endpoint *endpoint, const mg_addr *addrs, unsigned count);
 

@@ -314,6 +314,64 @@ static void what_may_not_be_sent_twice_is_not(void **state)
     line_close(&l);
 }
 
+/* The next request that came to any of the upstream's connections is answered. */
+static bool answer_one(world *w, int upstream, int ups[], int *count)
+{
+    const int fd = take(w, upstream);
+
+    if (fd >= 0)
+        ups[(*count)++] = fd;
+    for (int i = 0; i < *count; i++) {
+        if (ups[i] < 0)
+            continue;
+        if (hear(w, ups[i]) != HEAR_OPEN) {
+            hang_up(w, ups[i]);
+            ups[i] = -1;
+        } else if (w->heard[0]) {
+            say(w, ups[i], OK_EMPTY);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void places_at_an_endpoint_go_from_worker_to_worker(void **state)
+{
+    world w;
+    int clients[12], ups[64], count = 0;
+
+    (void)state;
+    world_init(&w, 1, 3);
+    assert_true(world_try_start(&w, 1,
+                                WEB QUIET
+                                "services: { up: { endpoints: [{ url: \"http://10.0.0.2:9000\" }], pool: { "
+                                "max_connections: 1, queue: 100 } } }\n" ROUTE));
+    const int upstream = listen_at(&w, "10.0.0.2", 9000);
+    for (int i = 0; i < 12; i++)
+        clients[i] = dial(&w, "10.0.0.1", 80);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(w.gateway->shared.workers[i]->live > 0);
+    for (int i = 0; i < 12; i++) { /* what holds the place is idle */
+        say(&w, clients[i], GET);
+        while (!answer_one(&w, upstream, ups, &count))
+            assert_true(count < 64);
+        hear_status(&w, clients[i], "200");
+    }
+    for (int i = 0; i < 12; i++)
+        say(&w, clients[i], GET);
+    for (int i = 0; i < 12;) /* it is busy, and then passed on */
+        i += answer_one(&w, upstream, ups, &count);
+    for (int i = 0; i < 12; i++) {
+        hear_status(&w, clients[i], "200");
+        hang_up(&w, clients[i]);
+    }
+    for (int i = 0; i < count; i++)
+        if (ups[i] >= 0)
+            hang_up(&w, ups[i]);
+    hang_up(&w, upstream);
+    world_close(&w);
+}
+
 /* ---- change ---- */
 
 #define SAYS(word)                                                                                           \
@@ -618,6 +676,7 @@ int main(void)
         cmocka_unit_test(an_upstream_that_fails_is_answered_for_or_cut),
         cmocka_unit_test(a_stale_connection_is_replaced_for_what_may_be_sent_twice),
         cmocka_unit_test(what_may_not_be_sent_twice_is_not),
+        cmocka_unit_test(places_at_an_endpoint_go_from_worker_to_worker),
         cmocka_unit_test(a_reload_swaps_all_workers_or_none),
         cmocka_unit_test(requests_in_flight_keep_what_they_began_with),
         cmocka_unit_test(a_listener_that_leaves_lets_its_connections_finish),
