@@ -1,0 +1,111 @@
+/* endpoint.c - one worker's view of one host and port: its addresses, its pool, what becomes due. */
+#include "base/check.h"
+#include "base/mem.h"
+#include "net/upstream_parts.h"
+
+static void on_pool_timer(mg_timer *timer)
+{
+    mg_endpoint_work(mg_container_of(timer, mg_endpoint, timer));
+}
+
+mg_endpoint *mg_endpoint_new(mg_net *net, mg_str authority, const mg_endpoint_conf *conf, mg_pool_node *node,
+                             _Atomic uint32_t *idle_total, mg_map *index)
+{
+    mg_endpoint *endpoint = MG_NEW(mg_endpoint);
+
+    endpoint->net = net;
+    endpoint->index = index;
+    endpoint->authority = mg_memdup0(authority.p, authority.n);
+    endpoint->conf = *conf;
+    endpoint->refs = 1;
+    mg_pool_init(&endpoint->pool, &conf->pool, node, idle_total, &net->loop->rand);
+    mg_timer_init(&endpoint->timer, on_pool_timer);
+    return endpoint;
+}
+
+void mg_endpoint_maybe_free(mg_endpoint *endpoint)
+{
+    if (endpoint->refs || endpoint->conns)
+        return;
+    mg_timer_stop(&endpoint->timer);
+    mg_pool_fini(&endpoint->pool);
+    mg_free(endpoint->authority);
+    mg_free(endpoint);
+}
+
+void mg_endpoint_ref(mg_endpoint *endpoint)
+{
+    endpoint->refs++;
+}
+
+void mg_endpoint_unref(mg_endpoint *endpoint)
+{
+    if (endpoint->refs == 1) {
+        if (endpoint->index)
+            mg_map_set(endpoint->index, mg_str_of(endpoint->authority), NULL);
+        endpoint->index = NULL;
+        mg_pool_shed_all(&endpoint->pool);
+        mg_endpoint_work(endpoint);
+    }
+    MG_CHECK(endpoint->refs > 0);
+    endpoint->refs--;
+    mg_endpoint_maybe_free(endpoint);
+}
+
+void mg_endpoint_configure(mg_endpoint *endpoint, const mg_endpoint_conf *conf)
+{
+    endpoint->conf = *conf;
+    mg_pool_configure(&endpoint->pool, &conf->pool);
+}
+
+void mg_endpoint_set_addrs(mg_endpoint *endpoint, const mg_addr *addrs, unsigned count)
+{
+    endpoint->addr_count = count < MG_ENDPOINT_ADDRS ? count : MG_ENDPOINT_ADDRS;
+    memcpy(endpoint->addrs, addrs, sizeof *addrs * endpoint->addr_count);
+    endpoint->addr_next = 0;
+}
+
+/* Whether another worker waits for a connection to this endpoint. The fence pairs with the one in
+ * mg_endpoint_await_place: either we see its waiter, or it sees the place that we gave back. */
+bool mg_endpoint_others_wait(const mg_endpoint *endpoint)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    return endpoint->others && atomic_load(&endpoint->pool.node->waiting) > endpoint->pool.waiting;
+}
+
+/* Ours has joined the queue. Idle connections of other workers may hold the places. */
+void mg_endpoint_await_place(mg_endpoint *endpoint)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (endpoint->others && atomic_load(&endpoint->pool.node->idle) > endpoint->pool.idle_count)
+        endpoint->others(endpoint);
+}
+
+void mg_endpoint_poke(mg_endpoint *endpoint)
+{
+    if (mg_endpoint_others_wait(endpoint))
+        (void)mg_pool_shed(&endpoint->pool);
+    mg_endpoint_work(endpoint);
+}
+
+/* What has become due in the pool. */
+void mg_endpoint_work(mg_endpoint *endpoint)
+{
+    mg_pool *pool = &endpoint->pool;
+    mg_loop *loop = endpoint->net->loop;
+    mg_pool_conn *pooled;
+    mg_pool_waiter *waiter;
+
+    mg_endpoint_ref(endpoint);
+    const uint64_t due = mg_pool_expire(pool, mg_loop_now(loop));
+    while ((pooled = mg_pool_pop_closing(pool)))
+        mg_up_close(mg_container_of(pooled, mg_up, pooled));
+    while ((waiter = mg_pool_pop_late(pool)))
+        mg_lease_fail(mg_container_of(waiter, mg_lease, waiter), MG_RESET_POOL_FULL);
+    while ((waiter = mg_pool_pop_ready(pool)))
+        mg_up_connect(mg_container_of(waiter, mg_lease, waiter));
+    if (due != UINT64_MAX && (!endpoint->timer.due_ns || due < endpoint->timer.due_ns))
+        mg_timer_set(loop, &endpoint->timer, due);
+    endpoint->refs--;
+    mg_endpoint_maybe_free(endpoint);
+}

@@ -1,0 +1,278 @@
+/* upstream_conn.c - a connection to an endpoint: its states, its deadlines and its end. What it sends is in
+ * upstream_out.c, what it reads in upstream_in.c. */
+#include "base/check.h"
+#include "base/mem.h"
+#include "net/upstream_parts.h"
+
+/* ---- the end of a connection ---- */
+
+void mg_up_enter(mg_up *up)
+{
+    up->depth++;
+}
+
+void mg_up_leave(mg_up *up)
+{
+    mg_endpoint *endpoint = up->endpoint;
+
+    if (--up->depth || up->state != UP_GONE)
+        return;
+    mg_free(up);
+    endpoint->conns--;
+    mg_endpoint_maybe_free(endpoint);
+}
+
+/* Closed, out of the pool. The memory goes with the outermost mg_up_leave, or now. */
+void mg_up_close(mg_up *up)
+{
+    mg_net *net = up->endpoint->net;
+    const bool in_pool = up->opened;
+
+    if (up->state == UP_GONE)
+        return;
+    mg_up_enter(up);
+    up->state = UP_GONE;
+    mg_stream_close(&up->stream, false);
+    mg_timer_stop(&up->timer);
+    mg_later_cancel(&up->later);
+    mg_h1_body_fini(&up->body);
+    mg_net_drop(net, &up->in, up->in.n);
+    mg_net_drop(net, &up->out, up->out.n);
+    mg_endpoint *endpoint = up->endpoint;
+    mg_endpoint_ref(endpoint);
+    if (in_pool)
+        mg_pool_closed(&endpoint->pool, &up->pooled);
+    else
+        mg_pool_connect_failed(&endpoint->pool);
+    mg_endpoint_work(endpoint);
+    if (mg_endpoint_others_wait(endpoint))
+        endpoint->others(endpoint);
+    mg_up_leave(up);
+    endpoint->refs--;
+    mg_endpoint_maybe_free(endpoint);
+}
+
+/* The connection is of no use any more, whatever the lease was at. */
+void mg_up_fail(mg_up *up, mg_reset reason)
+{
+    const bool before_answer = !up->answered;
+    const bool replay = up->lease && before_answer && !up->in.n && reason == MG_RESET_UPSTREAM_RESET &&
+                        mg_lease_may_replay(up->lease);
+
+    mg_cell_add(&up->endpoint->stale, replay);
+    mg_up_enter(up);
+    mg_lease *lease = mg_up_detach(up);
+    mg_up_close(up);
+    mg_up_leave(up);
+    if (!lease)
+        return;
+    if (replay) {
+        lease->replayed = true;
+        mg_lease_obtain(lease, true);
+        return;
+    }
+    if (before_answer) {
+        mg_lease_fail(lease, reason);
+        return;
+    }
+    mg_body_sink *sink = lease->x->response_body.sink;
+    lease->x->reset = reason;
+    mg_lease_leave(lease);
+    lease->ops->over(lease);
+    if (sink)
+        sink->reset(sink, reason);
+}
+
+/* ---- connecting ---- */
+
+void mg_up_wait(mg_up *up, uint64_t patience_ns)
+{
+    mg_loop *loop = mg_up_loop(up);
+    uint64_t due;
+
+    up->since_ns = mg_loop_now(loop);
+    due = mg_add_sat(up->since_ns, patience_ns);
+    if (up->lease && up->lease->deadline_ns && !up->answered && up->lease->deadline_ns < due)
+        due = up->lease->deadline_ns;
+    mg_timer_set(loop, &up->timer, due);
+}
+
+static bool connect_next(mg_up *up)
+{
+    mg_endpoint *endpoint = up->endpoint;
+    mg_loop *loop = mg_up_loop(up);
+
+    while (up->tries < endpoint->addr_count) {
+        const mg_addr *addr = &endpoint->addrs[(endpoint->addr_next + up->tries) % endpoint->addr_count];
+        up->tries++;
+        const int fd = loop->ops->connect(loop, addr);
+        if (fd < 0)
+            continue;
+        mg_stream_open(&up->stream, loop, fd, false, up->stream.ready);
+        return true;
+    }
+    return false;
+}
+
+static void on_connected(mg_up *up)
+{
+    mg_loop *loop = mg_up_loop(up);
+    const int error = loop->ops->connect_error(loop, up->stream.watch.fd);
+
+    if (error) {
+        mg_stream_close(&up->stream, false);
+        if (!connect_next(up)) {
+            mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_connect", "%s: %s",
+                         up->endpoint->authority, strerror(error));
+            mg_up_fail(up, MG_RESET_UPSTREAM_CONNECT);
+        }
+        return;
+    }
+    up->opened = true;
+    mg_pool_opened(&up->endpoint->pool, &up->pooled, mg_loop_now(loop));
+    up->lease->x->times.connected_ns = mg_loop_now(loop);
+    mg_up_start(up);
+}
+
+/* ---- what the loop calls ---- */
+
+static void up_turn(mg_up *up)
+{
+    mg_up_enter(up);
+    switch (up->state) {
+    case UP_CONNECTING:
+        if (up->stream.writable || up->stream.closed)
+            on_connected(up);
+        break;
+    case UP_IDLE:
+        if (up->lease) {
+            mg_up_start(up); /* handed over by the pool */
+        } else if (up->stream.readable || up->stream.closed) {
+            if (mg_pool_remove(&up->endpoint->pool, &up->pooled))
+                mg_up_close(up);
+        }
+        break;
+    case UP_HEAD:
+    case UP_BODY:
+        if (up->out.n || up->waiting_room || up->tunnel_ended)
+            mg_up_flush(up);
+        if (up->state != UP_GONE && up->lease && up->stream.readable)
+            mg_up_read(up);
+        break;
+    case UP_GONE: break;
+    }
+    mg_up_leave(up);
+}
+
+static void on_ready(mg_stream *stream)
+{
+    up_turn(mg_container_of(stream, mg_up, stream));
+}
+
+static void on_later(mg_later *later)
+{
+    up_turn(mg_container_of(later, mg_up, later));
+}
+
+static void on_timer(mg_timer *timer)
+{
+    mg_up *up = mg_container_of(timer, mg_up, timer);
+    const mg_endpoint_conf *conf = &up->endpoint->conf;
+    const uint64_t now = mg_loop_now(mg_up_loop(up));
+    uint64_t patience;
+
+    if (!up->lease)
+        return; /* idle: the pool's timer counts */
+    if (!up->answered && up->lease->deadline_ns && now >= up->lease->deadline_ns) {
+        mg_up_fail(up, MG_RESET_DEADLINE);
+        return;
+    }
+    if (up->state == UP_CONNECTING)
+        patience = conf->connect_timeout_ns;
+    else if (up->tunnel)
+        patience = conf->tunnel_idle_timeout_ns;
+    else if (up->state == UP_HEAD)
+        patience = up->request_done ? conf->first_byte_timeout_ns : conf->read_timeout_ns;
+    else
+        patience = conf->read_timeout_ns;
+    /* While the client is waited for, the upstream is not. */
+    const bool ours =
+        up->tunnel || (up->state == UP_BODY
+                           ? !up->blocked
+                           : up->request_done || up->out.n || up->waiting_room || up->state == UP_CONNECTING);
+    if (ours && now >= up->since_ns + patience) {
+        mg_up_enter(up);
+        mg_up_fail(up, up->state == UP_CONNECTING ? MG_RESET_UPSTREAM_CONNECT : MG_RESET_UPSTREAM_TIMEOUT);
+        mg_up_leave(up);
+        return;
+    }
+    uint64_t due = ours ? up->since_ns + patience : now + patience;
+    if (!up->answered && up->lease->deadline_ns && up->lease->deadline_ns < due)
+        due = up->lease->deadline_ns;
+    mg_timer_set(mg_up_loop(up), timer, due);
+}
+
+/* ---- new connections, and what they carry ---- */
+
+void mg_up_connect(mg_lease *lease)
+{
+    mg_endpoint *endpoint = lease->endpoint;
+    mg_up *up = MG_NEW(mg_up);
+
+    up->endpoint = endpoint;
+    endpoint->conns++;
+    up->lease = lease;
+    up->state = UP_CONNECTING;
+    up->sink = mg_up_sink;
+    up->source = mg_up_source;
+    up->later.run = on_later;
+    up->stream.ready = on_ready;
+    up->stream.watch.fd = -1;
+    up->stream.watch.loop = endpoint->net->loop;
+    mg_timer_init(&up->timer, on_timer);
+    lease->conn = up;
+    lease->state = MG_LEASE_CONNECTS;
+    lease->reused = false;
+    if (!connect_next(up)) {
+        mg_up_fail(up, endpoint->addr_count ? MG_RESET_UPSTREAM_CONNECT : MG_RESET_NO_HOST);
+        return;
+    }
+    mg_up_wait(up, endpoint->conf.connect_timeout_ns);
+}
+
+/* The connection is the lease's: the head goes out, with the body's first bytes where there are some. */
+void mg_up_start(mg_up *up)
+{
+    mg_lease *lease = up->lease;
+    mg_exchange *x = lease->x;
+    const mg_endpoint_conf *conf = &up->endpoint->conf;
+
+    lease->state = MG_LEASE_RUNS;
+    lease->conn = up;
+    up->state = UP_HEAD;
+    up->keep_alive = true;
+    up->answered = up->tunnel = up->tunnel_ended = up->waiting_room = up->blocked = false;
+    up->keep_alive_s = 0;
+    up->interims = 0;
+    up->chunked_out = x->request.body == MG_BODY_STREAM;
+    up->request_done = x->request_body.ended || !x->request_body.source;
+    const size_t cap = mg_net_hold_open(up->endpoint->net, &up->out);
+    mg_h1_write_request(&up->out, &x->request, mg_str_of(up->endpoint->authority), true);
+    if (x->request_body.ended && x->request.body == MG_BODY_STREAM)
+        mg_h1_write_last_chunk(&up->out, NULL);
+    mg_net_grew(up->endpoint->net, &up->out, cap);
+    mg_up_wait(up, up->request_done ? conf->first_byte_timeout_ns : conf->read_timeout_ns);
+    mg_up_enter(up);
+    if (!up->request_done) {
+        MG_CHECK(x->request_body.source);
+        x->request_body.sink = &up->sink;
+        if (lease->ops->sending)
+            lease->ops->sending(lease);
+        x->request_body.source->resume(x->request_body.source);
+    }
+    if (up->lease == lease && up->out.n)
+        mg_up_flush(up);
+    if (up->lease == lease && up->stream.readable)
+        mg_later_add(mg_up_loop(up), &up->later);
+    mg_up_leave(up);
+}

@@ -1,0 +1,308 @@
+/* upstream_in.c - the answer on its way from the upstream. A connection goes back to the pool only when its
+ * last answer ended exactly; bytes left over close it. */
+#include "base/mem.h"
+#include "net/upstream_parts.h"
+
+enum {
+    READS_A_TURN = 4,
+    INTERIMS_MAX = 32, /* 1xx heads before the answer: more is an upstream that talks for ever */
+};
+
+/* The answer is complete. The connection lives on when it ended exactly and the request was sent whole. */
+static void answer_complete(mg_up *up, bool exact)
+{
+    mg_endpoint *endpoint = up->endpoint;
+    /* Readable still: bytes beyond the answer, or its end; neither is fit for another request. */
+    const bool keep =
+        exact && up->keep_alive && up->request_done && !up->out.n && !up->tunnel && !up->stream.readable;
+    const mg_fields trailers = up->body.trailers; /* in the exchange's arena */
+
+    mg_up_enter(up);
+    mg_lease *lease = mg_up_detach(up);
+    mg_exchange *x = lease->x;
+    mg_body_sink *sink = x->response_body.sink;
+    const bool had_body = up->state == UP_BODY;
+    x->response_body.ended = true;
+    if (keep) {
+        up->state = UP_IDLE;
+        mg_h1_body_fini(&up->body);
+        up->body = (mg_h1_body){ 0 };
+        const uint64_t idle_ns = up->keep_alive_s > 1 ? (up->keep_alive_s - 1) * MG_NS_PER_S : 0;
+        mg_pool_waiter *waiter = NULL;
+        const mg_pool_given given =
+            mg_pool_give(&endpoint->pool, &up->pooled, mg_loop_now(mg_up_loop(up)), idle_ns, &waiter);
+        if (given == MG_POOL_HANDED) {
+            mg_lease *next = mg_container_of(waiter, mg_lease, waiter);
+            next->reused = true;
+            next->conn = up;
+            up->lease = next;
+            mg_later_add(mg_up_loop(up), &up->later); /* starts in its own turn */
+        } else if (given == MG_POOL_CLOSE) {
+            mg_up_close(up);
+        } else if (mg_endpoint_others_wait(endpoint)) {
+            mg_endpoint_poke(endpoint);
+        } else if (!endpoint->timer.due_ns) {
+            mg_endpoint_work(endpoint);
+        }
+    } else {
+        mg_up_close(up);
+    }
+    mg_lease_leave(lease);
+    lease->ops->over(lease);
+    if (had_body && sink)
+        sink->end(sink, trailers.count ? &trailers : NULL);
+    mg_up_leave(up);
+}
+
+/* One response head stands at `bytes`. */
+static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
+{
+    mg_lease *lease = up->lease;
+    mg_exchange *x = lease->x;
+    mg_response response;
+    mg_h1_framing framing;
+    mg_h1_info info = { 0 };
+    mg_h1_fault fault = { 0 };
+    char *head = mg_arena_alloc(&x->arena, n + 1);
+
+    memcpy(head, bytes, n);
+    if (!mg_h1_parse_response(&x->arena, &up->endpoint->conf.h1, head, n, x->request.method,
+                              x->request.upgrade, &response, &framing, &info, &fault)) {
+        mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s",
+                     up->endpoint->authority, fault.why);
+        mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
+        return;
+    }
+    if (response.status < 200 && response.status != 101) {
+        if (++up->interims > INTERIMS_MAX) {
+            mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
+            return;
+        }
+        lease->ops->interim(lease, &response);
+        return;
+    }
+    x->response = response;
+    x->times.first_byte_ns = mg_loop_now(mg_up_loop(up));
+    up->answered = true;
+    up->keep_alive = up->keep_alive && info.keep_alive;
+    up->keep_alive_s = info.keep_alive_s;
+    up->state = UP_BODY;
+    if (response.status == 101) {
+        up->tunnel = true;
+        x->request_body.sink = &up->sink;
+        framing = MG_H1_UNTIL_CLOSE;
+    }
+    if (framing == MG_H1_NO_BODY) {
+        up->state = UP_HEAD; /* until answer_complete: there is no body to end */
+        lease->ops->head(lease);
+        if (up->lease == lease)
+            answer_complete(up, !more);
+        return;
+    }
+    mg_h1_body_init(&up->body, framing, response.length, &up->endpoint->conf.h1, &x->arena);
+    up->blocked = true;
+    x->response_body.source = &up->source;
+    mg_up_wait(up,
+               up->tunnel ? up->endpoint->conf.tunnel_idle_timeout_ns : up->endpoint->conf.read_timeout_ns);
+    lease->ops->head(lease);
+    if (up->tunnel && up->lease == lease && x->request_body.source)
+        x->request_body.source->resume(x->request_body.source);
+}
+
+/* Returns bytes used; fewer than n: blocked, or the rest is not the answer's. */
+static size_t feed_head(mg_up *up, const char *bytes, size_t n)
+{
+    size_t scanned = 0;
+    const size_t head_n = mg_h1_head_end(bytes, n, &scanned);
+
+    if (!head_n && n <= up->endpoint->conf.h1.head_bytes)
+        return 0;
+    if (!head_n || head_n > up->endpoint->conf.h1.head_bytes) {
+        mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
+        return n;
+    }
+    on_head(up, bytes, head_n, n > head_n);
+    return head_n;
+}
+
+static size_t feed_body(mg_up *up, const char *bytes, size_t n)
+{
+    size_t at = 0;
+
+    while (up->state == UP_BODY && up->lease && !up->blocked) {
+        mg_body *body = &up->lease->x->response_body;
+        mg_h1_fault fault = { 0 };
+        mg_str payload = MG_STR_NONE;
+        size_t used = 0;
+        const mg_h1_step step = mg_h1_body_next(&up->body, bytes + at, n - at, &used, &payload, &fault);
+
+        at += used;
+        if (step == MG_H1_MORE)
+            return at;
+        if (step == MG_H1_BAD) {
+            mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s",
+                         up->endpoint->authority, fault.why);
+            mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
+            return n;
+        }
+        if (step == MG_H1_END) {
+            answer_complete(up, at == n);
+            return n;
+        }
+        if (!body->sink) {
+            up->blocked = true;
+            return at;
+        }
+        const mg_lease *lease = up->lease;
+        const size_t taken = body->sink->data(body->sink, payload.p, payload.n);
+        if (up->lease != lease)
+            return n;
+        body->bytes += taken;
+        mg_h1_body_take(&up->body, taken);
+        at += taken;
+        if (taken < payload.n) {
+            up->blocked = true;
+            return at;
+        }
+    }
+    return at;
+}
+
+static size_t feed(mg_up *up, const char *bytes, size_t n)
+{
+    size_t at = 0;
+
+    up->feeding = true;
+    while (up->lease) {
+        const mg_up_state before = up->state;
+        size_t used = 0;
+        if (up->state == UP_HEAD && at < n)
+            used = feed_head(up, bytes + at, n - at);
+        else if (up->state == UP_BODY)
+            used = feed_body(up, bytes + at, n - at);
+        at += used;
+        if (used == 0 && before == up->state)
+            break;
+        if (at == n && up->state != UP_BODY)
+            break;
+        if (at == n && up->state == UP_BODY && before == UP_BODY)
+            break;
+    }
+    up->feeding = false;
+    return at;
+}
+
+static void feed_held(mg_up *up)
+{
+    mg_net *net = up->endpoint->net;
+    mg_text held = up->in;
+
+    if (up->feeding)
+        return;
+    up->in = (mg_text){ 0 };
+    mg_up_enter(up);
+    const size_t used = feed(up, held.p, held.n);
+    if (!up->lease || up->state == UP_GONE || up->state == UP_IDLE) {
+        mg_net_drop(net, &held, held.n);
+    } else {
+        mg_net_drop(net, &held, used);
+        up->in = held;
+    }
+    mg_up_leave(up);
+}
+
+static void on_eof(mg_up *up, bool error)
+{
+    if (up->state == UP_BODY && !error && mg_h1_body_eof(&up->body)) {
+        up->keep_alive = false;
+        if (up->tunnel) {
+            mg_body_sink *sink = up->lease->x->response_body.sink;
+            if (!up->tunnel_ended && sink) { /* half closed: the client may go on sending */
+                up->lease->x->response_body.ended = true;
+                up->lease->x->response_body.source = NULL;
+                up->blocked = true;
+                up->stream.readable = false;
+                sink->end(sink, NULL);
+                return;
+            }
+        }
+        answer_complete(up, false);
+        return;
+    }
+    mg_up_fail(up, MG_RESET_UPSTREAM_RESET);
+}
+
+static bool wants_bytes(const mg_up *up)
+{
+    return up->lease && (up->state == UP_HEAD || (up->state == UP_BODY && !up->blocked));
+}
+
+void mg_up_read(mg_up *up)
+{
+    mg_net *net = up->endpoint->net;
+
+    if (net->scratch_busy || up->feeding) {
+        mg_later_add(net->loop, &up->later);
+        return;
+    }
+    net->scratch_busy = true;
+    for (int turn = 0; (up->stream.readable || up->stream.unsure) && wants_bytes(up); turn++) {
+        if (turn == READS_A_TURN) {
+            mg_later_add(net->loop, &up->later);
+            break;
+        }
+        const ssize_t got = mg_stream_recv(&up->stream, net->scratch, mg_net_read_size(net));
+        if (got == MG_STREAM_WAIT)
+            break;
+        if (got <= 0) {
+            on_eof(up, got < 0);
+            break;
+        }
+        up->since_ns = mg_loop_now(net->loop);
+        if (up->in.n) {
+            mg_net_hold(net, &up->in, net->scratch, (size_t)got);
+            feed_held(up);
+        } else {
+            const size_t used = feed(up, net->scratch, (size_t)got);
+            if (used < (size_t)got && up->lease && up->state != UP_GONE)
+                mg_net_hold(net, &up->in, net->scratch + used, (size_t)got - used);
+        }
+        if (up->state == UP_GONE || up->state == UP_IDLE)
+            break;
+    }
+    net->scratch_busy = false;
+}
+
+static void source_resume(mg_body_source *source)
+{
+    mg_up *up = mg_container_of(source, mg_up, source);
+
+    up->blocked = false;
+    up->since_ns = mg_loop_now(mg_up_loop(up));
+    if (up->feeding)
+        return;
+    mg_up_enter(up);
+    /* A body of no bytes, or one whose bytes are held, may end here. */
+    if (up->in.n || up->state == UP_BODY)
+        feed_held(up);
+    if (up->state != UP_GONE && wants_bytes(up) && up->stream.readable)
+        mg_up_read(up);
+    mg_up_leave(up);
+}
+
+static void source_stop(mg_body_source *source)
+{
+    mg_up *up = mg_container_of(source, mg_up, source);
+    mg_lease *lease;
+
+    mg_up_enter(up);
+    lease = mg_up_detach(up);
+    mg_up_close(up);
+    mg_up_leave(up);
+    if (lease) {
+        mg_lease_leave(lease);
+        lease->ops->over(lease);
+    }
+}
+
+const mg_body_source mg_up_source = { source_resume, source_stop };

@@ -1,0 +1,84 @@
+/* upstream_parts.h - what the files of a connection to an endpoint share: upstream.c (leases), endpoint.c,
+ * upstream_conn.c, upstream_out.c, upstream_in.c. Nobody else includes it. Whatever calls out may end the
+ * connection: enter before, leave after, and look at its state in between. */
+#ifndef MG_NET_UPSTREAM_PARTS_H
+#define MG_NET_UPSTREAM_PARTS_H
+
+#include "net/stream.h"
+#include "net/upstream.h"
+
+typedef enum mg_up_state { UP_CONNECTING, UP_HEAD, UP_BODY, UP_IDLE, UP_GONE } mg_up_state;
+
+typedef struct mg_upstream_conn {
+    mg_stream stream;
+    mg_timer timer;
+    mg_later later;
+    mg_pool_conn pooled;
+    mg_endpoint *endpoint; /* borrowed: it outlives its connections */
+    mg_lease *lease;       /* borrowed; NULL while idle */
+    mg_body_sink sink;     /* of the request body */
+    mg_body_source source; /* of the response body */
+    mg_h1_body body;
+    mg_text in, out;
+    uint64_t since_ns; /* when the wait for the upstream's next move began */
+    mg_up_state state;
+    unsigned tries; /* addresses tried */
+    bool opened;    /* the pool knows it */
+    bool keep_alive, chunked_out, request_done;
+    bool blocked; /* no sink, or it has no room */
+    bool feeding, waiting_room, answered, tunnel, tunnel_ended;
+    uint32_t keep_alive_s;
+    uint8_t interims;
+    uint8_t depth;
+} mg_up;
+
+static inline mg_loop *mg_up_loop(const mg_up *up)
+{
+    return up->endpoint->net->loop;
+}
+
+/* ---- the connection ---- */
+
+void mg_up_enter(mg_up *up);
+/* The outermost one frees a connection that is gone. */
+void mg_up_leave(mg_up *up);
+/* Closed, and out of the pool. */
+void mg_up_close(mg_up *up);
+/* It is of no use any more: closes it, and the lease is replayed, fails or is cut. */
+void mg_up_fail(mg_up *up, mg_reset reason);
+/* From now on the upstream is waited for, or the deadline of the lease. */
+void mg_up_wait(mg_up *up, uint64_t patience_ns);
+/* A new connection for the lease, which may have failed when this returns. */
+void mg_up_connect(mg_lease *lease);
+/* Sends the request of up->lease. */
+void mg_up_start(mg_up *up);
+
+/* ---- what it sends and reads ---- */
+
+extern const mg_body_sink mg_up_sink;     /* of the request body: the start of every up->sink */
+extern const mg_body_source mg_up_source; /* of the response body: of every up->source */
+/* Sends what is held, then lets the source of the body go on. */
+void mg_up_flush(mg_up *up);
+void mg_up_read(mg_up *up);
+
+/* ---- leases ---- */
+
+/* A connection for it: an idle one, a new one (the only kind when `fresh`), or the queue's. */
+void mg_lease_obtain(mg_lease *lease, bool fresh);
+/* Parts the lease from its connection and returns it, or NULL; the connection is the caller's now. */
+mg_lease *mg_up_detach(mg_up *up);
+void mg_lease_leave(mg_lease *lease); /* its endpoint */
+void mg_lease_fail(mg_lease *lease, mg_reset reason);
+bool mg_lease_may_replay(const mg_lease *lease);
+
+/* ---- endpoints ---- */
+
+/* What has become due in the pool: closes, refuses, connects. */
+void mg_endpoint_work(mg_endpoint *endpoint);
+void mg_endpoint_maybe_free(mg_endpoint *endpoint);
+/* Whether another worker waits for a connection to it. */
+bool mg_endpoint_others_wait(const mg_endpoint *endpoint);
+/* Ours has joined the queue: idle connections of other workers may hold the places. */
+void mg_endpoint_await_place(mg_endpoint *endpoint);
+
+#endif
