@@ -300,9 +300,9 @@ static void log_report(mg_gateway *gateway, const mg_report *report)
     for (size_t i = 0; i < report->count; i++) {
         const mg_finding *f = &report->findings[i];
         mg_log_write(gateway->options.log, f->severity == MG_SEVERITY_ERROR ? MG_LOG_ERROR : MG_LOG_WARN,
-                     "config", "%s:%d:%d: [%s] %s%s%s%s", f->file ? f->file : "-", f->line, f->column,
+                     "config", "%s:%d:%d: [%s] %s%s%s%s%s", f->file ? f->file : "-", f->line, f->column,
                      f->code, f->pointer ? f->pointer : "", f->pointer ? ": " : "", f->message,
-                     f->hint ? f->hint : "");
+                     f->hint ? "; " : "", f->hint ? f->hint : "");
     }
 }
 
@@ -319,13 +319,14 @@ static void on_reload(mg_message *message)
         return;
     }
     mg_config *config = gateway->options.read_config(gateway->options.self, &report);
-    if (!config || !mg_control_publish(gateway, config, false, &report)) {
-        atomic_fetch_add(&gateway->reloads_refused, 1);
+    const bool refused = !config || !mg_control_publish(gateway, config, false, &report);
+    log_report(gateway, &report);
+    if (refused) {
         mg_log_write(gateway->options.log, MG_LOG_ERROR, "reload_refused",
                      "%zu errors; revision %llu keeps serving", report.errors,
                      (unsigned long long)gateway->revision);
+        atomic_fetch_add(&gateway->reloads_refused, 1); /* whoever sees it finds the reasons logged */
     }
-    log_report(gateway, &report);
     mg_report_fini(&report);
 }
 

@@ -172,9 +172,9 @@ describe("HUP", function()
         local up = e2e.upstream()
         local gw = e2e.gateway(with_mark(up, "one"))
         local broken = with_mark(up, "two")
-        broken.route.backends = { { service = "nowhere" } }
+        broken.route.backends = { { service = "upp" } }
         assert.equal("refused", gw:reload(broken))
-        gw:log "nowhere"
+        gw:log "\"upp\\\"; did you mean"
         local _, response = e2e.exchange(gw:client(), up)
         assert.equal("one", response.fields["x-mark"])
     end)
