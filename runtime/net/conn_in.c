@@ -1,0 +1,333 @@
+/* conn_in.c - requests on their way from the client. Reading goes through the loop's scratch; only what
+ * cannot be used yet is held: a part of a head, bytes that the sink had no room for, a pipelined request. RFC
+ * 9112. */
+#include "base/check.h"
+#include "base/mem.h"
+#include "net/conn_parts.h"
+
+enum {
+    READ_AHEAD = MG_NET_BUFFER, /* pipelined bytes behind a request that is being answered */
+    READS_A_TURN = 4,
+    LINGER_BYTES = 256 * 1024, /* read and dropped behind a last answer, so that no RST overtakes it */
+};
+
+void mg_conn_refuse(mg_conn *conn, const mg_h1_fault *fault)
+{
+    conn->last = true;
+    conn->keep_alive = false;
+    conn->x->owner->refuse(conn->x, fault->status, fault->why);
+}
+
+void mg_conn_attach(mg_conn *conn)
+{
+    mg_exchange *x = mg_net_exchange_new(conn->server->net);
+
+    x->client = &mg_conn_client;
+    x->client_self = conn;
+    x->owner = conn->server->owner;
+    x->owner_self = conn->server->owner_self;
+    x->listener = conn->server->listener;
+    x->peer = mg_arena_str(&x->arena, (mg_str){ conn->peer, conn->peer_n });
+    x->peer_trusted = conn->peer_trusted;
+    conn->x = x;
+    conn->state = CONN_EXCHANGE;
+    conn->head_out = conn->end_out = conn->waiting_room = conn->blocked = conn->tunnel = false;
+    conn->body_open = false;
+}
+
+/* A whole head stands at `bytes`. */
+static void start_exchange(mg_conn *conn, const char *bytes, size_t n)
+{
+    const mg_conn_limits *limits = &conn->server->limits;
+    mg_h1_info info = { 0 };
+    mg_h1_fault fault = { 0 };
+
+    mg_conn_attach(conn);
+    mg_exchange *x = conn->x;
+    char *head = mg_arena_alloc(&x->arena, n + 1);
+    memcpy(head, bytes, n);
+    x->bytes_in = n;
+    if (!mg_h1_parse_request(&x->arena, &limits->h1, head, n, conn->server->scheme, &x->request, &info,
+                             &fault)) {
+        conn->minor = 1;
+        mg_conn_refuse(conn, &fault);
+        return;
+    }
+    conn->keep_alive = info.keep_alive;
+    conn->minor = x->request.minor;
+    if (x->request.body == MG_BODY_STREAM || (x->request.body == MG_BODY_LENGTH && x->request.length)) {
+        mg_h1_body_init(&conn->body, x->request.body == MG_BODY_LENGTH ? MG_H1_LENGTH : MG_H1_CHUNKED,
+                        x->request.length, &limits->h1, &x->arena);
+        conn->body_open = conn->blocked = true;
+        x->request_body.source = &conn->source;
+        mg_conn_await(conn);
+    } else {
+        x->request_body.ended = true;
+    }
+    x->begun = true;
+    x->owner->begin(x);
+}
+
+/* The head's bytes, blank lines before it skipped (RFC 9112 2.2: at least one is). Returns bytes used. */
+static size_t feed_head(mg_conn *conn, const char *bytes, size_t n)
+{
+    const mg_h1_limits *h1 = &conn->server->limits.h1;
+    size_t skip = 0, scanned = 0;
+
+    if (conn->state == CONN_IDLE && n >= 2 && bytes[0] == '\r' && bytes[1] == '\n')
+        skip = 2;
+    if (skip == n)
+        return skip;
+    const size_t head_n = mg_h1_head_end(bytes + skip, n - skip, &scanned);
+    if (head_n && head_n <= h1->head_bytes) {
+        start_exchange(conn, bytes + skip, head_n);
+        return skip + head_n;
+    }
+    if (head_n || n - skip > h1->head_bytes) {
+        const char *line_end = memchr(bytes + skip, '\n', n - skip);
+        const bool long_target = !line_end || (size_t)(line_end - bytes - (ptrdiff_t)skip) > h1->target_bytes;
+        const mg_h1_fault fault = { long_target ? 414 : 431, "the head is too large" };
+        mg_conn_attach(conn);
+        conn->minor = 1;
+        mg_conn_refuse(conn, &fault);
+        return n;
+    }
+    if (conn->state == CONN_IDLE) {
+        conn->state = CONN_HEAD;
+        mg_conn_set_timer(conn, conn->server->limits.head_timeout_ns);
+    }
+    return skip;
+}
+
+static void body_ended(mg_conn *conn)
+{
+    mg_exchange *x = conn->x;
+    mg_fields *trailers = conn->body.trailers.count ? &conn->body.trailers : NULL;
+
+    conn->body_open = false;
+    if (!x)
+        return;
+    x->request_body.source = NULL;
+    x->request_body.ended = true;
+    if (x->request_body.sink)
+        x->request_body.sink->end(x->request_body.sink, trailers);
+}
+
+/* The request body's bytes. Returns how many were used; fewer than n: blocked, ended or broken. */
+static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
+{
+    size_t at = 0;
+
+    while (conn->body_open && !conn->gone) {
+        mg_exchange *x = conn->x;
+        mg_body *body = x ? &x->request_body : NULL;
+        mg_h1_fault fault = { 0 };
+        mg_str payload = MG_STR_NONE;
+        size_t used = 0;
+        const mg_h1_step step = mg_h1_body_next(&conn->body, bytes + at, n - at, &used, &payload, &fault);
+
+        at += used;
+        if (step == MG_H1_MORE)
+            return at;
+        if (step == MG_H1_END) {
+            body_ended(conn);
+            return at;
+        }
+        if (step == MG_H1_BAD) {
+            conn->body_open = false;
+            if (x) {
+                x->request_body.source = NULL;
+                mg_conn_refuse(conn, &fault);
+            } else {
+                conn->last = true;
+                mg_conn_next(conn);
+            }
+            return n;
+        }
+        size_t taken = payload.n;
+        if (body) {
+            if (!body->sink) {
+                conn->blocked = true;
+                return at;
+            }
+            taken = body->sink->data(body->sink, payload.p, payload.n);
+            body->bytes += taken;
+            x->bytes_in += taken;
+        } else {
+            conn->dropped += (uint32_t)taken;
+        }
+        if (conn->gone)
+            return n;
+        mg_h1_body_take(&conn->body, taken);
+        at += taken;
+        if (taken < payload.n && conn->x == x) {
+            conn->blocked = true;
+            return at;
+        }
+    }
+    return at;
+}
+
+/* Uses bytes as the state asks for. Returns how many; the rest is held. */
+static size_t feed_some(mg_conn *conn, const char *bytes, size_t n)
+{
+    switch (conn->state) {
+    case CONN_IDLE:
+    case CONN_HEAD: return conn->server->draining && conn->state == CONN_IDLE ? 0 : feed_head(conn, bytes, n);
+    case CONN_EXCHANGE: return conn->body_open && !conn->blocked ? feed_body(conn, bytes, n) : 0;
+    case CONN_DRAIN: return feed_body(conn, bytes, n);
+    case CONN_LINGER: conn->dropped += (uint32_t)n; return n;
+    }
+    MG_UNREACHABLE();
+}
+
+static size_t feed(mg_conn *conn, const char *bytes, size_t n)
+{
+    size_t at = 0;
+
+    conn->feeding = true;
+    while (!conn->gone) {
+        const mg_conn_state before = conn->state;
+        const bool open_before = conn->body_open;
+        if (at == n)
+            break;
+        const size_t used = feed_some(conn, bytes + at, n - at);
+        at += used;
+        if (used == 0 && before == conn->state && open_before == conn->body_open)
+            break;
+    }
+    conn->feeding = false;
+    return at;
+}
+
+/* ---- what is read, and what was held ---- */
+
+/* What was held is tried again, in a state that may want it. */
+void mg_conn_feed_held(mg_conn *conn)
+{
+    if (!conn->in.n || conn->feeding)
+        return;
+    mg_text held = conn->in; /* feed may hold nothing into it: it only uses */
+    conn->in = (mg_text){ 0 };
+    const size_t used = feed(conn, held.p, held.n);
+    if (conn->gone) {
+        mg_net_drop(conn->server->net, &held, held.n);
+        return;
+    }
+    MG_CHECK(conn->in.n == 0);
+    mg_net_drop(conn->server->net, &held, used);
+    conn->in = held;
+}
+
+static bool wants_bytes(const mg_conn *conn)
+{
+    switch (conn->state) {
+    case CONN_IDLE:
+    case CONN_HEAD:
+    case CONN_DRAIN:
+    case CONN_LINGER: return true;
+    case CONN_EXCHANGE:
+        return conn->body_open && !conn->blocked ? true : conn->in.n < READ_AHEAD && !conn->body_open;
+    }
+    MG_UNREACHABLE();
+}
+
+/* In the middle of a message a short read is read again: what stands behind it may be its end. */
+static bool may_have_bytes(const mg_conn *conn)
+{
+    return conn->stream.readable || (conn->stream.unsure && (conn->state == CONN_HEAD || conn->body_open));
+}
+
+static void on_eof(mg_conn *conn)
+{
+    if (conn->tunnel && conn->x) {
+        body_ended(conn);
+        if (!conn->gone && conn->end_out && !conn->out.n) {
+            conn->last = true;
+            mg_conn_finish(conn);
+        }
+        return;
+    }
+    mg_conn_abort(conn, MG_RESET_CLIENT_GONE, conn->x != NULL);
+}
+
+static void on_bytes(mg_conn *conn, char *bytes, size_t n)
+{
+    mg_net *net = conn->server->net;
+
+    if (conn->body_open)
+        mg_conn_progress(conn);
+    if (conn->in.n) {
+        mg_net_hold(net, &conn->in, bytes, n);
+        mg_conn_feed_held(conn);
+        return;
+    }
+    const size_t used = feed(conn, bytes, n);
+    if (!conn->gone && used < n)
+        mg_net_hold(net, &conn->in, bytes + used, n - used);
+}
+
+void mg_conn_read(mg_conn *conn)
+{
+    mg_net *net = conn->server->net;
+
+    if (net->scratch_busy || conn->feeding) {
+        mg_later_add(net->loop, &conn->later);
+        return;
+    }
+    net->scratch_busy = true;
+    for (int turn = 0; !conn->gone && may_have_bytes(conn) && wants_bytes(conn); turn++) {
+        if (turn == READS_A_TURN) {
+            mg_later_add(net->loop, &conn->later);
+            break;
+        }
+        const size_t room = conn->state == CONN_EXCHANGE && !conn->body_open ? READ_AHEAD - conn->in.n
+                                                                             : mg_net_read_size(net);
+        const ssize_t got = mg_stream_recv(&conn->stream, net->scratch, room);
+        if (got == MG_STREAM_WAIT)
+            break;
+        if (got == 0)
+            on_eof(conn);
+        else if (got < 0)
+            mg_conn_abort(conn, MG_RESET_CLIENT_GONE, true);
+        else
+            on_bytes(conn, net->scratch, (size_t)got);
+        if (got <= 0)
+            break;
+        if (!conn->gone && (conn->state == CONN_DRAIN || conn->state == CONN_LINGER) &&
+            conn->dropped > (conn->state == CONN_DRAIN ? MG_CONN_DRAIN_BYTES : LINGER_BYTES))
+            mg_conn_close(conn, true);
+    }
+    net->scratch_busy = false;
+}
+
+/* ---- the source of the request body: what its taker calls ---- */
+
+static void source_resume(mg_body_source *source)
+{
+    mg_conn *conn = mg_container_of(source, mg_conn, source);
+
+    conn->blocked = false;
+    if (!conn->tunnel)
+        mg_conn_await(conn);
+    if (conn->feeding)
+        return; /* the loop in feed goes on */
+    mg_conn_enter(conn);
+    mg_conn_feed_held(conn);
+    if (!conn->gone && conn->body_open && !conn->blocked && conn->stream.readable)
+        mg_conn_read(conn);
+    mg_conn_leave(conn);
+}
+
+static void source_stop(mg_body_source *source)
+{
+    mg_conn *conn = mg_container_of(source, mg_conn, source);
+
+    if (conn->x) {
+        conn->x->request_body.source = NULL;
+        conn->x->request_body.sink = NULL;
+    }
+    conn->blocked = true;
+}
+
+const mg_body_source mg_conn_source = { source_resume, source_stop };
