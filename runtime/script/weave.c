@@ -49,7 +49,7 @@ typedef struct weaver {
 
 static void put(weaver *w, const char *p, size_t n)
 {
-    if (w->n + n <= w->room)
+    if (n && w->n + n <= w->room)
         memcpy(w->out + w->n, p, n);
     w->n += n;
 }
