@@ -257,7 +257,7 @@ static void on_hand_off(mg_message *message)
     mg_worker *worker = hand->to;
     mg_door *door = door_at(worker, &hand->door);
 
-    if (door && !worker->draining)
+    if (door && (!worker->draining || worker->drained)) /* one that drains answers what stands in it */
         mg_conn_accept(&door->server, hand->fd, &hand->peer);
     else
         worker->loop->ops->close(worker->loop, hand->fd, false);

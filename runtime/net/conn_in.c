@@ -173,7 +173,7 @@ static size_t feed_some(mg_conn *conn, const char *bytes, size_t n)
 {
     switch (conn->state) {
     case CONN_IDLE:
-    case CONN_HEAD: return conn->server->draining && conn->state == CONN_IDLE ? 0 : feed_head(conn, bytes, n);
+    case CONN_HEAD: return feed_head(conn, bytes, n);
     case CONN_EXCHANGE: return conn->body_open && !conn->blocked ? feed_body(conn, bytes, n) : 0;
     case CONN_DRAIN: return feed_body(conn, bytes, n);
     case CONN_LINGER: conn->dropped += (uint32_t)n; return n;

@@ -48,6 +48,22 @@ static bool is_trusted(const mg_conn_server *server, const mg_addr *peer)
     return false;
 }
 
+/* The server drains: who waits for nothing is let go. A request may stand in the socket, though, or behind
+ * the one that was answered last; it was sent before anybody said no more, and is answered. */
+static void drain_conn(mg_conn *conn)
+{
+    mg_conn_enter(conn);
+    if (conn->state == CONN_IDLE) {
+        conn->stream.readable = true;
+        mg_conn_feed_held(conn);
+        if (!conn->gone)
+            mg_conn_read(conn);
+    }
+    if (!conn->gone && (conn->state == CONN_IDLE || (conn->state == CONN_LINGER && !conn->stream.readable)))
+        mg_conn_close(conn, false);
+    mg_conn_leave(conn);
+}
+
 void mg_conn_accept(mg_conn_server *server, int fd, const mg_addr *peer)
 {
     if (server->count >= server->limits.max_connections) {
@@ -55,32 +71,34 @@ void mg_conn_accept(mg_conn_server *server, int fd, const mg_addr *peer)
         return;
     }
     mg_conn_open(server, fd, peer, is_trusted(server, peer));
+    if (server->draining)
+        drain_conn(mg_container_of(server->conns.prev, mg_conn, link));
 }
 
 void mg_conn_server_drain(mg_conn_server *server)
 {
+    void (*const drained)(mg_conn_server *) = server->drained;
+    mg_list todo, *link;
+
     server->draining = true;
-    MG_LIST_EACH(&server->conns, link)
-    {
-        mg_conn *conn = mg_container_of(link, mg_conn, link);
-        const bool lingers = conn->state == CONN_LINGER && !conn->stream.readable;
-        if ((conn->state == CONN_IDLE || lingers) && !conn->depth) {
-            mg_conn_enter(conn);
-            mg_conn_close(conn, false);
-            conn->depth--;
-            mg_free(conn);
-        }
+    server->drained = NULL; /* called once, below */
+    mg_list_init(&todo);
+    while ((link = mg_list_pop(&server->conns)))
+        mg_list_push(&todo, link);
+    while ((link = mg_list_pop(&todo))) { /* the end of one may bring the end of others */
+        mg_list_push(&server->conns, link);
+        drain_conn(mg_container_of(link, mg_conn, link));
     }
-    if (server->count == 0 && server->drained)
-        server->drained(server);
+    server->drained = drained;
+    if (server->count == 0 && drained)
+        drained(server);
 }
 
 void mg_conn_server_fini(mg_conn_server *server)
 {
     server->drained = NULL;
-    MG_LIST_EACH(&server->conns, link)
-    {
-        mg_conn *conn = mg_container_of(link, mg_conn, link);
+    while (!mg_list_empty(&server->conns)) {
+        mg_conn *conn = mg_container_of(server->conns.next, mg_conn, link);
         mg_conn_enter(conn);
         mg_conn_abort(conn, MG_RESET_SHUTDOWN, true);
         mg_conn_leave(conn);
