@@ -1,0 +1,907 @@
+/* traffic.c - random traffic through a whole gateway on simulated loops, beside a model that is slow and
+ * obvious: the bytes of every body follow from the number of its exchange, so whatever arrives anywhere is
+ * known to be right or wrong at once. Half of the runs are clean, and all must be answered; in the others
+ * everyone may leave, stall, reset and talk nonsense at any byte, and what is complete must be right all the
+ * same.
+ *
+ * SEED=n replays one run; RUNS=n makes more of them. */
+#include "unit/gateway/sim_world.h"
+
+enum { CLIENTS_MAX = 6, REQUESTS_MAX = 5, UPS_MAX = 4000, BODY_MAX_BYTES = 30000 };
+
+static const char plugin_text[] =
+    "local plugin = { name = 'p', version = '1.0.0', body = { request = 'buffer(1MiB)', response = "
+    "'buffer(1MiB)' } }\n"
+    "function plugin.new() return function(ctx, next)\n"
+    "  local todo = ctx.request:header('x-do') or ''\n"
+    "  local id = ctx.request:header('x-id')\n"
+    "  if todo:find('a', 1, true) then ctx:sleep(0.07) end\n"
+    "  if todo:find('q', 1, true) then ctx.request:body() end\n"
+    "  local side\n"
+    "  if todo:find('h', 1, true) then\n"
+    "    local answer = ctx.http:get('http://10.0.0.4:9100/s' .. id, { timeout = 2 })\n"
+    "    side = answer and answer.body or 'none'\n"
+    "  end\n"
+    "  if todo:find('e', 1, true) then error('as told') end\n"
+    "  if todo:find('r', 1, true) then return ctx:respond(299, 'r' .. id, { ['x-id'] = id }) end\n"
+    "  next(ctx)\n"
+    "  if todo:find('z', 1, true) then ctx:sleep(0.09) end\n"
+    "  if todo:find('b', 1, true) then ctx.response:body() end\n"
+    "  if todo:find('w', 1, true) and ctx.response.status == 200 then ctx.response:set_body('w' .. id) end\n"
+    "  if side then ctx.response:set_header('x-side', side) end\n"
+    "end end\n"
+    "return plugin\n";
+
+#define ROUTES                                                                                               \
+    "plugins: { p: { use: ./plugins/p } }\n"                                                                 \
+    "routes:\n"                                                                                              \
+    "  - { name: plain, match: { paths: [{ prefix: /o }] }, service: up, timeout: %s }\n"                    \
+    "  - { name: chain, match: { paths: [{ prefix: /p }] }, service: up, plugins: [p], timeout: %s }\n"
+
+typedef enum framing { NO_BODY, BY_LENGTH, BY_CHUNKS, BY_CLOSE } framing;
+
+/* What an exchange is to be: all of it follows from the run's seed and its number. */
+typedef enum fault {
+    FINE,
+    STALL_BEFORE,
+    STALL_IN_BODY,
+    CLOSE_BEFORE,
+    CLOSE_IN_HEAD,
+    CLOSE_IN_BODY,
+    RESET_BEFORE,
+    RESET_IN_BODY,
+    NONSENSE,
+    NONSENSE_IN_BODY,
+    FAULTS
+} fault;
+
+typedef struct plan {
+    uint64_t id;
+    char todo[8];
+    bool chained;
+    int method; /* 0 GET, 1 POST, 2 HEAD, 3 PUT */
+    framing up_framing, down_framing;
+    size_t up_bytes, down_bytes;
+    int status;
+    bool early;   /* answers before the request is whole */
+    bool interim; /* 103 first */
+    bool close;   /* connection: close from the upstream */
+    fault fault;
+    bool seen;      /* arrived upstream */
+    unsigned times; /* that it did */
+} plan;
+
+/* Reads messages from a stream of bytes. */
+typedef struct reader {
+    mg_text in;
+    size_t at;
+    bool in_body;
+    framing framing;
+    uint64_t left; /* of the length, or of the chunk */
+    int chunk;     /* 0 size, 1 data, 2 end of data, 3 trailers */
+    mg_text body;  /* of this message */
+    mg_text head;
+    bool complete;
+} reader;
+
+typedef struct client {
+    int fd;
+    plan *plans[REQUESTS_MAX];
+    unsigned count, answered;
+    mg_text out;
+    size_t sent;
+    size_t quits_at; /* bytes sent or heard after which it leaves */
+    int quits_how;
+    bool told_close, ended;
+    size_t heard;
+    reader in;
+} client;
+
+typedef struct up_end {
+    int fd;
+    bool side;
+    reader in;
+    plan *plan; /* being answered */
+    bool answering, request_whole, done;
+    mg_text out;
+    size_t sent, stop_at;
+    uint64_t not_before_ns;
+} up_end;
+
+typedef struct run {
+    world w;
+    mg_rand rand;
+    uint64_t seed;
+    bool faulty;
+    plan plans[CLIENTS_MAX * REQUESTS_MAX];
+    unsigned plan_count;
+    client clients[CLIENTS_MAX];
+    unsigned client_count;
+    up_end *ups;
+    unsigned up_count;
+    int upstreams[2], side;
+    bool moved;
+} run;
+
+#define wrong(r, ...)                                                                                        \
+    do {                                                                                                     \
+        printf("SEED=%llu: ", (unsigned long long)(r)->seed);                                                \
+        printf(__VA_ARGS__);                                                                                 \
+        printf("\n");                                                                                        \
+        fflush(stdout);                                                                                      \
+        abort();                                                                                             \
+    } while (0)
+
+static uint64_t below(run *r, uint64_t n)
+{
+    return mg_rand_below(&r->rand, n);
+}
+
+static bool one_in(run *r, uint64_t n)
+{
+    return below(r, n) == 0;
+}
+
+static char body_byte(uint64_t id, bool down, size_t at)
+{
+    uint64_t x = (id * 2 + down) * 0x9e3779b97f4a7c15u + (at >> 3) * 0xbf58476d1ce4e5b9u;
+
+    x ^= x >> 29;
+    x *= 0x94d049bb133111ebu;
+    x ^= x >> 32;
+    return (char)(x >> 8 * (at & 7));
+}
+
+/* ---- plans ---- */
+
+static size_t random_size(run *r)
+{
+    switch (below(r, 4)) {
+    case 0: return below(r, 4);
+    case 1: return below(r, 200);
+    case 2: return below(r, 5000);
+    default: return below(r, BODY_MAX_BYTES);
+    }
+}
+
+static void plan_todo(run *r, plan *p)
+{
+    static const char words[] = "aqhzbw";
+    size_t n = 0;
+
+    for (size_t i = 0; i + 1 < sizeof words; i++)
+        if (one_in(r, 4))
+            p->todo[n++] = words[i];
+    if (one_in(r, 10))
+        p->todo[n++] = 'r';
+    else if (one_in(r, 30))
+        p->todo[n++] = 'e';
+    p->todo[n] = '\0';
+}
+
+static plan *plan_new(run *r)
+{
+    plan *p = &r->plans[r->plan_count];
+
+    *p = (plan){ .id = r->plan_count + 1, .chained = one_in(r, 2), .status = 200 };
+    r->plan_count++;
+    if (p->chained)
+        plan_todo(r, p);
+    p->method = (int)below(r, 4);
+    if (p->method == 1 || p->method == 3) {
+        p->up_framing = one_in(r, 2) ? BY_LENGTH : BY_CHUNKS;
+        p->up_bytes = random_size(r);
+    }
+    p->down_framing = one_in(r, 8) ? BY_CLOSE : one_in(r, 2) ? BY_LENGTH : BY_CHUNKS;
+    p->down_bytes = random_size(r);
+    if (one_in(r, 12)) {
+        p->status = one_in(r, 2) ? 204 : 304;
+        p->down_framing = NO_BODY;
+        p->down_bytes = 0;
+    } else if (one_in(r, 10)) {
+        p->status = 404;
+    }
+    p->early = p->up_bytes > 0 && one_in(r, 6);
+    p->interim = one_in(r, 8);
+    p->close = one_in(r, 8);
+    if (r->faulty && one_in(r, 3))
+        p->fault = (fault)below(r, FAULTS);
+    return p;
+}
+
+static bool has_body(const plan *p)
+{
+    return p->method != 2 && p->down_framing != NO_BODY;
+}
+
+static void add_body(run *r, mg_text *out, const plan *p, bool down)
+{
+    const size_t n = down ? p->down_bytes : p->up_bytes;
+    const framing how = down ? p->down_framing : p->up_framing;
+
+    for (size_t at = 0; at < n;) {
+        const size_t some = how == BY_CHUNKS ? 1 + below(r, n - at) : n;
+        if (how == BY_CHUNKS)
+            mg_text_addf(out, "%zx%s\r\n", some, one_in(r, 8) ? ";x=1" : "");
+        for (size_t i = 0; i < some; i++) {
+            const char byte = body_byte(p->id, down, at + i);
+            mg_text_add(out, (mg_str){ &byte, 1 });
+        }
+        if (how == BY_CHUNKS)
+            mg_text_add_c(out, "\r\n");
+        at += some;
+    }
+    if (how == BY_CHUNKS)
+        mg_text_add_c(out, one_in(r, 3) ? "0\r\nx-trailer: t\r\n\r\n" : "0\r\n\r\n");
+}
+
+static void write_request(run *r, mg_text *out, const plan *p)
+{
+    static const char *const methods[] = { "GET", "POST", "HEAD", "PUT" };
+
+    mg_text_addf(out, "%s /%c/%llu HTTP/1.1\r\nhost: a\r\nx-id: %llu\r\n", methods[p->method],
+                 p->chained ? 'p' : 'o', (unsigned long long)p->id, (unsigned long long)p->id);
+    if (p->todo[0])
+        mg_text_addf(out, "x-do: %s\r\n", p->todo);
+    if (p->up_framing == BY_LENGTH)
+        mg_text_addf(out, "content-length: %zu\r\n", p->up_bytes);
+    if (p->up_framing == BY_CHUNKS)
+        mg_text_add_c(out, "transfer-encoding: chunked\r\n");
+    mg_text_add_c(out, "\r\n");
+    if (p->up_framing != NO_BODY)
+        add_body(r, out, p, false);
+}
+
+static void write_response(run *r, up_end *u, const plan *p)
+{
+    mg_text *out = &u->out;
+
+    if (p->interim)
+        mg_text_add_c(out, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n");
+    if (p->fault == NONSENSE)
+        mg_text_add_c(out, "\x01 nonsense\r\n\r\n");
+    mg_text_addf(out, "HTTP/1.1 %d Word\r\nx-id: %llu\r\n", p->status, (unsigned long long)p->id);
+    if (p->close)
+        mg_text_add_c(out, "connection: close\r\n");
+    if (p->fault == CLOSE_IN_HEAD)
+        u->stop_at = out->n - below(r, 10);
+    if (p->down_framing == BY_LENGTH)
+        mg_text_addf(out, "content-length: %zu\r\n", p->down_bytes);
+    if (p->down_framing == BY_CHUNKS)
+        mg_text_add_c(out, "transfer-encoding: chunked\r\n");
+    mg_text_add_c(out, "\r\n");
+    const size_t head_n = out->n;
+    if (!has_body(p))
+        return;
+    add_body(r, out, p, true);
+    if (p->fault == NONSENSE_IN_BODY && p->down_framing == BY_CHUNKS) {
+        out->n = head_n;
+        mg_text_add_c(out, "zz\r\n\r\nmore");
+    }
+    if (p->fault == STALL_IN_BODY || p->fault == CLOSE_IN_BODY || p->fault == RESET_IN_BODY)
+        u->stop_at = head_n + below(r, out->n - head_n + 1);
+}
+
+/* ---- reading ---- */
+
+static bool field(const reader *rd, const char *name, char *value, size_t cap)
+{
+    char wanted[64];
+
+    snprintf(wanted, sizeof wanted, "\r\n%s: ", name);
+    const char *at = rd->head.p ? strstr(rd->head.p, wanted) : NULL;
+    if (!at)
+        return false;
+    at += strlen(wanted);
+    const size_t n = (size_t)(strstr(at, "\r\n") - at);
+    MG_CHECK(n < cap);
+    memcpy(value, at, n);
+    value[n] = '\0';
+    return true;
+}
+
+/* A line without its end, or NULL; moves on. */
+static const char *take_line(reader *rd)
+{
+    for (size_t i = rd->at; i + 1 < rd->in.n; i++)
+        if (rd->in.p[i] == '\r' && rd->in.p[i + 1] == '\n') {
+            const char *text = rd->in.p + rd->at;
+            rd->in.p[i] = '\0';
+            rd->at = i + 2;
+            return text;
+        }
+    return NULL;
+}
+
+/* Reads a head; the body's framing is the caller's to say. */
+static bool read_head(reader *rd)
+{
+    if (rd->in.n == rd->at)
+        return false;
+    mg_text_add(&rd->in, (mg_str){ "", 1 });
+    rd->in.n--;
+    const char *end = strstr(rd->in.p + rd->at, "\r\n\r\n");
+    if (!end)
+        return false;
+    rd->head.n = 0;
+    mg_text_add(&rd->head, (mg_str){ rd->in.p + rd->at, (size_t)(end + 4 - rd->in.p) - rd->at });
+    mg_text_add(&rd->head, (mg_str){ "", 1 });
+    rd->at = (size_t)(end + 4 - rd->in.p);
+    rd->body.n = 0;
+    rd->complete = false;
+    rd->chunk = 0;
+    return true;
+}
+
+static void choose_framing(reader *rd, bool none, framing otherwise)
+{
+    char value[64];
+
+    rd->left = 0;
+    rd->framing = otherwise;
+    if (none) {
+        rd->framing = NO_BODY;
+    } else if (field(rd, "transfer-encoding", value, sizeof value)) {
+        rd->framing = BY_CHUNKS;
+    } else if (field(rd, "content-length", value, sizeof value)) {
+        rd->framing = BY_LENGTH;
+        rd->left = strtoull(value, NULL, 10);
+    }
+    rd->in_body = true;
+}
+
+static void take_payload(reader *rd)
+{
+    const size_t n = (size_t)mg_min_u64(rd->left, rd->in.n - rd->at);
+
+    mg_text_add(&rd->body, (mg_str){ rd->in.p + rd->at, n });
+    rd->at += n;
+    rd->left -= n;
+}
+
+static bool chunk_step(run *r, reader *rd)
+{
+    const char *text;
+
+    switch (rd->chunk) {
+    case 0:
+        if (!(text = take_line(rd)))
+            return false;
+        char *end;
+        rd->left = strtoull(text, &end, 16);
+        if (end == text || *end)
+            wrong(r, "a chunk of size \"%s\"", text);
+        rd->chunk = rd->left ? 1 : 3;
+        return true;
+    case 1:
+        take_payload(rd);
+        if (rd->left)
+            return false;
+        rd->chunk = 2;
+        return true;
+    case 2:
+        if (!(text = take_line(rd)))
+            return false;
+        if (*text)
+            wrong(r, "a chunk goes on past its end");
+        rd->chunk = 0;
+        return true;
+    default:
+        if (!(text = take_line(rd)))
+            return false;
+        if (*text)
+            return true;
+        rd->complete = true;
+        return false;
+    }
+}
+
+/* What is there of the body. */
+static void read_body(run *r, reader *rd)
+{
+    switch (rd->framing) {
+    case NO_BODY: rd->complete = true; return;
+    case BY_LENGTH:
+        take_payload(rd);
+        rd->complete = rd->left == 0;
+        return;
+    case BY_CLOSE:
+        rd->left = UINT64_MAX;
+        take_payload(rd);
+        return;
+    case BY_CHUNKS:
+        while (!rd->complete && chunk_step(r, rd))
+            continue;
+        return;
+    }
+}
+
+static void check_body(run *r, const reader *rd, uint64_t id, bool down, const char *who)
+{
+    for (size_t i = 0; i < rd->body.n; i++)
+        if (rd->body.p[i] != body_byte(id, down, i))
+            wrong(r, "%s: exchange %llu: byte %zu is another's", who, (unsigned long long)id, i);
+}
+
+static void reader_fini(reader *rd)
+{
+    mg_text_fini(&rd->in);
+    mg_text_fini(&rd->body);
+    mg_text_fini(&rd->head);
+}
+
+/* ---- bytes ---- */
+
+/* More bytes into `in`; 0 at the end, -1 when there are none, -2 when reset. */
+static ssize_t pull(run *r, int fd, mg_text *in)
+{
+    char bytes[8192];
+    const size_t most = 1 + below(r, sizeof bytes);
+    mg_loop *loop = r->w.outside;
+    const ssize_t got = loop->ops->recv(loop, fd, bytes, most);
+
+    if (got > 0) {
+        mg_text_add(in, (mg_str){ bytes, (size_t)got });
+        r->moved = true;
+    }
+    return got >= 0 ? got : errno == EAGAIN ? -1 : -2;
+}
+
+static bool push(run *r, int fd, const mg_text *out, size_t *sent, size_t stop_at)
+{
+    mg_loop *loop = r->w.outside;
+    const size_t end = stop_at < out->n ? stop_at : out->n;
+
+    if (*sent >= end)
+        return true;
+    const size_t most = one_in(r, 3) ? 1 + below(r, 40) : 1 + below(r, 20000);
+    const struct iovec part = { out->p + *sent, (size_t)mg_min_u64(most, end - *sent) };
+    const ssize_t n = loop->ops->send(loop, fd, &part, 1);
+    if (n < 0)
+        return errno == EAGAIN || errno == ENOTCONN;
+    *sent += (size_t)n;
+    r->moved |= n > 0;
+    return true;
+}
+
+static void drop(run *r, int *fd, bool hard)
+{
+    r->w.outside->ops->close(r->w.outside, *fd, hard);
+    *fd = -1;
+    r->moved = true;
+}
+
+/* ---- clients ---- */
+
+/* An answer that the gateway made: fine where something may go wrong. */
+static void check_local(run *r, const client *c, const plan *p, int status)
+{
+    const bool told = p->chained && strchr(p->todo, 'e') && status == 500;
+
+    (void)c;
+    if (told)
+        return;
+    if (!r->faulty)
+        wrong(r,
+              "exchange %llu is answered with %d in a clean run: todo %s method %d framing %d %d bytes %zu "
+              "%zu early %d sent %zu of %zu: %s",
+              (unsigned long long)p->id, status, p->todo, p->method, p->up_framing, p->down_framing,
+              p->up_bytes, p->down_bytes, p->early, c->sent, c->out.n, (int)c->in.body.n ? c->in.body.p : "");
+    if (status != 408 && status != 502 && status != 503 && status != 504)
+        wrong(r, "exchange %llu is answered with %d", (unsigned long long)p->id, status);
+}
+
+static void check_answer(run *r, client *c, bool whole)
+{
+    plan *p = c->plans[c->answered];
+    const int status = atoi(c->in.head.p + 9);
+    char value[64], expected[64];
+
+    if (field(&c->in, "x-side", value, sizeof value)) {
+        snprintf(expected, sizeof expected, "s%llu", (unsigned long long)p->id);
+        if (strcmp(value, expected) != 0 && !(r->faulty && strcmp(value, "none") == 0))
+            wrong(r, "exchange %llu: its plugin's request brought \"%s\"", (unsigned long long)p->id, value);
+    }
+    if (!field(&c->in, "x-id", value, sizeof value)) {
+        if (whole)
+            check_local(r, c, p, status);
+        return;
+    }
+    if (strtoull(value, NULL, 10) != p->id)
+        wrong(r, "exchange %llu got the answer of %s", (unsigned long long)p->id, value);
+    if (status == 299 || (strchr(p->todo, 'w') && status == 200)) {
+        const int n = snprintf(expected, sizeof expected, "%c%s", status == 299 ? 'r' : 'w', value);
+        if (whole && p->method != 2 &&
+            (c->in.body.n != (size_t)n || memcmp(c->in.body.p, expected, (size_t)n) != 0))
+            wrong(r, "exchange %llu: not the plugin's body, %zu bytes", (unsigned long long)p->id,
+                  c->in.body.n);
+        return;
+    }
+    if (status != p->status)
+        wrong(r, "exchange %llu: %d instead of %d", (unsigned long long)p->id, status, p->status);
+    check_body(r, &c->in, p->id, true, "answer");
+    if (p->fault == CLOSE_IN_BODY && p->down_framing == BY_CLOSE)
+        return; /* nobody can see that more was due */
+    if (whole && c->in.body.n != (has_body(p) ? p->down_bytes : 0))
+        wrong(r, "exchange %llu: %zu of %zu bytes", (unsigned long long)p->id, c->in.body.n, p->down_bytes);
+}
+
+static bool next_answer(run *r, client *c)
+{
+    reader *rd = &c->in;
+
+    if (!rd->in_body) {
+        if (!read_head(rd))
+            return false;
+        if (memcmp(rd->head.p, "HTTP/1.1 1", 10) == 0)
+            return true;
+        if (c->answered == c->count)
+            wrong(r, "an answer that nobody asked for: %s", rd->head.p);
+        const int status = atoi(rd->head.p + 9);
+        choose_framing(rd, c->plans[c->answered]->method == 2 || status == 204 || status == 304, NO_BODY);
+        c->told_close = strstr(rd->head.p, "\r\nconnection: close\r\n") != NULL;
+    }
+    read_body(r, rd);
+    if (!rd->complete) {
+        check_answer(r, c, false);
+        return false;
+    }
+    check_answer(r, c, true);
+    rd->in_body = false;
+    c->answered++;
+    return true;
+}
+
+static void client_ended(run *r, client *c, bool reset)
+{
+    c->ended = true;
+    if (r->faulty)
+        return;
+    if (c->in.in_body) {
+        const plan *p = c->plans[c->answered];
+        wrong(r,
+              "exchange %llu is cut in a clean run%s: method %d, todo \"%s\", framing %d %d, bytes %zu %zu, "
+              "status %d, early %d, "
+              "close %d; sent %zu of %zu, body %zu, head\n%s",
+              (unsigned long long)p->id, reset ? " (reset)" : "", p->method, p->todo, p->up_framing,
+              p->down_framing, p->up_bytes, p->down_bytes, p->status, p->early, p->close, c->sent, c->out.n,
+              c->in.body.n, c->in.head.p);
+    }
+    if (c->answered < c->count && !c->told_close)
+        wrong(r, "the connection ends before exchange %llu, unsaid%s",
+              (unsigned long long)c->plans[c->answered]->id, reset ? " (reset)" : "");
+}
+
+static void client_turn(run *r, client *c)
+{
+    if (c->fd < 0 || c->ended)
+        return;
+    if (c->sent + c->heard >= c->quits_at) {
+        if (c->quits_how == 3) { /* stays, and does nothing more */
+            c->ended = true;
+            return;
+        }
+        if (c->quits_how == 2)
+            r->w.outside->ops->shutdown_write(r->w.outside, c->fd);
+        else
+            drop(r, &c->fd, c->quits_how == 1);
+        c->ended = true;
+        return;
+    }
+    if (!push(r, c->fd, &c->out, &c->sent, SIZE_MAX) && !c->told_close && !r->faulty)
+        wrong(r, "a client cannot write in a clean run");
+    if (one_in(r, 4))
+        return; /* reads when it likes */
+    const ssize_t got = pull(r, c->fd, &c->in.in);
+    if (got > 0)
+        c->heard += (size_t)got;
+    while (next_answer(r, c))
+        continue;
+    if (got == 0 || got == -2)
+        client_ended(r, c, got == -2);
+}
+
+static bool client_done(const client *c)
+{
+    return c->ended || c->fd < 0 || c->answered == c->count;
+}
+
+/* ---- upstreams ---- */
+
+static void check_request(run *r, up_end *u, bool whole)
+{
+    const plan *p = u->plan;
+
+    check_body(r, &u->in, p->id, false, "request");
+    if (whole && u->in.body.n != p->up_bytes)
+        wrong(r, "request %llu arrives with %zu of %zu bytes", (unsigned long long)p->id, u->in.body.n,
+              p->up_bytes);
+}
+
+static void begin_request(run *r, up_end *u)
+{
+    char value[64];
+    const char *at;
+
+    if (u->side) {
+        at = strstr(u->in.head.p, " /s");
+        if (!at)
+            wrong(r, "not a plugin's request: %s", u->in.head.p);
+        choose_framing(&u->in, true, NO_BODY);
+        const uint64_t id = strtoull(at + 3, NULL, 10);
+        u->plan = &r->plans[id - 1];
+    } else {
+        if (!field(&u->in, "x-id", value, sizeof value))
+            wrong(r, "a request without its number: %s", u->in.head.p);
+        u->plan = &r->plans[strtoull(value, NULL, 10) - 1];
+        u->plan->times++;
+        if (u->plan->times > (r->faulty && u->plan->method != 1 ? 2 : 1) && !(u->plan->method != 1))
+            wrong(r, "request %s comes %u times", value, u->plan->times);
+        choose_framing(&u->in, false, NO_BODY);
+    }
+    u->request_whole = u->answering = u->done = false;
+    u->out.n = u->sent = 0;
+    u->stop_at = SIZE_MAX;
+    u->not_before_ns = mg_sim_clock(r->w.sim)->mono_ns(mg_sim_clock(r->w.sim)) + below(r, 200) * MS;
+}
+
+static void up_answers(run *r, up_end *u)
+{
+    plan *p = u->plan;
+
+    u->answering = true;
+    if (u->side) {
+        mg_text_addf(&u->out, "HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\ns%llu",
+                     snprintf(NULL, 0, "s%llu", (unsigned long long)p->id), (unsigned long long)p->id);
+        if (r->faulty && one_in(r, 4))
+            u->stop_at = below(r, u->out.n);
+        return;
+    }
+    if (p->fault == STALL_BEFORE)
+        u->stop_at = 0;
+    else
+        write_response(r, u, p);
+    if (p->fault == CLOSE_BEFORE || p->fault == RESET_BEFORE)
+        u->stop_at = 0;
+}
+
+/* Its answer is out, or as much of it as there will be. */
+static void up_has_answered(run *r, up_end *u)
+{
+    const plan *p = u->plan;
+
+    if (u->side) {
+        if (u->stop_at != SIZE_MAX)
+            drop(r, &u->fd, one_in(r, 2));
+        else if (u->request_whole)
+            u->done = true;
+        return;
+    }
+    switch (p->fault) {
+    case STALL_BEFORE:
+    case STALL_IN_BODY: return;
+    case RESET_BEFORE:
+    case RESET_IN_BODY: drop(r, &u->fd, true); return;
+    case FINE: break;
+    default: drop(r, &u->fd, false); return;
+    }
+    if (!u->request_whole)
+        return; /* who closes on unread bytes sends an RST */
+    if (p->close || (p->down_framing == BY_CLOSE && has_body(p))) {
+        drop(r, &u->fd, false);
+        return;
+    }
+    u->done = true;
+}
+
+static void up_turn(run *r, up_end *u)
+{
+    if (u->fd < 0)
+        return;
+    const ssize_t got = pull(r, u->fd, &u->in.in);
+    if (!u->in.in_body && read_head(&u->in)) {
+        begin_request(r, u);
+    }
+    if (u->in.in_body && !u->request_whole) {
+        read_body(r, &u->in);
+        u->request_whole = u->in.complete;
+        if (!u->side)
+            check_request(r, u, u->in.complete);
+    }
+    if (u->plan && !u->answering && (u->request_whole || u->plan->early) &&
+        mg_sim_clock(r->w.sim)->mono_ns(mg_sim_clock(r->w.sim)) >= u->not_before_ns)
+        up_answers(r, u);
+    if (u->answering && !u->done) {
+        if (!push(r, u->fd, &u->out, &u->sent, u->stop_at)) {
+            drop(r, &u->fd, false);
+            return;
+        }
+        if (u->sent >= mg_min_u64(u->out.n, u->stop_at))
+            up_has_answered(r, u);
+    }
+    if (u->fd >= 0 && u->done) {
+        u->in.in_body = false;
+        u->plan = NULL;
+        u->answering = u->done = false;
+        if (r->faulty && one_in(r, 10))
+            drop(r, &u->fd, one_in(r, 2));
+    }
+    if (u->fd >= 0 && (got == 0 || got == -2))
+        drop(r, &u->fd, false);
+}
+
+static void accept_all(run *r)
+{
+    const int listeners[3] = { r->upstreams[0], r->upstreams[1], r->side };
+    mg_addr peer;
+
+    for (int i = 0; i < 3; i++) {
+        const int fd = r->w.outside->ops->accept(r->w.outside, listeners[i], &peer);
+        if (fd < 0)
+            continue;
+        MG_CHECK(r->up_count < UPS_MAX);
+        r->ups[r->up_count++] = (up_end){ .fd = fd, .side = i == 2 };
+        r->moved = true;
+    }
+}
+
+/* ---- a run ---- */
+
+static void write_config(run *r, char *text, size_t cap)
+{
+    static const unsigned limits[] = { 0, 1, 2, 5 };
+    const unsigned connections = limits[below(r, 4)];
+    int n;
+
+    if (r->faulty)
+        n = snprintf(
+            text, cap,
+            "listeners: { web: { bind: \"10.0.0.1:80\", head_timeout: 3s, body_timeout: 4s, idle_timeout: 5s "
+            "} "
+            "}\n" QUIET "services: { up: { endpoints: [{ url: \"http://10.0.0.2:9000\" }, { url: "
+            "\"http://10.0.0.3:9000\" }], first_byte_timeout: 3s, read_timeout: 3s, pool: { max_connections: "
+            "%u, queue: 3, queue_timeout: 1s }%s } }\n",
+            connections,
+            one_in(r, 3) ? ", breaker: { mode: consecutive, consecutive_failures: 2, open_for: 1s }" : "");
+    else
+        n = snprintf(text, cap,
+                     "listeners: { web: { bind: \"10.0.0.1:80\", head_timeout: 10m, body_timeout: 10m, "
+                     "idle_timeout: 10m } "
+                     "}\n" QUIET "services: { up: { endpoints: [{ url: \"http://10.0.0.2:9000\" }, { url: "
+                     "\"http://10.0.0.3:9000\" }], first_byte_timeout: 10m, read_timeout: 10m, pool: { "
+                     "max_connections: %u, "
+                     "queue: 100, queue_timeout: 10m } } }\n",
+                     connections);
+    const char *timeout = r->faulty ? "6s" : "10m";
+    snprintf(text + n, cap - (size_t)n, ROUTES, timeout, timeout);
+}
+
+static void open_clients(run *r)
+{
+    r->client_count = 1 + (unsigned)below(r, CLIENTS_MAX);
+    for (unsigned i = 0; i < r->client_count; i++) {
+        client *c = &r->clients[i];
+        c->count = 1 + (unsigned)below(r, REQUESTS_MAX);
+        for (unsigned k = 0; k < c->count; k++) {
+            c->plans[k] = plan_new(r);
+            write_request(r, &c->out, c->plans[k]);
+        }
+        c->quits_at = r->faulty && one_in(r, 3) ? below(r, c->out.n + 2000) : SIZE_MAX;
+        c->quits_how = (int)below(r, 4);
+        c->fd = dial(&r->w, "10.0.0.1", 80);
+    }
+}
+
+static bool all_done(const run *r)
+{
+    for (unsigned i = 0; i < r->client_count; i++)
+        if (!client_done(&r->clients[i]))
+            return false;
+    return true;
+}
+
+static void play(run *r)
+{
+    for (unsigned turn = 0; turn < 200000 && !all_done(r); turn++) {
+        r->moved = false;
+        accept_all(r);
+        for (unsigned i = 0; i < r->client_count; i++)
+            if (!one_in(r, 3))
+                client_turn(r, &r->clients[i]);
+        for (unsigned i = 0; i < r->up_count; i++)
+            if (r->ups[i].fd >= 0 && !one_in(r, 3))
+                up_turn(r, &r->ups[i]);
+        settle(&r->w);
+        if (!r->moved)
+            advance(&r->w, below(r, 100) * MS);
+        else if (one_in(r, 10))
+            advance(&r->w, below(r, 10) * MS);
+    }
+    for (unsigned i = 0; i < r->client_count && !r->faulty; i++)
+        if (r->clients[i].answered < r->clients[i].count && !r->clients[i].told_close)
+            wrong(r, "exchange %llu is never answered",
+                  (unsigned long long)r->clients[i].plans[r->clients[i].answered]->id);
+}
+
+static void close_all(run *r)
+{
+    for (unsigned i = 0; i < r->client_count; i++) {
+        client *c = &r->clients[i];
+        if (c->fd >= 0)
+            drop(r, &c->fd, false);
+        mg_text_fini(&c->out);
+        reader_fini(&c->in);
+    }
+    settle(&r->w);
+    accept_all(r);
+    for (unsigned i = 0; i < r->up_count; i++) {
+        up_end *u = &r->ups[i];
+        if (u->fd >= 0)
+            drop(r, &u->fd, false);
+        mg_text_fini(&u->out);
+        reader_fini(&u->in);
+    }
+    hang_up(&r->w, r->upstreams[0]);
+    hang_up(&r->w, r->upstreams[1]);
+    hang_up(&r->w, r->side);
+}
+
+static void one_run(uint64_t seed)
+{
+    run *r = MG_NEW(run);
+    char config[4096];
+
+    printf("\rSEED=%llu ", (unsigned long long)seed); /* the last one, should it end here */
+    fflush(stdout);
+    r->seed = seed;
+    r->faulty = seed % 2;
+    mg_rand_init(&r->rand, seed);
+    r->ups = MG_NEW_N(up_end, UPS_MAX);
+    world_init(&r->w, seed, 1 + (unsigned)below(r, WORLD_WORKERS_MAX));
+    world_plugin(&r->w, "p", plugin_text);
+    write_config(r, config, sizeof config);
+    if (!world_try_start(&r->w, seed, config))
+        wrong(r, "the gateway does not start");
+    mg_log_set_level(r->w.log, getenv("SEED") ? MG_LOG_DEBUG : MG_LOG_OFF);
+    mg_sim_set_chunk(r->w.sim, one_in(r, 2) ? 0 : 1 + below(r, 3000));
+    mg_sim_set_buffer(r->w.sim, one_in(r, 2) ? 65536 : 64 + below(r, 8000));
+    r->upstreams[0] = listen_at(&r->w, "10.0.0.2", 9000);
+    r->upstreams[1] = listen_at(&r->w, "10.0.0.3", 9000);
+    r->side = listen_at(&r->w, "10.0.0.4", 9100);
+    open_clients(r);
+    play(r);
+    if (r->faulty) { /* nobody does anything any more: time ends all that there is */
+        advance(&r->w, 40 * MG_NS_PER_S);
+        if (world_live_exchanges(&r->w))
+            wrong(r, "%zu exchanges hang", world_live_exchanges(&r->w));
+    }
+    close_all(r);
+    advance(&r->w, 5 * MG_NS_PER_S);
+    if (world_live_exchanges(&r->w))
+        wrong(r, "%zu exchanges stay behind", world_live_exchanges(&r->w));
+    world_close(&r->w);
+    mg_free(r->ups);
+    mg_free(r);
+}
+
+static void whatever_happens_nothing_is_mixed_up_lost_or_left_behind(void **state)
+{
+    const char *seed = getenv("SEED"), *runs = getenv("RUNS");
+
+    (void)state;
+    if (seed) {
+        one_run(strtoull(seed, NULL, 10));
+        return;
+    }
+    const uint64_t first = getenv("FROM") ? strtoull(getenv("FROM"), NULL, 10) : 1;
+    for (uint64_t i = first; i < first + (runs ? strtoull(runs, NULL, 10) : 60); i++)
+        one_run(i);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whatever_happens_nothing_is_mixed_up_lost_or_left_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
