@@ -130,7 +130,8 @@ static void take_body(mg_flight *flight, int which)
     mg_exchange *x = flight->x;
     mg_body *body = which == MG_REQUEST ? &x->request_body : &x->response_body;
 
-    if (!body->source) {
+    /* What flows behind a 101 is no body. */
+    if (!body->source || (which == MG_RESPONSE && x->response.status == 101)) {
         flight->call->bodies[which].complete = true;
         mg_pipeline_resume(flight);
         return;
@@ -171,7 +172,7 @@ static void put_response_body_back(mg_flight *flight)
     mg_exchange *x = flight->x;
     mg_call_buffer *buffer = &flight->call->bodies[MG_RESPONSE];
 
-    if (x->local || (!buffer->complete && !buffer->replaced))
+    if (x->local || x->response.status == 101 || (!buffer->complete && !buffer->replaced))
         return;
     if (buffer->replaced)
         mg_pipeline_stop_upstream(flight);
@@ -433,5 +434,6 @@ void mg_chain_finish(mg_flight *flight)
 {
     if (flight->chain == MG_CHAIN_LOGS)
         run_logs(flight);
+    mg_later_cancel(&flight->later);
     mg_text_fini(&flight->kept);
 }

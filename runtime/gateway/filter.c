@@ -22,7 +22,21 @@ const char *mg_call_set_chunk(mg_call *call, const char *bytes, uint32_t n)
     return NULL;
 }
 
-/* The piece as the filters leave it, in chunk_out. False when one raised: the exchange has been ended. */
+static void on_raised(mg_later *later)
+{
+    mg_flight *flight = mg_container_of(later, mg_flight, later);
+
+    mg_chain_abort(flight, "plugin_error");
+    mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."), -1);
+}
+
+static bool has_raised(const mg_filter *filter)
+{
+    return filter->flight->later.run != NULL;
+}
+
+/* The piece as the filters leave it, in chunk_out. False when one raised: the exchange ends behind this turn,
+ * for its sources and sinks are on the stack. */
 static bool run(mg_filter *filter, mg_str piece, bool last)
 {
     mg_flight *flight = filter->flight;
@@ -36,8 +50,8 @@ static bool run(mg_filter *filter, mg_str piece, bool last)
     call->chunk = MG_STR_NONE;
     if (state == MG_TASK_RAISED) {
         mg_chain_log_error(flight, &error);
-        mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."),
-                           -1);
+        flight->later.run = on_raised;
+        mg_later_add(flight->worker->loop, &flight->later);
         return false;
     }
     if (!call->chunk_replaced && piece.n)
@@ -74,8 +88,10 @@ static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
     mg_filter *filter = mg_container_of(sink, mg_filter, sink);
 
-    if (filter->held.n || !filter->flight->call)
-        return filter->flight->call ? 0 : n;
+    if (!filter->flight->call || has_raised(filter))
+        return n;
+    if (filter->held.n)
+        return 0;
     if (run(filter, (mg_str){ bytes, n }, false))
         (void)push(filter);
     return n;
@@ -86,7 +102,7 @@ static void on_end(mg_body_sink *sink, const mg_fields *trailers)
     mg_filter *filter = mg_container_of(sink, mg_filter, sink);
     const mg_str before = filter->held;
 
-    if (!filter->flight->call)
+    if (!filter->flight->call || has_raised(filter))
         return;
     if (trailers)
         filter->trailers = *trailers; /* its fields are in the exchange's arena */

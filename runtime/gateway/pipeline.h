@@ -39,6 +39,7 @@ struct mg_flight {
     mg_str answer;         /* its body */
     mg_body_sink drain;    /* takes a body into memory for a plugin */
     mg_filter filters[2];  /* of bodies that plugins see pass by */
+    mg_later later;        /* a filter has raised: ends the exchange with nobody else on the stack */
     unsigned streams;      /* which: mg_vm_chain_streams */
     uint64_t patience_ns;  /* when the plugin's own timeout ends its wait; 0: something else does first */
     int draining;          /* MG_REQUEST or MG_RESPONSE while it does, else -1 */

@@ -8,6 +8,21 @@ struct mg_spare {
     struct mg_spare *next;
 };
 
+#ifndef __has_feature
+#define __has_feature(name) 0
+#endif
+
+/* How many of a kind are kept for the next taker: none under AddressSanitizer, which is to see who uses one
+ * behind its end. */
+static unsigned spares(unsigned most)
+{
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+    return most & 0;
+#else
+    return most;
+#endif
+}
+
 void mg_net_init(mg_net *net, mg_loop *loop, mg_log *log)
 {
     *net = (mg_net){ .loop = loop, .log = log };
@@ -62,7 +77,7 @@ void mg_net_hold(mg_net *net, mg_text *held, const char *bytes, size_t n)
 static void close_held(mg_net *net, mg_text *held)
 {
     net->held -= held->cap - MG_NET_BUFFER;
-    if (held->cap == MG_NET_BUFFER && net->buffer_count < MG_NET_SPARE_BUFFERS) {
+    if (held->cap == MG_NET_BUFFER && net->buffer_count < spares(MG_NET_SPARE_BUFFERS)) {
         struct mg_spare *spare = (struct mg_spare *)(void *)held->p;
         spare->next = net->buffers;
         net->buffers = spare;
@@ -108,7 +123,7 @@ void mg_net_exchange_free(mg_net *net, mg_exchange *x)
 {
     mg_arena_fini(&x->arena);
     net->live_exchanges--;
-    if (net->exchange_count >= MG_NET_SPARE_EXCHANGES) {
+    if (net->exchange_count >= spares(MG_NET_SPARE_EXCHANGES)) {
         mg_free(x);
         return;
     }

@@ -405,9 +405,97 @@ static void who_keeps_a_connection_behind_its_last_answer_does_not_hold_up_the_e
     line_close(&l);
 }
 
+#define FILTER(request, response)                                                                            \
+    "local plugin = { name = 'p', version = '1', body = { request = 'stream', response = 'stream' } }\n"     \
+    "function plugin.new() return function(ctx, next) return next(ctx) end end\n"                            \
+    "function plugin.request_body(ctx, bytes, last) " request " end\n"                                       \
+    "function plugin.response_body(ctx, bytes, last) " response " end\n"                                     \
+    "return plugin\n"
+
+static void a_filter_that_raises_ends_its_exchange_and_nothing_else(void **state)
+{
+    static const char *const requests[] = { "error('no') ", "if last then error('no') end" };
+
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        line l;
+        char plugin[1024];
+        snprintf(plugin, sizeof plugin, FILTER("%s", ""), requests[how % 2]);
+        line_open(&l, BASE ROUTE_P, plugin);
+        say(&l.w, l.client,
+            how < 2 ? POST(10) : "POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+        say(&l.w, l.client, how < 2 ? "0123456789" : "a\r\n0123456789\r\n0\r\nx: y\r\n\r\n");
+        assert_true(hear(&l.w, l.client) != HEAR_RESET);
+        assert_starts(l.w.heard, "HTTP/1.1 500 ");
+        assert_int_equal(world_live_exchanges(&l.w), 0);
+        line_close(&l);
+    }
+}
+
+static void a_filter_that_raises_in_an_answer_cuts_it(void **state)
+{
+    static const char *const responses[] = { "error('no') ", "if last then error('no') end" };
+
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        line l;
+        char plugin[1024];
+        snprintf(plugin, sizeof plugin, FILTER("", "%s"), responses[how % 2]);
+        line_open(&l, BASE ROUTE_P, plugin);
+        line_ask(&l, GET);
+        say(&l.w, l.up,
+            how < 2 ? "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nab"
+                    : "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n");
+        client_is_cut(&l);
+        assert_false(ends_with(l.w.heard, "0\r\n\r\n"));
+        assert_int_equal(world_live_exchanges(&l.w), 0);
+        line_close(&l);
+    }
+}
+
+static void a_filter_outlives_an_answer_that_came_early(void **state)
+{
+    line l;
+    char *body = letters(60000);
+
+    (void)state;
+    line_open(&l, BASE ROUTE_P, FILTER("return bytes .. bytes", "return bytes .. bytes"));
+    mg_sim_set_buffer(l.w.sim, 4096);
+    line_ask(&l, POST(60000));
+    for (size_t sent = 0; sent < 20000;) {
+        sent += say_bytes(&l.w, l.client, body + sent, 2000);
+        (void)hear(&l.w, l.up);
+    }
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nab");
+    (void)say_bytes(&l.w, l.client, body, 4096); /* before the answer has been read */
+    (void)say_bytes(&l.w, l.client, body, 4096);
+    (void)hear(&l.w, l.client);
+    assert_starts(l.w.heard, "HTTP/1.1 200 ");
+    assert_ends(l.w.heard, "\r\n\r\n4\r\nabab\r\n0\r\n\r\n");
+    mg_free(body);
+    line_close(&l);
+}
+
+static void a_tunnel_passes_a_plugin_that_takes_bodies(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(&l, BASE ROUTE_P, HANDLER("next(ctx) ctx.response:body()"));
+    line_ask(&l, UPGRADE);
+    say(&l.w, l.up, SWITCHED "first");
+    hear_status(&l.w, l.client, "101");
+    assert_ends(l.w.heard, "\r\n\r\nfirst");
+    line_close(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_filter_that_raises_ends_its_exchange_and_nothing_else),
+        cmocka_unit_test(a_filter_that_raises_in_an_answer_cuts_it),
+        cmocka_unit_test(a_filter_outlives_an_answer_that_came_early),
+        cmocka_unit_test(a_tunnel_passes_a_plugin_that_takes_bodies),
         cmocka_unit_test(a_client_that_does_not_read_is_cut_after_body_timeout),
         cmocka_unit_test(a_slow_reader_is_not_cut),
         cmocka_unit_test(a_plugins_body_outlives_its_chain),
