@@ -68,6 +68,40 @@ describe("64 MiB", function()
         e2e.stream.pump(conn, client, total, sent)
         assert_small(gw, before_kib)
     end)
+
+    it("wait in front of a plugin that sees them piece by piece, whoever does not read", function()
+        local source = [[
+            return { name = "own", version = "1", body = { request = "stream", response = "stream" },
+                new = function() return function(ctx, next) return next(ctx) end end,
+                request_body = function(ctx, bytes) return bytes end,
+                response_body = function(ctx, bytes) return bytes end }]]
+        local gw, up = warm { files = { ["plugins/own/plugin.lua"] = source },
+            plugins = { own = { use = "./plugins/own" } }, route = { plugins = { "own" } } }
+        local function download()
+            local client = gw:send(e2e.GET, { rcvbuf = 65536 })
+            local conn = up:accept()
+            conn:request()
+            conn:send("HTTP/1.1 200 OK\r\nContent-Length: " .. total .. "\r\n\r\n")
+            assert.is_true(e2e.stream.send_until_blocked(conn, total) < total, "the upstream could send everything")
+            client:reset()
+            conn:expect_end()
+        end
+        local function upload()
+            local client = gw:send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " .. total .. "\r\n\r\n",
+                { sndbuf = 65536 })
+            local conn = up:accept()
+            conn:request_head()
+            assert.is_true(e2e.stream.send_until_blocked(client, total) < total, "the client could send everything")
+            conn:reset()
+        end
+        download() -- pieces are Lua's strings: the first ones bring its heap to the size at which it collects
+        upload()
+        local before_kib = gw:rss_kib()
+        download()
+        upload()
+        download()
+        assert_small(gw, before_kib)
+    end)
 end)
 
 describe("twenty readers that stand still", function()
