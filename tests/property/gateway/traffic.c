@@ -32,11 +32,39 @@ static const char plugin_text[] =
     "end end\n"
     "return plugin\n";
 
+/* Bodies go past it: as they are, copied, or kept back and sent with the next piece; and it may raise. */
+static const char stream_text[] =
+    "local plugin = { name = 's', version = '1.0.0', body = { request = 'stream', response = 'stream' } }\n"
+    "function plugin.new() return function(ctx, next) ctx.state.todo = ctx.request:header('x-do') or '' "
+    "next(ctx) end end\n"
+    "local function pass(ctx, bytes, last)\n"
+    "  local todo = ctx.state.todo\n"
+    "  if todo:find('x', 1, true) and (last or #bytes % 7 == 3) then error('as told') end\n"
+    "  if todo:find('k', 1, true) then\n"
+    "    local kept = ctx.state.kept or ''\n"
+    "    ctx.state.kept = bytes:sub(-5)\n"
+    "    if last then return kept .. bytes end\n"
+    "    return kept .. bytes:sub(1, -6)\n"
+    "  end\n"
+    "  if todo:find('s', 1, true) then return bytes .. '' end\n"
+    "end\n"
+    "function plugin.request_body(ctx, bytes, last)\n"
+    "  local out = pass(ctx, bytes, last)\n"
+    "  if last then ctx.state.kept = nil end\n"
+    "  return out\n"
+    "end\n"
+    "plugin.response_body = function(ctx, bytes, last)\n"
+    "  if ctx.state.todo:find('k', 1, true) then return bytes .. '' end\n"
+    "  return pass(ctx, bytes, last)\n"
+    "end\n"
+    "return plugin\n";
+
 #define ROUTES                                                                                               \
-    "plugins: { p: { use: ./plugins/p } }\n"                                                                 \
+    "plugins: { p: { use: ./plugins/p }, s: { use: ./plugins/s } }\n"                                        \
     "routes:\n"                                                                                              \
     "  - { name: plain, match: { paths: [{ prefix: /o }] }, service: up, timeout: %s }\n"                    \
-    "  - { name: chain, match: { paths: [{ prefix: /p }] }, service: up, plugins: [p], timeout: %s }\n"
+    "  - { name: chain, match: { paths: [{ prefix: /p }] }, service: up, plugins: [p], timeout: %s }\n"      \
+    "  - { name: stream, match: { paths: [{ prefix: /s }] }, service: up, plugins: [s, p], timeout: %s }\n"
 
 typedef enum framing { NO_BODY, BY_LENGTH, BY_CHUNKS, BY_CLOSE } framing;
 
@@ -57,8 +85,8 @@ typedef enum fault {
 
 typedef struct plan {
     uint64_t id;
-    char todo[8];
-    bool chained;
+    char todo[12];
+    bool chained, streamed;
     int method; /* 0 GET, 1 POST, 2 HEAD, 3 PUT */
     framing up_framing, down_framing;
     size_t up_bytes, down_bytes;
@@ -176,6 +204,10 @@ static void plan_todo(run *r, plan *p)
         p->todo[n++] = 'r';
     else if (one_in(r, 30))
         p->todo[n++] = 'e';
+    if (p->streamed && one_in(r, 2))
+        p->todo[n++] = one_in(r, 2) ? 'k' : 's';
+    else if (p->streamed && r->faulty && one_in(r, 4))
+        p->todo[n++] = 'x';
     p->todo[n] = '\0';
 }
 
@@ -185,6 +217,7 @@ static plan *plan_new(run *r)
 
     *p = (plan){ .id = r->plan_count + 1, .chained = one_in(r, 2), .status = 200 };
     r->plan_count++;
+    p->streamed = p->chained && one_in(r, 2);
     if (p->chained)
         plan_todo(r, p);
     p->method = (int)below(r, 4);
@@ -240,7 +273,10 @@ static void write_request(run *r, mg_text *out, const plan *p)
     static const char *const methods[] = { "GET", "POST", "HEAD", "PUT" };
 
     mg_text_addf(out, "%s /%c/%llu HTTP/1.1\r\nhost: a\r\nx-id: %llu\r\n", methods[p->method],
-                 p->chained ? 'p' : 'o', (unsigned long long)p->id, (unsigned long long)p->id);
+                 p->streamed  ? 's'
+                 : p->chained ? 'p'
+                              : 'o',
+                 (unsigned long long)p->id, (unsigned long long)p->id);
     if (p->todo[0])
         mg_text_addf(out, "x-do: %s\r\n", p->todo);
     if (p->up_framing == BY_LENGTH)
@@ -476,7 +512,7 @@ static void drop(run *r, int *fd, bool hard)
 /* An answer that the gateway made: fine where something may go wrong. */
 static void check_local(run *r, const client *c, const plan *p, int status)
 {
-    const bool told = p->chained && strchr(p->todo, 'e') && status == 500;
+    const bool told = status == 500 && (strchr(p->todo, 'e') || strchr(p->todo, 'x'));
 
     (void)c;
     if (told)
@@ -773,7 +809,7 @@ static void write_config(run *r, char *text, size_t cap)
                      "queue: 100, queue_timeout: 10m } } }\n",
                      connections);
     const char *timeout = r->faulty ? "6s" : "10m";
-    snprintf(text + n, cap - (size_t)n, ROUTES, timeout, timeout);
+    snprintf(text + n, cap - (size_t)n, ROUTES, timeout, timeout, timeout);
 }
 
 static void open_clients(run *r)
@@ -859,6 +895,7 @@ static void one_run(uint64_t seed)
     r->ups = MG_NEW_N(up_end, UPS_MAX);
     world_init(&r->w, seed, 1 + (unsigned)below(r, WORLD_WORKERS_MAX));
     world_plugin(&r->w, "p", plugin_text);
+    world_plugin(&r->w, "s", stream_text);
     write_config(r, config, sizeof config);
     if (!world_try_start(&r->w, seed, config))
         wrong(r, "the gateway does not start");
