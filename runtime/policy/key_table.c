@@ -18,11 +18,15 @@
 
 enum { LINE_SLOTS = 4, CLAIM_TRIES = 16 };
 
+_Static_assert(sizeof(mg_key_slot) == 16 && sizeof(mg_key_wide) == 32, "slots are 1 << shift bytes");
+
 struct mg_key_table {
-    mg_key_slot *slots; /* owned through `memory` */
+    char *slots; /* owned through `memory` */
     void *memory;
     uint32_t lines;      /* 1 when small */
     uint32_t line_slots; /* LINE_SLOTS, or max_keys when small */
+    uint32_t shift;      /* a slot is 1 << shift bytes */
+    mg_key_kind kind;
 };
 
 typedef unsigned __int128 pair128;
@@ -45,9 +49,30 @@ static bool slot_cas(mg_key_slot *slot, uint64_t *fingerprint, uint64_t *word, u
     return seen == expected;
 }
 
-/* The word of a slot that is `fingerprint`'s. The fingerprint is read again behind it: the halves are two
- * loads. */
-static bool slot_read(const mg_key_slot *slot, uint64_t fingerprint, uint64_t *word)
+static mg_key_slot *slot_in(const mg_key_table *t, mg_key_slot *line, uint32_t i)
+{
+    return (mg_key_slot *)(void *)((char *)line + ((size_t)i << t->shift));
+}
+
+mg_key_slot *mg_key_table_at(const mg_key_table *table, size_t place)
+{
+    return (mg_key_slot *)(void *)(table->slots + (place << table->shift));
+}
+
+size_t mg_key_table_place(const mg_key_table *table, const mg_key_slot *slot)
+{
+    return (size_t)((const char *)slot - table->slots) >> table->shift;
+}
+
+bool mg_key_table_owns(const mg_key_table *table, const mg_key_slot *slot)
+{
+    const uintptr_t at = (uintptr_t)slot, begin = (uintptr_t)table->slots;
+
+    return at >= begin && at < begin + (mg_key_table_slots(table) << table->shift);
+}
+
+/* The fingerprint is read again behind the word: the halves are two loads. */
+bool mg_key_slot_read(const mg_key_slot *slot, uint64_t fingerprint, uint64_t *word)
 {
     if (atomic_load_explicit(&slot->fingerprint, memory_order_acquire) != fingerprint)
         return false;
@@ -55,11 +80,20 @@ static bool slot_read(const mg_key_slot *slot, uint64_t fingerprint, uint64_t *w
     return atomic_load_explicit(&slot->fingerprint, memory_order_relaxed) == fingerprint;
 }
 
-static mg_key_slot *line_find(mg_key_slot *line, uint32_t slots, uint64_t fingerprint, uint64_t *word)
+bool mg_key_slot_free(mg_key_slot *slot, uint64_t fingerprint, uint64_t *seen)
 {
-    for (uint32_t i = 0; i < slots; i++) {
-        if (slot_read(&line[i], fingerprint, word))
-            return &line[i];
+    uint64_t owner = fingerprint;
+
+    return slot_cas(slot, &owner, seen, 0, 0);
+}
+
+static mg_key_slot *line_find(const mg_key_table *t, mg_key_slot *line, uint64_t fingerprint, uint64_t *word)
+{
+    for (uint32_t i = 0; i < t->line_slots; i++) {
+        mg_key_slot *slot = slot_in(t, line, i);
+
+        if (mg_key_slot_read(slot, fingerprint, word))
+            return slot;
     }
     return NULL;
 }
@@ -76,8 +110,8 @@ static lines lines_of(const mg_key_table *t, uint64_t fingerprint)
 
     if (a == b)
         b = a + 1 < t->lines ? a + 1 : 0;
-    return (lines){ t->slots + (size_t)(a < b ? a : b) * t->line_slots,
-                    t->slots + (size_t)(a < b ? b : a) * t->line_slots };
+    return (lines){ mg_key_table_at(t, (size_t)(a < b ? a : b) * t->line_slots),
+                    mg_key_table_at(t, (size_t)(a < b ? b : a) * t->line_slots) };
 }
 
 mg_key_slot *mg_key_table_find(const mg_key_table *table, uint64_t fingerprint, uint64_t *word)
@@ -86,9 +120,9 @@ mg_key_slot *mg_key_table_find(const mg_key_table *table, uint64_t fingerprint, 
     mg_key_slot *slot;
 
     __builtin_prefetch(l.high);
-    slot = line_find(l.low, table->line_slots, fingerprint, word);
+    slot = line_find(table, l.low, fingerprint, word);
     if (!slot && l.high != l.low)
-        slot = line_find(l.high, table->line_slots, fingerprint, word);
+        slot = line_find(table, l.high, fingerprint, word);
     return slot;
 }
 
@@ -99,19 +133,20 @@ typedef struct vacancy {
     uint32_t free;
 } vacancy;
 
-static vacancy line_vacancy(mg_key_slot *line, uint32_t slots, uint64_t now_ns)
+static vacancy line_vacancy(const mg_key_table *t, mg_key_slot *line, uint64_t now_ns)
 {
     vacancy v = { .slot = NULL };
 
-    for (uint32_t i = 0; i < slots; i++) {
-        const uint64_t fingerprint = atomic_load_explicit(&line[i].fingerprint, memory_order_acquire);
-        const uint64_t word = atomic_load_explicit(&line[i].word, memory_order_acquire);
+    for (uint32_t i = 0; i < t->line_slots; i++) {
+        mg_key_slot *slot = slot_in(t, line, i);
+        const uint64_t fingerprint = atomic_load_explicit(&slot->fingerprint, memory_order_acquire);
+        const uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
 
         if (word > now_ns)
             continue;
         v.free++;
         if (!v.slot || word < v.word) {
-            v.slot = &line[i];
+            v.slot = slot;
             v.fingerprint = fingerprint;
             v.word = word;
         }
@@ -122,8 +157,8 @@ static vacancy line_vacancy(mg_key_slot *line, uint32_t slots, uint64_t now_ns)
 /* Of both lines that with more room, which is what keeps the share of keys without a slot small. */
 static vacancy find_vacancy(const mg_key_table *t, lines l, uint64_t now_ns)
 {
-    const vacancy low = line_vacancy(l.low, t->line_slots, now_ns);
-    const vacancy high = l.high == l.low ? low : line_vacancy(l.high, t->line_slots, now_ns);
+    const vacancy low = line_vacancy(t, l.low, now_ns);
+    const vacancy high = l.high == l.low ? low : line_vacancy(t, l.high, now_ns);
 
     return high.free > low.free ? high : low;
 }
@@ -138,7 +173,7 @@ static bool owe(mg_key_slot *slot, uint64_t fingerprint, uint64_t debt_ns, uint6
 {
     uint64_t seen;
 
-    if (!slot_read(slot, fingerprint, &seen))
+    if (!mg_key_slot_read(slot, fingerprint, &seen))
         return false;
     for (;;) {
         switch (mg_key_slot_change(slot, fingerprint, &seen, mg_max_u64(seen, now_ns) + debt_ns)) {
@@ -151,11 +186,11 @@ static bool owe(mg_key_slot *slot, uint64_t fingerprint, uint64_t debt_ns, uint6
 
 /* Makes one slot of two: what `from` owes goes to `into` first, then `from` is emptied, and whoever was about
  * to charge it finds it lost. */
-static bool pour(mg_key_slot *into, mg_key_slot *from, uint64_t fingerprint, uint64_t now_ns)
+static bool pour_debt(mg_key_slot *into, mg_key_slot *from, uint64_t fingerprint, uint64_t now_ns)
 {
     uint64_t poured_ns = 0, owner = fingerprint, word;
 
-    if (!slot_read(from, fingerprint, &word))
+    if (!mg_key_slot_read(from, fingerprint, &word))
         return true;
     do {
         const uint64_t debt_ns = mg_max_u64(word, now_ns) - now_ns;
@@ -171,6 +206,13 @@ static bool pour(mg_key_slot *into, mg_key_slot *from, uint64_t fingerprint, uin
     return true;
 }
 
+static bool pour(const mg_key_table *t, mg_key_slot *into, mg_key_slot *from, uint64_t fingerprint,
+                 uint64_t now_ns)
+{
+    return t->kind.pour ? t->kind.pour(t->kind.self, into, from, fingerprint, now_ns)
+                        : pour_debt(into, from, fingerprint, now_ns);
+}
+
 /* Reads both lines again after a claim; false when the claim has to be repeated. */
 static bool unite(const mg_key_table *t, lines l, uint64_t fingerprint, uint64_t now_ns)
 {
@@ -180,11 +222,13 @@ static bool unite(const mg_key_table *t, lines l, uint64_t fingerprint, uint64_t
 
     for (int n = 0; n < (l.high == l.low ? 1 : 2); n++) {
         for (uint32_t i = 0; i < t->line_slots; i++) {
-            if (!slot_read(&line[n][i], fingerprint, &word))
+            mg_key_slot *slot = slot_in(t, line[n], i);
+
+            if (!mg_key_slot_read(slot, fingerprint, &word))
                 continue;
             if (!first)
-                first = &line[n][i];
-            else if (!pour(first, &line[n][i], fingerprint, now_ns))
+                first = slot;
+            else if (!pour(t, first, slot, fingerprint, now_ns))
                 return false;
         }
     }
@@ -223,10 +267,10 @@ mg_key_slot *mg_key_table_next(const mg_key_table *table, size_t *cursor, uint64
                                uint64_t *word)
 {
     while (*cursor < mg_key_table_slots(table)) {
-        mg_key_slot *slot = &table->slots[(*cursor)++];
+        mg_key_slot *slot = mg_key_table_at(table, (*cursor)++);
 
         *fingerprint = atomic_load_explicit(&slot->fingerprint, memory_order_acquire);
-        if (*fingerprint && slot_read(slot, *fingerprint, word))
+        if (*fingerprint && mg_key_slot_read(slot, *fingerprint, word))
             return slot;
     }
     return NULL;
@@ -237,16 +281,19 @@ size_t mg_key_table_slots(const mg_key_table *table)
     return (size_t)table->lines * table->line_slots;
 }
 
-mg_key_table *mg_key_table_new(uint32_t max_keys)
+mg_key_table *mg_key_table_new(uint32_t max_keys, const mg_key_kind *kind)
 {
     mg_key_table *t = MG_NEW(mg_key_table);
 
     MG_CHECK(max_keys >= 1 && max_keys <= MG_KEY_TABLE_MAX);
     t->lines = max_keys <= MG_KEY_TABLE_SMALL ? 1 : max_keys * 2 / LINE_SLOTS;
     t->line_slots = max_keys <= MG_KEY_TABLE_SMALL ? max_keys : LINE_SLOTS;
+    if (kind)
+        t->kind = *kind;
+    t->shift = t->kind.wide ? 5 : 4;
     /* calloc and not aligned_alloc: large zeroed memory is the kernel's until it is touched. */
-    t->memory = mg_calloc(mg_key_table_slots(t) + 4, sizeof(mg_key_slot));
-    t->slots = (mg_key_slot *)(((uintptr_t)t->memory + 63) & ~(uintptr_t)63);
+    t->memory = mg_calloc(mg_key_table_slots(t) + 4, (size_t)1 << t->shift);
+    t->slots = (char *)(((uintptr_t)t->memory + 63) & ~(uintptr_t)63);
     return t;
 }
 

@@ -2,8 +2,8 @@
  *
  * A key is a keyed 64-bit fingerprint. It lives in one of two candidate lines of four slots, 16 bytes each,
  * and a slot changes by one double-width CAS. The word is a moment: a slot whose word is not after now holds
- * no information and may be claimed by any key. With max_keys <= 8 there is one line of exactly that many
- * slots. Any thread may call. */
+ * no information and may be claimed by any key. A wide slot has 16 bytes more, which change by a CAS of their
+ * own. With max_keys <= 8 there is one line of exactly that many slots. Any thread may call. */
 #ifndef MG_POLICY_KEY_TABLE_H
 #define MG_POLICY_KEY_TABLE_H
 
@@ -18,8 +18,25 @@ typedef struct mg_key_slot {
     _Atomic uint64_t word;
 } mg_key_slot;
 
-/* max_keys is 1..MG_KEY_TABLE_MAX; memory is 32 bytes a key, and is touched only where keys come to lie. */
-mg_key_table *mg_key_table_new(uint32_t max_keys);
+typedef struct mg_key_wide {
+    mg_key_slot key; /* first: a wide slot is handed round as this */
+    _Alignas(16) _Atomic uint64_t low;
+    _Atomic uint64_t high;
+} mg_key_wide;
+
+/* What lies in the slots of a table. */
+typedef struct mg_key_kind {
+    bool wide;
+    /* Two slots turned out to be one key's: brings all that `from` holds to `into`, then frees `from`, so
+     * that no charge on the way to it gets lost. False when `into` is the key's no longer. NULL: words are
+     * debts in time, and add up. */
+    bool (*pour)(void *self, mg_key_slot *into, mg_key_slot *from, uint64_t fingerprint, uint64_t now_ns);
+    void *self; /* borrowed: pour's */
+} mg_key_kind;
+
+/* max_keys is 1..MG_KEY_TABLE_MAX; memory is 32 bytes a key, 64 where slots are wide, and is touched only
+ * where keys come to lie. `kind` NULL: narrow, of debts. */
+mg_key_table *mg_key_table_new(uint32_t max_keys, const mg_key_kind *kind);
 void mg_key_table_free(mg_key_table *table); /* NULL is fine */
 
 /* SipHash-2-4 (Aumasson and Bernstein 2012) of the key; never 0. */
@@ -39,6 +56,10 @@ typedef enum mg_key_change {
     MG_KEY_LOST,  /* the slot belongs to another key: find again */
 } mg_key_change;
 
+/* The word of a slot that still is the key's. */
+bool mg_key_slot_read(const mg_key_slot *slot, uint64_t fingerprint, uint64_t *word);
+/* Gives the slot up: true when it was the key's with that word, else *seen and the owner have changed. */
+bool mg_key_slot_free(mg_key_slot *slot, uint64_t fingerprint, uint64_t *seen);
 /* Sets the word to `word` if it is still *seen and the slot still the key's. */
 mg_key_change mg_key_slot_change(mg_key_slot *slot, uint64_t fingerprint, uint64_t *seen, uint64_t word);
 
@@ -47,5 +68,9 @@ mg_key_change mg_key_slot_change(mg_key_slot *slot, uint64_t fingerprint, uint64
 mg_key_slot *mg_key_table_next(const mg_key_table *table, size_t *cursor, uint64_t *fingerprint,
                                uint64_t *word);
 size_t mg_key_table_slots(const mg_key_table *table);
+/* The slot's number and back, 0..slots-1. */
+size_t mg_key_table_place(const mg_key_table *table, const mg_key_slot *slot);
+mg_key_slot *mg_key_table_at(const mg_key_table *table, size_t place);
+bool mg_key_table_owns(const mg_key_table *table, const mg_key_slot *slot);
 
 #endif

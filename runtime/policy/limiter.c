@@ -1,35 +1,23 @@
-/* limiter.c - token buckets as virtual scheduling (GCRA: ITU-T I.371, annex A). A key's word is `tat`, the
- * moment at which its bucket is full again: no timer, and a refusal knows how long it will last. The word
- * moves by CAS and never backwards, however old the caller's `now` is. */
+/* limiter.c - how fast one key may go on: from the key to its slot, and over several rules. What is decided
+ * there is the algorithms' (limiter_kinds.h). */
 #include "policy/limiter.h"
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "policy/key_table.h"
-
-#include <stdatomic.h>
+#include "policy/limiter_kinds.h"
 
 #define DAYS_31_MS (31ull * 24 * 3600 * 1000)
 
-enum { OVERFLOW_SEED = 4, CHARGE_TRIES = 16 };
+enum { OVERFLOW_SEED = 4, CHARGE_TRIES = 16, WINDOW_MAX = 1 << 24, ENTRIES_MAX = 10000, CELLS_MAX = 65536 };
 
-/* What survives a change of the configuration. */
-typedef struct limiter_state {
-    _Atomic uint32_t refs;
-    uint32_t max_keys, cell_count;
-    uint64_t secret[2];
-    mg_key_table *table;     /* owned */
-    _Atomic uint64_t *cells; /* owned: the overflow buckets */
-} limiter_state;
-
-struct mg_limiter {
-    mg_limiter_conf conf;
-    uint64_t
-        interval_ns;   /* T: one unit at the sustained rate, rounded up so that the rate is never exceeded */
-    uint64_t burst_ns; /* cap: how far a key may run ahead of now */
-    uint64_t max_wait_ns;
-    limiter_state *state; /* counted */
+static const limiter_kind *const kinds[] = {
+    [MG_LIMITER_TOKEN_BUCKET] = &limiter_token_bucket,
+    [MG_LIMITER_SLIDING_WINDOW] = &limiter_sliding_window,
+    [MG_LIMITER_SLIDING_LOG] = &limiter_sliding_log,
+    [MG_LIMITER_FIXED_WINDOW] = &limiter_fixed_window,
+    [MG_LIMITER_LEAKY] = &limiter_leaky,
+    [MG_LIMITER_CONCURRENCY] = &limiter_concurrency,
 };
 
 void mg_limiter_conf_defaults(mg_limiter_conf *conf)
@@ -39,31 +27,74 @@ void mg_limiter_conf_defaults(mg_limiter_conf *conf)
         .on_full = MG_LIMITER_FULL_OVERFLOW,
         .max_keys = 262144,
         .overflow_cells = 1024,
+        .max_entries = 1000,
     };
 }
 
-/* NULL, or which field breaks its range. */
-static const char *fault_in(const mg_limiter_conf *c)
+static bool is_window(const mg_limiter_conf *c)
 {
-    if (c->algorithm != MG_LIMITER_TOKEN_BUCKET)
-        return "algorithm: not one of a limiter";
+    return c->algorithm == MG_LIMITER_SLIDING_WINDOW || c->algorithm == MG_LIMITER_FIXED_WINDOW;
+}
+
+/* NULL, or which field breaks its range for the algorithm. */
+static const char *quantity_fault(const mg_limiter_conf *c)
+{
     if (c->limit < 1 || c->limit > INT32_MAX)
         return "rate: wants 1 to 2147483647; to refuse everything say mode: deny";
+    if (c->algorithm == MG_LIMITER_CONCURRENCY)
+        return NULL;
     if (c->period_ms < 1 || c->period_ms > DAYS_31_MS)
         return "rate: wants a period of 1ms to 31 days";
     if (c->limit > c->period_ms * 1000)
         return "rate: wants at most 1000000/s";
-    if (c->burst > 1000000 || (!c->burst && c->limit > 1000000))
+    if (is_window(c) && c->limit > WINDOW_MAX)
+        return "quota: wants at most 16777216 a window";
+    if (c->algorithm == MG_LIMITER_SLIDING_LOG && (c->max_entries < 1 || c->max_entries > ENTRIES_MAX))
+        return "max_entries: wants 1 to 10000";
+    if (c->algorithm == MG_LIMITER_SLIDING_LOG && c->limit > c->max_entries)
+        return "quota: a sliding_log keeps each request: wants at most max_entries";
+    return NULL;
+}
+
+static const char *fault_in(const mg_limiter_conf *c)
+{
+    if (c->algorithm > MG_LIMITER_CONCURRENCY)
+        return "algorithm: wants token_bucket, sliding_window, sliding_log, fixed_window, leaky or "
+               "concurrency";
+    if (c->burst > 1000000 ||
+        (c->algorithm == MG_LIMITER_TOKEN_BUCKET && !c->burst && c->limit > 1000000 && !quantity_fault(c)))
         return "burst: wants 1 to 1000000; it is the rate's count unless given";
     if (c->max_wait_ms > 60000)
         return "max_wait: wants 0s to 60s";
     if (c->max_keys < 1 || c->max_keys > MG_KEY_TABLE_MAX)
         return "max_keys: wants 1 to 67108864";
-    if (c->overflow_cells < 1 || c->overflow_cells > 65536)
+    if (c->overflow_cells < 1 || c->overflow_cells > CELLS_MAX)
         return "overflow_cells: wants 1 to 65536";
+    if (c->algorithm == MG_LIMITER_SLIDING_LOG && !quantity_fault(c) && limiter_log_keys(c) < 1)
+        return "overflow_cells: too many for a sliding_log of this quota";
     if (c->on_full > MG_LIMITER_FULL_DENY)
         return "on_full: wants overflow, allow or deny";
-    return NULL;
+    return quantity_fault(c);
+}
+
+static void derive(mg_limiter *l)
+{
+    const mg_limiter_conf *c = &l->conf;
+
+    l->kind = kinds[c->algorithm];
+    l->most = c->limit;
+    l->interval_ns = 1;
+    if (c->algorithm == MG_LIMITER_CONCURRENCY)
+        return;
+    l->interval_ns = (c->period_ms * MG_NS_PER_MS + c->limit - 1) / c->limit;
+    l->max_wait_ns = c->max_wait_ms * MG_NS_PER_MS;
+    if (c->algorithm == MG_LIMITER_TOKEN_BUCKET) {
+        l->most = c->burst;
+        l->burst_ns = c->burst * l->interval_ns;
+    } else if (c->algorithm != MG_LIMITER_LEAKY) {
+        l->window_ns = c->period_ms * MG_NS_PER_MS;
+        l->max_wait_ns = 0;
+    }
 }
 
 static mg_limiter *limiter_over(const mg_limiter_conf *conf, mg_error *err)
@@ -79,10 +110,11 @@ static mg_limiter *limiter_over(const mg_limiter_conf *conf, mg_error *err)
     l->conf = *conf;
     if (!l->conf.burst)
         l->conf.burst = conf->limit;
-    l->interval_ns = (conf->period_ms * MG_NS_PER_MS + conf->limit - 1) / conf->limit;
-    l->burst_ns = l->conf.burst * l->interval_ns;
-    l->max_wait_ns = conf->max_wait_ms * MG_NS_PER_MS;
-    if (l->interval_ns > DAYS_31_MS * MG_NS_PER_MS / l->conf.burst) {
+    if (conf->algorithm == MG_LIMITER_SLIDING_LOG)
+        l->conf.max_keys = limiter_log_keys(conf);
+    derive(l);
+    if (conf->algorithm == MG_LIMITER_TOKEN_BUCKET &&
+        l->interval_ns > DAYS_31_MS * MG_NS_PER_MS / l->conf.burst) {
         mg_fail(err, MG_ERR_INVALID, "burst: %llu would take more than 31 days to come back at this rate",
                 (unsigned long long)l->conf.burst);
         mg_free(l);
@@ -91,17 +123,43 @@ static mg_limiter *limiter_over(const mg_limiter_conf *conf, mg_error *err)
     return l;
 }
 
-static limiter_state *state_new(const mg_limiter_conf *conf, const uint64_t secret[2])
+static limiter_state *state_new(const mg_limiter *l, const uint64_t secret[2])
 {
     limiter_state *s = MG_NEW(limiter_state);
+    const mg_key_kind slots = { l->kind->wide, l->kind->pour, s };
+    uint64_t places;
 
     atomic_init(&s->refs, 1);
-    s->max_keys = conf->max_keys;
-    s->cell_count = conf->overflow_cells;
+    s->kind = l->kind;
+    s->max_keys = l->conf.max_keys;
+    s->cell_count = l->conf.overflow_cells;
+    s->window_ns = l->window_ns;
     memcpy(s->secret, secret, sizeof(s->secret));
-    s->table = mg_key_table_new(conf->max_keys);
-    s->cells = mg_calloc(conf->overflow_cells, sizeof(*s->cells));
+    s->table = mg_key_table_new(s->max_keys, &slots);
+    s->cell_memory = mg_calloc(s->cell_count + 1, sizeof(mg_key_wide));
+    s->cells = (char *)(((uintptr_t)s->cell_memory + 15) & ~(uintptr_t)15);
+    for (uint32_t i = 0; i < s->cell_count; i++)
+        atomic_init(&limiter_cell(s, i)->fingerprint, i + 1);
+    places = limiter_places(s);
+    if (l->kind == &limiter_sliding_log)
+        s->log = limiter_log_new(places, (uint32_t)l->conf.limit);
+    s->changed = mg_calloc(places / 64 + 1, sizeof(*s->changed));
+    s->changed_sum = mg_calloc(places / 4096 + 1, sizeof(*s->changed_sum));
+    s->sketch = limiter_sketch_new();
     return s;
+}
+
+static void state_unref(limiter_state *s)
+{
+    if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
+        return;
+    mg_key_table_free(s->table);
+    mg_free(s->cell_memory);
+    limiter_log_free(s->log);
+    mg_free(s->changed);
+    mg_free(s->changed_sum);
+    limiter_sketch_free(s->sketch);
+    mg_free(s);
 }
 
 mg_limiter *mg_limiter_new(const mg_limiter_conf *conf, mg_error *err)
@@ -109,7 +167,7 @@ mg_limiter *mg_limiter_new(const mg_limiter_conf *conf, mg_error *err)
     mg_limiter *l = limiter_over(conf, err);
 
     if (l)
-        l->state = state_new(conf, conf->secret);
+        l->state = state_new(l, conf->secret);
     return l;
 }
 
@@ -117,50 +175,36 @@ void mg_limiter_free(mg_limiter *limiter)
 {
     if (!limiter)
         return;
-    if (atomic_fetch_sub(&limiter->state->refs, 1) == 1) {
-        mg_key_table_free(limiter->state->table);
-        mg_free(limiter->state->cells);
-        mg_free(limiter->state);
-    }
+    state_unref(limiter->state);
     mg_free(limiter);
 }
 
-/* Lowers what is owed to what this burst can owe. */
+/* Whether `l` can go on in the slots of `old`. Permits always do: those that are out come back there. */
+static bool fits(const mg_limiter *l, const limiter_state *old)
+{
+    if (l->kind != old->kind)
+        return false;
+    if (l->kind == &limiter_concurrency)
+        return true;
+    return l->conf.max_keys == old->max_keys && l->conf.overflow_cells == old->cell_count &&
+           l->window_ns == old->window_ns && (!old->log || limiter_log_units(old->log) == l->conf.limit);
+}
+
 static void clamp(const mg_limiter *l, uint64_t now_ns)
 {
-    const uint64_t latest_ns = mg_add_sat(now_ns, l->burst_ns + l->max_wait_ns);
+    const limiter_state *s = l->state;
     uint64_t fingerprint, word;
     mg_key_slot *slot;
     size_t cursor = 0;
 
-    while ((slot = mg_key_table_next(l->state->table, &cursor, &fingerprint, &word))) {
-        while (word > latest_ns && mg_key_slot_change(slot, fingerprint, &word, latest_ns) == MG_KEY_AGAIN)
-            ;
+    if (!l->kind->clamp)
+        return;
+    while ((slot = mg_key_table_next(s->table, &cursor, &fingerprint, &word))) {
+        if (word > now_ns)
+            l->kind->clamp(l, slot, fingerprint, now_ns);
     }
-    for (uint32_t i = 0; i < l->state->cell_count; i++) {
-        word = atomic_load(&l->state->cells[i]);
-        while (word > latest_ns && !atomic_compare_exchange_weak(&l->state->cells[i], &word, latest_ns))
-            ;
-    }
-}
-
-/* The table in another size. What is charged to the old one meanwhile is not seen; a smaller table may hold
- * fewer keys. */
-static limiter_state *resized(const limiter_state *old, const mg_limiter_conf *conf, uint64_t now_ns)
-{
-    limiter_state *s = state_new(conf, old->secret);
-    uint64_t fingerprint, word, fresh;
-    size_t cursor = 0;
-
-    while (mg_key_table_next(old->table, &cursor, &fingerprint, &word)) {
-        mg_key_slot *slot = word > now_ns ? mg_key_table_claim(s->table, fingerprint, now_ns, &fresh) : NULL;
-
-        if (slot && mg_key_slot_change(slot, fingerprint, &fresh, word) != MG_KEY_CHANGED)
-            MG_UNREACHABLE();
-    }
-    for (uint32_t i = 0; s->cell_count == old->cell_count && i < s->cell_count; i++)
-        atomic_init(&s->cells[i], atomic_load(&old->cells[i]));
-    return s;
+    for (uint32_t i = 0; i < s->cell_count; i++)
+        l->kind->clamp(l, limiter_cell(s, i), i + 1, now_ns);
 }
 
 mg_limiter *mg_limiter_next(const mg_limiter *old, const mg_limiter_conf *conf, uint64_t now_ns,
@@ -170,180 +214,144 @@ mg_limiter *mg_limiter_next(const mg_limiter *old, const mg_limiter_conf *conf, 
 
     if (!l)
         return NULL;
-    if (conf->max_keys == old->state->max_keys && conf->overflow_cells == old->state->cell_count) {
+    if (fits(l, old->state)) {
         l->state = old->state;
         atomic_fetch_add(&l->state->refs, 1);
     } else {
-        l->state = resized(old->state, conf, now_ns);
+        l->state = state_new(l, old->state->secret);
+        limiter_carry(l, old, now_ns);
     }
     clamp(l, now_ns);
     return l;
 }
 
-/* What is left of a bucket that is full again at `tat_ns`. */
-static void describe(const mg_limiter *l, uint64_t tat_ns, uint64_t now_ns, mg_limiter_answer *out)
-{
-    const uint64_t ahead_ns = mg_max_u64(tat_ns, now_ns) - now_ns;
-
-    out->remaining = ahead_ns < l->burst_ns ? (l->burst_ns - ahead_ns) / l->interval_ns : 0;
-    out->reset_ms = mg_ms_ceil(ahead_ns);
-}
-
-/* Decides on a bucket that stands at `tat_ns`: allowed, with *new_ns to store, or refused. Fills all of `out`
- * but via and fingerprint. `wait_ns` is 0 for take. */
-static bool decide(const mg_limiter *l, uint64_t tat_ns, uint32_t cost, uint64_t now_ns, uint64_t wait_ns,
-                   uint64_t *new_ns, mg_limiter_answer *out)
-{
-    const bool possible = cost <= l->conf.burst;
-    const uint64_t base_ns = mg_max_u64(tat_ns, now_ns);
-    const uint64_t length_ns = possible ? cost * l->interval_ns : 0;
-    const uint64_t ahead_ns = base_ns + length_ns - now_ns;
-    const uint64_t over_ns = ahead_ns > l->burst_ns ? ahead_ns - l->burst_ns : 0;
-
-    out->allowed = possible && over_ns <= wait_ns;
-    out->retry_ms = out->allowed ? 0 : possible ? (int64_t)mg_ms_ceil(over_ns) : MG_LIMITER_NEVER;
-    out->wait_ms = out->allowed ? mg_ms_ceil(over_ns) : 0;
-    out->length_ns = length_ns;
-    out->until_ns = *new_ns = out->allowed && cost ? base_ns + length_ns : tat_ns;
-    describe(l, *new_ns, now_ns, out);
-    return out->allowed;
-}
-
-static _Atomic uint64_t *cell_of(const mg_limiter *l, const char *key, size_t n, mg_limiter_answer *out)
+static mg_key_slot *cell_of(const mg_limiter *l, const char *key, size_t n, mg_limiter_answer *out)
 {
     out->via = MG_LIMITER_VIA_OVERFLOW;
-    out->fingerprint = mg_hash(mg_str_make(key, n), OVERFLOW_SEED) % l->state->cell_count;
-    return &l->state->cells[out->fingerprint];
+    out->fingerprint = 1 + mg_hash(mg_str_make(key, n), OVERFLOW_SEED) % l->state->cell_count;
+    return limiter_cell(l->state, out->fingerprint - 1);
 }
 
 /* A key that found no slot: nobody is evicted for it. */
-static bool charge_overflow(const mg_limiter *l, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
-                            uint64_t wait_ns, mg_limiter_answer *out)
+static bool decide_overflow(const mg_limiter *l, const char *key, size_t n, const limiter_turn *turn,
+                            mg_limiter_answer *out)
 {
-    _Atomic uint64_t *cell = cell_of(l, key, n, out);
-    uint64_t seen_ns = atomic_load_explicit(cell, memory_order_relaxed), new_ns = 0;
+    mg_key_slot *cell;
 
     if (l->conf.on_full != MG_LIMITER_FULL_OVERFLOW) {
-        decide(l, 0, 0, now_ns, 0, &new_ns, out);
+        const limiter_turn nothing = { .now_ns = turn->now_ns };
+
+        l->kind->decide(l, NULL, 0, &nothing, out);
         out->via = MG_LIMITER_VIA_NONE;
         out->allowed = l->conf.on_full == MG_LIMITER_FULL_ALLOW;
         out->retry_ms = out->allowed ? 0 : (int64_t)mg_ms_ceil(l->interval_ns);
         return out->allowed;
     }
-    while (decide(l, seen_ns, cost, now_ns, wait_ns, &new_ns, out) && cost) {
-        if (atomic_compare_exchange_weak(cell, &seen_ns, new_ns))
-            break;
-    }
+    cell = cell_of(l, key, n, out);
+    if (l->kind->decide(l, cell, out->fingerprint, turn, out) != MG_KEY_CHANGED)
+        out->allowed = false; /* a cell is never another's: not reached */
+    if (out->allowed && turn->cost && turn->charging)
+        limiter_changed(l->state, cell);
     return out->allowed;
 }
 
 /* Answers without charging. */
-static bool look(const mg_limiter *l, const char *key, size_t n, uint64_t fingerprint, uint32_t cost,
-                 uint64_t now_ns, mg_limiter_answer *out)
+static bool look(const mg_limiter *l, const char *key, size_t n, uint64_t fingerprint, limiter_turn turn,
+                 mg_limiter_answer *out)
 {
-    uint64_t tat_ns = 0, new_ns;
+    uint64_t word;
+    mg_key_slot *slot = mg_key_table_find(l->state->table, fingerprint, &word);
 
-    if (!mg_key_table_find(l->state->table, fingerprint, &tat_ns) &&
-        !mg_key_table_has_room(l->state->table, fingerprint, now_ns)) {
+    turn.charging = false;
+    out->via = MG_LIMITER_VIA_OWN;
+    out->fingerprint = fingerprint;
+    if (slot && l->kind->decide(l, slot, fingerprint, &turn, out) == MG_KEY_CHANGED)
+        return out->allowed;
+    if (!mg_key_table_has_room(l->state->table, fingerprint, turn.now_ns)) {
         if (l->conf.on_full != MG_LIMITER_FULL_OVERFLOW)
-            return charge_overflow(l, key, n, 0, now_ns, 0, out);
-        tat_ns = atomic_load_explicit(cell_of(l, key, n, out), memory_order_relaxed);
+            turn.cost = 0;
+        return decide_overflow(l, key, n, &turn, out);
     }
-    return decide(l, tat_ns, cost, now_ns, 0, &new_ns, out);
+    l->kind->decide(l, NULL, 0, &turn, out);
+    return out->allowed;
 }
 
-static bool charge(const mg_limiter *l, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
-                   uint64_t wait_ns, mg_limiter_answer *out)
+static bool charge(const mg_limiter *l, const char *key, size_t n, limiter_turn turn, mg_limiter_answer *out)
 {
     const uint64_t fingerprint = mg_key_fingerprint(l->state->secret, key, n);
     mg_key_table *table = l->state->table;
 
+    if (!turn.charging || turn.cost == 0 || turn.cost > l->most)
+        return look(l, key, n, fingerprint, turn, out);
     out->via = MG_LIMITER_VIA_OWN;
     out->fingerprint = fingerprint;
-    if (cost == 0 || cost > l->conf.burst)
-        return look(l, key, n, fingerprint, cost, now_ns, out);
     for (int tries = 0; tries < CHARGE_TRIES; tries++) {
-        uint64_t seen_ns, new_ns;
-        mg_key_slot *slot = mg_key_table_find(table, fingerprint, &seen_ns);
-        mg_key_change change = MG_KEY_AGAIN;
+        uint64_t word;
+        mg_key_slot *slot = mg_key_table_find(table, fingerprint, &word);
 
         if (!slot)
-            slot = mg_key_table_claim(table, fingerprint, now_ns, &seen_ns);
+            slot = mg_key_table_claim(table, fingerprint, turn.now_ns, &word);
         if (!slot)
             break;
-        while (change == MG_KEY_AGAIN) {
-            if (!decide(l, seen_ns, cost, now_ns, wait_ns, &new_ns, out))
-                return false;
-            change = mg_key_slot_change(slot, fingerprint, &seen_ns, new_ns);
-        }
-        if (change == MG_KEY_CHANGED)
-            return true;
+        if (l->kind->decide(l, slot, fingerprint, &turn, out) != MG_KEY_CHANGED)
+            continue;
+        if (out->allowed)
+            limiter_changed(l->state, slot);
+        return out->allowed;
     }
-    return charge_overflow(l, key, n, cost, now_ns, wait_ns, out);
+    return decide_overflow(l, key, n, &turn, out);
 }
 
 bool mg_limiter_take(mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
                      mg_limiter_answer *out)
 {
-    return charge(limiter, key, n, cost, now_ns, 0, out);
+    return charge(limiter, key, n, (limiter_turn){ now_ns, 0, cost, true }, out);
 }
 
 bool mg_limiter_peek(const mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
                      mg_limiter_answer *out)
 {
-    out->via = MG_LIMITER_VIA_OWN;
-    out->fingerprint = mg_key_fingerprint(limiter->state->secret, key, n);
-    return look(limiter, key, n, out->fingerprint, cost, now_ns, out);
+    return charge(limiter, key, n, (limiter_turn){ now_ns, 0, cost, false }, out);
 }
 
 bool mg_limiter_reserve(mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
                         mg_limiter_answer *out)
 {
-    return charge(limiter, key, n, cost, now_ns, limiter->max_wait_ns, out);
+    return charge(limiter, key, n, (limiter_turn){ now_ns, limiter->max_wait_ns, cost, true }, out);
+}
+
+static bool undo(mg_limiter *l, const mg_limiter_answer *taken, bool if_last)
+{
+    mg_key_slot *slot = NULL;
+    uint64_t word;
+
+    if (!taken->allowed || !taken->length_ns)
+        return false;
+    if (taken->via == MG_LIMITER_VIA_OWN)
+        slot = mg_key_table_find(l->state->table, taken->fingerprint, &word);
+    else if (taken->via == MG_LIMITER_VIA_OVERFLOW && taken->fingerprint - 1 < l->state->cell_count)
+        slot = limiter_cell(l->state, taken->fingerprint - 1);
+    if (!slot || !l->kind->undo(l, slot, taken->fingerprint, taken, if_last))
+        return false;
+    limiter_changed(l->state, slot);
+    return true;
 }
 
 bool mg_limiter_cancel(mg_limiter *limiter, const mg_limiter_answer *granted)
 {
-    const uint64_t back_ns = granted->until_ns - granted->length_ns;
-    uint64_t seen_ns = granted->until_ns, current_ns;
-    mg_key_slot *slot;
-
-    if (!granted->allowed || !granted->length_ns)
-        return false;
-    switch (granted->via) {
-    case MG_LIMITER_VIA_OWN:
-        slot = mg_key_table_find(limiter->state->table, granted->fingerprint, &current_ns);
-        return slot && mg_key_slot_change(slot, granted->fingerprint, &seen_ns, back_ns) == MG_KEY_CHANGED;
-    case MG_LIMITER_VIA_OVERFLOW:
-        return granted->fingerprint < limiter->state->cell_count &&
-               atomic_compare_exchange_strong(&limiter->state->cells[granted->fingerprint], &seen_ns,
-                                              back_ns);
-    default: return false;
-    }
+    return undo(limiter, granted, true);
 }
 
 void mg_limiter_give_back(mg_limiter *limiter, const mg_limiter_answer *taken)
 {
-    uint64_t seen_ns;
+    undo(limiter, taken, false);
+}
 
-    if (!taken->allowed || !taken->length_ns || taken->via == MG_LIMITER_VIA_NONE)
-        return;
-    if (taken->via == MG_LIMITER_VIA_OVERFLOW) {
-        _Atomic uint64_t *cell = &limiter->state->cells[taken->fingerprint];
-
-        MG_CHECK(taken->fingerprint < limiter->state->cell_count); /* the same limiter took */
-        seen_ns = atomic_load(cell);
-        while (seen_ns >= taken->length_ns &&
-               !atomic_compare_exchange_weak(cell, &seen_ns, seen_ns - taken->length_ns))
-            ;
-    } else {
-        mg_key_slot *slot = mg_key_table_find(limiter->state->table, taken->fingerprint, &seen_ns);
-
-        while (slot && seen_ns >= taken->length_ns &&
-               mg_key_slot_change(slot, taken->fingerprint, &seen_ns, seen_ns - taken->length_ns) ==
-                   MG_KEY_AGAIN)
-            ;
-    }
+void mg_limiter_release(mg_limiter *limiter, mg_limiter_answer *taken)
+{
+    if (limiter->kind == &limiter_concurrency)
+        undo(limiter, taken, false);
+    taken->length_ns = 0;
 }
 
 int mg_limiter_take_all(const mg_limiter_ask *asks, size_t count, uint64_t now_ns, mg_limiter_answer *answers)
@@ -376,12 +384,14 @@ size_t mg_limiter_keys(const mg_limiter *limiter, uint64_t now_ns)
 
 uint64_t mg_limiter_quota(const mg_limiter *limiter)
 {
-    return limiter->conf.burst;
+    return limiter->most;
 }
 
 uint64_t mg_limiter_window_ms(const mg_limiter *limiter)
 {
-    const uint64_t scaled_ms = limiter->conf.burst * limiter->conf.period_ms;
+    const uint64_t scaled_ms = limiter->most * limiter->conf.period_ms;
 
+    if (limiter->kind == &limiter_concurrency)
+        return 0;
     return scaled_ms % limiter->conf.limit ? 0 : scaled_ms / limiter->conf.limit;
 }

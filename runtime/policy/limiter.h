@@ -1,5 +1,6 @@
-/* limiter.h - how fast one key may go on (POLICIES 4). One word a key in a table that all workers share and
- * change by CAS; nothing here locks, allocates or waits after mg_limiter_new. Any thread may call. */
+/* limiter.h - how fast one key may go on (POLICIES 4). A slot a key in a table that all workers share and
+ * change by CAS; nothing here allocates or waits after mg_limiter_new, and nothing locks but a sliding log,
+ * which spins on the word of one key. Any thread may call. */
 #ifndef MG_POLICY_LIMITER_H
 #define MG_POLICY_LIMITER_H
 
@@ -9,6 +10,11 @@ typedef struct mg_limiter mg_limiter;
 
 typedef enum mg_limiter_algorithm {
     MG_LIMITER_TOKEN_BUCKET,
+    MG_LIMITER_SLIDING_WINDOW, /* this window's units and a share of the last one's */
+    MG_LIMITER_SLIDING_LOG,    /* every unit's moment: exact, 8 bytes a unit */
+    MG_LIMITER_FIXED_WINDOW,   /* this window's units: twice the limit across an edge */
+    MG_LIMITER_LEAKY,          /* one after the other; take says how long to wait */
+    MG_LIMITER_CONCURRENCY,    /* how many at once; each to be released */
 } mg_limiter_algorithm;
 
 /* What a key that finds no slot gets. */
@@ -21,12 +27,13 @@ typedef enum mg_limiter_on_full {
 typedef struct mg_limiter_conf {
     mg_limiter_algorithm algorithm;
     mg_limiter_on_full on_full;
-    uint64_t limit;     /* per period; at most 1,000,000 a second */
-    uint64_t period_ms; /* 1 ms..31 days */
-    uint64_t burst;     /* 1..10^6; 0 = limit */
+    uint64_t limit;     /* per period, at most 1,000,000 a second; of a window at most 2^24; or permits */
+    uint64_t period_ms; /* 1 ms..31 days, also a window's length; not for permits */
+    uint64_t burst;     /* of a token bucket: 1..10^6; 0 = limit */
     uint64_t max_wait_ms;
-    uint32_t max_keys;       /* 1..2^26 */
+    uint32_t max_keys;       /* 1..2^26; a log keeps as many as 1 GiB of moments holds, if fewer */
     uint32_t overflow_cells; /* 1..65536 */
+    uint32_t max_entries;    /* of a log: the limit may not exceed it; 1..10000 */
     uint64_t secret[2];      /* keys the fingerprints; kept with the stored state */
 } mg_limiter_conf;
 
@@ -36,7 +43,10 @@ void mg_limiter_conf_defaults(mg_limiter_conf *conf);
 /* NULL with `err` when a field is outside its range. */
 mg_limiter *mg_limiter_new(const mg_limiter_conf *conf, mg_error *err);
 /* A limiter with a new configuration over the state of `old`, which stays valid and shares it. Debts above
- * what the new burst can owe are lowered to it, none is raised. Walks the table: not for a worker's loop. */
+ * what the new burst can owe are lowered to it, none is raised. Where state cannot be shared (another
+ * algorithm, window or size of table), a key begins with what it had used, and what is charged to `old`
+ * meanwhile is not seen. Permits keep their table's size, and begin at none where another algorithm was: what
+ * was charged there will not be released. Walks the table: not for a worker's loop. */
 mg_limiter *mg_limiter_next(const mg_limiter *old, const mg_limiter_conf *conf, uint64_t now_ns,
                             mg_error *err);
 void mg_limiter_free(mg_limiter *limiter); /* NULL is fine; the state goes with its last limiter */
@@ -54,9 +64,9 @@ typedef struct mg_limiter_answer {
     uint8_t via;        /* mg_limiter_via */
     uint64_t remaining; /* units left after this one */
     int64_t retry_ms;   /* refused: when the same would pass; MG_LIMITER_NEVER; 0 when allowed */
-    uint64_t wait_ms;   /* reserve: wait this long before going on */
-    uint64_t reset_ms;  /* until the bucket is full again */
-    /* What cancel and give_back need; not for others. */
+    uint64_t wait_ms;   /* reserve, and take of a leaky one: wait this long before going on */
+    uint64_t reset_ms;  /* until the key owes nothing */
+    /* What cancel, give_back and release need; not for others. */
     uint64_t fingerprint, until_ns, length_ns;
 } mg_limiter_answer;
 
@@ -70,8 +80,12 @@ bool mg_limiter_peek(const mg_limiter *limiter, const char *key, size_t n, uint3
  * needed in retry_ms. */
 bool mg_limiter_reserve(mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
                         mg_limiter_answer *out);
-/* Takes a granted reservation back, if nothing was charged to the bucket since; false when something was. */
+/* Takes a granted reservation back, if nothing was charged to the bucket since; false when something was.
+ * Units of a window come back while the window still counts them. */
 bool mg_limiter_cancel(mg_limiter *limiter, const mg_limiter_answer *granted);
+/* Returns the permits that `taken` holds and empties it, so that a second call does nothing. `limiter` is the
+ * one that took, or one that shares its state. */
+void mg_limiter_release(mg_limiter *limiter, mg_limiter_answer *taken);
 /* Takes a charge back because a later rule refused the same request in the same call. */
 void mg_limiter_give_back(mg_limiter *limiter, const mg_limiter_answer *taken);
 
@@ -91,7 +105,69 @@ int mg_limiter_take_all(const mg_limiter_ask *asks, size_t count, uint64_t now_n
 /* Keys that owe something at `now`. Walks the table. */
 size_t mg_limiter_keys(const mg_limiter *limiter, uint64_t now_ns);
 
-/* The bucket's size and the time it takes to fill; 0 when that is no whole number of ms. */
+/* ---- limits of a cluster (POLICIES 11): arithmetic that a node and the shared store agree on ---- */
+
+/* What the shared bucket grants of `want` units: the bucket's own arithmetic, on one tat that is first
+ * lowered to what the rule can owe. */
+uint32_t mg_limiter_lease(const mg_limiter *limiter, uint64_t *tat_ns, uint32_t want, uint64_t now_ns);
+/* How much a node that saw `rate_per_s` should ask for: a lease's worth, at most a quarter of the limit. */
+uint32_t mg_limiter_lease_size(uint64_t limit, double rate_per_s, uint64_t lease_ms);
+/* A node's part of a limit while the shared store is away; `nodes` 0 = never known. */
+uint64_t mg_limiter_share(uint64_t limit, uint32_t nodes);
+
+/* ---- what outlives the process ---- */
+
+enum { MG_LIMITER_RECORD_GROUPS = 16 };
+
+/* What one key owes, read at `at_ns`. Rows stored under (cell, place) number as many as the table has slots,
+ * however many keys come by. */
+typedef struct mg_limiter_record {
+    uint64_t fingerprint; /* not of cells */
+    uint32_t place;       /* the slot's number, or the overflow cell's */
+    bool cell;
+    uint8_t algorithm;  /* mg_limiter_algorithm */
+    uint64_t at_ns;     /* policy clock */
+    uint64_t idle_ns;   /* when it owes nothing any more */
+    uint64_t used;      /* units; what another algorithm begins with */
+    uint64_t window_ns; /* of windows: length; age_ns of it had passed */
+    uint64_t age_ns, prev, cur;
+    /* Of logs: moments and how many units; some may stand together at the latest of them. */
+    uint32_t groups;
+    uint64_t group_ns[MG_LIMITER_RECORD_GROUPS];
+    uint32_t group[MG_LIMITER_RECORD_GROUPS];
+} mg_limiter_record;
+
+/* The next key that owes something: start with *cursor = 0; false at the end. Permits are nobody's debt. */
+bool mg_limiter_record_next(const mg_limiter *limiter, size_t *cursor, uint64_t now_ns,
+                            mg_limiter_record *out);
+/* The same among those charged since this last returned them. One thread at a time; others may charge
+ * meanwhile, and what they charge after the reading comes again. */
+bool mg_limiter_changed_next(mg_limiter *limiter, size_t *cursor, uint64_t now_ns, mg_limiter_record *out);
+/* Has changed_next return it again: it could not be stored. */
+void mg_limiter_mark(mg_limiter *limiter, const mg_limiter_record *record);
+/* Charges a key with what a record says it still owes at `now_ns`; where it owes more already, that stays.
+ * False when nothing is owed any more, or no slot is free. */
+bool mg_limiter_restore(mg_limiter *limiter, const mg_limiter_record *record, uint64_t now_ns);
+
+/* ---- who is hot ---- */
+
+enum { MG_LIMITER_HOT = 64, MG_LIMITER_HOT_BYTES = 64 };
+
+typedef struct mg_limiter_hot {
+    uint64_t seen; /* samples; at most `over` too many */
+    uint64_t over;
+    uint8_t n;
+    char key[MG_LIMITER_HOT_BYTES]; /* cut there */
+} mg_limiter_hot;
+
+/* Counts a key in the sketch of hot ones, after the decision, of as many decisions as the caller samples.
+ * Skips it when another thread is at the sketch. */
+void mg_limiter_see(mg_limiter *limiter, const char *key, size_t n);
+/* The hottest first; returns how many. */
+size_t mg_limiter_hottest(const mg_limiter *limiter, mg_limiter_hot out[MG_LIMITER_HOT]);
+
+/* What RateLimit-Policy says: a bucket's size and the time it takes to fill, a window's own, permits and 0; 0
+ * where the time is no whole number of ms. */
 uint64_t mg_limiter_quota(const mg_limiter *limiter);
 uint64_t mg_limiter_window_ms(const mg_limiter *limiter);
 

@@ -26,6 +26,24 @@ long long vector_int(const json_t *object, const char *name, long long otherwise
     return value ? json_integer_value(value) : otherwise;
 }
 
+double vector_real(const json_t *object, const char *name, double otherwise)
+{
+    const json_t *value = json_object_get(object, name);
+
+    return json_is_number(value) ? json_number_value(value) : otherwise;
+}
+
+void *vector_nothing_open(const json_t *cfg)
+{
+    (void)cfg;
+    return NULL;
+}
+
+void vector_nothing_close(void *self)
+{
+    (void)self;
+}
+
 const char *vector_text(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));

@@ -57,12 +57,6 @@ static void swrr_close(void *self)
     mg_free(self);
 }
 
-static void *hash_open(const json_t *cfg)
-{
-    (void)cfg;
-    return NULL;
-}
-
 static json_t *hash_row(void *self, const json_t *in)
 {
     char hex[17];
@@ -74,13 +68,8 @@ static json_t *hash_row(void *self, const json_t *in)
     return json_pack("[s]", hex);
 }
 
-static void hash_close(void *self)
-{
-    (void)self;
-}
-
 const vector_driver vector_other_drivers[] = {
     { "swrr", swrr_open, swrr_row, swrr_close },
-    { "hash", hash_open, hash_row, hash_close },
+    { "hash", vector_nothing_open, hash_row, vector_nothing_close },
     { NULL, NULL, NULL, NULL },
 };

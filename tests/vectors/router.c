@@ -87,12 +87,6 @@ static void router_close(void *self)
     mg_router_free(self);
 }
 
-static void *path_open(const json_t *cfg)
-{
-    (void)cfg;
-    return NULL;
-}
-
 static json_t *path_row(void *self, const json_t *in)
 {
     mg_arena arena;
@@ -109,13 +103,8 @@ static json_t *path_row(void *self, const json_t *in)
     return out;
 }
 
-static void path_close(void *self)
-{
-    (void)self;
-}
-
 const vector_driver vector_router_drivers[] = {
     { "router", router_open, router_row, router_close },
-    { "norm_path", path_open, path_row, path_close },
+    { "norm_path", vector_nothing_open, path_row, vector_nothing_close },
     { NULL, NULL, NULL, NULL },
 };

@@ -17,6 +17,10 @@ extern const vector_driver vector_limiter_drivers[], vector_breaker_drivers[], v
     vector_other_drivers[]; /* each ends with an empty one */
 
 long long vector_int(const json_t *object, const char *name, long long otherwise);
+double vector_real(const json_t *object, const char *name, double otherwise);
 const char *vector_text(const json_t *object, const char *name);
+/* For arithmetic that keeps nothing between rows. */
+void *vector_nothing_open(const json_t *cfg);
+void vector_nothing_close(void *self);
 
 #endif
