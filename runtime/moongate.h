@@ -286,7 +286,7 @@ typedef struct mg_match {
     uint32_t steps;      /* in: how many it may take; out: how many are left */
     uint32_t at;         /* TIRED: the place that was being tried; go on from there with more steps */
     uint32_t captures;   /* explicit ones */
-    int32_t begin, end;  /* of the match, from 0; end is behind it */
+    int32_t begin, past; /* of the match, from 0 */
     int32_t start[32];   /* of each capture */
     int32_t length[32];  /* -1: a position; -2: it was never closed */
     const char *problem; /* INVALID: static text */

@@ -384,7 +384,7 @@ static bool is_plain(const char *p, size_t n)
 static int found(mg_match *m, size_t begin, size_t end)
 {
     m->begin = (int32_t)begin;
-    m->end = (int32_t)end;
+    m->past = (int32_t)end;
     return MG_MATCH_FOUND;
 }
 

@@ -10,6 +10,7 @@ local running = {
     call = false, ---@type moongate.Call|false
     plugin = -1, -- index in the plan, from 0, of the plugin that runs; -1: none
     depth = 0, -- how far in the chain is
+    turn = 0, -- counts resumes: each has budgets of its own
     may_wait = false, -- false in new and in log
     traceback = false, ---@type string|false  of the last error that passed a layer
     host = false, ---@type ffi.cdata*|false

@@ -17,6 +17,7 @@ local function resume(slot)
     running.request = slot.request
     running.response = slot.response
     running.params = slot.params
+    running.turn = running.turn + 1
 end
 
 await.resume = resume

@@ -31,7 +31,10 @@ local chain = require("moongate.worker.chain")
 local json = require("moongate.sdk.json")
 local loader = require("moongate.worker.loader")
 
-require("moongate.worker.sandbox").lock()
+local budget = require("moongate.worker.budget")
+local sandbox = require("moongate.worker.sandbox")
+sandbox.bound(budget, require("moongate.worker.strings"))
+sandbox.lock()
 
 local wanted, problem = json.decode_plain(plan)
 if not wanted then
@@ -79,6 +82,7 @@ for i, items in ipairs(wanted.chains or {}) do
     filters[i], streams[i] = filters_of(items, instances)
 end
 for i, plugin in ipairs(wanted.plugins or {}) do
+    budget.limit(i - 1, plugin.cpu_ms)
     chunks[i] = { plugin.chunkname }
     for _, part in pairs(plugin.lib or {}) do
         table.insert(chunks[i], part.chunkname)

@@ -56,6 +56,7 @@ function chain.log(logs, ctx)
         if not ok then
             call.raised(running.call, index, by_depth[0].text_of(err), running.traceback or "")
             running.traceback = false
+            running.turn = running.turn + 1 -- the next has a whole budget
         end
     end
 end

@@ -2,15 +2,18 @@
 local await = require("moongate.worker.await")
 local running = require("moongate.sdk.running")
 
+-- Not the methods of texts: those are charged to the plugin, whose budget may be what is spent.
+local match, gmatch, sub = string.match, string.gmatch, string.sub
+
 --- The chunk id that LuaJIT shows for a name of ours: long ones lose their beginning.
 local function names_chunk(shown, chunkname)
-    local tail = shown:match("^%.%.%.(.+)$")
-    return shown == chunkname or (tail ~= nil and chunkname:sub(-#tail) == tail)
+    local tail = match(shown, "^%.%.%.(.+)$")
+    return shown == chunkname or (tail ~= nil and sub(chunkname, -#tail) == tail)
 end
 
 --- The first line of the text, or of the traceback, that stands in one of the chunks.
 local function line_in(chunks, text)
-    for shown, line in text:gmatch("([^%s:]+):(%d+):") do
+    for shown, line in gmatch(text, "([^%s:]+):(%d+):") do
         for _, chunkname in ipairs(chunks) do
             if names_chunk(shown, chunkname) then
                 return tonumber(line)
@@ -23,11 +26,11 @@ end
 --- The traceback of a dead coroutine. LuaJIT has lost the line of its uppermost frame; the message has it.
 local function dead_traceback(co, message)
     local trace = debug.traceback(co, message)
-    local chunk, line = message:match("^([^%s:]+):(%d+): ")
+    local chunk, line = match(message, "^([^%s:]+):(%d+): ")
     if not chunk then
         return trace
     end
-    local before, shown, after = trace:match("^(.-\nstack traceback:\n\t)([^\n:]+)(: in .*)$")
+    local before, shown, after = match(trace, "^(.-\nstack traceback:\n\t)([^\n:]+)(: in .*)$")
     if shown ~= chunk then
         return trace
     end
@@ -45,7 +48,7 @@ return function(chunks)
         local trace = running.traceback or dead_traceback(co, message)
         await.none()
         running.plugin, running.traceback = -1, false
-        message = message:match("^[^\n]*")
+        message = match(message, "^[^\n]*")
         return plugin, line_in(chunks[plugin + 1] or {}, message .. "\n" .. trace), message, trace
     end
 end

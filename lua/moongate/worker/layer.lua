@@ -74,6 +74,7 @@ function layer.lenient(handler, inner, index, depth, skips)
             end
             raised(running.call, index, text_of(err), running.traceback or "")
             running.traceback = false
+            running.turn = running.turn + 1 -- whoever runs now has a whole budget
             if skips then
                 resting_until_s = mono_s(running.call) + SKIP_S
             end

@@ -140,6 +140,7 @@ function loader.all(plugins, chains)
     for i, wanted in ipairs(plugins) do
         running.names[i] = wanted.name
         running.plugin = i - 1
+        running.turn = running.turn + 1
         local ok, result = pcall(loader.instance, wanted, loaded, copy[i - 1] or 1)
         running.plugin = -1
         if not ok then

@@ -45,10 +45,18 @@ local withheld_members = {
     },
 }
 
+-- Set by sandbox.bound. Specs of plugins run without: unwoven, on Lua's own libraries.
+local bounds = false ---@type table|false  worker.budget
+local libraries = { string = string, table = table }
+
+local function is_over()
+    return bounds and bounds.is_over()
+end
+
 --- pcall as plugins have it: what ends a request is not caught, and whose code runs is put right again.
 local function kept(plugin, ok, err, ...)
     running.plugin = plugin
-    if not ok and err == CANCELLED then
+    if not ok and (err == CANCELLED or is_over()) then
         error(err, 0)
     end
     return ok, err, ...
@@ -63,7 +71,7 @@ local function safe_xpcall(fn, handler, ...)
         error("xpcall: a handler is a function, not " .. type(handler), 2)
     end
     return kept(running.plugin, xpcall(fn, function(err)
-        if err == CANCELLED then
+        if err == CANCELLED or is_over() then
             return err
         end
         return handler(err)
@@ -129,7 +137,18 @@ function sandbox.load(text, chunkname, env)
     if text:byte(1) == 27 then
         return nil, chunkname .. ": bytecode is not loaded; give the source"
     end
-    return load(text, "@" .. chunkname, "t", env)
+    local chunk, problem = load(text, "@" .. chunkname, "t", env)
+    if not chunk or not bounds then
+        return chunk, problem
+    end
+    return bounds.load(text, "@" .. chunkname, env)
+end
+
+--- Bounds what is loaded from now on.
+---@param budget table  worker.budget
+---@param bounded { string: table, table: table }  worker.strings
+function sandbox.bound(budget, bounded)
+    bounds, libraries = budget, bounded
 end
 
 --- Makes the environment of a plugin.
@@ -180,19 +199,22 @@ function sandbox.env(name, lib, sdk)
         _VERSION = _VERSION,
         pcall = safe_pcall, xpcall = safe_xpcall, next = frozen.next, pairs = frozen.pairs, rawset = safe_rawset,
         getmetatable = safe_getmetatable, require = safe_require, load = safe_load,
-        string = copy_of("string", string),
-        table = copy_of("table", table),
+        string = copy_of("string", libraries.string),
+        table = copy_of("table", libraries.table),
         math = copy_of("math", math),
         bit = copy_of("bit", require("bit")),
         os = copy_of("os", os, { time = true, clock = true, date = true }),
     }
+    if bounds then
+        bounds.equip(env)
+    end
     return setmetatable(env, env_meta(name))
 end
 
 --- Once a VM, before any plugin: text methods are those of a table that no plugin can reach, without dump.
 function sandbox.lock()
     local methods = {}
-    for key, value in pairs(string) do
+    for key, value in pairs(libraries.string) do
         if key ~= "dump" then
             methods[key] = value
         end

@@ -1,0 +1,87 @@
+--- bounds: the weaver, the clocks of budgets, and patterns that count their steps.
+local ffi = require("ffi")
+local c = require("moongate.ffi.c")
+
+local string_of, new, sub = ffi.string, ffi.new, string.sub
+local weave, find = c.mg_weave, c.mg_pattern_find
+
+-- One VM runs one thing at a time and nothing here yields, so one of each is enough.
+local match, why = new("mg_match"), new("char[256]")
+
+local bounds = {
+    fresh_s = c.mg_host_fresh_s,
+    cpu_s = c.mg_host_cpu_s,
+    how = { COUNTER = 0, CALL = 1 },
+    ANCHORS = 1,
+    MAYBE_PLAIN = 2,
+    PLAIN = 4,
+    is = { NONE = 0, FOUND = 1, TIRED = 2, INVALID = 3 },
+}
+
+--- The source with checks in it.
+---@param source string
+---@param how integer  of bounds.how
+---@return string? woven, string? problem
+function bounds.weave(source, how)
+    local bytes = weave(source, #source, how, nil, 0, why)
+    if bytes < 0 then
+        return nil, string_of(why)
+    end
+    local out = new("char[?]", bytes)
+    weave(source, #source, how, out, bytes, why)
+    return string_of(out, bytes)
+end
+
+--- Looks for a pattern. What it found is asked for below, until the next call.
+---@param from integer  bytes to pass over, at most #text
+---@param how integer  ANCHORS, MAYBE_PLAIN, PLAIN
+---@param steps integer  at most
+---@return integer is  of bounds.is
+---@return integer used  steps
+function bounds.find(text, pattern, from, how, steps)
+    match.steps = steps
+    local is = find(match, text, #text, pattern, #pattern, from, how)
+    return is, steps - match.steps
+end
+
+--- Where a search that ran out of steps goes on.
+---@return integer from
+function bounds.tired_at()
+    return match.at
+end
+
+function bounds.problem()
+    return string_of(match.problem)
+end
+
+---@return integer before  bytes before the match
+---@return integer last  position of its last byte
+function bounds.place()
+    return match.begin, match.past
+end
+
+---@return integer count  of captures that the pattern has
+function bounds.captures()
+    return match.captures
+end
+
+--- A capture, or its position; the whole match where the pattern has none and the first is asked for.
+---@param index integer  from 0
+---@return string|integer|nil value, string? problem
+function bounds.capture(text, index)
+    if index >= match.captures then
+        if index == 0 then
+            return sub(text, match.begin + 1, match.past)
+        end
+        return nil, "invalid capture index"
+    end
+    local start, length = match.start[index], match.length[index]
+    if length >= 0 then
+        return sub(text, start + 1, start + length)
+    elseif length == -1 then
+        return start + 1
+    end
+    return nil, "unfinished capture"
+end
+
+return bounds

@@ -1,0 +1,355 @@
+--- strings: string and table as plugins have them. No function of theirs computes for long without its plugin's budget:
+--- patterns run on a matcher that counts its steps (runtime/script/match.c), and what costs by size is charged by size.
+--- They answer as Lua's own do.
+local bounds = require("moongate.ffi.bounds")
+local budget = require("moongate.worker.budget")
+
+local error, type, tonumber, tostring, select = error, type, tonumber, tostring, select
+local floor, min, max = math.floor, math.min, math.max
+local string_find, string_rep, sub, format = string.find, string.rep, string.sub, string.format
+local concat, insert, sort = table.concat, table.insert, table.sort
+local find, tired_at, place, captures = bounds.find, bounds.tired_at, bounds.place, bounds.captures
+local capture = bounds.capture
+local charge = budget.charge
+local ANCHORS, MAYBE_PLAIN, PLAIN = bounds.ANCHORS, bounds.MAYBE_PLAIN, bounds.PLAIN
+local NONE, FOUND, TIRED = bounds.is.NONE, bounds.is.FOUND, bounds.is.TIRED
+
+local STEPS = 4096 -- of a search before it asks the budget
+local FREE_STEPS = 64 -- the loop around a search counts those
+local LARGE = 1024 -- bytes; what is smaller costs nothing worth counting
+local BYTES = 64 -- a check's worth
+local RESULT_MAX = 16 * 1048576 -- bytes that rep makes at most
+
+-- Whether a start past the end is the end, or finds nothing (as LuaJIT built for Lua 5.2 has it).
+local PAST_IS_END = string.find("", "", 2) ~= nil
+
+local strings = {}
+for name, value in pairs(string) do
+    strings[name] = value
+end
+local tables = {}
+for name, value in pairs(table) do
+    tables[name] = value
+end
+
+--- An argument as text; three levels up is the plugin's line.
+local function text_of(value, at, name)
+    if type(value) == "string" then
+        return value
+    elseif type(value) == "number" then
+        return tostring(value)
+    end
+    error(format("bad argument #%d to '%s' (string expected, got %s)", at, name, value == nil and "no value"
+        or type(value)), 3)
+end
+
+local function whole(value, at, name)
+    local number = tonumber(value)
+    if not number then
+        error(format("bad argument #%d to '%s' (number expected, got %s)", at, name, type(value)), 3)
+    end
+    return number < 0 and -floor(-number) or floor(number)
+end
+
+-- ---- patterns ----
+
+--- Searches on for as long as the budget lasts. What was tried at a place is tried again with more steps.
+local function search_on(text, pattern, how)
+    local steps, is, used = STEPS, TIRED, STEPS
+    while is == TIRED do
+        charge(used / 2)
+        local from = tired_at()
+        steps = min(steps, budget.steps())
+        is, used = find(text, pattern, from, how, steps)
+        if is == TIRED and tired_at() == from then
+            if steps >= 1e9 then
+                error("pattern too complex", 4)
+            end
+            steps = min(steps * 8, 1e9)
+        end
+    end
+    return is
+end
+
+--- Whether the pattern is found. Three levels up is the plugin's line.
+local function search(text, pattern, from, how)
+    local is, used = find(text, pattern, from, how, STEPS)
+    if is == TIRED then
+        is = search_on(text, pattern, how)
+    elseif used > FREE_STEPS then
+        charge(used / 2)
+    end
+    if is == FOUND or is == NONE then
+        return is == FOUND
+    end
+    error(bounds.problem(), 3)
+end
+
+local function one(text, index)
+    local value, problem = capture(text, index)
+    if value == nil then
+        error(budget.place() .. problem, 0)
+    end
+    return value
+end
+
+--- Captures from index on, up to count.
+local function some(text, index, count)
+    if index == count - 1 then
+        return (one(text, index))
+    end
+    return one(text, index), some(text, index + 1, count)
+end
+
+--- All captures; whole: the match itself where there are none.
+local function all(text, whole_too)
+    local count = captures()
+    if count == 0 then
+        if whole_too then
+            return (one(text, 0))
+        end
+        return
+    elseif count == 1 then
+        return (one(text, 0))
+    end
+    return some(text, 0, count)
+end
+
+--- Bytes to pass over for a start as find and match take it; nil: nothing can be found.
+local function start_of(text, init)
+    local from = init > 0 and init - 1 or init < 0 and max(0, #text + init) or 0
+    if from > #text then
+        return PAST_IS_END and #text or nil
+    end
+    return from
+end
+
+function strings.find(text, pattern, init, plain)
+    text, pattern = text_of(text, 1, "find"), text_of(pattern, 2, "find")
+    local from = 0
+    if init ~= nil then
+        from = start_of(text, whole(init, 3, "find"))
+        if not from then
+            return nil
+        end
+    end
+    if not search(text, pattern, from, plain and PLAIN or ANCHORS + MAYBE_PLAIN) then
+        return nil
+    end
+    local before, last = place()
+    if captures() == 0 then
+        return before + 1, last
+    end
+    return before + 1, last, all(text, false)
+end
+
+function strings.match(text, pattern, init)
+    text, pattern = text_of(text, 1, "match"), text_of(pattern, 2, "match")
+    local from = 0
+    if init ~= nil then
+        from = start_of(text, whole(init, 3, "match"))
+        if not from then
+            return nil
+        end
+    end
+    if not search(text, pattern, from, ANCHORS) then
+        return nil
+    end
+    return all(text, true)
+end
+
+function strings.gmatch(text, pattern)
+    text, pattern = text_of(text, 1, "gmatch"), text_of(pattern, 2, "gmatch")
+    local from = 0
+    return function()
+        if from > #text or not search(text, pattern, from, 0) then
+            from = #text + 1
+            return nil
+        end
+        local before, last = place()
+        from = last > before and last or last + 1
+        return all(text, true)
+    end
+end
+
+--- A replacement with %0 to %9 in parts: text as it is, captures as numbers.
+local function parts_of(repl)
+    local parts, from = {}, 1
+    while true do
+        local at = string_find(repl, "%", from, true)
+        if not at then
+            parts[#parts + 1] = sub(repl, from)
+            return parts
+        end
+        parts[#parts + 1] = sub(repl, from, at - 1)
+        local letter = sub(repl, at + 1, at + 1)
+        parts[#parts + 1] = tonumber(letter) or (letter == "" and "\0" or letter)
+        from = at + 2
+    end
+end
+
+--- What the parts are for this match.
+local function filled(text, parts, before, last)
+    local out = {}
+    for i = 1, #parts do
+        local part = parts[i]
+        if part == 0 then
+            part = sub(text, before + 1, last)
+        elseif type(part) == "number" then
+            part = one(text, part - 1)
+        end
+        out[i] = part
+    end
+    return concat(out)
+end
+
+--- How a match is replaced: by text, parts, table or function.
+local function replacer(repl)
+    local kind = type(repl)
+    if kind == "number" then
+        repl, kind = tostring(repl), "string"
+    end
+    if kind == "string" and not string_find(repl, "%", 1, true) then
+        return function()
+            return repl
+        end
+    elseif kind == "string" then
+        local parts = parts_of(repl)
+        return function(text, before, last)
+            return filled(text, parts, before, last)
+        end
+    elseif kind == "table" then
+        return function(text)
+            return repl[one(text, 0)]
+        end
+    elseif kind == "function" then
+        return function(text)
+            return (repl(all(text, true)))
+        end
+    end
+    error("bad argument #3 to 'gsub' (string/function/table expected)", 3)
+end
+
+--- What stands in place of a match.
+local function replaced(text, value, before, last)
+    if not value then
+        return sub(text, before + 1, last)
+    elseif type(value) == "string" then
+        return value
+    elseif type(value) == "number" then
+        return tostring(value)
+    end
+    error("invalid replacement value (a " .. type(value) .. ")", 3)
+end
+
+function strings.gsub(text, pattern, repl, limit)
+    text, pattern = text_of(text, 1, "gsub"), text_of(pattern, 2, "gsub")
+    local replace = replacer(repl)
+    local most = limit == nil and #text + 1 or whole(limit, 4, "gsub")
+    local anchored = sub(pattern, 1, 1) == "^"
+    local out, n, count, from = {}, 0, 0, 0 -- out has n pieces of text up to `from`
+    while count < most and search(text, pattern, from, ANCHORS) do
+        local before, last = place()
+        count = count + 1
+        out[n + 1] = sub(text, from + 1, before)
+        out[n + 2] = replaced(text, replace(text, before, last), before, last)
+        n = n + 2
+        from = last
+        if last == before then -- an empty match: the byte behind it stays
+            from = last + 1
+            n = n + 1
+            out[n] = sub(text, from, from)
+        end
+        charge(1)
+        if anchored or from > #text then
+            break
+        end
+    end
+    if count == 0 then
+        return text, 0
+    end
+    out[n + 1] = sub(text, from + 1)
+    charge(#text / BYTES)
+    return concat(out), count
+end
+strings.gfind = strings.gmatch
+
+-- ---- what costs by size ----
+
+function strings.rep(text, n, separator)
+    if type(text) == "string" and type(n) == "number" then
+        local bytes = max(0, #text * n + (type(separator) == "string" and #separator * (n - 1) or 0))
+        if bytes > RESULT_MAX then
+            error(format("rep: the result would have %.0f bytes, more than 16 MiB", bytes), 2)
+        elseif bytes == 0 then
+            return ""
+        end
+        charge(bytes / BYTES)
+    end
+    return string_rep(text, n, separator)
+end
+
+--- Charges a function of one text by what it reads. These are tail calls, so that what Lua's own function raises has
+--- the plugin's line.
+local function by_text(fn)
+    return function(text)
+        if type(text) == "string" and #text > LARGE then
+            charge(#text / BYTES)
+        end
+        return fn(text)
+    end
+end
+strings.lower, strings.upper, strings.reverse = by_text(string.lower), by_text(string.upper), by_text(string.reverse)
+
+function strings.sub(text, ...)
+    if type(text) == "string" and #text > LARGE then
+        charge(#text / 4096)
+    end
+    return sub(text, ...)
+end
+
+function strings.format(...)
+    charge(4)
+    return format(...)
+end
+
+function tables.concat(list, ...)
+    charge(type(list) == "table" and 20 + #list / 4 or 1)
+    return concat(list, ...)
+end
+
+--- Charges a function of a list by the length of that.
+local function by_list(fn)
+    return function(list, ...)
+        if type(list) == "table" and #list > LARGE then
+            charge(#list / 8)
+        end
+        return fn(list, ...)
+    end
+end
+tables.remove, tables.maxn = by_list(table.remove), by_list(table.maxn)
+
+function tables.insert(list, ...)
+    if select("#", ...) == 1 then
+        return insert(list, (...))
+    end
+    if type(list) == "table" and #list > LARGE then
+        charge(#list / 8)
+    end
+    return insert(list, ...)
+end
+
+function tables.sort(list, less)
+    if type(list) ~= "table" or #list <= 64 then
+        return sort(list, less)
+    end
+    return sort(list, less and function(a, b)
+        charge(10)
+        return less(a, b)
+    end or function(a, b)
+        charge(10)
+        return a < b
+    end)
+end
+
+return { string = strings, table = tables }
