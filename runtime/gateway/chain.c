@@ -435,5 +435,7 @@ void mg_chain_finish(mg_flight *flight)
     if (flight->chain == MG_CHAIN_LOGS)
         run_logs(flight);
     mg_later_cancel(&flight->later);
+    mg_filter_fini(&flight->filters[MG_REQUEST]);
+    mg_filter_fini(&flight->filters[MG_RESPONSE]);
     mg_text_fini(&flight->kept);
 }

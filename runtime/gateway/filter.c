@@ -35,7 +35,7 @@ static bool has_raised(const mg_filter *filter)
     return filter->flight->later.run != NULL;
 }
 
-/* The piece as the filters leave it, in chunk_out. False when one raised: the exchange ends behind this turn,
+/* The piece as the filters leave it, in `held`. False when one raised: the exchange ends behind this turn,
  * for its sources and sinks are on the stack. */
 static bool run(mg_filter *filter, mg_str piece, bool last)
 {
@@ -56,7 +56,14 @@ static bool run(mg_filter *filter, mg_str piece, bool last)
     }
     if (!call->chunk_replaced && piece.n)
         (void)mg_call_set_chunk(call, piece.p, (uint32_t)piece.n);
-    filter->held = call->chunk_replaced ? mg_text_str(&call->chunk_out) : MG_STR_NONE;
+    filter->held = MG_STR_NONE;
+    if (call->chunk_replaced) { /* the next piece may be the other direction's, or come behind the chain's end
+                                 */
+        const mg_text spare = filter->out;
+        filter->out = call->chunk_out;
+        call->chunk_out = spare;
+        filter->held = mg_text_str(&filter->out);
+    }
     return true;
 }
 
@@ -90,6 +97,8 @@ static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
 
     if (!filter->flight->call || has_raised(filter))
         return n;
+    if (filter->which == MG_REQUEST)
+        filter->flight->lease.body_taken = true; /* what has gone past plugins cannot be sent again */
     if (filter->held.n)
         return 0;
     if (run(filter, (mg_str){ bytes, n }, false))
@@ -102,6 +111,7 @@ static void on_end(mg_body_sink *sink, const mg_fields *trailers)
     mg_filter *filter = mg_container_of(sink, mg_filter, sink);
     const mg_str before = filter->held;
 
+    filter->outer = NULL; /* it has ended, and may serve another exchange */
     if (!filter->flight->call || has_raised(filter))
         return;
     if (trailers)
@@ -118,7 +128,6 @@ static void on_end(mg_body_sink *sink, const mg_fields *trailers)
         mg_text_fini(&all);
     }
     filter->ended = true;
-    filter->outer = NULL;
     if (push(filter)) {
         finish(filter);
         return;
@@ -133,6 +142,7 @@ static void on_reset(mg_body_sink *sink, mg_reset reason)
 
     if (filter->body->source == &filter->source)
         filter->body->source = NULL;
+    filter->outer = NULL;
     filter->inner->reset(filter->inner, reason);
 }
 
@@ -166,11 +176,19 @@ static void on_stop(mg_body_source *source)
 
 void mg_filter_insert(mg_filter *filter, mg_flight *flight, int which, mg_body *body)
 {
-    *filter = (mg_filter){ .sink = { on_data, on_end, on_reset },
+    const mg_text out = filter->out;
+
+    *filter = (mg_filter){ .out = out,
+                           .sink = { on_data, on_end, on_reset },
                            .source = { on_resume, on_stop },
                            .inner = body->sink,
                            .body = body,
                            .flight = flight,
                            .which = which };
     body->sink = &filter->sink;
+}
+
+void mg_filter_fini(mg_filter *filter)
+{
+    mg_text_fini(&filter->out);
 }

@@ -15,7 +15,8 @@ typedef struct mg_filter {
     mg_body_source *outer;    /* borrowed: the body's own source, while ours stands in its place */
     mg_body *body;            /* borrowed */
     struct mg_flight *flight; /* borrowed */
-    mg_str held;              /* of the call's chunk_out, not taken yet */
+    mg_str held;              /* not taken yet; of `out` or the arena */
+    mg_text out;              /* owned */
     mg_fields trailers;
     int which;
     bool ended;
@@ -23,5 +24,8 @@ typedef struct mg_filter {
 
 /* Stands before the sink that `body` has from now on. */
 void mg_filter_insert(mg_filter *filter, struct mg_flight *flight, int which, mg_body *body);
+
+/* The exchange is over. Harmless on one that was never inserted. */
+void mg_filter_fini(mg_filter *filter);
 
 #endif

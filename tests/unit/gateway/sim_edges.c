@@ -476,6 +476,39 @@ static void a_filter_outlives_an_answer_that_came_early(void **state)
     line_close(&l);
 }
 
+/* Both directions of one exchange wait for room at the same time. */
+static void what_filters_hold_of_a_request_and_of_its_answer_is_not_mixed(void **state)
+{
+    line l;
+    char *body = letters(40000), *heard = mg_alloc(200000);
+    size_t n = 0, sent = 0;
+
+    (void)state;
+    line_open(&l, BASE ROUTE_P, FILTER("return bytes .. ''", "return bytes:upper()"));
+    mg_sim_set_buffer(l.w.sim, 2048);
+    say(&l.w, l.client, POST(40000));
+    l.up = take(&l.w, l.upstream);
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 40000\r\n\r\n");
+    for (size_t answered = 0; sent < 40000;) {
+        const size_t before = sent;
+        sent += say_bytes(&l.w, l.client, body + sent, 40000 - sent);
+        if (answered < 20000)
+            answered += say_bytes(&l.w, l.up, body, 2048);
+        if (before != sent)
+            continue; /* nobody reads while there is room somewhere */
+        (void)hear(&l.w, l.up);
+        memcpy(heard + n, l.w.heard, strlen(l.w.heard) + 1);
+        n += strlen(l.w.heard);
+        (void)hear(&l.w, l.client);
+        for (const char *at = l.w.heard; sent < 30000 && *at; at++)
+            assert_true(at != strstr(at, "abcdefgh")); /* the request's */
+    }
+    assert_null(strstr(heard, "ABCDEFGH")); /* the answer's */
+    mg_free(heard);
+    mg_free(body);
+    line_close(&l);
+}
+
 static void a_tunnel_passes_a_plugin_that_takes_bodies(void **state)
 {
     line l;
@@ -495,6 +528,7 @@ int main(void)
         cmocka_unit_test(a_filter_that_raises_ends_its_exchange_and_nothing_else),
         cmocka_unit_test(a_filter_that_raises_in_an_answer_cuts_it),
         cmocka_unit_test(a_filter_outlives_an_answer_that_came_early),
+        cmocka_unit_test(what_filters_hold_of_a_request_and_of_its_answer_is_not_mixed),
         cmocka_unit_test(a_tunnel_passes_a_plugin_that_takes_bodies),
         cmocka_unit_test(a_client_that_does_not_read_is_cut_after_body_timeout),
         cmocka_unit_test(a_slow_reader_is_not_cut),
