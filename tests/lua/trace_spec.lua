@@ -1,7 +1,10 @@
 --- What runs for every request has to be compiled: no trace through it may be given up.
 local machine = require("tests.lua.machine")
+local budget = require("moongate.worker.budget")
 local loader = require("moongate.worker.loader")
 local running = require("moongate.sdk.running")
+local sandbox = require("moongate.worker.sandbox")
+local strings = require("moongate.worker.strings")
 local util = require("jit.util")
 local vmdef = require("jit.vmdef")
 
@@ -100,6 +103,16 @@ local reference = {
 }
 
 describe("the compiler", function()
+    setup(function() -- as boot does: plugins are woven
+        sandbox.bound(budget, strings)
+        getmetatable("").__index = strings.string
+    end)
+
+    teardown(function()
+        sandbox.bound(false, { string = string, table = table })
+        getmetatable("").__index = string
+    end)
+
     it("takes the reference chain of five plugins without giving a trace up", function()
         local m = worker(reference)
         local aborts, made = traced(function()
@@ -140,6 +153,13 @@ describe("the compiler", function()
             next(ctx)]],
         ["state"] = "ctx.state.n = (ctx.state.n or 0) + 1; next(ctx)",
         ["the status"] = "next(ctx); if ctx.response.status == 500 then ctx.response:set_status(503) end",
+        ["a loop"] = "local n = 0; for i = 1, 20 do n = n + i end; if n ~= 210 then error('n') end; next(ctx)",
+        ["patterns"] = [[
+            local path = ctx.request.path
+            if not path:find("^/v%d+/") or path:match("^/(v%d+)/") ~= "v1" or path:find("x", 1, true) then
+                error("pattern")
+            end
+            next(ctx)]],
         ["the time"] = "local t = ctx.time.mono(); next(ctx); if ctx.time.now() < t then error('time') end",
     }) do
         it("takes " .. name, function()
