@@ -190,6 +190,8 @@ static const char *fill_request(mg_call_http *http, const mg_uri *uri, mg_str me
         return "the method must be a token";
     request->method_text = mg_arena_str(&x->arena, method);
     request->method = mg_method_find(method);
+    if (request->method == MG_METHOD_CONNECT)
+        return "CONNECT is not sent: it would make a tunnel of the connection";
     request->scheme = MG_STR("http");
     request->authority = mg_arena_str(&x->arena, uri->authority);
     request->host = mg_arena_str(&x->arena, uri->host);

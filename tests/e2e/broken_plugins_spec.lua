@@ -35,6 +35,34 @@ end
 
 local BAD = "GET /bad HTTP/1.1\r\nHost: a\r\n\r\n"
 
+describe("a plugin that mistakes what it made", function()
+    it("raises, and takes nobody with it", function()
+        local gw, up = with([[
+local breaker
+return { name = "own", version = "1", new = function()
+    breaker = require "moongate".breaker {}
+    return function(ctx, next)
+        if ctx.request.path == "/bad" then breaker.ask({}) end
+        return next(ctx)
+    end
+end }
+]])
+        local client = gw:send(BAD)
+        assert.equal(500, client:response().status)
+        gw:log "this is no breaker"
+        local _, response = e2e.exchange(client, up)
+        assert.equal(200, response.status)
+    end)
+
+    it("opens no tunnel by ctx.http", function()
+        local gw, up = with(handler [[
+            local _, problem = pcall(ctx.http.request, ctx.http, { method = "CONNECT", url = "http://127.0.0.1:1/" })
+            ctx:respond(200, problem)]])
+        assert.truthy(gw:ask(e2e.GET).body:find("CONNECT is not sent", 1, true))
+        up:expect_nobody()
+    end)
+end)
+
 describe("a plugin that raises", function()
     it("answers 500 that tells the client nothing, and the log everything", function()
         local gw, up = with(RAISES)

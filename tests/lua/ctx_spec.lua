@@ -213,6 +213,18 @@ describe("ctx", function()
         assert.same({ "empty", "set", "empty", "set" }, seen)
     end)
 
+    it("leaves no metatable of the state to the next request", function()
+        local seen = {}
+        local m = machine.of(function(ctx, next)
+            seen[#seen + 1] = ctx.state.secret or "none"
+            setmetatable(ctx.state, { __index = { secret = "of another" }, __metatable = false })
+            return next(ctx)
+        end)
+        m:run()
+        m:run()
+        assert.same({ "none", "none" }, seen)
+    end)
+
     it("does not clear state while a request waits", function()
         assert.equal("kept", with(function(ctx)
             ctx.state.mark = "kept"

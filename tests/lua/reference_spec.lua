@@ -38,6 +38,8 @@ end
 
 local limit, breaker = require("moongate.sdk.limit"), require("moongate.sdk.breaker")
 local ctx = require("moongate.sdk.ctx")
+require("moongate.sdk.init")
+local classes = require("moongate.sdk.scope").classes
 local request, response = require("moongate.sdk.request"), require("moongate.sdk.response")
 local public = {
     ["ctx"] = ctx.members,
@@ -50,10 +52,10 @@ local public = {
     ["ctx.limit"] = limit,
     ["ctx.breaker"] = breaker,
     ["ctx.json"] = require("moongate.sdk.json"),
-    ["moongate.Limiter"] = limit.limiter,
-    ["moongate.Breaker"] = breaker.breaker,
-    ["moongate.Counter"] = require("moongate.sdk.counter").counter,
-    ["moongate.Router"] = require("moongate.sdk.router").router,
+    ["moongate.Limiter"] = classes.limiter,
+    ["moongate.Breaker"] = classes.breaker,
+    ["moongate.Counter"] = classes.counter,
+    ["moongate.Router"] = classes.router,
     ["moongate"] = {
         limiter = limit.new, breaker = breaker.new, counter = require("moongate.sdk.counter").new,
         router = require("moongate.sdk.router").new, pool = require("moongate.sdk.pool"),

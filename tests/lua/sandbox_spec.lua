@@ -171,6 +171,7 @@ describe("a frozen configuration", function()
             function() conf.list[4] = 4 end,
             function() env.rawset(conf, "name", "b") end,
             function() env.setmetatable(conf, {}) end,
+            function() select(2, env.pairs(conf)).name = "b" end,
         }) do
             local ok, problem = pcall(write)
             assert.is_false(ok)

@@ -201,6 +201,73 @@ describe("a router", function()
     end)
 end)
 
+describe("what a plugin makes", function()
+    it("refuses methods on anything else, at the plugin's line", function()
+        local breaker, counter, limiter, router
+        making(function()
+            breaker, counter = mg.breaker({}), mg.counter("a")
+            limiter, router = mg.limiter({ rate = "1/s" }), mg.router({ { path = "/", value = 1 } })
+        end)
+        local found
+        local m = machine.of(function(ctx)
+            found = ctx.breaker
+            ctx:respond(200)
+        end)
+        m:run()
+        for _, use in ipairs({
+            function() return breaker.ask({}) end,
+            function() return breaker.ask() end,
+            function() return breaker.state(counter) end,
+            function() return breaker.retry_after(1) end,
+            function() return breaker.finish({}, breaker:ask(), "ok") end,
+            function() return found:ask({}) end,
+            function() return counter.add({}, 1) end,
+            function() return counter.sum(breaker) end,
+            function() return limiter.take({}, "k") end,
+            function() return limiter.fields({}, 1, 1, 1) end,
+            function() return router.match({}, { path = "/" }) end,
+        }) do
+            local ok, problem = pcall(use)
+            assert.is_false(ok)
+            assert.truthy(problem:find("this is no %a+: its methods are called with a colon"), problem)
+        end
+        local _, problem = pcall(function()
+            local open = breaker.ask({})
+            return open
+        end)
+        assert.truthy(problem:find("^%S*sdk_spec.lua:%d+: this is no breaker"), problem)
+    end)
+
+    it("does not lend out the methods that all plugins share", function()
+        local m = machine.of(function(ctx)
+            for _, space in ipairs({ ctx.limit, ctx.breaker, ctx.kv, ctx.http, ctx.log, ctx.time }) do
+                for _, name in ipairs({ "limiter", "breaker", "counter", "router", "classes", "__index" }) do
+                    assert.is_nil(space[name])
+                end
+            end
+            ctx:respond(200)
+        end)
+        local ok, err = m:run()
+        assert(ok, err and err.message)
+    end)
+end)
+
+describe("ctx.http", function()
+    it("refuses times and sizes that are none", function()
+        local problems = {}
+        local m = machine.of(function(ctx)
+            for _, options in ipairs({ { timeout = 0 }, { timeout = -1 }, { timeout = 0 / 0 }, { max_body = 0 },
+                { max_body = -1 }, { max_body = 0 / 0 }, { max_body = 1e300 } }) do
+                local ok, problem = pcall(ctx.http.get, ctx.http, "http://a/", options)
+                problems[#problems + 1] = not ok and problem:match("(%a[%a_]+) is ") or "none"
+            end
+            ctx:respond(200)
+        end)
+        assert(m:run())
+        assert.same({ "timeout", "timeout", "timeout", "max_body", "max_body", "max_body", "max_body" }, problems)
+    end)
+end)
+
 describe("ctx.kv", function()
     --- Runs a handler in a plugin of that name; what it returns.
     local function with(name, handler, m)

@@ -6,13 +6,17 @@ local scope = require("moongate.sdk.scope")
 
 local handles = setmetatable({}, { __mode = "k" })
 
+local function handle_of(self)
+    return handles[self] or scope.handle(handles, self, "breaker", 3)
+end
+
 ---@class moongate.Breaker
 local breaker = {}
 
 --- May a call go through?
 ---@return integer? ticket  to be given to finish once; nil: refused
 function breaker:ask()
-    return bind.breaker_ask(running.host, handles[self])
+    return bind.breaker_ask(running.host, handle_of(self))
 end
 
 --- What became of the call.
@@ -28,18 +32,18 @@ function breaker:finish(ticket, outcome, seconds)
     if type(ticket) ~= "cdata" then
         error("finish: a ticket comes from ask", 2)
     end
-    return bind.breaker_finish(running.host, handles[self], ticket, number, seconds or 0)
+    return bind.breaker_finish(running.host, handle_of(self), ticket, number, seconds or 0)
 end
 
 ---@return "closed"|"open"|"half_open"|"forced_open"|"forced_closed"
 function breaker:state()
-    return bind.breaker_state(running.host, handles[self])
+    return bind.breaker_state(running.host, handle_of(self))
 end
 
 --- Seconds until the next probe may go; 0 unless it is open.
 ---@return number
 function breaker:retry_after()
-    return bind.breaker_retry_s(running.host, handles[self])
+    return bind.breaker_retry_s(running.host, handle_of(self))
 end
 
 local function settle(self, ticket, begun_s, ok, first, ...)
@@ -129,5 +133,4 @@ function breakers:run(which, fn, ...) -- luacheck: ignore self
     return breaker.run(which, fn, ...)
 end
 
-breakers.breaker = breaker -- for the reference and its spec
 return breakers

@@ -6,6 +6,10 @@ local scope = require("moongate.sdk.scope")
 local add, type, error = bind.counter_add, type, error
 local handles = setmetatable({}, { __mode = "k" })
 
+local function handle_of(self)
+    return handles[self] or scope.handle(handles, self, "counter", 3)
+end
+
 ---@class moongate.Counter
 local counter = {}
 
@@ -16,13 +20,13 @@ function counter:add(by)
     if type(by) ~= "number" or not (by >= 0 and by <= 4294967296) then
         error("add: a counter grows by 0 or more", 2)
     end
-    add(running.host, handles[self], by)
+    add(running.host, handle_of(self), by)
 end
 
 --- The sum over all workers, of this moment.
 ---@return number
 function counter:sum()
-    return bind.counter_sum(running.host, handles[self])
+    return bind.counter_sum(running.host, handle_of(self))
 end
 
 local meta = scope.meta("counter", counter)
@@ -59,5 +63,4 @@ function counters.named(name)
     return open((running.names[running.plugin + 1] or "") .. "/" .. name)
 end
 
-counters.counter = counter -- for the reference and its spec
 return counters

@@ -37,8 +37,12 @@ function frozen.next(map, key)
     return next(behind[map] or map, key)
 end
 
+--- What it hands out is the map itself, never what stands behind it.
 function frozen.pairs(map)
-    return next, behind[map] or map, nil
+    if behind[map] then
+        return frozen.next, map, nil
+    end
+    return next, map, nil
 end
 
 return frozen

@@ -6,7 +6,7 @@ local frozen = require("moongate.sdk.frozen")
 local running = require("moongate.sdk.running")
 
 local HTTP = call.wait_for.HTTP
-local MAX_BODY_BYTES = 1048576
+local MAX_BODY_BYTES, MAX_BODY_LIMIT = 1048576, 16777216
 
 ---@class moongate.Http
 local http = {}
@@ -17,7 +17,7 @@ local http = {}
 ---@field headers? table<string, string>
 ---@field body? string
 ---@field timeout? number  seconds; what is left of the request's deadline when left out
----@field max_body? integer  bytes of the answer's body at most; 1 MiB when left out
+---@field max_body? integer  bytes of the answer's body at most, up to 16 MiB; 1 MiB when left out
 
 ---@class moongate.HttpResponse
 ---@field status integer
@@ -34,6 +34,12 @@ local function check(wanted)
         if wanted[key] ~= nil and type(wanted[key]) ~= kind then
             error("http: " .. key .. " is a " .. kind .. ", not a " .. type(wanted[key]), 4)
         end
+    end
+    if wanted.timeout ~= nil and not (wanted.timeout > 0) then
+        error("http: timeout is a number of seconds above 0", 4)
+    end
+    if wanted.max_body ~= nil and not (wanted.max_body >= 1 and wanted.max_body <= MAX_BODY_LIMIT) then
+        error("http: max_body is 1 to 16777216 bytes", 4)
     end
 end
 

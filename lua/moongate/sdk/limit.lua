@@ -33,7 +33,7 @@ end
 function limiter:take(key, cost)
     cost = cost or 1
     check_key("take", key, cost)
-    local view = take(running.host, handles[self].limiter, key, cost)
+    local view = take(running.host, scope.handle(handles, self, "limiter").limiter, key, cost)
     local retry_s = view.retry_s
     return view.allowed, view.remaining, retry_s < 0 and -1 or retry_s * 1000, view.reset_s * 1000
 end
@@ -44,7 +44,7 @@ end
 ---@param reset_ms number
 ---@return string policy, string state
 function limiter:fields(remaining, retry_ms, reset_ms)
-    local my = handles[self]
+    local my = scope.handle(handles, self, "limiter")
     return bind.limit_fields(running.host, my.name, my.quota, my.window_s, remaining, reset_ms / 1000, retry_ms / 1000)
 end
 
@@ -113,5 +113,4 @@ function limit:take(which, key, cost) -- luacheck: ignore self
     return view.allowed, view.remaining, retry_s < 0 and -1 or retry_s * 1000, view.reset_s * 1000
 end
 
-limit.limiter = limiter -- for the reference and its spec
 return limit

@@ -12,7 +12,7 @@ local router = {}
 ---@return any value  that of the route; nil when none matches
 ---@return table|integer params  of the path, as they stand in it; or 404 or 405
 function router:match(request)
-    local my = handles[self]
+    local my = scope.handle(handles, self, "router")
     local status, index = bind.match(my.routes, request.host or "", request.path, request.method or "GET")
     if not index then
         return nil, status
@@ -67,5 +67,4 @@ function M.new(routes)
     return self
 end
 
-M.router = router -- for the reference and its spec
 return M

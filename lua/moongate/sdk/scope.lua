@@ -2,7 +2,9 @@
 local frozen = require("moongate.sdk.frozen")
 local running = require("moongate.sdk.running")
 
-local scope = {}
+local scope = {
+    classes = {}, -- the methods of each kind of object, for the reference; out of a plugin's reach
+}
 
 --- The full name of something that a plugin makes; `what` and level are for its error.
 ---@param what string  "limiter"
@@ -24,6 +26,7 @@ end
 
 --- A metatable for an object whose handle stands in a private table.
 function scope.meta(what, methods)
+    scope.classes[what] = methods
     return {
         __index = methods,
         __newindex = function()
@@ -31,6 +34,18 @@ function scope.meta(what, methods)
         end,
         __metatable = "locked",
     }
+end
+
+--- What stands for an object in C. A method that was called on anything else raises: C would get a null pointer.
+---@param handles table  by object
+---@param level integer  of the plugin's line, as error counts from the method
+function scope.handle(handles, self, what, level)
+    local handle = self ~= nil and handles[self]
+    if not handle then
+        error("this is no " .. what .. ": its methods are called with a colon, on what moongate." .. what .. " made",
+            (level or 2) + 1)
+    end
+    return handle
 end
 
 --- Refuses members that nobody reads.

@@ -20,6 +20,16 @@ local LOG = 1
 ---@field state table
 ---@field dirty boolean  state was looked at
 
+--- Nothing of a request is left for the next one, no metatable either.
+local function wipe(slot)
+    if getmetatable(slot.state) ~= nil then
+        slot.state = {}
+    else
+        clear(slot.state)
+    end
+    slot.dirty = false
+end
+
 --- Makes the body of slots.
 ---@param chains fun(ctx: moongate.Ctx)[]
 ---@param logs ({ log: function, index: integer }[]|false)[]  by chain
@@ -27,7 +37,7 @@ local LOG = 1
 return function(chains, logs, streams)
     return function(pointer)
         local slot = context.new(call.of(pointer))
-        local ctx, state = slot.ctx, slot.state
+        local ctx = slot.ctx
         stream.slots[tostring(pointer)] = slot
 
         while true do
@@ -38,15 +48,13 @@ return function(chains, logs, streams)
                 chain.log(logs[at], ctx)
             else
                 if slot.dirty then -- the exchange before ended before its log ran
-                    clear(state)
+                    wipe(slot)
                 end
-                slot.dirty = false
                 running.may_wait = true
                 chains[at](ctx)
             end
             if slot.dirty and (phase(slot.call) == LOG or not (logs[at] or streams[at] > 0)) then
-                clear(state)
-                slot.dirty = false
+                wipe(slot)
             end
         end
     end
