@@ -26,6 +26,11 @@ local http = {}
 
 local kinds = { method = "string", headers = "table", body = "string", timeout = "number", max_body = "number" }
 
+--- False for NaN too.
+local function within(value, least, most)
+    return value >= least and value <= most
+end
+
 local function check(wanted)
     if type(wanted) ~= "table" or type(wanted.url) ~= "string" then
         error("http: a request is a table with a url", 4)
@@ -35,10 +40,10 @@ local function check(wanted)
             error("http: " .. key .. " is a " .. kind .. ", not a " .. type(wanted[key]), 4)
         end
     end
-    if wanted.timeout ~= nil and not (wanted.timeout > 0) then
+    if wanted.timeout ~= nil and not within(wanted.timeout, 1e-9, math.huge) then
         error("http: timeout is a number of seconds above 0", 4)
     end
-    if wanted.max_body ~= nil and not (wanted.max_body >= 1 and wanted.max_body <= MAX_BODY_LIMIT) then
+    if wanted.max_body ~= nil and not within(wanted.max_body, 1, MAX_BODY_LIMIT) then
         error("http: max_body is 1 to 16777216 bytes", 4)
     end
 end
