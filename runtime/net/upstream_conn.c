@@ -253,6 +253,7 @@ void mg_up_start(mg_up *up)
     up->keep_alive = true;
     up->answered = up->tunnel = up->tunnel_ended = up->waiting_room = up->blocked = false;
     up->keep_alive_s = 0;
+    up->send_failed = false;
     up->interims = 0;
     up->chunked_out = x->request.body == MG_BODY_STREAM;
     up->request_done = x->request_body.ended || !x->request_body.source;

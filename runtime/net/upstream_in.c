@@ -211,9 +211,11 @@ static void feed_held(mg_up *up)
     mg_up_leave(up);
 }
 
+/* A failed send has taken the socket's error with it: what reads as an end behind it was an RST, so that a
+ * body which only the end of the connection ends is not whole. */
 static void on_eof(mg_up *up, bool error)
 {
-    if (up->state == UP_BODY && !error && mg_h1_body_eof(&up->body)) {
+    if (up->state == UP_BODY && !error && !up->send_failed && mg_h1_body_eof(&up->body)) {
         up->keep_alive = false;
         if (up->tunnel) {
             mg_body_sink *sink = up->lease->x->response_body.sink;

@@ -37,6 +37,7 @@ void mg_up_flush(mg_up *up)
         mg_net_drop(up->endpoint->net, &up->out, up->out.n);
         up->request_done = false;
         up->keep_alive = false;
+        up->send_failed = true;
         return;
     }
     if (up->out.n || !up->lease)
@@ -77,6 +78,7 @@ static size_t request_data(mg_body_sink *sink, const char *bytes, size_t n)
     ssize_t taken = up_send(up, parts, count);
     if (taken < 0) { /* as in mg_up_flush: what the upstream said before it closed decides */
         up->keep_alive = false;
+        up->send_failed = true;
         up->stream.readable = true;
         mg_net_drop(up->endpoint->net, &up->out, up->out.n);
         mg_later_add(mg_up_loop(up), &up->later);

@@ -27,6 +27,7 @@ typedef struct mg_upstream_conn {
     bool keep_alive, chunked_out, request_done;
     bool blocked; /* no sink, or it has no room */
     bool feeding, waiting_room, answered, tunnel, tunnel_ended;
+    bool send_failed;
     uint32_t keep_alive_s;
     uint8_t interims;
     uint8_t depth;

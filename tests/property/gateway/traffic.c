@@ -808,7 +808,7 @@ static void write_config(run *r, char *text, size_t cap)
                      "max_connections: %u, "
                      "queue: 100, queue_timeout: 10m } } }\n",
                      connections);
-    const char *timeout = r->faulty ? "6s" : "10m";
+    const char *timeout = r->faulty ? "6s" : "1h";
     snprintf(text + n, cap - (size_t)n, ROUTES, timeout, timeout, timeout);
 }
 
@@ -900,7 +900,7 @@ static void one_run(uint64_t seed)
     if (!world_try_start(&r->w, seed, config))
         wrong(r, "the gateway does not start");
     mg_log_set_level(r->w.log, getenv("SEED") ? MG_LOG_DEBUG : MG_LOG_OFF);
-    mg_sim_set_chunk(r->w.sim, one_in(r, 2) ? 0 : 1 + below(r, 3000));
+    mg_sim_set_chunk(r->w.sim, one_in(r, 2) ? 0 : 16 + below(r, 3000));
     mg_sim_set_buffer(r->w.sim, one_in(r, 2) ? 65536 : 64 + below(r, 8000));
     r->upstreams[0] = listen_at(&r->w, "10.0.0.2", 9000);
     r->upstreams[1] = listen_at(&r->w, "10.0.0.3", 9000);

@@ -509,6 +509,27 @@ static void what_filters_hold_of_a_request_and_of_its_answer_is_not_mixed(void *
     line_close(&l);
 }
 
+static void an_answer_that_a_reset_ends_is_not_whole(void **state)
+{
+    line l;
+    char *body = letters(60000);
+
+    (void)state;
+    line_open(&l, BASE ROUTE, NULL);
+    mg_sim_set_buffer(l.w.sim, 4096);
+    line_ask(&l, POST(60000));
+    while (say_bytes(&l.w, l.client, body, 4096)) /* until the request waits for room */
+        continue;
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\n\r\nhalf of it"); /* ends with its connection */
+    hear_status(&l.w, l.client, "200");
+    hang_up_hard(&l.w, l.up);
+    l.up = -1;
+    client_is_cut(&l);
+    assert_false(ends_with(l.w.heard, "0\r\n\r\n"));
+    mg_free(body);
+    line_close(&l);
+}
+
 static void a_tunnel_passes_a_plugin_that_takes_bodies(void **state)
 {
     line l;
@@ -529,6 +550,7 @@ int main(void)
         cmocka_unit_test(a_filter_that_raises_in_an_answer_cuts_it),
         cmocka_unit_test(a_filter_outlives_an_answer_that_came_early),
         cmocka_unit_test(what_filters_hold_of_a_request_and_of_its_answer_is_not_mixed),
+        cmocka_unit_test(an_answer_that_a_reset_ends_is_not_whole),
         cmocka_unit_test(a_tunnel_passes_a_plugin_that_takes_bodies),
         cmocka_unit_test(a_client_that_does_not_read_is_cut_after_body_timeout),
         cmocka_unit_test(a_slow_reader_is_not_cut),
