@@ -453,7 +453,9 @@ static void record(mg_flight *flight)
     mg_worker *worker = flight->worker;
     mg_exchange *x = flight->x;
     const mg_snapshot_service *service = flight->route ? flight->route->service : NULL;
-    const uint64_t now = mg_loop_now(worker->loop);
+    /* Lua computes within a turn: where it ran, the clock is read for the end. */
+    const mg_clock *clock = worker->gateway->clock;
+    const uint64_t now = flight->chain == MG_CHAIN_NONE ? mg_loop_now(worker->loop) : clock->mono_ns(clock);
     const uint64_t upstream =
         x->times.first_byte_ns && x->times.upstream_ns ? x->times.first_byte_ns - x->times.upstream_ns : 0;
     const uint64_t whole = now - x->times.begin_ns;

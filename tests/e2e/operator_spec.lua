@@ -193,3 +193,24 @@ describe("an answer of the gateway's own", function()
         client:expect_nothing()
     end)
 end)
+
+describe("the overhead of a request", function()
+    it("has what plugins computed in it, even within one turn of the loop", function()
+        local gw = e2e.proxy {
+            files = { ["plugins/own/plugin.lua"] = [[
+                local plugin = { name = "own", version = "1" }
+                function plugin.new(conf)
+                    return function(ctx, next)
+                        local text = ""
+                        for i = 1, 200 do text = text .. ctx.json.encode({ i, i }) end
+                        return ctx:respond(200, text)
+                    end
+                end
+                return plugin]] },
+            plugins = { own = { use = "./plugins/own" } },
+            route = { plugins = { "own" } },
+        }
+        assert.equal(200, gw:ask(e2e.GET).status)
+        assert.truthy(gw:await_metric("moongate_http_overhead_seconds_sum", { route = "all" }, 1e-6))
+    end)
+end)
