@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "policy/breaker_window.h"
+#include "policy/restore.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -331,6 +332,47 @@ void mg_breaker_force(mg_breaker *breaker, mg_breaker_state state, uint64_t now_
     do {
         word = atomic_load(&breaker->state->word);
     } while (!move(breaker->state, word, pack(state, 0, version_of(word) + 1, now_ns / MG_NS_PER_MS)));
+}
+
+bool mg_breaker_trip(mg_breaker *breaker, uint64_t now_ns)
+{
+    const uint64_t word = atomic_load(&breaker->state->word);
+
+    return state_of(word) == MG_BREAKER_CLOSED &&
+           move(breaker->state, word, opened_word(&breaker->conf, word, 0, mg_ms_ceil(now_ns)));
+}
+
+uint64_t mg_breaker_stamp(const mg_breaker *breaker)
+{
+    return atomic_load(&breaker->state->word);
+}
+
+mg_breaker_record mg_breaker_read(const mg_breaker *breaker, uint64_t now_ns)
+{
+    const uint64_t word = settled(&breaker->conf, atomic_load(&breaker->state->word), now_ns);
+    const uint64_t now_ms = now_ns / MG_NS_PER_MS;
+    mg_breaker_record record = { .state = state_of(word), .turns = turns_of(word), .at_ns = now_ns };
+
+    if (record.state == MG_BREAKER_OPEN && deadline_of(word) > now_ms)
+        record.remaining_ms = deadline_of(word) - now_ms;
+    return record;
+}
+
+void mg_breaker_restore(mg_breaker *breaker, const mg_breaker_record *record, uint64_t now_ns)
+{
+    const uint64_t elapsed_ms = (mg_max_u64(now_ns, record->at_ns) - record->at_ns) / MG_NS_PER_MS;
+    mg_breaker_state state = record->state;
+    uint64_t remaining_ms = record->remaining_ms, word;
+    unsigned turns;
+
+    if (state < MG_BREAKER_CLOSED || state > MG_BREAKER_FORCED_CLOSED)
+        state = MG_BREAKER_CLOSED;
+    mg_restore_breaker(&state, &remaining_ms, breaker->conf.open_max_ms, elapsed_ms);
+    turns = state == MG_BREAKER_OPEN ? (unsigned)mg_min_u64(record->turns, TURNS_MAX) : 0;
+    do {
+        word = atomic_load(&breaker->state->word);
+    } while (!move(breaker->state, word,
+                   pack(state, turns, version_of(word) + 1, now_ns / MG_NS_PER_MS + remaining_ms)));
 }
 
 const char *mg_breaker_state_name(mg_breaker_state state)

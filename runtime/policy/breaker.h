@@ -73,6 +73,24 @@ uint32_t mg_breaker_version(const mg_breaker *breaker);
 /* An operator's word: FORCED_OPEN or FORCED_CLOSED until told otherwise; CLOSED forgets everything. */
 void mg_breaker_force(mg_breaker *breaker, mg_breaker_state state, uint64_t now_ns);
 
+/* Opens a closed breaker for a reason that its own counts do not show; false when it was not closed. */
+bool mg_breaker_trip(mg_breaker *breaker, uint64_t now_ns);
+
+/* What outlives the process. */
+typedef struct mg_breaker_record {
+    mg_breaker_state state;
+    uint32_t turns;        /* half-opens that failed in a row */
+    uint64_t remaining_ms; /* open: until the next probe, at `at_ns` */
+    uint64_t at_ns;        /* policy clock */
+} mg_breaker_record;
+
+mg_breaker_record mg_breaker_read(const mg_breaker *breaker, uint64_t now_ns);
+/* Takes the record's place, aged to `now_ns`: open for no longer than the configuration opens at most, half
+ * open as open with no time left. Whatever is no state closes. */
+void mg_breaker_restore(mg_breaker *breaker, const mg_breaker_record *record, uint64_t now_ns);
+/* A word that is another one after every change of the state, so that a flush knows what to store. */
+uint64_t mg_breaker_stamp(const mg_breaker *breaker);
+
 /* "closed", "open", "half_open", "forced_open", "forced_closed" */
 const char *mg_breaker_state_name(mg_breaker_state state);
 
