@@ -53,8 +53,9 @@ const char *vector_text(const json_t *object, const char *name)
 
 static const vector_driver *driver_of(const char *policy)
 {
-    static const vector_driver *const tables[] = { vector_limiter_drivers, vector_breaker_drivers,
-                                                   vector_router_drivers, vector_other_drivers };
+    static const vector_driver *const tables[] = { vector_limiter_drivers,  vector_breaker_drivers,
+                                                   vector_router_drivers,   vector_other_drivers,
+                                                   vector_upstream_drivers, vector_flow_drivers };
 
     for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
         for (const vector_driver *d = tables[i]; d->policy; d++) {

@@ -14,7 +14,8 @@ typedef struct vector_driver {
 } vector_driver;
 
 extern const vector_driver vector_limiter_drivers[], vector_breaker_drivers[], vector_router_drivers[],
-    vector_other_drivers[]; /* each ends with an empty one */
+    vector_other_drivers[], vector_upstream_drivers[],
+    vector_flow_drivers[]; /* each ends with an empty one */
 
 long long vector_int(const json_t *object, const char *name, long long otherwise);
 double vector_real(const json_t *object, const char *name, double otherwise);

@@ -1,0 +1,256 @@
+/* flow.c - vectors of deadlines, retries, adaptive limits, detectors, rollouts and of what a restart keeps.
+ */
+#include "vectors.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "policy/adaptive.h"
+#include "policy/deadline.h"
+#include "policy/detector.h"
+#include "policy/restore.h"
+#include "policy/retry.h"
+#include "policy/rollout.h"
+
+typedef struct budget {
+    mg_retry_conf conf;
+    mg_retry_budget *budget;
+} budget;
+
+static void *budget_open(const json_t *cfg)
+{
+    budget *b = MG_NEW(budget);
+
+    mg_retry_conf_defaults(&b->conf);
+    b->conf.budget_milli = (uint32_t)(vector_real(cfg, "ratio", 0.1) * 1000 + 0.5);
+    b->conf.min_per_second = (uint32_t)vector_int(cfg, "min_per_s", b->conf.min_per_second);
+    b->budget = mg_retry_budget_new();
+    return b;
+}
+
+static json_t *budget_row(void *self, const json_t *in)
+{
+    const budget *b = self;
+    const uint64_t now_ns = (uint64_t)vector_int(in, "t", 0) * MG_NS_PER_MS;
+    const bool is_retry = strcmp(vector_text(in, "what"), "retry") == 0;
+    int admitted = 0;
+
+    for (long long i = 0; i < vector_int(in, "count", 1); i++) {
+        if (!is_retry)
+            mg_retry_budget_request(b->budget, now_ns);
+        admitted += !is_retry || mg_retry_budget_take(b->budget, &b->conf, now_ns);
+    }
+    return json_pack("[i]", admitted);
+}
+
+static void budget_close(void *self)
+{
+    mg_retry_budget_free(((budget *)self)->budget);
+    mg_free(self);
+}
+
+static void *backoff_open(const json_t *cfg)
+{
+    mg_retry_conf *conf = MG_NEW(mg_retry_conf);
+
+    mg_retry_conf_defaults(conf);
+    conf->backoff_ms = (uint64_t)vector_int(cfg, "base", (long long)conf->backoff_ms);
+    conf->backoff_max_ms = (uint64_t)vector_int(cfg, "cap", (long long)conf->backoff_max_ms);
+    return conf;
+}
+
+static json_t *backoff_row(void *self, const json_t *in)
+{
+    const mg_retry_conf *conf = self;
+
+    return json_pack("[I]", (json_int_t)mg_retry_backoff_ms(conf->backoff_ms, conf->backoff_max_ms,
+                                                            (uint32_t)vector_int(in, "attempt", 0),
+                                                            vector_real(in, "u", 0)));
+}
+
+static json_t *grpc_row(void *self, const json_t *in)
+{
+    (void)self;
+    return json_pack("[I]", (json_int_t)mg_deadline_grpc_ms(mg_str_of(vector_text(in, "value"))));
+}
+
+static void *deadline_open(const json_t *cfg)
+{
+    mg_deadline_conf *conf = MG_NEW(mg_deadline_conf);
+
+    mg_deadline_conf_defaults(conf);
+    conf->hop_milli = (uint32_t)(vector_real(cfg, "hop_factor", 0.9) * 1000 + 0.5);
+    conf->min_ms = (uint64_t)vector_int(cfg, "min_ms", (long long)conf->min_ms);
+    return conf;
+}
+
+static json_t *deadline_row(void *self, const json_t *in)
+{
+    const uint64_t left_ms =
+        mg_deadline_left_ms((uint64_t)vector_int(in, "route_ms", 0), vector_int(in, "inbound_ms", -1),
+                            (uint64_t)vector_int(in, "elapsed_ms", 0));
+    const uint64_t child_ms = mg_deadline_child_ms(self, left_ms);
+
+    return json_pack("[iI]", child_ms > 0, (json_int_t)child_ms);
+}
+
+static json_t *throttle_row(void *self, const json_t *in)
+{
+    (void)self;
+    return json_pack("[f]", mg_throttle_share((uint64_t)vector_int(in, "requests", 0),
+                                              (uint64_t)vector_int(in, "accepts", 0)));
+}
+
+typedef struct gradient {
+    mg_adaptive_conf conf;
+    mg_gradient gradient;
+} gradient;
+
+static void *gradient_open(const json_t *cfg)
+{
+    gradient *g = MG_NEW(gradient);
+
+    mg_adaptive_conf_defaults(&g->conf);
+    g->conf.initial = vector_real(cfg, "initial", g->conf.initial);
+    g->conf.min = vector_real(cfg, "min", g->conf.min);
+    g->conf.max = vector_real(cfg, "max", g->conf.max);
+    g->conf.tolerance = vector_real(cfg, "tolerance", g->conf.tolerance);
+    g->conf.smoothing = vector_real(cfg, "smoothing", g->conf.smoothing);
+    g->conf.long_window = (uint32_t)vector_int(cfg, "long_window", g->conf.long_window);
+    g->conf.probe_after = (uint32_t)vector_int(cfg, "probe_after", g->conf.probe_after);
+    g->conf.probe_factor = vector_real(cfg, "probe_factor", g->conf.probe_factor);
+    mg_gradient_init(&g->gradient, &g->conf);
+    return g;
+}
+
+static json_t *gradient_row(void *self, const json_t *in)
+{
+    gradient *g = self;
+
+    return json_pack("[f]", mg_gradient_window(&g->gradient, &g->conf, vector_real(in, "rtt_ms", 0),
+                                               vector_real(in, "inflight", 0)));
+}
+
+static json_t *score_row(void *self, const json_t *in)
+{
+    (void)self;
+    return json_pack("[f]", mg_iforest_score(vector_real(in, "mean_path", 0), vector_real(in, "n", 1)));
+}
+
+static json_t *c_row(void *self, const json_t *in)
+{
+    (void)self;
+    return json_pack("[f]", mg_iforest_c(vector_real(in, "n", 1)));
+}
+
+static json_t *z_row(void *self, const json_t *in)
+{
+    const json_t *history = json_object_get(in, "history");
+    double ticks[MG_DETECTOR_TICKS];
+    const size_t count = json_array_size(history);
+
+    (void)self;
+    MG_CHECK(count <= MG_DETECTOR_TICKS);
+    for (size_t i = 0; i < count; i++)
+        ticks[i] = json_number_value(json_array_get(history, i));
+    return json_pack("[f]", mg_robust_z(ticks, count, vector_real(in, "x", 0), vector_real(in, "floor", 1)));
+}
+
+static json_t *bucket_row(void *self, const json_t *in)
+{
+    (void)self;
+    return json_pack(
+        "[i]", (int)mg_rollout_bucket(mg_str_of(vector_text(in, "key")), mg_str_of(vector_text(in, "salt"))));
+}
+
+typedef struct rollout {
+    mg_rollout_conf conf;
+    mg_rollout rollout;
+} rollout;
+
+static void *rollout_open(const json_t *cfg)
+{
+    const json_t *steps = json_object_get(cfg, "steps");
+    rollout *r = MG_NEW(rollout);
+
+    mg_rollout_conf_defaults(&r->conf);
+    if (steps)
+        r->conf.step_count = (uint32_t)json_array_size(steps);
+    MG_CHECK(r->conf.step_count <= MG_ROLLOUT_STEPS);
+    for (size_t i = 0; i < json_array_size(steps); i++)
+        r->conf.steps[i] = (uint32_t)json_integer_value(json_array_get(steps, i));
+    r->conf.min_requests = (uint64_t)vector_int(cfg, "min_requests", (long long)r->conf.min_requests);
+    r->conf.max_errors_milli = (uint32_t)(vector_real(cfg, "max_error_ratio", 0.005) * 100000 + 0.5);
+    r->conf.max_p99_ms = (uint64_t)vector_int(cfg, "max_p99_ms", (long long)r->conf.max_p99_ms);
+    r->conf.strikes = (uint32_t)vector_int(cfg, "strikes", r->conf.strikes);
+    mg_rollout_start(&r->rollout, 0);
+    return r;
+}
+
+static json_t *rollout_row(void *self, const json_t *in)
+{
+    rollout *r = self;
+    const mg_rollout_figures figures = { (uint64_t)vector_int(in, "requests", 0),
+                                         (uint64_t)vector_int(in, "errors", 0),
+                                         (uint64_t)vector_int(in, "p99_ms", 0) };
+    const mg_rollout_action action = mg_rollout_judge(&r->rollout, &r->conf, &figures);
+
+    return json_pack("[sis]", mg_rollout_action_name(action), (int)mg_rollout_weight(&r->rollout, &r->conf),
+                     mg_rollout_state_name(r->rollout.state));
+}
+
+static uint64_t elapsed_of(const json_t *in)
+{
+    return mg_restore_elapsed(vector_int(in, "same_boot", 1), vector_int(in, "mono_ms", 0),
+                              vector_int(in, "wall_ms", 0));
+}
+
+static json_t *restore_bucket_row(void *self, const json_t *in)
+{
+    (void)self;
+    return json_pack("[I]",
+                     (json_int_t)mg_restore_bucket((uint64_t)vector_int(in, "debt_ms", 0),
+                                                   (uint64_t)vector_int(in, "cap_ms", 0), elapsed_of(in)));
+}
+
+static json_t *restore_window_row(void *self, const json_t *in)
+{
+    uint64_t age = (uint64_t)vector_int(in, "age_ms", 0), prev = (uint64_t)vector_int(in, "prev", 0),
+             cur = (uint64_t)vector_int(in, "cur", 0);
+
+    (void)self;
+    mg_restore_window(&age, &prev, &cur, (uint64_t)vector_int(in, "window_ms", 1), elapsed_of(in));
+    return json_pack("[III]", (json_int_t)prev, (json_int_t)cur, (json_int_t)age);
+}
+
+static json_t *restore_breaker_row(void *self, const json_t *in)
+{
+    mg_breaker_state state = MG_BREAKER_CLOSED;
+    uint64_t remaining = (uint64_t)vector_int(in, "remaining_ms", 0);
+
+    (void)self;
+    for (int i = MG_BREAKER_CLOSED; i <= MG_BREAKER_FORCED_CLOSED; i++) {
+        if (strcmp(vector_text(in, "state"), mg_breaker_state_name((mg_breaker_state)i)) == 0)
+            state = (mg_breaker_state)i;
+    }
+    mg_restore_breaker(&state, &remaining, (uint64_t)vector_int(in, "open_max_ms", 30000), elapsed_of(in));
+    return json_pack("[sI]", mg_breaker_state_name(state), (json_int_t)remaining);
+}
+
+const vector_driver vector_flow_drivers[] = {
+    { "retry_burst", budget_open, budget_row, budget_close },
+    { "backoff", backoff_open, backoff_row, mg_free },
+    { "grpc_timeout", vector_nothing_open, grpc_row, vector_nothing_close },
+    { "deadline", deadline_open, deadline_row, mg_free },
+    { "throttle", vector_nothing_open, throttle_row, vector_nothing_close },
+    { "adaptive", gradient_open, gradient_row, mg_free },
+    { "iforest_score", vector_nothing_open, score_row, vector_nothing_close },
+    { "iforest_c", vector_nothing_open, c_row, vector_nothing_close },
+    { "robust_z", vector_nothing_open, z_row, vector_nothing_close },
+    { "canary_bucket", vector_nothing_open, bucket_row, vector_nothing_close },
+    { "rollout", rollout_open, rollout_row, mg_free },
+    { "restore_bucket", vector_nothing_open, restore_bucket_row, vector_nothing_close },
+    { "restore_window", vector_nothing_open, restore_window_row, vector_nothing_close },
+    { "restore_breaker", vector_nothing_open, restore_breaker_row, vector_nothing_close },
+    { NULL, NULL, NULL, NULL },
+};
