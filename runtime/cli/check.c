@@ -71,10 +71,6 @@ static bool parse(mg_args *args, options *opt, int *status)
     for (const char *arg; (arg = mg_args_next(args));) {
         if (strcmp(arg, "--strict") == 0) {
             opt->strict = true;
-        } else if (strcmp(arg, "-q") == 0) {
-            opt->quiet = true;
-        } else if (strcmp(arg, "--json") == 0) {
-            opt->format = FORMAT_JSON;
         } else if (mg_args_value(args, arg, "--format", &value)) {
             if (value && strcmp(value, "json") == 0)
                 opt->format = FORMAT_JSON;
@@ -86,6 +82,8 @@ static bool parse(mg_args *args, options *opt, int *status)
             if (!value)
                 return *status = mg_cli_usage("check", "-c needs a file"), false;
             opt->files[opt->file_count++] = value;
+        } else if (mg_args_global(args, arg)) {
+            continue;
         } else if (arg[0] == '-' && arg[1]) {
             return *status = mg_cli_usage("check", "unknown option \"%s\"", arg), false;
         } else {
@@ -94,6 +92,9 @@ static bool parse(mg_args *args, options *opt, int *status)
         if (opt->file_count == FILES_MAX)
             return *status = mg_cli_usage("check", "at most %d files", FILES_MAX - 1), false;
     }
+    opt->quiet = args->quiet;
+    if (args->json)
+        opt->format = FORMAT_JSON;
     if (!opt->file_count)
         opt->files[opt->file_count++] = "moongate.yaml";
     return true;

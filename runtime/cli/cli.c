@@ -15,6 +15,7 @@ static const char help[] =
     "  version                              which build this is\n"
     "  help                                 this text\n"
     "\n"
+    "-q says less, -v says more; --json prints one document (check, version); --no-color prints no colour\n"
     "exit status: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration or plugin\n";
 
 const char *mg_args_next(mg_args *args)
@@ -35,6 +36,19 @@ bool mg_args_value(mg_args *args, const char *arg, const char *name, const char 
     if (arg[n])
         return false;
     *value = mg_args_next(args);
+    return true;
+}
+
+bool mg_args_global(mg_args *args, const char *arg)
+{
+    if (strcmp(arg, "-q") == 0)
+        args->quiet = true;
+    else if (strcmp(arg, "-v") == 0)
+        args->verbose = true;
+    else if (strcmp(arg, "--json") == 0)
+        args->json = true;
+    else
+        return strcmp(arg, "--no-color") == 0;
     return true;
 }
 
@@ -60,12 +74,7 @@ void mg_cli_print_report(const mg_report *report)
     mg_text_fini(&text);
 }
 
-static int cli_help(mg_args *args)
-{
-    (void)args;
-    fputs(help, stdout);
-    return MG_EXIT_OK;
-}
+static int cli_help(mg_args *args);
 
 static const struct command {
     const char *name;
@@ -93,22 +102,60 @@ static const char *nearest(const char *name)
     return best;
 }
 
-int mg_cli_main(int argc, char **argv)
+static const struct command *command_named(const char *name)
 {
-    mg_args args = { argc, 1, argv };
-    const char *name = mg_args_next(&args);
-
-    if (!name) {
-        fputs(help, stderr);
-        return MG_EXIT_USAGE;
-    }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(commands[i].name, name) == 0)
-            return commands[i].run(&args);
+            return &commands[i];
+    return NULL;
+}
+
+static int no_command(const char *name)
+{
     const char *meant = nearest(name);
+
     fprintf(stderr, "moongate: there is no command \"%s\"", name);
     if (meant)
         fprintf(stderr, "; did you mean \"%s\"?", meant);
     fprintf(stderr, " (see: moongate help)\n");
     return MG_EXIT_USAGE;
+}
+
+static int cli_help(mg_args *args)
+{
+    const char *about = mg_args_next(args);
+
+    if (about && !command_named(about) && !mg_args_global(args, about))
+        return no_command(about);
+    fputs(help, stdout);
+    return MG_EXIT_OK;
+}
+
+/* `moongate run --help` */
+static bool wants_help(const mg_args *args)
+{
+    const char *last = args->at < args->count ? args->items[args->count - 1] : "";
+
+    return strcmp(last, "--help") == 0 || strcmp(last, "-h") == 0;
+}
+
+int mg_cli_main(int argc, char **argv)
+{
+    mg_args args = { .count = argc, .at = 1, .items = argv };
+    const char *name = mg_args_next(&args);
+
+    while (name && mg_args_global(&args, name))
+        name = mg_args_next(&args);
+    if (!name) {
+        fputs(help, stderr);
+        return MG_EXIT_USAGE;
+    }
+    const struct command *command = command_named(name);
+    if (!command)
+        return no_command(name);
+    if (wants_help(&args)) {
+        fputs(help, stdout);
+        return MG_EXIT_OK;
+    }
+    return command->run(&args);
 }

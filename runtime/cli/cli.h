@@ -15,12 +15,15 @@ enum { MG_CLI_SETS = 64 };
 typedef struct mg_args {
     int count, at;
     char **items;
+    bool quiet, verbose, json; /* set by mg_args_global */
 } mg_args;
 
 /* The next argument, or NULL. */
 const char *mg_args_next(mg_args *args);
 /* True when `arg` is the option `name`; *value is what stands behind "=" or the next argument. */
 bool mg_args_value(mg_args *args, const char *arg, const char *name, const char **value);
+/* Takes -q, -v, --json and --no-color, before a command's name or behind it. No colour is printed yet. */
+bool mg_args_global(mg_args *args, const char *arg);
 /* Prints what is wrong with the usage and where help is; returns MG_EXIT_USAGE. */
 int mg_cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Prints findings to stderr, as text. */

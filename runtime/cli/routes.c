@@ -180,11 +180,15 @@ int mg_cli_routes(mg_args *args)
             if (opt.header_count == HEADERS_MAX)
                 return mg_cli_usage("routes", "at most %d headers", HEADERS_MAX);
             opt.headers[opt.header_count++] = value;
+        } else if (mg_args_global(args, arg)) {
+            continue;
         } else {
             return mg_cli_usage("routes", "unknown option \"%s\"", arg);
         }
         if (!value)
             return mg_cli_usage("routes", "%s needs a value", arg);
     }
+    if (args->json)
+        return mg_cli_usage("routes", "--json is for check and version in this build");
     return run(&opt);
 }

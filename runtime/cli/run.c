@@ -143,11 +143,7 @@ static bool parse(mg_args *args, options *opt, int *status)
             if (opt->set_count == MG_CLI_SETS)
                 return *status = mg_cli_usage("run", "at most %d --set", MG_CLI_SETS), false;
             opt->sets[opt->set_count++] = value;
-        } else if (strcmp(arg, "-v") == 0) {
-            opt->verbose = true;
-        } else if (strcmp(arg, "-q") == 0) {
-            opt->quiet = true;
-        } else {
+        } else if (!mg_args_global(args, arg)) {
             return *status = mg_cli_usage("run", "unknown option \"%s\"", arg), false;
         }
         if (!value)
@@ -156,6 +152,12 @@ static bool parse(mg_args *args, options *opt, int *status)
     if (opt->listen && !opt->to)
         return *status = mg_cli_usage("run", "--listen goes with --to; a file names its listeners itself"),
                false;
+    if (opt->to && opt->set_count)
+        return *status = mg_cli_usage("run", "--set changes keys of a file: give -c in place of --to"), false;
+    if (args->json)
+        return *status = mg_cli_usage("run", "--json is for check and version in this build"), false;
+    opt->quiet = args->quiet;
+    opt->verbose = args->verbose;
     if (opt->to && opt->file)
         return *status = mg_cli_usage("run", "--to serves without a file: leave -c out"), false;
     if (!opt->file)

@@ -4,13 +4,12 @@
 
 int mg_cli_version(mg_args *args)
 {
-    const char *arg = mg_args_next(args);
-
-    if (arg && strcmp(arg, "--json") == 0)
+    for (const char *arg; (arg = mg_args_next(args));)
+        if (!mg_args_global(args, arg))
+            return mg_cli_usage("version", "unknown option \"%s\"", arg);
+    if (args->json)
         printf("{\"version\":\"%s\",\"abi\":\"%s\",\"parts\":[\"http1\",\"lua\",\"lmdb\",\"dns\"]}\n",
                MG_VERSION, mg_abi_hash());
-    else if (arg)
-        return mg_cli_usage("version", "unknown option \"%s\"", arg);
     else
         printf("moongate %s (abi %.12s)\nparts: http1 lua lmdb dns\n", MG_VERSION, mg_abi_hash());
     return MG_EXIT_OK;

@@ -202,6 +202,26 @@ describe("moongate", function()
         assert.truthy(result.out:find "%d+%.%d+%.%d+")
     end)
 
+    it("takes what every command takes before the command and behind it", function()
+        for _, args in ipairs { { "-q", "check" }, { "check", "-q", "--no-color" }, { "--no-color", "-v", "routes" } } do
+            local result = e2e.run(args, { files = { ["moongate.yaml"] = GOOD } })
+            assert.equal(0, result.code, result.err)
+            assert.equal(args[#args] == "routes", result.out ~= "", result.out)
+        end
+        local version = e2e.run { "--json", "version" }
+        assert.truthy(e2e.json.decode(version.out).version)
+        assert.equal(2, e2e.run({ "routes", "--json" }, { files = { ["moongate.yaml"] = GOOD } }).code)
+        assert.equal(0, e2e.run({ "run", "--help" }).code)
+    end)
+
+    it("does not pass over an argument that it cannot follow", function()
+        local set = e2e.run { "run", "--to", "http://127.0.0.1:1", "--set", "workers=1" }
+        assert.equal(2, set.code)
+        assert.truthy(set.err:find("--set", 1, true), set.err)
+        assert.equal(2, e2e.run({ "help", "nonsense" }).code)
+        assert.equal(2, e2e.run({ "version", "nonsense" }).code)
+    end)
+
     it("ends with 2 for what it does not know, and says what there is", function()
         local result = e2e.run { "serve" }
         assert.equal(2, result.code)
