@@ -18,7 +18,7 @@ typedef struct entry {
     mg_names *names;
     char *authority, *host; /* owned */
     uint16_t port;
-    bool watched, answered, literal;
+    bool watched, answered, literal, failing;
     mg_pool_node node;
     mg_addr addrs[MG_RESOLVE_MAX];
     unsigned count;
@@ -163,6 +163,13 @@ static void keep(entry *e, const mg_resolved *answer)
     pthread_mutex_unlock(&names->lock);
 }
 
+static void tell_recovery(entry *e, bool resolves)
+{
+    if (e->failing && resolves)
+        mg_log_write(e->names->log, MG_LOG_INFO, "dns", "%s resolves again", e->host);
+    e->failing = !resolves;
+}
+
 static void on_answer(mg_resolve *question, mg_result result, const mg_resolved *answer)
 {
     entry *e = mg_container_of(question, entry, question);
@@ -177,9 +184,11 @@ static void on_answer(mg_resolve *question, mg_result result, const mg_resolved 
             names->changed(names->self, mg_str_of(e->authority), e->addrs, e->count);
         }
     } else {
-        mg_log_write(names->log, MG_LOG_WARN, "dns", "%s does not resolve; %s", e->host,
-                     e->count ? "its last addresses stay" : "its requests are answered with 503");
+        if (!e->failing) /* once until it resolves again */
+            mg_log_write(names->log, MG_LOG_WARN, "dns", "%s does not resolve; %s", e->host,
+                         e->count ? "its last addresses stay" : "its requests are answered with 503");
     }
+    tell_recovery(e, result == MG_OK && answer->count);
     e->answered = true;
     tell_waiters(e);
     mg_timer_set(names->loop, &e->again, mg_loop_now(names->loop) + again_s * MG_NS_PER_S);

@@ -583,6 +583,39 @@ static void a_gateway_that_never_started_ends(void **state)
     world_close(&w);
 }
 
+static unsigned lines_with(const world *w, const char *text)
+{
+    const mg_str all = mg_text_str(&w->logged);
+    unsigned count = 0;
+
+    for (size_t at = 0; at + strlen(text) <= all.n; at++)
+        count += memcmp(all.p + at, text, strlen(text)) == 0;
+    return count;
+}
+
+static void a_name_that_fails_is_told_once_until_it_resolves(void **state)
+{
+    world w;
+    mg_addr addr;
+
+    (void)state;
+    world_init(&w, 1, 1);
+    assert_true(world_try_start(&w, 1,
+                                WEB QUIET
+                                "services: { up: { endpoints: [{ url: \"http://api.internal:9000\" }] } }\n"
+                                "routes: [{ name: all, match: { paths: [{ prefix: / }] }, service: up }]\n"));
+    advance(&w, 60000 * MS);
+    assert_int_equal(lines_with(&w, "api.internal does not resolve"), 1);
+    assert_true(mg_addr_from_ip(&addr, MG_STR("10.0.0.2"), 0));
+    mg_sim_set_name(w.sim, "api.internal", &addr, 1, 5);
+    advance(&w, 10000 * MS);
+    assert_int_equal(lines_with(&w, "api.internal resolves again"), 1);
+    mg_sim_set_name(w.sim, "api.internal", NULL, 0, 0);
+    advance(&w, 60000 * MS);
+    assert_int_equal(lines_with(&w, "api.internal does not resolve"), 2);
+    world_close(&w);
+}
+
 /* ---- several worlds ---- */
 
 static void two_gateways_live_beside_each_other(void **state)
@@ -684,6 +717,7 @@ int main(void)
         cmocka_unit_test(what_does_not_finish_is_cut_after_drain_timeout),
         cmocka_unit_test(a_gateway_may_end_in_any_state),
         cmocka_unit_test(a_name_may_be_sought_when_the_gateway_ends),
+        cmocka_unit_test(a_name_that_fails_is_told_once_until_it_resolves),
         cmocka_unit_test(a_gateway_that_never_started_ends),
         cmocka_unit_test(two_gateways_live_beside_each_other),
         cmocka_unit_test(the_same_seed_is_the_same_run),
