@@ -48,6 +48,18 @@ mg_access_log *mg_access_log_new(mg_config_log_to to, mg_str path, mg_error *err
     return log;
 }
 
+mg_result mg_access_log_probe(mg_config_log_to to, mg_str path, mg_error *err)
+{
+    int fd;
+    bool owned;
+
+    if (open_target(to, path, &fd, &owned, err) != MG_OK)
+        return MG_ERR_IO;
+    if (owned)
+        close(fd);
+    return MG_OK;
+}
+
 mg_result mg_access_log_change(mg_access_log *log, mg_config_log_to to, mg_str path, mg_error *err)
 {
     int fd;

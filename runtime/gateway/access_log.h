@@ -24,6 +24,8 @@ void mg_access_log_free(mg_access_log *log);
 /* Another target, from the next line on; any thread. */
 MG_MUST_USE mg_result mg_access_log_change(mg_access_log *log, mg_config_log_to to, mg_str path,
                                            mg_error *err);
+/* Whether such a log can be written, for a configuration that is tried; it makes the file. */
+MG_MUST_USE mg_result mg_access_log_probe(mg_config_log_to to, mg_str path, mg_error *err);
 bool mg_access_log_is_on(const mg_access_log *log); /* any thread */
 
 void mg_log_buffer_init(mg_log_buffer *buffer, mg_access_log *log, mg_loop *loop);

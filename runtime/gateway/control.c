@@ -91,6 +91,23 @@ static bool open_door(mg_gateway *gateway, mg_publication *publication, size_t i
     return true;
 }
 
+/* Port 0 is any: whoever asked for it reads here which. */
+static void tell_doors(mg_gateway *gateway, const mg_publication *publication)
+{
+    const mg_config *config = publication->snapshot->config;
+
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const mg_listener *opened = publication->changes[0].opened[i];
+        char text[MG_ADDR_TEXT];
+        mg_addr addr;
+        if (!opened || !mg_listener_addr(opened, &addr))
+            continue;
+        mg_addr_text(&addr, text);
+        mg_log_write(gateway->options.log, MG_LOG_INFO, "listening", "%.*s on %s",
+                     MG_STR_ARGS(config->listeners[i]->name), text);
+    }
+}
+
 static bool open_doors(mg_gateway *gateway, mg_publication *publication, mg_report *report)
 {
     const mg_config *config = publication->snapshot->config;
@@ -106,6 +123,7 @@ static bool open_doors(mg_gateway *gateway, mg_publication *publication, mg_repo
         mg_finding_hint(f, "free that address, or bind another one");
         return false;
     }
+    tell_doors(gateway, publication);
     return true;
 }
 
@@ -299,11 +317,54 @@ static void log_report(mg_gateway *gateway, const mg_report *report)
 {
     for (size_t i = 0; i < report->count; i++) {
         const mg_finding *f = &report->findings[i];
+        char place[32] = "";
+        if (f->file)
+            snprintf(place, sizeof place, ":%d:%d: ", f->line, f->column);
         mg_log_write(gateway->options.log, f->severity == MG_SEVERITY_ERROR ? MG_LOG_ERROR : MG_LOG_WARN,
-                     "config", "%s:%d:%d: [%s] %s%s%s%s%s", f->file ? f->file : "-", f->line, f->column,
-                     f->code, f->pointer ? f->pointer : "", f->pointer ? ": " : "", f->message,
-                     f->hint ? "; " : "", f->hint ? f->hint : "");
+                     "config", "%s%s[%s] %s%s%s%s%s", f->file ? f->file : "", place, f->code,
+                     f->pointer ? f->pointer : "", f->pointer ? ": " : "", f->message, f->hint ? "; " : "",
+                     f->hint ? f->hint : "");
     }
+}
+
+/* What is opened once stays until the next start; a log that cannot be written is found before anything is
+ * swapped. */
+static bool can_follow(const mg_gateway *gateway, const mg_config *config, mg_report *report)
+{
+    const mg_config *now = gateway->snapshot->config;
+    const struct {
+        const char *key;
+        bool same;
+    } fixed[] = {
+        { "workers", config->workers == now->workers },
+        { "status", config->status_on == now->status_on && mg_str_eq(config->status_bind, now->status_bind) },
+        { "state",
+          mg_str_eq(config->state_path, now->state_path) && config->state_max_bytes == now->state_max_bytes },
+    };
+    const size_t before = report->errors;
+    mg_error err = MG_ERROR_INIT;
+
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+        if (fixed[i].same)
+            continue;
+        const mg_node *node = mg_node_get(config->root, fixed[i].key);
+        mg_finding *f = mg_node_error(report, node ? node : config->root, "needs-restart",
+                                      "%s is not changed by a reload", fixed[i].key);
+        mg_finding_hint(f, "stop the gateway and start it with this configuration, or put back what it was");
+    }
+    if (mg_access_log_probe(config->access_log_to, config->access_log_path, &err) != MG_OK)
+        mg_node_error(report, mg_node_get(config->root, "observability"), "unwritable-file", "%s",
+                      err.message);
+    return report->errors == before;
+}
+
+/* Takes the config. */
+static bool follow(mg_gateway *gateway, mg_config *config, mg_report *report)
+{
+    if (can_follow(gateway, config, report))
+        return mg_control_publish(gateway, config, false, report);
+    mg_config_free(config);
+    return false;
 }
 
 static void on_reload(mg_message *message)
@@ -319,11 +380,11 @@ static void on_reload(mg_message *message)
         return;
     }
     mg_config *config = gateway->options.read_config(gateway->options.self, &report);
-    const bool refused = !config || !mg_control_publish(gateway, config, false, &report);
+    const bool refused = !config || !follow(gateway, config, &report);
     log_report(gateway, &report);
     if (refused) {
         mg_log_write(gateway->options.log, MG_LOG_ERROR, "reload_refused",
-                     "%zu errors; revision %llu keeps serving", report.errors,
+                     "%zu error%s; revision %llu keeps serving", report.errors, report.errors == 1 ? "" : "s",
                      (unsigned long long)gateway->revision);
         atomic_fetch_add(&gateway->reloads_refused, 1); /* whoever sees it finds the reasons logged */
     }

@@ -24,14 +24,15 @@ static bool report_error(mg_report *report, const char *code, const mg_error *er
     return false;
 }
 
-/* ARCHITECTURE 2: the connection cap follows from the descriptor limit. */
+/* ARCHITECTURE 2: the connection cap follows from the descriptor limit. Each connection may need one
+ * upstream. */
 static uint32_t connection_cap(void)
 {
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 1 << 20)
         return 1 << 19;
-    return limit.rlim_cur > 256 ? (uint32_t)(limit.rlim_cur - 128) / 2 : 64;
+    return limit.rlim_cur > 256 ? (uint32_t)(limit.rlim_cur - 128) / 2 : (uint32_t)limit.rlim_cur / 4 + 1;
 }
 
 static bool make_loops(mg_gateway *gateway, unsigned count, mg_error *err)

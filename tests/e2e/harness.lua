@@ -25,6 +25,7 @@ local e2e = {
     connect = peer.connect,
     upstream = peer.listener,
     gateway = Gateway.start,
+    document = Gateway.document,
     eventually = sys.eventually,
     free_port = sys.free_port,
     now_ms = sys.now_ms,

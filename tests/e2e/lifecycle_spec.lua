@@ -46,6 +46,17 @@ describe("few descriptors", function()
     end)
 end)
 
+describe("a listener on any port", function()
+    it("tells which", function()
+        local up = e2e.upstream()
+        local gw = e2e.gateway { up = up, config = e2e.document({ up = up }, 0, e2e.free_port()), unready = true }
+        local port = tonumber(gw:log("web on 127.0.0.1:"):match "web on 127%.0%.0%.1:(%d+)")
+        local client = e2e.eventually("the listener", function() return (e2e.connect(port)) end)
+        local _, response = e2e.exchange(client, up)
+        assert.equal(200, response.status)
+    end)
+end)
+
 describe("TERM", function()
     it("ends an idle gateway", function()
         local gw = e2e.proxy()
@@ -177,6 +188,30 @@ describe("HUP", function()
         gw:log "\"upp\\\"; did you mean"
         local _, response = e2e.exchange(gw:client(), up)
         assert.equal("one", response.fields["x-mark"])
+    end)
+
+    it("refuses what only a start can change, and a log that cannot be written", function()
+        local up = e2e.upstream()
+        local gw = e2e.gateway { up = up }
+        assert.equal("refused", gw:reload { up = up, workers = 2 })
+        gw:log "workers is not changed by a reload"
+        assert.equal("refused", gw:reload { up = up, extra = { status = { bind = "127.0.0.1:" .. e2e.free_port() } } })
+        gw:log "status is not changed by a reload"
+        assert.equal("refused", gw:reload { up = up, extra = { state = { path = "elsewhere" } } })
+        gw:log "state is not changed by a reload"
+        assert.equal("refused", gw:reload { up = up, extra = { observability = { access_log = { to = "no/such" } } } })
+        gw:log "cannot write"
+        assert.equal("ok", gw:reload { up = up })
+        local _, response = e2e.exchange(gw:client(), up)
+        assert.equal(200, response.status)
+    end)
+
+    it("refuses a file that is gone, in words", function()
+        local gw = e2e.proxy()
+        os.remove(gw.config)
+        assert.equal("refused", gw:reload())
+        local line = e2e.json.decode(gw:log "cannot open")
+        assert.equal("[unreadable-file]", line.message:match "^%S+")
     end)
 
     it("refuses a plugin with a typing mistake, and the old one goes on", function()
