@@ -119,6 +119,14 @@ static void send_answer(mg_exchange *x, status_flight *flight)
     flight->bytes.source.resume(&flight->bytes.source);
 }
 
+/* For x-request-id and instance. */
+static void name_request(mg_exchange *x)
+{
+    const uint64_t words[2] = { mg_rand_system_seed(), mg_rand_system_seed() };
+
+    memcpy(x->trace_id, words, sizeof x->trace_id);
+}
+
 static void on_begin(mg_exchange *x)
 {
     mg_status_door *door = x->owner_self;
@@ -128,6 +136,7 @@ static void on_begin(mg_exchange *x)
     const int status = answer(door->gateway, &x->request, &out, &type);
 
     if (status == 404 || status == 405) {
+        name_request(x);
         mg_problem_fill(x, status, MG_STR_NONE,
                         MG_STR("This listener serves /livez, /readyz, /healthz and /metrics."), -1,
                         &flight->body);
@@ -155,6 +164,7 @@ static void on_refuse(mg_exchange *x, uint16_t status, const char *why)
         mg_net_exchange_free(&door->net, x);
         return;
     }
+    name_request(x);
     mg_problem_fill(x, status, MG_STR_NONE, mg_str_of(why), -1, &flight->body);
     send_answer(x, flight);
 }

@@ -23,6 +23,15 @@ describe("the status listener", function()
         assert.equal(405, client:response().status)
     end)
 
+    it("names each of its refusals", function()
+        local gw = e2e.proxy()
+        local first, second = gw:status "/nothing", gw:status "/nothing"
+        local id = first.fields["x-request-id"]
+        assert.equal(id, e2e.json.decode(first.body).instance)
+        assert.truthy(id:find "^%x+$")
+        assert.are_not.equal(id, second.fields["x-request-id"])
+    end)
+
     it("is as strict as any other", function()
         local gw = e2e.proxy()
         local client = assert(e2e.connect(gw.status_port))
