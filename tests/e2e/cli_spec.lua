@@ -203,7 +203,8 @@ describe("moongate", function()
     end)
 
     it("takes what every command takes before the command and behind it", function()
-        for _, args in ipairs { { "-q", "check" }, { "check", "-q", "--no-color" }, { "--no-color", "-v", "routes" } } do
+        local ways = { { "-q", "check" }, { "check", "-q", "--no-color" }, { "--no-color", "-v", "routes" } }
+        for _, args in ipairs(ways) do
             local result = e2e.run(args, { files = { ["moongate.yaml"] = GOOD } })
             assert.equal(0, result.code, result.err)
             assert.equal(args[#args] == "routes", result.out ~= "", result.out)
