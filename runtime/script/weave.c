@@ -286,6 +286,8 @@ int32_t mg_weave(const char *source, uint32_t n, int how, char *out, uint32_t ro
     skip_head(&w);
     if (how == MG_WEAVE_COUNTER)
         put(&w, PROLOGUE, sizeof(PROLOGUE) - 1);
+    else if (w.copied != source)
+        put(&w, " ", 1); /* a second byte order mark is a name, and must not come first now */
     do {
         is = next(&w, &start);
         if (is == TOKEN_RESERVED || is == TOKEN_UNFINISHED) {
