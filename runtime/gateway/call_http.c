@@ -280,10 +280,12 @@ static void start_lease(mg_call_http *http)
     mg_worker *worker = flight_of(http->call)->worker;
     mg_endpoint *endpoint = mg_map_get(worker->endpoints, http->authority);
 
-    if (endpoint)
-        mg_endpoint_ref(endpoint); /* a service's: with its configuration */
-    else
+    if (endpoint) {
+        mg_endpoint_ref(endpoint); /* a service's, with its configuration, or one of an earlier call */
+    } else {
         endpoint = mg_worker_endpoint(worker, http->authority, &conf);
+        mg_worker_visit(worker, endpoint);
+    }
     http->endpoint = endpoint;
     mg_lease_start(&http->lease, http->x, endpoint, &http_lease_ops);
 }

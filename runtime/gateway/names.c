@@ -6,7 +6,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { RETRY_S = 2 };
+enum {
+    RETRY_S = 2,
+    NAMES_MAX = 65536, /* plugins may follow what clients name */
+};
 
 typedef struct waiter {
     struct waiter *next;
@@ -34,6 +37,7 @@ struct mg_names {
     mg_log *log;           /* borrowed */
     mg_names_changed *changed;
     void *self;
+    struct entry *spill;  /* owned: stands for all names past NAMES_MAX, and has no address */
     pthread_mutex_t lock; /* of the map, and of addrs and count in its entries */
     mg_map *entries;      /* owned: by authority */
 };
@@ -49,6 +53,8 @@ mg_names *mg_names_new(mg_loop *loop, mg_resolver *resolver, mg_log *log, mg_nam
     *names = (mg_names){ .loop = loop, .resolver = resolver, .log = log, .changed = changed, .self = self };
     pthread_mutex_init(&names->lock, NULL);
     names->entries = mg_map_new(mg_rand_next(&loop->rand));
+    names->spill = MG_NEW(entry);
+    names->spill->answered = true;
     return names;
 }
 
@@ -85,6 +91,7 @@ void mg_names_free(mg_names *names)
         mg_free(e);
     }
     mg_map_free(names->entries);
+    mg_free(names->spill);
     pthread_mutex_destroy(&names->lock);
     mg_free(names);
 }
@@ -101,6 +108,8 @@ static entry *entry_of(mg_names *names, mg_str authority)
 
     if (e)
         return e;
+    if (mg_map_count(names->entries) >= NAMES_MAX)
+        return names->spill;
     e = MG_NEW(entry);
     e->names = names;
     e->authority = mg_memdup0(authority.p, authority.n);
@@ -243,9 +252,10 @@ bool mg_names_settled(mg_names *names)
 unsigned mg_names_known(mg_names *names, mg_str authority, mg_addr addrs[MG_RESOLVE_MAX])
 {
     pthread_mutex_lock(&names->lock);
-    const entry *e = entry_of(names, authority);
-    memcpy(addrs, e->addrs, sizeof *addrs * e->count);
-    const unsigned count = e->count;
+    const entry *e = mg_map_get(names->entries, authority);
+    const unsigned count = e ? e->count : 0;
+    if (count)
+        memcpy(addrs, e->addrs, sizeof *addrs * count);
     pthread_mutex_unlock(&names->lock);
     return count;
 }

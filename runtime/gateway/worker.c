@@ -97,6 +97,17 @@ mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_str authority, const mg_en
     return endpoint;
 }
 
+void mg_worker_visit(mg_worker *worker, mg_endpoint *endpoint)
+{
+    mg_endpoint **place = &worker->visited[worker->visited_next++ % MG_WORKER_VISITED];
+    mg_endpoint *old = *place;
+
+    mg_endpoint_ref(endpoint);
+    *place = endpoint;
+    if (old)
+        mg_endpoint_unref(old);
+}
+
 static void fill_view_service(mg_view *view, size_t index)
 {
     const mg_snapshot_service *service = &view->snapshot->services[index];
@@ -447,6 +458,9 @@ void mg_worker_free(mg_worker *worker)
     MG_LIST_EACH(&worker->doors, link)
     door_free(mg_container_of(link, mg_door, link));
     mg_view_unref(worker->view);
+    for (size_t i = 0; i < MG_WORKER_VISITED; i++)
+        if (worker->visited[i])
+            mg_endpoint_unref(worker->visited[i]);
     mg_timer_stop(&worker->beat);
     mg_log_buffer_fini(&worker->log_buffer);
     mg_map_free(worker->endpoints);

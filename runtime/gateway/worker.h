@@ -16,6 +16,8 @@
 
 typedef struct mg_worker mg_worker;
 
+enum { MG_WORKER_VISITED = 64 };
+
 /* One listener's part in a worker. */
 typedef struct mg_door {
     mg_list link;
@@ -84,6 +86,8 @@ struct mg_worker {
     mg_mailbox *mailbox; /* owned */
     mg_view *view;       /* counted */
     mg_list doors;
+    mg_endpoint *visited[MG_WORKER_VISITED]; /* counted: where ctx.http went last, so that connections stay */
+    unsigned visited_next;
     mg_map *endpoints;        /* by authority: counted by views */
     mg_log_buffer log_buffer; /* access log lines not yet written */
     char date[32];
@@ -122,5 +126,7 @@ void mg_view_ref(mg_view *view);
 void mg_view_unref(mg_view *view);
 /* An endpoint by its authority, made when it is missing; one reference is the caller's. */
 mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_str authority, const mg_endpoint_conf *conf);
+/* Keeps an endpoint that no service names for a while: until MG_WORKER_VISITED others have come. */
+void mg_worker_visit(mg_worker *worker, mg_endpoint *endpoint);
 
 #endif

@@ -49,8 +49,7 @@ bool mg_lease_may_replay(const mg_lease *lease)
     return !lease->sent_any || mg_method_is_idempotent(x->request.method);
 }
 
-/* Only a request that may not be replayed looks first. */
-static bool looks_open(mg_up *up, const mg_exchange *x)
+bool mg_up_looks_open(mg_up *up, const mg_exchange *x)
 {
     mg_loop *loop = mg_up_loop(up);
     char byte;
@@ -73,7 +72,7 @@ void mg_lease_obtain(mg_lease *lease, bool fresh)
                                               : mg_pool_take(pool, now, &lease->waiter, &pooled);
         if (verdict == MG_POOL_REUSED) {
             mg_up *up = mg_container_of(pooled, mg_up, pooled);
-            if (up->stream.readable || up->stream.closed || !looks_open(up, lease->x)) {
+            if (up->stream.readable || up->stream.closed || !mg_up_looks_open(up, lease->x)) {
                 mg_cell_add(&endpoint->stale, 1);
                 mg_up_close(up);
                 continue;

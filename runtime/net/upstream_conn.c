@@ -121,13 +121,17 @@ static void on_connected(mg_up *up)
 
     if (error) {
         mg_stream_close(&up->stream, false);
-        if (!connect_next(up)) {
+        if (connect_next(up)) {
+            mg_up_wait(up, up->endpoint->conf.connect_timeout_ns);
+        } else {
             mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_connect", "%s: %s",
                          up->endpoint->authority, strerror(error));
             mg_up_fail(up, MG_RESET_UPSTREAM_CONNECT);
         }
         return;
     }
+    /* The next one begins with the address that works. */
+    up->endpoint->addr_next = (up->endpoint->addr_next + up->tries - 1) % up->endpoint->addr_count;
     up->opened = true;
     mg_pool_opened(&up->endpoint->pool, &up->pooled, mg_loop_now(loop));
     up->lease->x->times.connected_ns = mg_loop_now(loop);
@@ -145,8 +149,12 @@ static void up_turn(mg_up *up)
             on_connected(up);
         break;
     case UP_IDLE:
-        if (up->lease) {
-            mg_up_start(up); /* handed over by the pool */
+        if (up->lease) { /* handed over by the pool; its peer may have closed it meanwhile */
+            up->answered = false;
+            if (up->stream.readable || up->stream.closed || !mg_up_looks_open(up, up->lease->x))
+                mg_up_fail(up, MG_RESET_UPSTREAM_RESET);
+            else
+                mg_up_start(up);
         } else if (up->stream.readable || up->stream.closed) {
             if (mg_pool_remove(&up->endpoint->pool, &up->pooled))
                 mg_up_close(up);
@@ -201,6 +209,13 @@ static void on_timer(mg_timer *timer)
                            ? !up->blocked
                            : up->request_done || up->out.n || up->waiting_room || up->state == UP_CONNECTING);
     if (ours && now >= up->since_ns + patience) {
+        if (up->state == UP_CONNECTING) {
+            mg_stream_close(&up->stream, false);
+            if (connect_next(up)) {
+                mg_up_wait(up, conf->connect_timeout_ns);
+                return;
+            }
+        }
         mg_up_enter(up);
         mg_up_fail(up, up->state == UP_CONNECTING ? MG_RESET_UPSTREAM_CONNECT : MG_RESET_UPSTREAM_TIMEOUT);
         mg_up_leave(up);

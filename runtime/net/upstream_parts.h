@@ -53,6 +53,9 @@ void mg_up_wait(mg_up *up, uint64_t patience_ns);
 void mg_up_connect(mg_lease *lease);
 /* Sends the request of up->lease. */
 void mg_up_start(mg_up *up);
+/* Only a request that may not be replayed looks: true when nothing has come on the idle connection, neither
+ * bytes nor its end. */
+bool mg_up_looks_open(mg_up *up, const mg_exchange *x);
 
 /* ---- what it sends and reads ---- */
 

@@ -11,6 +11,10 @@
     "services: { up: { endpoints: [{ url: \"http://10.0.0.2:9000\" }], first_byte_timeout: 6s, "             \
     "read_timeout: 7s, tunnel_idle_timeout: 9s, pool: { max_connections: 1, queue: 4, queue_timeout: "       \
     "200ms, connect_timeout: 500ms, idle_timeout: 55s } } }\n"
+#define NAMED                                                                                                \
+    "services: { up: { endpoints: [{ url: \"http://up.internal:9000\" }], pool: { connect_timeout: 500ms } " \
+    "} }\n"
+#define OK_LAST     "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 #define ROUTE_TIMED "routes: [{ name: all, match: { paths: [{ prefix: / }] }, service: up, timeout: 20s }]\n"
 #define BASE        LISTENER QUIET TIMED ROUTE_TIMED
 
@@ -81,6 +85,59 @@ static void a_connect_without_answer_is_502_after_connect_timeout(void **state)
     say(&l.w, l.client, GET);
     happens_after(&l, 500);
     hear_status(&l.w, l.client, "502");
+    line_close(&l);
+}
+
+static void an_address_that_does_not_answer_gives_way_to_the_next(void **state)
+{
+    line l;
+    const mg_addr addrs[2] = { addr_of("10.0.0.3", 0), addr_of("10.0.0.2", 0) };
+    const mg_addr silent = addr_of("10.0.0.3", 9000);
+
+    (void)state;
+    world_init(&l.w, 1, 1);
+    mg_sim_set_name(l.w.sim, "up.internal", addrs, 2, 60);
+    mg_sim_set_connect(l.w.sim, &silent, ETIMEDOUT);
+    assert_true(world_try_start(&l.w, 1, LISTENER QUIET NAMED ROUTE));
+    l.upstream = listen_at(&l.w, "10.0.0.2", 9000);
+    l.client = dial(&l.w, "10.0.0.1", 80);
+    say(&l.w, l.client, GET);
+    advance(&l.w, 499 * MS);
+    l.up = take(&l.w, l.upstream);
+    assert_int_equal(l.up, -1);
+    advance(&l.w, 2 * MS);
+    l.up = take(&l.w, l.upstream);
+    assert_true(l.up >= 0);
+    say(&l.w, l.up, OK_LAST);
+    hear_status(&l.w, l.client, "200");
+    line_drop(&l, &l.up);
+    say(&l.w, l.client, GET); /* and the one that works is the first from now on */
+    l.up = take(&l.w, l.upstream);
+    assert_true(l.up >= 0);
+    say(&l.w, l.up, OK_EMPTY);
+    hear_status(&l.w, l.client, "200");
+    line_close(&l);
+}
+
+static void a_connection_that_closes_as_it_is_handed_on_is_replaced(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(&l, BASE, NULL);
+    line_ask(&l, GET);
+    const int second = dial(&l.w, "10.0.0.1", 80);
+    say(&l.w, second, POST(5) "hello");
+    const struct iovec answer = { (void *)(uintptr_t)OK_EMPTY, sizeof OK_EMPTY - 1 };
+    assert_true(l.w.outside->ops->send(l.w.outside, l.up, &answer, 1) > 0);
+    hang_up(&l.w, l.up); /* in the same moment */
+    l.up = take(&l.w, l.upstream);
+    assert_true(l.up >= 0);
+    assert_int_equal(hear(&l.w, l.up), HEAR_OPEN);
+    assert_starts(l.w.heard, "POST ");
+    say(&l.w, l.up, OK_EMPTY);
+    hear_status(&l.w, second, "200");
+    hang_up(&l.w, second);
     line_close(&l);
 }
 
@@ -347,6 +404,8 @@ int main(void)
         cmocka_unit_test(a_body_without_progress_is_408_after_body_timeout),
         cmocka_unit_test(an_idle_connection_is_closed_after_idle_timeout),
         cmocka_unit_test(a_connect_without_answer_is_502_after_connect_timeout),
+        cmocka_unit_test(an_address_that_does_not_answer_gives_way_to_the_next),
+        cmocka_unit_test(a_connection_that_closes_as_it_is_handed_on_is_replaced),
         cmocka_unit_test(an_upstream_that_is_silent_is_504_after_first_byte_timeout),
         cmocka_unit_test(an_upstream_that_stops_in_its_body_is_cut_after_read_timeout),
         cmocka_unit_test(an_idle_tunnel_is_closed_after_tunnel_idle_timeout),
