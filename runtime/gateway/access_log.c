@@ -162,7 +162,7 @@ static void add_times(mg_text *out, const mg_exchange *x, const mg_access_line *
     const uint64_t upstream = between(t->upstream_ns, t->first_byte_ns);
 
     add_seconds(out, "duration_s", whole);
-    add_seconds(out, "gateway_s", whole - mg_min_u64(upstream, whole));
+    add_seconds(out, "gateway_s", line->gateway_ns);
     if (line->plugin_ns)
         add_seconds(out, "plugin_s", line->plugin_ns);
     if (t->connected_ns)
@@ -196,8 +196,7 @@ void mg_access_log_add(mg_log_buffer *buffer, const mg_exchange *x, const mg_acc
     add_text(out, "client_ip", line->client);
     add_text(out, "user_agent", mg_fields_get(&x->request.fields, MG_NAME_USER_AGENT));
     add_text(out, "consumer", line->consumer);
-    add_text(out, "limiter", mg_str_of(line->limiter));
-    add_text(out, "breaker", mg_str_of(line->breaker));
+    add_text(out, "limiter", line->limiter);
     mg_text_add_c(out, "}\n");
     if (out->n >= BUFFER_FULL)
         mg_log_buffer_flush(buffer);

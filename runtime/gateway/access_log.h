@@ -35,10 +35,11 @@ void mg_log_buffer_fini(mg_log_buffer *buffer); /* flushes */
 /* What the line says beside the exchange itself. */
 typedef struct mg_access_line {
     mg_str listener, route, service, endpoint, consumer;
-    const char *error, *breaker, *limiter;
+    mg_str limiter; /* that refused, or has least remaining */
+    const char *error;
     uint64_t end_ns;
     int64_t end_wall_ns;
-    uint64_t plugin_ns;
+    uint64_t gateway_ns, plugin_ns;
     unsigned attempts;
     int status; /* 499 for a client that left */
     mg_str client;

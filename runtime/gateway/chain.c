@@ -39,6 +39,7 @@ static void give_back(mg_flight *flight, bool parked)
     flight->kept = call->bodies[MG_REQUEST].text;
     mg_text_fini(&call->bodies[MG_RESPONSE].text);
     mg_text_fini(&call->chunk_out);
+    flight->consumer = call->consumer;
     call->x = NULL;
     flight->call = NULL;
     mg_task_give(flight->task, parked);

@@ -23,12 +23,38 @@ static mg_loop *loop_of(const mg_flight *flight)
 
 /* ---- begin ---- */
 
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The trace that a client's traceparent names (W3C Trace Context 3.2.2): VERSION-TRACE-SPAN-FLAGS, in hex. */
+static bool trace_of_client(mg_str field, uint8_t trace_id[16])
+{
+    uint8_t id[16], any = 0;
+
+    if (field.n < 55 || field.p[2] != '-' || field.p[35] != '-' || field.p[52] != '-' ||
+        (field.p[0] == 'f' && field.p[1] == 'f'))
+        return false;
+    for (int i = 0; i < 16; i++) {
+        const int high = hex_digit(field.p[3 + 2 * i]), low = hex_digit(field.p[4 + 2 * i]);
+        if (high < 0 || low < 0)
+            return false;
+        id[i] = (uint8_t)(high << 4 | low);
+        any |= id[i];
+    }
+    if (any)
+        memcpy(trace_id, id, sizeof id);
+    return any;
+}
+
 static void name_trace(mg_exchange *x, mg_rand *rand)
 {
     const uint64_t words[3] = { mg_rand_next(rand), mg_rand_next(rand), mg_rand_next(rand) };
 
     memcpy(x->trace_id, words, sizeof x->trace_id);
     memcpy(x->span_id, &words[2], sizeof x->span_id);
+    (void)trace_of_client(mg_fields_get(&x->request.fields, MG_NAME_TRACEPARENT), x->trace_id);
 }
 
 static mg_flight *flight_new(mg_exchange *x)
@@ -458,13 +484,16 @@ static void record(mg_flight *flight)
     const uint64_t now = flight->chain == MG_CHAIN_NONE ? mg_loop_now(worker->loop) : clock->mono_ns(clock);
     const uint64_t upstream =
         x->times.first_byte_ns && x->times.upstream_ns ? x->times.first_byte_ns - x->times.upstream_ns : 0;
+    const uint64_t body = x->times.head_ns ? mg_loop_now(worker->loop) - x->times.head_ns : 0;
     const uint64_t whole = now - x->times.begin_ns;
+    const uint64_t own =
+        whole - mg_min_u64(upstream + body, whole); /* bodies last as long as both ends want */
     const int status = logged_status(flight);
 
     x->times.end_ns = now;
     mg_stats_request(worker->gateway->stats, worker->index, flight->route ? flight->route->stat : 0,
-                     x->request.method, (uint16_t)status, whole / 1000,
-                     (whole - mg_min_u64(upstream, whole)) / 1000, x->bytes_in, x->bytes_out);
+                     x->request.method, (uint16_t)status, whole / 1000, own / 1000, x->bytes_in,
+                     x->bytes_out);
     if (!mg_access_log_is_on(worker->gateway->access_log))
         return;
     const mg_door *door = x->listener;
@@ -478,7 +507,10 @@ static void record(mg_flight *flight)
                                : NULL,
         .end_ns = now,
         .end_wall_ns = worker->gateway->clock->wall_ns(worker->gateway->clock),
+        .gateway_ns = own,
         .plugin_ns = flight->chain_ns,
+        .limiter = flight->refusing ? flight->refusing->conf->name : flight->limiter,
+        .consumer = flight->call ? flight->call->consumer : flight->consumer,
         .attempts = flight->attempts,
         .status = status,
         .client = flight->client,

@@ -49,6 +49,7 @@ struct mg_flight {
     mg_reset failure;                  /* of the upstream side, before its head */
     const char *error;                 /* reason of a refusal: "rate_limit", "breaker_open", .. */
     mg_str limiter;                    /* that refused */
+    mg_str consumer;                   /* whom a plugin found, once its chain is through */
     const mg_snapshot_limit
         *refusing;              /* the limiter the answer tells of: it refused, or has least remaining */
     mg_limiter_answer refusal;  /* what it said */

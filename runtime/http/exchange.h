@@ -90,6 +90,7 @@ typedef struct mg_exchange_times {
     uint64_t upstream_ns;   /* handed to the upstream side */
     uint64_t connected_ns;  /* a connection was there */
     uint64_t first_byte_ns; /* of the upstream's final head */
+    uint64_t head_ns;       /* that head, or one of our own, went to the client side */
     uint64_t end_ns;
 } mg_exchange_times;
 

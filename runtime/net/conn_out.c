@@ -245,6 +245,7 @@ static void client_head(mg_exchange *x)
     mg_net_grew(conn->server->net, &conn->out, cap);
     conn->out_left = response->length;
     conn->head_out = x->head_sent = true;
+    x->times.head_ns = mg_loop_now(conn->server->net->loop);
     if (response->status == 101)
         begin_tunnel(conn, x);
     if (conn->tunnel || conn->out_framing != MG_H1_NO_BODY) {

@@ -131,6 +131,27 @@ describe("the access log", function()
         assert.is_true(line.bytes_in > 3 and line.bytes_out > 2)
     end)
 
+    it("names the trace that the client is in, the consumer and the limiter", function()
+        local gw, up = e2e.proxy { access_log = true, limiters = { few = { key = "global", rate = "1/d" } },
+            plugins = { auth = { use = "key_auth", config = { keys = { k1 = "anna" } } } },
+            route = { plugins = { { limit = "few" }, "auth" } } }
+        local trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        local parent = "00-" .. trace .. "-00f067aa0ba902b7-01"
+        local client = gw:client()
+        local seen = e2e.exchange(client, up, "GET / HTTP/1.1\r\nHost: a\r\nX-Api-Key: k1\r\nTraceparent: " .. parent
+            .. "\r\n\r\n")
+        assert.equal(parent, seen.fields.traceparent)
+        local line = gw:access()
+        assert.equal(trace, line.trace_id)
+        assert.equal("anna", line.consumer)
+        assert.equal("few", line.limiter)
+        client:send("GET / HTTP/1.1\r\nHost: a\r\nTraceparent: 00-" .. ("0"):rep(32) .. "-00f067aa0ba902b7-01\r\n\r\n")
+        assert.equal(429, client:response().status)
+        line = gw:access()
+        assert.equal("few", line.limiter)
+        assert.are_not.equal(("0"):rep(32), line.trace_id)
+    end)
+
     it("names the reason of an answer of the gateway's own", function()
         local gw, up = e2e.proxy { access_log = true }
         local client = gw:send(e2e.GET)

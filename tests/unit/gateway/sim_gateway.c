@@ -583,6 +583,35 @@ static void a_gateway_that_never_started_ends(void **state)
     world_close(&w);
 }
 
+static bool metrics_have(world *w, const char *series)
+{
+    const mg_stats_global global = { 0 };
+    mg_text text = { 0 };
+
+    mg_stats_write(w->gateway->shared.stats, &global, &text);
+    mg_text_add_char(&text, 0);
+    const bool found = strstr(text.p, series) != NULL;
+    mg_text_fini(&text);
+    return found;
+}
+
+static void waiting_for_the_upstream_is_not_the_gateways_time(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(&l, BASE ROUTE, NULL);
+    line_ask(&l, GET);
+    advance(&l.w, 2000 * MS);
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
+    advance(&l.w, 3000 * MS);
+    say(&l.w, l.up, "k");
+    hear_status(&l.w, l.client, "200");
+    assert_true(metrics_have(&l.w, "moongate_http_request_duration_seconds_sum{route=\"all\"} 5.000000"));
+    assert_true(metrics_have(&l.w, "moongate_http_overhead_seconds_sum{route=\"all\"} 0.000000"));
+    line_close(&l);
+}
+
 static unsigned lines_with(const world *w, const char *text)
 {
     const mg_str all = mg_text_str(&w->logged);
@@ -718,6 +747,7 @@ int main(void)
         cmocka_unit_test(a_gateway_may_end_in_any_state),
         cmocka_unit_test(a_name_may_be_sought_when_the_gateway_ends),
         cmocka_unit_test(a_name_that_fails_is_told_once_until_it_resolves),
+        cmocka_unit_test(waiting_for_the_upstream_is_not_the_gateways_time),
         cmocka_unit_test(a_gateway_that_never_started_ends),
         cmocka_unit_test(two_gateways_live_beside_each_other),
         cmocka_unit_test(the_same_seed_is_the_same_run),
