@@ -38,6 +38,7 @@ void mg_ejection_conf_defaults(mg_ejection_conf *conf)
         .max_ms = 300000,
         .interval_ms = 10000,
         .max_percent = 33,
+        .success_rate = true,
     };
 }
 

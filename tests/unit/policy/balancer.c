@@ -2,6 +2,7 @@
 #include "policy/balancer.h"
 
 #include "base/mem.h"
+#include "base/time.h"
 #include "support/check.h"
 
 static void nothing_usable_picks_nothing(void **state)
@@ -30,7 +31,7 @@ static void what_was_tried_is_tried_again_only_when_nothing_else_is_left(void **
 
     (void)state;
     mg_rand_init(&rand, 1);
-    for (int algorithm = MG_BALANCER_ROUND_ROBIN; algorithm <= MG_BALANCER_RANDOM; algorithm++) {
+    for (int algorithm = MG_BALANCER_ROUND_ROBIN; algorithm <= MG_BALANCER_PEAK_EWMA; algorithm++) {
         mg_balancer *b = mg_balancer_new((mg_balancer_algorithm)algorithm, weights, 3, &rand);
         const int tried[] = { 0, 2 };
 
@@ -78,6 +79,196 @@ static void random_follows_the_weights(void **state)
     mg_balancer_free(b);
 }
 
+static void load_and_weight_decide_between_two(void **state)
+{
+    const uint32_t weights[] = { 1, 4 };
+    unsigned picked[2] = { 0 };
+    mg_balancer *b;
+    mg_rand rand;
+
+    (void)state;
+    mg_rand_init(&rand, 1);
+    b = mg_balancer_new(MG_BALANCER_LEAST_REQUEST, weights, 2, &rand);
+    for (unsigned i = 0; i < 50; i++) {
+        const int endpoint = mg_balancer_pick(b, NULL, 0, 0);
+
+        picked[endpoint]++;
+        mg_balancer_begin(b, (size_t)endpoint);
+    }
+    assert_in_range(picked[0], 9, 11); /* of 50, one in five */
+    for (unsigned i = 0; i < picked[1]; i++)
+        mg_balancer_end(b, 1);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(mg_balancer_pick(b, NULL, 0, 0), 1);
+    mg_balancer_free(b);
+}
+
+static void a_host_that_fails_fast_draws_no_traffic(void **state)
+{
+    const uint32_t weights[] = { 1, 1 };
+    mg_balancer *b;
+    mg_rand rand;
+
+    (void)state;
+    mg_rand_init(&rand, 1);
+    b = mg_balancer_new(MG_BALANCER_PEAK_EWMA, weights, 2, &rand);
+    mg_balancer_observe(b, 0, MG_NS_PER_MS, false, 0);
+    mg_balancer_observe(b, 1, 20 * MG_NS_PER_MS, true, 0);
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(mg_balancer_pick(b, NULL, 0, MG_NS_PER_S), 1);
+    /* It is forgiven as its penalty decays: 1000 ms after 40 s are 18. */
+    mg_balancer_observe(b, 1, 20 * MG_NS_PER_MS, true, 40 * MG_NS_PER_S);
+    assert_int_equal(mg_balancer_pick(b, NULL, 0, 40 * MG_NS_PER_S), 0);
+    mg_balancer_free(b);
+}
+
+static void who_has_no_history_counts_as_the_median_of_the_others(void **state)
+{
+    const uint32_t weights[] = { 1, 1, 1, 1 };
+    mg_balancer *b;
+    mg_rand rand;
+
+    (void)state;
+    mg_rand_init(&rand, 1);
+    b = mg_balancer_new(MG_BALANCER_PEAK_EWMA, weights, 4, &rand);
+    mg_balancer_observe(b, 0, 10 * MG_NS_PER_MS, true, 0);
+    mg_balancer_observe(b, 1, 50 * MG_NS_PER_MS, true, 0);
+    mg_balancer_observe(b, 2, 30 * MG_NS_PER_MS, true, 0);
+    assert_float_equal(mg_balancer_latency_ms(b, 3, 0), 30, 1e-6);
+    mg_balancer_free(b);
+}
+
+static void who_returns_gets_a_ramp(void **state)
+{
+    const uint32_t weights[] = { 10, 10 };
+    mg_balancer_conf conf;
+    mg_balancer *b;
+    unsigned first = 0, half = 0, whole = 0;
+
+    (void)state;
+    mg_balancer_conf_defaults(&conf);
+    conf.algorithm = MG_BALANCER_ROUND_ROBIN;
+    conf.weights = weights;
+    conf.count = 2;
+    b = mg_balancer_make(&conf);
+    mg_balancer_set_usable(b, 1, false);
+    assert_int_equal(mg_balancer_pick(b, NULL, 0, 0), 0);
+    mg_balancer_set_usable(b, 1, true);
+    for (unsigned i = 0; i < 1100; i++)
+        first += mg_balancer_pick(b, NULL, 0, 100 * MG_NS_PER_S) == 1;
+    for (unsigned i = 0; i < 1500; i++)
+        half += mg_balancer_pick(b, NULL, 0, 105 * MG_NS_PER_S) == 1;
+    for (unsigned i = 0; i < 1000; i++)
+        whole += mg_balancer_pick(b, NULL, 0, 111 * MG_NS_PER_S) == 1;
+    assert_in_range(first, 99, 101); /* a tenth of the other's weight */
+    assert_in_range(half, 499, 501);
+    assert_in_range(whole, 499, 501);
+    mg_balancer_free(b);
+}
+
+static mg_balancer *by_key(const uint32_t *weights, size_t count, uint32_t bound_milli, mg_rand *rand)
+{
+    const mg_str names[] = { MG_STR("10.0.0.1:80"), MG_STR("10.0.0.2:80"), MG_STR("10.0.0.3:80") };
+    mg_balancer_conf conf;
+    mg_balancer *b;
+
+    mg_balancer_conf_defaults(&conf);
+    conf.algorithm = MG_BALANCER_MAGLEV;
+    conf.weights = weights;
+    conf.count = count;
+    conf.rand = rand;
+    conf.bound_milli = bound_milli;
+    conf.maglev = mg_maglev_new(names, weights, count, 503);
+    b = mg_balancer_make(&conf);
+    mg_maglev_unref(conf.maglev);
+    return b;
+}
+
+static void a_key_keeps_its_endpoint_until_that_is_full_or_gone(void **state)
+{
+    const uint32_t weights[] = { 1, 1, 1 };
+    mg_balancer *b = by_key(weights, 3, 1250, NULL);
+    const uint64_t hash = mg_maglev_hash(MG_STR("user-1"));
+    const int home = mg_balancer_pick_for(b, hash, NULL, 0, 0);
+    int other;
+
+    (void)state;
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(mg_balancer_pick_for(b, hash, NULL, 0, 0), home);
+    mg_balancer_begin(b, (size_t)home); /* ceil(1.25 * 2 / 3) is 1 */
+    other = mg_balancer_pick_for(b, hash, NULL, 0, 0);
+    assert_int_not_equal(other, home);
+    mg_balancer_end(b, (size_t)home);
+    assert_int_equal(mg_balancer_pick_for(b, hash, NULL, 0, 0), home);
+    mg_balancer_set_usable(b, (size_t)home, false);
+    assert_int_equal(mg_balancer_pick_for(b, hash, NULL, 0, 0), other);
+    assert_int_not_equal(mg_balancer_pick_for(b, hash, &other, 1, 0), other);
+    mg_balancer_free(b);
+}
+
+static void without_a_bound_or_a_key_maglev_still_picks(void **state)
+{
+    const uint32_t weights[] = { 1, 0, 3 };
+    unsigned picked[3] = { 0 };
+    mg_balancer *b;
+    mg_rand rand;
+
+    (void)state;
+    mg_rand_init(&rand, 1);
+    b = by_key(weights, 3, 0, &rand);
+    for (unsigned i = 0; i < 4000; i++)
+        picked[mg_balancer_pick(b, NULL, 0, 0)]++;
+    assert_int_equal(picked[1], 0);
+    assert_in_range(picked[0], 850, 1150);
+    /* A weight that was 0 when the table was built has no slot, and is still better than nobody. */
+    mg_balancer_set_weight(b, 1, 1);
+    mg_balancer_set_weight(b, 0, 0);
+    mg_balancer_set_weight(b, 2, 0);
+    assert_int_equal(mg_balancer_pick(b, NULL, 0, 0), 1);
+    mg_balancer_free(b);
+}
+
+static void workers_share_what_is_in_flight(void **state)
+{
+    const uint32_t weights[] = { 1, 1 };
+    mg_inflight *inflight = mg_inflight_new(2);
+    mg_balancer_conf conf;
+    mg_balancer *one, *two;
+    mg_rand rand;
+
+    (void)state;
+    mg_rand_init(&rand, 1);
+    mg_balancer_conf_defaults(&conf);
+    conf.algorithm = MG_BALANCER_LEAST_REQUEST;
+    conf.weights = weights;
+    conf.count = 2;
+    conf.rand = &rand;
+    conf.inflight = inflight;
+    one = mg_balancer_make(&conf);
+    two = mg_balancer_make(&conf);
+    mg_inflight_unref(inflight);
+    mg_balancer_begin(one, 0);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(mg_balancer_pick(two, NULL, 0, 0), 1);
+    mg_balancer_end(two, 0);
+    assert_int_equal(mg_inflight_get(inflight, 0), 0);
+    mg_balancer_free(one);
+    mg_balancer_free(two);
+}
+
+static void maglev_wants_a_prime(void **state)
+{
+    (void)state;
+    assert_true(mg_maglev_prime(2));
+    assert_true(mg_maglev_prime(MG_MAGLEV_SIZE));
+    assert_true(mg_maglev_prime(MG_MAGLEV_SIZE_MAX));
+    assert_false(mg_maglev_prime(0));
+    assert_false(mg_maglev_prime(1));
+    assert_false(mg_maglev_prime(65536));
+    assert_false(mg_maglev_prime(65533));
+    assert_false(mg_maglev_prime(UINT32_MAX));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -85,6 +276,14 @@ int main(void)
         cmocka_unit_test(what_was_tried_is_tried_again_only_when_nothing_else_is_left),
         cmocka_unit_test(workers_start_at_different_points),
         cmocka_unit_test(random_follows_the_weights),
+        cmocka_unit_test(load_and_weight_decide_between_two),
+        cmocka_unit_test(a_host_that_fails_fast_draws_no_traffic),
+        cmocka_unit_test(who_has_no_history_counts_as_the_median_of_the_others),
+        cmocka_unit_test(who_returns_gets_a_ramp),
+        cmocka_unit_test(a_key_keeps_its_endpoint_until_that_is_full_or_gone),
+        cmocka_unit_test(without_a_bound_or_a_key_maglev_still_picks),
+        cmocka_unit_test(workers_share_what_is_in_flight),
+        cmocka_unit_test(maglev_wants_a_prime),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
