@@ -338,8 +338,15 @@ static void on_syntax_error(reader *r, const yaml_parser_t *parser)
         mg_finding_hint(f, "%s", hint);
 }
 
+/* Editors put a byte order mark before UTF-8; libyaml counts it as a column and then wants a "---". */
+static mg_str without_mark(mg_str text)
+{
+    return mg_str_starts(text, MG_STR("\xef\xbb\xbf")) ? mg_str_sub(text, 3, text.n) : text;
+}
+
 static void run(reader *r)
 {
+    const mg_str text = without_mark(r->source->text);
     yaml_parser_t parser;
     yaml_event_t event;
 
@@ -348,7 +355,7 @@ static void run(reader *r)
         return;
     }
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)r->source->text.p, r->source->text.n);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text.p, text.n);
     while (!r->failed && !r->done) {
         if (!yaml_parser_parse(&parser, &event)) {
             on_syntax_error(r, &parser);

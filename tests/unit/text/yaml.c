@@ -47,6 +47,9 @@ static void documents_of_any_shape_are_read(void **state)
     reads_as("1: x\ntrue: y\n~: z\n", "{\"1\":\"x\",\"true\":\"y\",\"~\":\"z\"}");
     reads_as("{\"a\": [1, 2.5, \"x\"], \"b\": {\"c\": null}}", "{\"a\":[1,2.5,\"x\"],\"b\":{\"c\":null}}");
     reads_as("<<: x\n", "{\"<<\":\"x\"}");
+    reads_as("\xef\xbb\xbf"
+             "a: 1\nb: 2\n",
+             "{\"a\":1,\"b\":2}");
 }
 
 static void every_value_knows_its_place(void **state)
