@@ -250,8 +250,12 @@ static bool check_combined(mg_check *c, const mg_rule *rule, mg_node *node)
     good = check_branches(c, &rule->one, true, node) && good;
     if (!rule->negated || !holds(c, rule->negated, node))
         return good;
-    if (c->report)
-        mg_node_error(c->report, node, "not-allowed", "has a form that is excluded here");
+    if (!c->report)
+        return false;
+    const mg_node *about = mg_node_get(rule->at, "description");
+    mg_finding *f = mg_node_error(c->report, node, "not-allowed", "has a form that is excluded here");
+    if (about && about->kind == MG_NODE_STRING)
+        mg_finding_hint(f, "%.*s", MG_STR_ARGS(about->text));
     return false;
 }
 

@@ -118,6 +118,17 @@ describe("moongate check", function()
         assert.truthy((result.out .. result.err):find(place, 1, true), result.out .. result.err)
     end)
 
+    it("takes no field for an id that the gateway sets itself", function()
+        for header, code in pairs { ["x-id"] = 0, ["Content-Length"] = 3, host = 3, ["transfer-encoding"] = 3 } do
+            local text = GOOD .. "plugins: { id: { use: request_id, config: { header: " .. header .. " } } }\n"
+            text = text:gsub("methods: %[GET, PUT%] },", "%0 plugins: [id],")
+            local result = check(text)
+            assert.equal(code, result.code, header .. ": " .. result.err)
+            assert.equal(code == 3, result.err:find("plugins.id.config.header", 1, true) ~= nil, result.err)
+            assert.equal(code == 3, result.err:find("not one that frames", 1, true) ~= nil, result.err)
+        end
+    end)
+
     it("tells a file that is missing, a folder and one that may not be read apart", function()
         local missing = e2e.run { "check", "nothing.yaml" }
         assert.equal(3, missing.code)
