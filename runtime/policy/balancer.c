@@ -138,6 +138,7 @@ static int pick_round_robin(mg_balancer *b, const uint16_t *among, size_t count)
             best = e;
         }
     }
+    MG_CHECK(best); /* count is not 0 */
     best->current -= sum;
     return (int)(best - b->all);
 }
@@ -206,10 +207,12 @@ static int pick_by_key(mg_balancer *b, uint64_t hash, const int *tried, size_t t
     const mg_maglev *t = b->conf.maglev;
     const uint64_t room = 1ull + atomic_load_explicit(&b->conf.inflight->total, memory_order_relaxed);
     const uint64_t share = 1000 * b->open_count;
-    const uint64_t bound =
-        b->conf.bound_milli ? (b->conf.bound_milli * room + share - 1) / share : UINT64_MAX;
+    uint64_t bound = UINT64_MAX;
     uint32_t slot = mg_maglev_slot(t, hash);
 
+    MG_CHECK(share); /* whoever picks has somebody to pick */
+    if (b->conf.bound_milli)
+        bound = (b->conf.bound_milli * room + share - 1) / share;
     for (uint32_t steps = 0; steps < mg_maglev_size(t); steps++) {
         const int owner = mg_maglev_owner(t, slot);
 
