@@ -59,27 +59,6 @@ mg_key_slot *mg_key_table_at(const mg_key_table *table, size_t place)
     return (mg_key_slot *)(void *)(table->slots + (place << table->shift));
 }
 
-size_t mg_key_table_place(const mg_key_table *table, const mg_key_slot *slot)
-{
-    return (size_t)((const char *)slot - table->slots) >> table->shift;
-}
-
-bool mg_key_table_owns(const mg_key_table *table, const mg_key_slot *slot)
-{
-    const uintptr_t at = (uintptr_t)slot, begin = (uintptr_t)table->slots;
-
-    return at >= begin && at < begin + (mg_key_table_slots(table) << table->shift);
-}
-
-/* The fingerprint is read again behind the word: the halves are two loads. */
-bool mg_key_slot_read(const mg_key_slot *slot, uint64_t fingerprint, uint64_t *word)
-{
-    if (atomic_load_explicit(&slot->fingerprint, memory_order_acquire) != fingerprint)
-        return false;
-    *word = atomic_load_explicit(&slot->word, memory_order_acquire);
-    return atomic_load_explicit(&slot->fingerprint, memory_order_relaxed) == fingerprint;
-}
-
 bool mg_key_slot_free(mg_key_slot *slot, uint64_t fingerprint, uint64_t *seen)
 {
     uint64_t owner = fingerprint;

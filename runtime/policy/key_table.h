@@ -9,6 +9,8 @@
 
 #include "base/str.h"
 
+#include <stdatomic.h>
+
 enum { MG_KEY_TABLE_SMALL = 8, MG_KEY_TABLE_MAX = 1 << 26 };
 
 typedef struct mg_key_table mg_key_table;
@@ -56,8 +58,16 @@ typedef enum mg_key_change {
     MG_KEY_LOST,  /* the slot belongs to another key: find again */
 } mg_key_change;
 
-/* The word of a slot that still is the key's. */
-bool mg_key_slot_read(const mg_key_slot *slot, uint64_t fingerprint, uint64_t *word);
+/* The word of a slot that still is the key's. The fingerprint is read again behind it: the halves are two
+ * loads. */
+static inline bool mg_key_slot_read(const mg_key_slot *slot, uint64_t fingerprint, uint64_t *word)
+{
+    if (atomic_load_explicit(&slot->fingerprint, memory_order_acquire) != fingerprint)
+        return false;
+    *word = atomic_load_explicit(&slot->word, memory_order_acquire);
+    return atomic_load_explicit(&slot->fingerprint, memory_order_relaxed) == fingerprint;
+}
+
 /* Gives the slot up: true when it was the key's with that word, else *seen and the owner have changed. */
 bool mg_key_slot_free(mg_key_slot *slot, uint64_t fingerprint, uint64_t *seen);
 /* Sets the word to `word` if it is still *seen and the slot still the key's. */
@@ -68,9 +78,7 @@ mg_key_change mg_key_slot_change(mg_key_slot *slot, uint64_t fingerprint, uint64
 mg_key_slot *mg_key_table_next(const mg_key_table *table, size_t *cursor, uint64_t *fingerprint,
                                uint64_t *word);
 size_t mg_key_table_slots(const mg_key_table *table);
-/* The slot's number and back, 0..slots-1. */
-size_t mg_key_table_place(const mg_key_table *table, const mg_key_slot *slot);
+/* The slot of that number, 0..slots-1; they lie one behind the other. */
 mg_key_slot *mg_key_table_at(const mg_key_table *table, size_t place);
-bool mg_key_table_owns(const mg_key_table *table, const mg_key_slot *slot);
 
 #endif

@@ -136,6 +136,8 @@ static limiter_state *state_new(const mg_limiter *l, const uint64_t secret[2])
     s->window_ns = l->window_ns;
     memcpy(s->secret, secret, sizeof(s->secret));
     s->table = mg_key_table_new(s->max_keys, &slots);
+    s->slots = (char *)mg_key_table_at(s->table, 0);
+    s->slot_count = mg_key_table_slots(s->table);
     s->cell_memory = mg_calloc(s->cell_count + 1, sizeof(mg_key_wide));
     s->cells = (char *)(((uintptr_t)s->cell_memory + 15) & ~(uintptr_t)15);
     for (uint32_t i = 0; i < s->cell_count; i++)

@@ -9,7 +9,7 @@
 static bool read_place(const mg_limiter *l, uint64_t place, uint64_t now_ns, mg_limiter_record *out)
 {
     const limiter_state *s = l->state;
-    const uint64_t slots = mg_key_table_slots(s->table);
+    const uint64_t slots = s->slot_count;
     mg_key_slot *slot = place < slots ? mg_key_table_at(s->table, place) : limiter_cell(s, place - slots);
     const uint64_t fingerprint = atomic_load(&slot->fingerprint);
 
@@ -85,7 +85,7 @@ static mg_key_slot *slot_at(const limiter_state *s, const mg_limiter_record *rec
 {
     if (record->cell)
         return record->place < s->cell_count ? limiter_cell(s, record->place) : NULL;
-    return record->place < mg_key_table_slots(s->table) ? mg_key_table_at(s->table, record->place) : NULL;
+    return record->place < s->slot_count ? mg_key_table_at(s->table, record->place) : NULL;
 }
 
 void mg_limiter_mark(mg_limiter *limiter, const mg_limiter_record *record)

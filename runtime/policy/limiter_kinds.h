@@ -7,8 +7,6 @@
 #include "policy/key_table.h"
 #include "policy/limiter.h"
 
-#include <stdatomic.h>
-
 typedef struct limiter_kind limiter_kind;
 typedef struct limiter_log limiter_log;
 typedef struct limiter_sketch limiter_sketch;
@@ -21,7 +19,9 @@ typedef struct limiter_state {
     uint64_t secret[2];
     uint64_t window_ns;  /* of windows: what their numbers count */
     mg_key_table *table; /* owned */
-    void *cell_memory;   /* owned: the overflow cells, slots that are nobody's and everybody's */
+    char *slots;         /* borrowed: its first */
+    uint64_t slot_count;
+    void *cell_memory; /* owned: the overflow cells, slots that are nobody's and everybody's */
     char *cells;
     limiter_log *log; /* owned; NULL unless a sliding log */
     /* Owned: a bit a place changed since the last flush, and a bit for each 64 of those. */
@@ -75,21 +75,27 @@ extern const limiter_kind limiter_token_bucket, limiter_sliding_window, limiter_
 
 static inline uint64_t limiter_places(const limiter_state *s)
 {
-    return mg_key_table_slots(s->table) + s->cell_count;
+    return s->slot_count + s->cell_count;
+}
+
+static inline unsigned limiter_shift(const limiter_state *s)
+{
+    return s->kind->wide ? 5 : 4;
 }
 
 static inline mg_key_slot *limiter_cell(const limiter_state *s, uint64_t number)
 {
-    return (mg_key_slot *)(void *)(s->cells + (number << (s->kind->wide ? 5 : 4)));
+    return (mg_key_slot *)(void *)(s->cells + (number << limiter_shift(s)));
 }
 
 /* Slots first, cells behind them. */
 static inline uint64_t limiter_place(const limiter_state *s, const mg_key_slot *slot)
 {
-    if (mg_key_table_owns(s->table, slot))
-        return mg_key_table_place(s->table, slot);
-    return mg_key_table_slots(s->table) +
-           ((uint64_t)((const char *)slot - s->cells) >> (s->kind->wide ? 5 : 4));
+    const uint64_t place = ((uintptr_t)slot - (uintptr_t)s->slots) >> limiter_shift(s);
+
+    if (place < s->slot_count)
+        return place;
+    return s->slot_count + (((uintptr_t)slot - (uintptr_t)s->cells) >> limiter_shift(s));
 }
 
 /* Marks what a flush has to look at. The change comes first: who clears the bit reads what made it. */

@@ -4,6 +4,7 @@
 #define MG_POLICY_RECENT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { MG_RECENT_SLICES = 12, MG_RECENT_COUNT_BITS = 40 };
@@ -13,6 +14,7 @@ enum { MG_RECENT_SLICES = 12, MG_RECENT_COUNT_BITS = 40 };
 typedef struct mg_recent {
     /* The slice's number modulo 2^24, and how many. */
     _Atomic uint64_t words[MG_RECENT_SLICES];
+    _Atomic uint64_t past; /* how many in the slices before that number: they seldom change */
 } mg_recent;
 
 static inline uint64_t mg_recent_stamp(uint64_t slice)
@@ -35,29 +37,53 @@ static inline void mg_recent_add(mg_recent *recent, uint64_t slice, uint64_t n)
     } while (!atomic_compare_exchange_weak(word, &seen, next));
 }
 
-/* Takes back what was added to the slice. */
-static inline void mg_recent_take_back(mg_recent *recent, uint64_t slice, uint64_t n)
+/* The slice's word, to be handed to mg_recent_add_one. */
+static inline uint64_t mg_recent_look(const mg_recent *recent, uint64_t slice)
 {
-    _Atomic uint64_t *word = &recent->words[slice % MG_RECENT_SLICES];
-    uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
-
-    while (!((seen ^ mg_recent_stamp(slice)) >> MG_RECENT_COUNT_BITS) && (seen & MG_RECENT_COUNT_MASK) >= n &&
-           !atomic_compare_exchange_weak(word, &seen, seen - n))
-        ;
+    return atomic_load(&recent->words[slice % MG_RECENT_SLICES]);
 }
 
-/* Of the last `slices` up to this one, at most MG_RECENT_SLICES. */
-static inline uint64_t mg_recent_sum(const mg_recent *recent, uint64_t slice, uint64_t slices)
+/* Adds one if nobody has added to the slice since it was `seen`; else false. */
+static inline bool mg_recent_add_one(mg_recent *recent, uint64_t slice, uint64_t seen)
+{
+    const bool mine = !((seen ^ mg_recent_stamp(slice)) >> MG_RECENT_COUNT_BITS);
+
+    return atomic_compare_exchange_strong(&recent->words[slice % MG_RECENT_SLICES], &seen,
+                                          (mine ? seen : mg_recent_stamp(slice)) + 1);
+}
+
+static inline bool mg_recent_is_of(uint64_t word, uint64_t slice)
+{
+    return !((word ^ mg_recent_stamp(slice)) >> MG_RECENT_COUNT_BITS);
+}
+
+/* Counts the slices before this one, for whoever asks while this one lasts. */
+static inline uint64_t mg_recent_count_past(mg_recent *recent, uint64_t slice, uint64_t slices)
 {
     uint64_t sum = 0;
 
     for (int i = 0; i < MG_RECENT_SLICES; i++) {
         const uint64_t word = atomic_load_explicit(&recent->words[i], memory_order_acquire);
+        const uint64_t ago = (slice - (word >> MG_RECENT_COUNT_BITS)) & 0xffffff;
 
-        if (((slice - (word >> MG_RECENT_COUNT_BITS)) & 0xffffff) < slices)
+        if (ago && ago < slices)
             sum += word & MG_RECENT_COUNT_MASK;
     }
+    atomic_store_explicit(&recent->past, mg_recent_stamp(slice) | sum, memory_order_relaxed);
     return sum;
+}
+
+/* Of the last `slices` up to this one, at most MG_RECENT_SLICES and always as many for one mg_recent. What
+ * comes to a slice that is over may be missed until this one is, too. */
+static inline uint64_t mg_recent_sum(mg_recent *recent, uint64_t slice, uint64_t slices)
+{
+    const uint64_t past = atomic_load_explicit(&recent->past, memory_order_relaxed);
+    const uint64_t word =
+        atomic_load_explicit(&recent->words[slice % MG_RECENT_SLICES], memory_order_acquire);
+    const uint64_t before = mg_recent_is_of(past, slice) ? past & MG_RECENT_COUNT_MASK
+                                                         : mg_recent_count_past(recent, slice, slices);
+
+    return before + (mg_recent_is_of(word, slice) ? word & MG_RECENT_COUNT_MASK : 0);
 }
 
 #endif

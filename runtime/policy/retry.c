@@ -55,16 +55,16 @@ void mg_retry_budget_request(mg_retry_budget *budget, uint64_t now_ns)
 bool mg_retry_budget_take(mg_retry_budget *budget, const mg_retry_conf *conf, uint64_t now_ns)
 {
     const uint64_t second = second_of(budget, now_ns);
-    uint64_t retries, requests;
+    const uint64_t requests = mg_recent_sum(&budget->requests, second, BUDGET_SECONDS);
+    const uint64_t allowed = conf->budget_milli * requests + 1000ull * conf->min_per_second * BUDGET_SECONDS;
+    uint64_t seen;
 
-    /* Charged first, so that two who ask together cannot both have the last one. */
-    mg_recent_add(&budget->retries, second, 1);
-    retries = mg_recent_sum(&budget->retries, second, BUDGET_SECONDS);
-    requests = mg_recent_sum(&budget->requests, second, BUDGET_SECONDS);
-    if (retries * 1000 <= conf->budget_milli * requests + 1000ull * conf->min_per_second * BUDGET_SECONDS)
-        return true;
-    mg_recent_take_back(&budget->retries, second, 1);
-    return false;
+    do { /* looked at before it is summed up: of two who ask together, one has to look again */
+        seen = mg_recent_look(&budget->retries, second);
+        if ((mg_recent_sum(&budget->retries, second, BUDGET_SECONDS) + 1) * 1000 > allowed)
+            return false;
+    } while (!mg_recent_add_one(&budget->retries, second, seen));
+    return true;
 }
 
 uint64_t mg_retry_backoff_ms(uint64_t base_ms, uint64_t cap_ms, uint32_t attempt, double u)

@@ -55,6 +55,15 @@ static int expected(const seen *s, size_t count, mg_rand rand, bool latency, uin
                      : open[first]);
 }
 
+/* Scores that differ in their last bits only, worked out in another order. */
+static bool same_score(const seen *s, int a, int b, uint64_t now_ns)
+{
+    const double left = a < 0 || b < 0 ? 1 : by_hand(&s[a], true, now_ns);
+    const double right = a < 0 || b < 0 ? 2 : by_hand(&s[b], true, now_ns);
+
+    return fabs(left - right) <= 1e-9 * left;
+}
+
 static void run_choice(mg_balancer_algorithm algorithm, uint64_t seed)
 {
     uint32_t weights[HOSTS_MAX];
@@ -80,7 +89,7 @@ static void run_choice(mg_balancer_algorithm algorithm, uint64_t seed)
         const int got = mg_balancer_pick(b, NULL, 0, now);
         const size_t i = mg_rand_below(&rand, count);
 
-        if (got != wanted)
+        if (got != wanted && !same_score(s, got, wanted, now))
             fail_msg("SEED=%llu step %d: picked %d, wanted %d", (unsigned long long)seed, step, got, wanted);
         if (got >= 0) {
             mg_balancer_begin(b, (size_t)got);

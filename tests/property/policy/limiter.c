@@ -9,6 +9,12 @@
 
 enum { BUCKETS = 400, STEPS = 300, SPRAYS = 6, SPRAYED = 20000 };
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CROWD 1000000 /* of keys; sanitizers make them dear */
+#else
+#define CROWD 10000000
+#endif
+
 static mg_limiter *limiter_of(uint64_t limit, uint64_t period_ms, uint64_t burst, uint32_t max_keys,
                               uint32_t cells)
 {
@@ -143,11 +149,30 @@ static void no_spray_of_keys_refills_anybody(void **state)
         run_spray(seed + i);
 }
 
+static void millions_of_keys_leave_who_owes_where_he_was(void **state)
+{
+    mg_limiter *l = limiter_of(1, 3600000, 1, 65536, 64);
+    uint64_t admitted = 0, refilled = 0, key;
+    mg_limiter_answer a;
+
+    (void)state;
+    for (key = 0; key < 1000; key++)
+        assert_true(mg_limiter_take(l, (const char *)&key, sizeof(key), 1, 0, &a));
+    for (; key < CROWD; key++)
+        admitted += mg_limiter_take(l, (const char *)&key, sizeof(key), 1, MG_NS_PER_S, &a);
+    assert_true(admitted <= 2 * 65536 + 64);
+    for (key = 0; key < 1000; key++)
+        refilled += mg_limiter_take(l, (const char *)&key, sizeof(key), 1, MG_NS_PER_S, &a);
+    assert_int_equal(refilled, 0);
+    mg_limiter_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bucket_answers_as_one_that_counts_credit),
         cmocka_unit_test(no_spray_of_keys_refills_anybody),
+        cmocka_unit_test(millions_of_keys_leave_who_owes_where_he_was),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
