@@ -139,9 +139,12 @@ static double score_of(const mg_detector *d, const double *x, mg_rand *rand)
     return mg_iforest_score(sum / TREES, (double)count);
 }
 
-/* A forest flags unusually good ticks as well, and z what is far from next to nothing. */
+/* A forest flags unusually good ticks as well, and z what is far from next to nothing. What is no worse than
+ * on most ticks is guarded whatever its size: z says so by itself, a forest does not. */
 static bool passes_guard(const mg_detector *d, const double *x, int feature)
 {
+    if (x[feature] <= median(d->history[feature], d->count))
+        return false;
     switch (feature) {
     case 0: return x[0] >= 2 * median(d->history[0], d->count);
     case 1: return x[1] >= 0.05;

@@ -25,7 +25,7 @@ static void run_budget(uint64_t seed)
 
     mg_rand_init(&rand, seed);
     mg_retry_conf_defaults(&conf);
-    conf.budget_milli = (uint32_t)mg_rand_below(&rand, 1001);
+    conf.budget_milli = (uint32_t)mg_rand_below(&rand, 11) * 100;
     conf.min_per_second = mg_rand_below(&rand, 2) ? 0 : (uint32_t)mg_rand_below(&rand, 3);
     now = mg_rand_below(&rand, 1ull << 56);
     for (int step = 0; step < STEPS; step++) {

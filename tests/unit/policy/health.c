@@ -153,12 +153,14 @@ static void serve(mg_ejection *e, size_t endpoint, int requests, int failures)
 
 static void who_stands_out_by_failing_goes_at_the_end_of_an_interval(void **state)
 {
-    mg_ejection *e = ejection_of(6, 0, 33), *even = ejection_of(6, 0, 33), *few = ejection_of(4, 0, 33);
+    mg_ejection *e = ejection_of(6, 0, 33), *even = ejection_of(6, 0, 33), *few = ejection_of(4, 0, 33),
+                *half = ejection_of(6, 0, 33);
 
     (void)state;
     for (size_t i = 0; i < 6; i++) {
         serve(e, i, 200, i == 2 ? 40 : 0);
         serve(even, i, 200, i == 2 ? 4 : 0); /* stands out, and fails two in a hundred */
+        serve(half, i, 200, i % 2 ? 40 : 0); /* half of them fail: nobody stands out */
         if (i < 4)
             serve(few, i, 200, i == 2 ? 40 : 0);
     }
@@ -167,6 +169,8 @@ static void who_stands_out_by_failing_goes_at_the_end_of_an_interval(void **stat
     assert_int_equal(mg_ejection_sweep(e, 5000 * MS), 0); /* counted anew */
     assert_int_equal(mg_ejection_sweep(even, 0), 0);
     assert_int_equal(mg_ejection_sweep(few, 0), 0);
+    assert_int_equal(mg_ejection_sweep(half, 0), 0);
+    mg_ejection_free(half);
     mg_ejection_free(e);
     mg_ejection_free(even);
     mg_ejection_free(few);

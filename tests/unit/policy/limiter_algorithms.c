@@ -109,15 +109,18 @@ static void what_was_given_back_may_be_taken_again(void **state)
 static void the_last_window_gives_back_what_it_counted(void **state)
 {
     mg_limiter *l = limiter_of(MG_LIMITER_SLIDING_WINDOW, 10, 1000);
-    mg_limiter_answer a;
+    mg_limiter_answer a, b;
 
     (void)state;
     assert_true(take(l, "k", 10, 900, &a));
     assert_int_equal(left(l, "k", 1500), 5);
+    assert_true(take(l, "k", 1, 1500, &b));
     mg_limiter_give_back(l, &a);
-    assert_int_equal(left(l, "k", 1500), 10);
-    assert_true(take(l, "k", 10, 1500, &a));
-    mg_limiter_give_back(l, &a);
+    assert_int_equal(left(l, "k", 1500), 9);
+    assert_true(take(l, "k", 1, 2500, &a));
+    assert_true(take(l, "k", 1, 3500, &a));
+    mg_limiter_give_back(l, &b); /* its window is two behind */
+    assert_int_equal(left(l, "k", 3500), 8);
     mg_limiter_free(l);
 }
 
