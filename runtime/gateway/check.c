@@ -19,11 +19,11 @@ static bool try_vm(const mg_snapshot *snapshot, mg_shared *shared, mg_report *re
                               .seed = 1 };
     mg_error err = MG_ERROR_INIT;
 
-    if (!snapshot->plan.chain_count)
+    if (!snapshot->plan.plugin_count)
         return true;
     mg_vm *vm = mg_vm_new(&conf, mg_text_str(&snapshot->plan.json), &err);
     if (!vm)
-        mg_plan_fault(&err, report);
+        mg_plan_fault(snapshot->config, &err, report);
     mg_vm_free(vm);
     return vm != NULL;
 }

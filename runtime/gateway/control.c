@@ -42,7 +42,7 @@ static bool build_vms(mg_gateway *gateway, mg_publication *publication, mg_repor
     const mg_plan *plan = &publication->snapshot->plan;
     mg_error err = MG_ERROR_INIT;
 
-    if (!plan->chain_count || (gateway->snapshot && gateway->snapshot->plan.hash == plan->hash))
+    if (!plan->plugin_count || (gateway->snapshot && gateway->snapshot->plan.hash == plan->hash))
         return true;
     for (unsigned i = 0; i < gateway->shared.worker_count; i++) {
         const mg_vm_conf conf = { .api = &mg_api_table,
@@ -54,7 +54,7 @@ static bool build_vms(mg_gateway *gateway, mg_publication *publication, mg_repor
                                   .log = gateway->options.log };
         publication->changes[i].vm = mg_vm_new(&conf, mg_text_str(&plan->json), &err);
         if (!publication->changes[i].vm) {
-            mg_plan_fault(&err, report);
+            mg_plan_fault(publication->snapshot->config, &err, report);
             return false;
         }
     }

@@ -190,7 +190,7 @@ static bool add_plugin(mg_text *out, mg_config *config, mg_config_plugin *plugin
     return ok;
 }
 
-static void add_chain(mg_text *out, const mg_config_route *route, size_t leading, const int *numbers)
+static void add_chain(mg_text *out, const mg_config_route *route, size_t leading)
 {
     mg_text_add_char(out, '[');
     for (size_t i = leading; i < route->item_count; i++) {
@@ -198,7 +198,7 @@ static void add_chain(mg_text *out, const mg_config_route *route, size_t leading
         if (i > leading)
             mg_text_add_char(out, ',');
         if (item->kind == MG_CONFIG_ITEM_PLUGIN) {
-            mg_text_addf(out, "%d", numbers[item->plugin->index]);
+            mg_text_addf(out, "%u", item->plugin->index);
         } else {
             mg_text_add_c(out, "{\"limit\":");
             mg_text_add_json(out, item->limiter->name);
@@ -233,7 +233,7 @@ static uint64_t chain_hash(const mg_config_route *route, size_t leading)
 }
 
 /* Numbers the chains and writes each once. */
-static void add_chains(mg_plan *plan, const mg_config *config, const int *numbers)
+static void add_chains(mg_plan *plan, const mg_config *config)
 {
     size_t size = 16;
     while (size < config->route_count * 2)
@@ -260,12 +260,12 @@ static void add_chains(mg_plan *plan, const mg_config *config, const int *number
         plan->chains[r] = (int)plan->chain_count++;
         if (plan->chains[r])
             mg_text_add_char(&plan->json, ',');
-        add_chain(&plan->json, route, plan->leading[r], numbers);
+        add_chain(&plan->json, route, plan->leading[r]);
     }
     mg_free(table);
 }
 
-static void find_leading(mg_plan *plan, const mg_config *config, bool *used)
+static void find_leading(mg_plan *plan, const mg_config *config)
 {
     for (size_t r = 0; r < config->route_count; r++) {
         const mg_config_route *route = config->routes[r];
@@ -273,9 +273,6 @@ static void find_leading(mg_plan *plan, const mg_config *config, bool *used)
         while (n < route->item_count && route->items[n].kind != MG_CONFIG_ITEM_PLUGIN)
             n++;
         plan->leading[r] = n;
-        for (; n < route->item_count; n++)
-            if (route->items[n].kind == MG_CONFIG_ITEM_PLUGIN)
-                used[route->items[n].plugin->index] = true;
     }
 }
 
@@ -284,22 +281,18 @@ bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report)
     const size_t before = report->errors;
 
     *plan = (mg_plan){ 0 };
-    plan->numbers = MG_NEW_N(int, config->plugin_count + 1);
-    plan->used = MG_NEW_N(bool, config->plugin_count + 1);
     plan->chains = MG_NEW_N(int, config->route_count + 1);
     plan->leading = MG_NEW_N(size_t, config->route_count + 1);
-    find_leading(plan, config, plan->used);
+    find_leading(plan, config);
+    plan->plugin_count = config->plugin_count;
     mg_text_add_c(&plan->json, "{\"plugins\":[");
     for (size_t i = 0; i < config->plugin_count; i++) {
-        if (!plan->used[i])
-            continue;
-        if (plan->plugin_count)
+        if (i)
             mg_text_add_char(&plan->json, ',');
-        if (add_plugin(&plan->json, config, config->plugins[i], report))
-            plan->numbers[i] = (int)plan->plugin_count++;
+        (void)add_plugin(&plan->json, config, config->plugins[i], report);
     }
     if (report->errors == before)
-        add_chains(plan, config, plan->numbers);
+        add_chains(plan, config);
     mg_text_add_c(&plan->json, "]}");
     plan->hash = mg_hash(mg_text_str(&plan->json), 0);
     return report->errors == before;
@@ -310,8 +303,6 @@ void mg_plan_fini(mg_plan *plan)
     mg_text_fini(&plan->json);
     mg_free(plan->chains);
     mg_free(plan->leading);
-    mg_free(plan->numbers);
-    mg_free(plan->used);
 }
 
 /* The text of one line of a file, for the finding; none when it cannot be read. */
@@ -331,8 +322,22 @@ static size_t read_line(const char *path, int line, char *out, size_t room)
     return n;
 }
 
-/* Lua's messages: `plugin "greet": plugins/greet/plugin.lua:9: what is wrong`. */
-void mg_plan_fault(const mg_error *err, mg_report *report)
+/* The plugin that `plugin "greet": ..` names, or NULL. */
+static const mg_config_plugin *named_plugin(const mg_config *config, const char *message)
+{
+    mg_str rest = mg_str_of(message), name;
+
+    if (!mg_str_cut(&rest, '"', &name) || !mg_str_cut(&rest, '"', &name))
+        return NULL;
+    for (size_t i = 0; i < config->plugin_count; i++)
+        if (mg_str_eq(config->plugins[i]->name, name))
+            return config->plugins[i];
+    return NULL;
+}
+
+/* Lua's messages: `plugin "greet": plugins/greet/plugin.lua:9: what is wrong`. One without a line stands
+ * where the document names the plugin. */
+void mg_plan_fault(const mg_config *config, const mg_error *err, mg_report *report)
 {
     const char *lua = strstr(err->message, ".lua:"), *start = lua;
     char path[512], source[512];
@@ -342,7 +347,8 @@ void mg_plan_fault(const mg_error *err, mg_report *report)
     const int line = lua ? atoi(lua + 5) : 0;
     const char *text = lua ? strchr(lua + 5, ':') : NULL;
     if (!text || line < 1) {
-        mg_report_add(report, MG_SEVERITY_ERROR, "plugin", "%s", err->message);
+        const mg_config_plugin *plugin = named_plugin(config, err->message);
+        mg_node_error(report, plugin ? plugin->node : NULL, "plugin", "%s", err->message);
         return;
     }
     snprintf(path, sizeof path, "%.*s", (int)(lua + 4 - start), start);

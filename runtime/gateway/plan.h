@@ -15,17 +15,17 @@ typedef struct mg_plan {
     uint64_t hash;
     int *chains;     /* owned: of each route, by index: its chain in the plan, or -1 */
     size_t *leading; /* owned: of each route: how many native items stand before its first plugin */
-    int *numbers;    /* owned: of each plugin of the config: its place in the plan, where it is part of it */
-    bool *used;      /* owned: of each plugin of the config: it is part of the plan */
     size_t chain_count;
     size_t plugin_count;
 } mg_plan;
 
 /* Reads plugins and their schemas and holds each configuration against its schema (defaults are filled in).
- * Only plugins that a route names are part of the plan. False when the report got an error. */
+ * Every plugin of the document is part of the plan, by its index, whether a route names it or not: what is
+ * broken is not accepted silently. False when the report got an error. */
 bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report);
 void mg_plan_fini(mg_plan *plan);
-/* What a VM said of a plan it did not take, as a finding with the place in the plugin's file. */
-void mg_plan_fault(const mg_error *err, mg_report *report);
+/* What a VM said of a plan it did not take, as a finding with its place: in the plugin's file, or where the
+ * document names it. */
+void mg_plan_fault(const mg_config *config, const mg_error *err, mg_report *report);
 
 #endif

@@ -129,7 +129,7 @@ static void fill_view_service(mg_view *view, size_t index)
 static mg_chain_bodies *chain_bodies(const mg_snapshot *snapshot, const mg_vm *vm)
 {
     const mg_config *config = snapshot->config;
-    mg_chain_bodies *bodies = MG_NEW_N(mg_chain_bodies, snapshot->plan.chain_count);
+    mg_chain_bodies *bodies = MG_NEW_N(mg_chain_bodies, snapshot->plan.chain_count + 1);
 
     for (size_t r = 0; r < config->route_count; r++) {
         const mg_config_route *route = config->routes[r];
@@ -139,8 +139,7 @@ static mg_chain_bodies *chain_bodies(const mg_snapshot *snapshot, const mg_vm *v
         for (size_t i = 0; i < route->item_count; i++) {
             if (route->items[i].kind != MG_CONFIG_ITEM_PLUGIN)
                 continue;
-            const int number = snapshot->plan.numbers[route->items[i].plugin->index];
-            const mg_vm_plugin *plugin = mg_vm_plugin_at(vm, (size_t)number);
+            const mg_vm_plugin *plugin = mg_vm_plugin_at(vm, route->items[i].plugin->index);
             of_chain->request_bytes = mg_max_u64(of_chain->request_bytes, plugin->request_body_bytes);
             of_chain->response_bytes = mg_max_u64(of_chain->response_bytes, plugin->response_body_bytes);
         }
@@ -154,8 +153,7 @@ static uint64_t *plugin_timeouts(const mg_snapshot *snapshot)
     uint64_t *timeouts = MG_NEW_N(uint64_t, snapshot->plan.plugin_count + 1);
 
     for (size_t i = 0; i < config->plugin_count; i++)
-        if (snapshot->plan.used[i])
-            timeouts[snapshot->plan.numbers[i]] = config->plugins[i]->timeout_ms * MG_NS_PER_MS;
+        timeouts[i] = config->plugins[i]->timeout_ms * MG_NS_PER_MS;
     return timeouts;
 }
 
@@ -164,7 +162,7 @@ static mg_worker_vm *vm_for(mg_worker *worker, const mg_worker_change *change)
     mg_worker_vm *current = worker->view ? worker->view->vm : NULL;
     const uint64_t hash = change->snapshot->plan.hash;
 
-    if (!change->snapshot->plan.chain_count)
+    if (!change->snapshot->plan.plugin_count)
         return NULL;
     if (!change->vm) {
         MG_CHECK(current && current->plan_hash == hash);
