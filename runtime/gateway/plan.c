@@ -327,7 +327,9 @@ static const mg_config_plugin *named_plugin(const mg_config *config, const char 
 {
     mg_str rest = mg_str_of(message), name;
 
-    if (!mg_str_cut(&rest, '"', &name) || !mg_str_cut(&rest, '"', &name))
+    if (!mg_str_cut(&rest, '"', &name)) /* what stands before the name */
+        return NULL;
+    if (!mg_str_cut(&rest, '"', &name))
         return NULL;
     for (size_t i = 0; i < config->plugin_count; i++)
         if (mg_str_eq(config->plugins[i]->name, name))
