@@ -41,13 +41,7 @@ typedef enum mg_upstream_outcome {
 uint32_t mg_stats_service(mg_stats *stats, mg_str name);
 void mg_stats_upstream(mg_stats *stats, unsigned worker, uint32_t service, mg_upstream_outcome outcome);
 
-typedef enum mg_stat_event {
-    MG_EVENT_PLUGIN_ERROR,
-    MG_EVENT_ACCEPTED,
-    MG_EVENT_TURNED_AWAY,
-    MG_EVENT_STALE,
-    MG_EVENT_COUNT
-} mg_stat_event;
+typedef enum mg_stat_event { MG_EVENT_PLUGIN_ERROR, MG_EVENT_COUNT } mg_stat_event;
 void mg_stats_event(mg_stats *stats, unsigned worker, mg_stat_event event, uint64_t n);
 void mg_stats_in_flight(mg_stats *stats, unsigned worker, int by);
 

@@ -233,22 +233,6 @@ void mg_names_add(mg_names *names, mg_str authority, void (*done)(void *self), v
     }
 }
 
-bool mg_names_settled(mg_names *names)
-{
-    size_t cursor = 0;
-    mg_str key;
-    void *value;
-    bool settled = true;
-
-    pthread_mutex_lock(&names->lock);
-    while (settled && mg_map_next(names->entries, &cursor, &key, &value)) {
-        const entry *e = value;
-        settled = e->answered || !e->watched;
-    }
-    pthread_mutex_unlock(&names->lock);
-    return settled;
-}
-
 unsigned mg_names_known(mg_names *names, mg_str authority, mg_addr addrs[MG_RESOLVE_MAX])
 {
     pthread_mutex_lock(&names->lock);

@@ -23,8 +23,6 @@ void mg_names_stop(mg_names *names);
  * Control loop. Kept while the gateway lives. `done`, when given, runs on the control loop once the first
  * answer is there, perhaps before this returns. */
 void mg_names_add(mg_names *names, mg_str authority, void (*done)(void *self), void *self);
-/* True when every authority has been answered once, well or badly. Control loop. */
-bool mg_names_settled(mg_names *names);
 
 /* What is known of an authority; 0 when nothing yet, or it is not known. Any thread. */
 unsigned mg_names_known(mg_names *names, mg_str authority, mg_addr addrs[MG_RESOLVE_MAX]);
