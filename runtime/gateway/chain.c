@@ -379,7 +379,7 @@ bool mg_chain_start(mg_flight *flight)
         .host = &flight->worker->host,
         .match = &flight->match,
         .route_name = route->name,
-        .service_name = route->service ? route->service->name : MG_STR_NONE,
+        .service_name = flight->service ? flight->service->name : MG_STR_NONE,
         .client = flight->client,
         .chain = (uint32_t)route->chain,
         .plugin = UINT32_MAX,

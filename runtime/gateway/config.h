@@ -9,6 +9,14 @@
 
 #include "base/log.h"
 #include "net/addr.h"
+#include "policy/adaptive.h"
+#include "policy/balancer.h"
+#include "policy/breaker.h"
+#include "policy/detector.h"
+#include "policy/health.h"
+#include "policy/limiter.h"
+#include "policy/retry.h"
+#include "policy/rollout.h"
 #include "text/schema.h"
 #include "text/tree.h"
 
@@ -32,8 +40,6 @@ typedef struct mg_config_endpoint {
     const mg_node *node;
 } mg_config_endpoint;
 
-typedef enum mg_config_balance { MG_CONFIG_ROUND_ROBIN } mg_config_balance;
-
 /* POLICIES 6, pool.*; a count or time of 0 means none where it says so. */
 typedef struct mg_config_pool {
     uint32_t max_connections; /* to one endpoint, over all workers; 0 = no limit */
@@ -44,16 +50,56 @@ typedef struct mg_config_pool {
     uint32_t max_requests; /* of one connection */
 } mg_config_pool;
 
-typedef enum mg_config_breaker_mode { MG_CONFIG_BREAKER_CONSECUTIVE } mg_config_breaker_mode;
+/* A set of status codes, 100..599. */
+typedef struct mg_status_set {
+    uint64_t bits[10]; /* by code */
+} mg_status_set;
 
+static inline bool mg_status_set_has(const mg_status_set *set, unsigned status)
+{
+    return status < 640 && (set->bits[status / 64] >> status % 64 & 1);
+}
+
+static inline void mg_status_set_add(mg_status_set *set, unsigned status)
+{
+    set->bits[status / 64] |= 1ull << status % 64;
+}
+
+/* A policy's block: `on` is false where the service names none, and the rest is unset then. */
 typedef struct mg_config_breaker {
-    bool on; /* false: the service names none, the rest is unset */
-    mg_config_breaker_mode mode;
-    uint32_t consecutive_failures, probes;
-    uint64_t open_for_ms, open_max_ms, half_open_max_ms;
-    double open_backoff;
-    uint32_t open_jitter_bp; /* share in basis points, 0..5000 */
+    bool on;
+    bool per_route;          /* one a route and service, else one a service */
+    mg_breaker_conf conf;    /* the seed is not ours to set */
+    mg_status_set failure;   /* statuses that count as failed */
+    bool fail_transport;     /* so does a connection that broke, or none */
+    bool fail_timeout;       /* and no answer in time */
+    uint32_t max_concurrent; /* calls at once, over all workers; 0 = off */
+    bool detect;             /* adaptive mode */
+    mg_detector_kind detector;
 } mg_config_breaker;
+
+typedef struct mg_config_retry {
+    bool on;
+    mg_retry_conf conf;
+    uint64_t per_try_timeout_ms; /* 0: what is left */
+} mg_config_retry;
+
+typedef struct mg_config_health {
+    bool on;
+    mg_str path; /* none: a connection is all that is asked for (TCP) */
+    uint64_t interval_ms, timeout_ms;
+    mg_health_conf conf;
+} mg_config_health;
+
+typedef struct mg_config_eject {
+    bool on;
+    mg_ejection_conf conf;
+} mg_config_eject;
+
+typedef struct mg_config_adaptive {
+    bool on;
+    mg_adaptive_conf conf;
+} mg_config_adaptive;
 
 typedef struct mg_config_service {
     mg_str name;
@@ -61,9 +107,19 @@ typedef struct mg_config_service {
     const mg_config_endpoint *endpoints; /* at least one */
     size_t endpoint_count;
     uint64_t first_byte_timeout_ms, read_timeout_ms, tunnel_idle_timeout_ms;
-    mg_config_balance balance;
+    mg_balancer_algorithm balance;
+    uint64_t ewma_tau_ms, ewma_penalty_ms;
+    uint32_t maglev_size, bound_milli; /* a bound of 0: none */
+    uint64_t slow_start_ms;            /* 0: off */
+    double slow_start_min;             /* a share, 0..1 */
+    uint32_t panic_percent;
     mg_config_pool pool;
     mg_config_breaker breaker;
+    mg_config_retry retry;
+    mg_config_health health;
+    mg_config_eject eject;
+    mg_config_adaptive adaptive;
+    bool throttle;
     const mg_node *node;
 } mg_config_service;
 
@@ -88,28 +144,21 @@ typedef enum mg_config_on_missing_key {
     MG_CONFIG_MISSING_SKIP,
     MG_CONFIG_MISSING_DENY
 } mg_config_on_missing_key;
-typedef enum mg_config_on_full {
-    MG_CONFIG_FULL_OVERFLOW,
-    MG_CONFIG_FULL_ALLOW,
-    MG_CONFIG_FULL_DENY
-} mg_config_on_full;
 typedef enum mg_config_limiter_mode {
     MG_CONFIG_ENFORCE,
     MG_CONFIG_SHADOW,
     MG_CONFIG_DENY
 } mg_config_limiter_mode;
 
-/* POLICIES 4; the algorithm is the token bucket. rate = limit requests each period. */
+/* POLICIES 4. */
 typedef struct mg_config_limiter {
     mg_str name;
     unsigned index;
+    mg_limiter_conf conf; /* the secret is not ours to set; unset when mode is deny */
     mg_config_key_part key[MG_CONFIG_KEY_PARTS];
     unsigned key_parts;
-    uint64_t limit, period_ns; /* limit 0 only when mode is deny */
-    uint32_t burst, cost;
-    uint32_t max_keys, overflow_cells;
+    uint32_t cost;
     mg_config_on_missing_key on_missing_key;
-    mg_config_on_full on_full;
     unsigned ipv4_prefix, ipv6_prefix;
     mg_config_limiter_mode mode;
     const mg_node *node;
@@ -157,6 +206,21 @@ typedef struct mg_config_item {
     const mg_node *node;
 } mg_config_item;
 
+typedef struct mg_config_backend {
+    const mg_config_service *service;
+    uint32_t weight;
+    mg_str group; /* what X-Abtest-Group calls it: the service's name when none was written */
+    const mg_node *node;
+} mg_config_backend;
+
+/* Progressive delivery (POLICIES 9). */
+typedef struct mg_config_rollout {
+    bool on;
+    mg_str id;   /* the salt of who is chosen; the route's name when none was written */
+    unsigned to; /* the canary's place among the backends */
+    mg_rollout_conf conf;
+} mg_config_rollout;
+
 typedef struct mg_config_route {
     mg_str name;
     unsigned index;
@@ -173,7 +237,13 @@ typedef struct mg_config_route {
     uint64_t timeout_ms;         /* to the response head, at most 1 h */
     const mg_config_item *items; /* the chain, the first outermost */
     size_t item_count;
-    const mg_config_service *service; /* NULL: a plugin has to answer */
+    const mg_config_service *service;  /* NULL: a plugin has to answer, or backends say who does */
+    const mg_config_backend *backends; /* several to split between; none beside a service */
+    size_t backend_count;
+    bool sticky; /* by sticky_key; else by the client's address */
+    mg_config_key_part sticky_key;
+    mg_config_rollout rollout;
+    mg_deadline_conf deadline;
     const mg_node *node;
 } mg_config_route;
 

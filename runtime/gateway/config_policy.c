@@ -79,15 +79,20 @@ static void take_breaker(mg_building *b, mg_config_breaker *breaker, const mg_no
     breaker->on = mg_node_is(node, MG_NODE_MAP);
     if (!breaker->on)
         return;
-    breaker->mode = MG_CONFIG_BREAKER_CONSECUTIVE;
-    breaker->consecutive_failures = mg_read_u32(node, "consecutive_failures");
-    breaker->probes = mg_read_u32(node, "probes");
-    breaker->open_for_ms = mg_read_ms(node, "open_for");
-    breaker->open_max_ms = mg_read_ms(node, "open_max");
-    breaker->half_open_max_ms = mg_read_ms(node, "half_open_max");
-    breaker->open_backoff = mg_read_number(node, "open_backoff");
-    breaker->open_jitter_bp = mg_read_share(node, "open_jitter");
-    if (breaker->open_max_ms > 0 && breaker->open_for_ms > breaker->open_max_ms)
+    mg_breaker_conf *conf = &breaker->conf;
+    mg_breaker_conf_defaults(conf, MG_BREAKER_CONSECUTIVE);
+    conf->consecutive_failures = mg_read_u32(node, "consecutive_failures");
+    conf->half_open_probes = mg_read_u32(node, "probes");
+    conf->open_ms = mg_read_ms(node, "open_for");
+    conf->open_max_ms = mg_read_ms(node, "open_max");
+    conf->half_open_max_ms = mg_read_ms(node, "half_open_max");
+    conf->open_backoff_milli = (uint32_t)(mg_read_number(node, "open_backoff") * 1000 + 0.5);
+    conf->open_jitter_bp = mg_read_share(node, "open_jitter");
+    for (unsigned status = 500; status < 600; status++)
+        mg_status_set_add(&breaker->failure, status);
+    breaker->fail_transport = breaker->fail_timeout = true;
+    breaker->max_concurrent = 0;
+    if (conf->open_max_ms > 0 && conf->open_ms > conf->open_max_ms)
         mg_finding_hint(mg_node_error(b->report, mg_node_get(node, "open_for"), "out-of-range",
                                       "open_for is longer than open_max (%.*s)",
                                       MG_STR_ARGS(mg_read_str(node, "open_max"))),
@@ -105,7 +110,12 @@ static void build_service(mg_building *b, const mg_node *node)
     service->first_byte_timeout_ms = mg_read_ms(node, "first_byte_timeout");
     service->read_timeout_ms = mg_read_ms(node, "read_timeout");
     service->tunnel_idle_timeout_ms = mg_read_ms(node, "tunnel_idle_timeout");
-    service->balance = MG_CONFIG_ROUND_ROBIN;
+    service->balance = MG_BALANCER_ROUND_ROBIN;
+    service->ewma_tau_ms = 10000;
+    service->ewma_penalty_ms = 1000;
+    service->maglev_size = MG_MAGLEV_SIZE;
+    service->bound_milli = 1250;
+    service->panic_percent = 50;
     take_pool(&service->pool, mg_node_get(node, "pool"));
     take_breaker(b, &service->breaker, mg_node_get(node, "breaker"));
     b->config->services[b->config->service_count++] = service;
@@ -192,11 +202,11 @@ static void take_key(mg_building *b, mg_config_limiter *limiter, const mg_node *
 
 static bool check_rate(mg_building *b, const mg_config_limiter *limiter, const mg_node *rate)
 {
-    if (limiter->limit == 0 && limiter->mode != MG_CONFIG_DENY)
+    if (limiter->conf.limit == 0 && limiter->mode != MG_CONFIG_DENY)
         mg_finding_hint(
             mg_node_error(b->report, rate, "out-of-range", "a rate of 0 can never admit anything"),
             "write mode: deny to refuse all");
-    else if (limiter->limit > limiter->period_ns / MIN_INTERVAL_NS)
+    else if (limiter->conf.limit > limiter->conf.period_ms * (MG_NS_PER_MS / MIN_INTERVAL_NS))
         mg_finding_hint(mg_node_error(b->report, rate, "out-of-range", "%.*s is above the maximum 1000000/s",
                                       MG_STR_ARGS(mg_node_shown(rate))),
                         "write a lower rate, or leave the limiter out");
@@ -209,7 +219,9 @@ static bool check_rate(mg_building *b, const mg_config_limiter *limiter, const m
 static void check_burst(mg_building *b, const mg_config_limiter *limiter, uint64_t burst, const mg_node *said)
 {
     const uint64_t interval_ns =
-        limiter->limit ? (limiter->period_ns + limiter->limit - 1) / limiter->limit : 0;
+        limiter->conf.limit
+            ? (limiter->conf.period_ms * MG_NS_PER_MS + limiter->conf.limit - 1) / limiter->conf.limit
+            : 0;
 
     if (burst > MAX_BURST)
         mg_finding_hint(mg_node_error(b->report, said, "out-of-range",
@@ -233,17 +245,17 @@ static void take_rate(mg_building *b, mg_config_limiter *limiter, const mg_node 
                         "rate: how many requests in a period, such as 100/s");
     if (!mg_node_is(rate, MG_NODE_STRING) || mg_units_rate(rate->text, &read, NULL) != MG_OK)
         return;
-    limiter->limit = read.limit;
-    limiter->period_ns = read.period_ns;
+    limiter->conf.limit = read.limit;
+    limiter->conf.period_ms = read.period_ns / MG_NS_PER_MS;
     if (check_rate(b, limiter, rate))
         check_burst(b, limiter, burst ? mg_read_u32(node, "burst") : read.limit, burst ? burst : rate);
-    limiter->burst = burst ? mg_read_u32(node, "burst") : (uint32_t)mg_min_u64(read.limit, MAX_BURST);
+    limiter->conf.burst = burst ? mg_read_u32(node, "burst") : mg_min_u64(read.limit, MAX_BURST);
     limiter->cost = mg_read_u32(node, "cost");
-    if (limiter->cost > limiter->burst && limiter->burst > 0)
+    if (limiter->cost > limiter->conf.burst && limiter->conf.burst > 0)
         mg_finding_hint(mg_node_error(b->report, mg_node_get(node, "cost"), "out-of-range",
-                                      "a cost of %u is above the burst of %u: nothing would ever pass",
-                                      limiter->cost, limiter->burst),
-                        "write a cost from 0 to %u", limiter->burst);
+                                      "a cost of %u is above the burst of %llu: nothing would ever pass",
+                                      limiter->cost, (unsigned long long)limiter->conf.burst),
+                        "write a cost from 0 to %llu", (unsigned long long)limiter->conf.burst);
 }
 
 static void build_limiter(mg_building *b, const mg_node *node)
@@ -258,9 +270,10 @@ static void build_limiter(mg_building *b, const mg_node *node)
     limiter->node = node;
     limiter->mode = (mg_config_limiter_mode)mg_read_word(node, "mode", modes);
     limiter->on_missing_key = (mg_config_on_missing_key)mg_read_word(node, "on_missing_key", missing);
-    limiter->on_full = (mg_config_on_full)mg_read_word(node, "on_full", full);
-    limiter->max_keys = mg_read_u32(node, "max_keys");
-    limiter->overflow_cells = mg_read_u32(node, "overflow_cells");
+    mg_limiter_conf_defaults(&limiter->conf);
+    limiter->conf.on_full = (mg_limiter_on_full)mg_read_word(node, "on_full", full);
+    limiter->conf.max_keys = mg_read_u32(node, "max_keys");
+    limiter->conf.overflow_cells = mg_read_u32(node, "overflow_cells");
     limiter->ipv4_prefix = mg_read_u32(node, "ipv4_prefix");
     limiter->ipv6_prefix = mg_read_u32(node, "ipv6_prefix");
     take_key(b, limiter, mg_node_get(node, "key"));

@@ -325,6 +325,7 @@ static void build_route(mg_building *b, const mg_node *node)
         route->priority = (int)priority->integer;
     route->max_path_bytes = (uint32_t)mg_read_size(node, "max_path");
     route->timeout_ms = mg_read_ms(node, "timeout");
+    mg_deadline_conf_defaults(&route->deadline);
     take_items(b, route, mg_node_get(node, "plugins"));
     take_service(b, route, node);
 }
@@ -345,6 +346,7 @@ static void build_only_route(mg_building *b)
     route->paths = path;
     route->host_count = route->path_count = 1;
     route->timeout_ms = TIMEOUT_MS;
+    mg_deadline_conf_defaults(&route->deadline);
     route->max_path_bytes = MAX_PATH_BYTES;
     route->service = named->item;
     named->used = true;

@@ -252,6 +252,10 @@ const char *mg_call_limit_take(mg_call *call, const char *name, uint32_t n, cons
 
     if (!rule)
         return "no limiter of the configuration has that name";
+    if (rule->conf->mode == MG_CONFIG_DENY) {
+        *out = (mg_limit_view){ .retry_s = -1 };
+        return NULL;
+    }
     const bool allowed = mg_limiter_take(rule->limiter, key, key_n, cost,
                                          mg_shared_policy_now(flight->worker->gateway->shared), &answer);
     *out = (mg_limit_view){ .remaining = (double)answer.remaining,

@@ -117,6 +117,7 @@ static step step_route(mg_flight *flight)
         return STEP_WAIT;
     }
     flight->route = flight->match.route;
+    flight->service = flight->route->service;
     if (x->request.path.n > flight->route->conf->max_path_bytes) {
         mg_pipeline_refuse(flight, 414, NULL, MG_STR("The path is longer than this route allows."), -1);
         return STEP_WAIT;
@@ -133,7 +134,7 @@ static void breaker_end(mg_flight *flight, mg_breaker_outcome outcome)
 
     if (!ticket)
         return;
-    const mg_snapshot_service *service = flight->route->service;
+    const mg_snapshot_service *service = flight->service;
     flight->breaker_ticket = 0;
     const uint64_t began =
         flight->x->times.upstream_ns ? flight->x->times.upstream_ns : flight->x->times.begin_ns;
@@ -143,7 +144,7 @@ static void breaker_end(mg_flight *flight, mg_breaker_outcome outcome)
 
 static bool breaker_ask(mg_flight *flight)
 {
-    const mg_snapshot_service *service = flight->route->service;
+    const mg_snapshot_service *service = flight->service;
 
     if (!service->breaker)
         return true;
@@ -154,14 +155,14 @@ static bool breaker_ask(mg_flight *flight)
 
 static int breaker_retry_s(const mg_flight *flight)
 {
-    const uint64_t ms = mg_breaker_retry_after_ms(flight->route->service->breaker,
+    const uint64_t ms = mg_breaker_retry_after_ms(flight->service->breaker,
                                                   mg_shared_policy_now(flight->worker->gateway->shared));
     return ms == UINT64_MAX ? -1 : (int)mg_max_u64(1, mg_min_u64((ms + 999) / 1000, 86400));
 }
 
 static uint32_t service_stat(const mg_flight *flight)
 {
-    return flight->view->services[flight->route->service->conf->index].stat;
+    return flight->view->services[flight->service->conf->index].stat;
 }
 
 static void count_upstream(const mg_flight *flight, mg_upstream_outcome outcome)
@@ -188,7 +189,7 @@ static void answer_for_upstream(mg_flight *flight, int status, const char *error
 static step step_proxy(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
-    const mg_snapshot_service *service = flight->route->service;
+    const mg_snapshot_service *service = flight->service;
 
     if (!service) {
         answer_for_upstream(flight, 404, "no_service",
@@ -243,6 +244,11 @@ static void run(mg_flight *flight, step next)
         case STEP_WAIT: return;
         }
     }
+}
+
+void mg_pipeline_limits_passed(mg_flight *flight)
+{
+    run(flight, STEP_CHAIN);
 }
 
 static void on_begin(mg_exchange *x)
@@ -478,7 +484,7 @@ static void record(mg_flight *flight)
 {
     mg_worker *worker = flight->worker;
     mg_exchange *x = flight->x;
-    const mg_snapshot_service *service = flight->route ? flight->route->service : NULL;
+    const mg_snapshot_service *service = flight->service;
     /* Lua computes within a turn: where it ran, the clock is read for the end. */
     const mg_clock *clock = worker->gateway->clock;
     const uint64_t now = flight->chain == MG_CHAIN_NONE ? mg_loop_now(worker->loop) : clock->mono_ns(clock);

@@ -27,7 +27,8 @@ struct mg_flight {
     mg_exchange *x;
     mg_view *view; /* counted: the snapshot it began with */
     mg_worker *worker;
-    const mg_snapshot_route *route; /* borrowed: snapshot; NULL when none matched */
+    const mg_snapshot_route *route;     /* borrowed: snapshot; NULL when none matched */
+    const mg_snapshot_service *service; /* borrowed: snapshot; NULL: a plugin has to answer */
     mg_route_match match;
     mg_str client; /* the client's address after trusted proxies */
     mg_lease lease;
@@ -63,6 +64,8 @@ struct mg_flight {
 
 /* The coroutine of this flight is to go on: what it waited for is there. */
 void mg_pipeline_resume(mg_flight *flight);
+/* What mg_limits_pass waited for is over: the chain is next. */
+void mg_pipeline_limits_passed(mg_flight *flight);
 /* Answers with a problem document, unless the head is out: then the response is cut. */
 void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s);
 

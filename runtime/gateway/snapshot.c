@@ -91,39 +91,6 @@ static void fill_endpoint_conf(mg_endpoint_conf *out, const mg_config_service *c
     };
 }
 
-static mg_breaker *service_breaker(mg_shared *shared, const mg_config_service *conf)
-{
-    mg_breaker_conf breaker;
-
-    if (!conf->breaker.on)
-        return NULL;
-    mg_breaker_conf_defaults(&breaker, MG_BREAKER_CONSECUTIVE);
-    breaker.consecutive_failures = conf->breaker.consecutive_failures;
-    breaker.open_ms = conf->breaker.open_for_ms;
-    breaker.open_max_ms = conf->breaker.open_max_ms;
-    breaker.open_backoff_milli = (uint32_t)(conf->breaker.open_backoff * 1000 + 0.5);
-    breaker.open_jitter_bp = conf->breaker.open_jitter_bp;
-    breaker.half_open_probes = conf->breaker.probes;
-    breaker.half_open_max_ms = conf->breaker.half_open_max_ms;
-    return mg_shared_breaker(shared, conf->name, &breaker);
-}
-
-static mg_limiter *config_limiter(mg_shared *shared, const mg_config_limiter *conf)
-{
-    mg_limiter_conf limiter;
-
-    mg_limiter_conf_defaults(&limiter);
-    limiter.limit = conf->limit ? conf->limit : 1; /* 0 only when mode is deny, which never asks */
-    limiter.period_ms = conf->period_ns / MG_NS_PER_MS ? conf->period_ns / MG_NS_PER_MS : 1;
-    limiter.burst = conf->burst;
-    limiter.max_keys = conf->max_keys;
-    limiter.overflow_cells = conf->overflow_cells;
-    limiter.on_full = conf->on_full == MG_CONFIG_FULL_ALLOW  ? MG_LIMITER_FULL_ALLOW
-                      : conf->on_full == MG_CONFIG_FULL_DENY ? MG_LIMITER_FULL_DENY
-                                                             : MG_LIMITER_FULL_OVERFLOW;
-    return mg_shared_limiter(shared, conf->name, &limiter);
-}
-
 static void fill_services(mg_snapshot *snapshot, mg_shared *shared)
 {
     const mg_config *config = snapshot->config;
@@ -134,7 +101,9 @@ static void fill_services(mg_snapshot *snapshot, mg_shared *shared)
         mg_snapshot_service *service = &snapshot->services[i];
         service->conf = config->services[i];
         service->name = service->conf->name;
-        service->breaker = service_breaker(shared, service->conf);
+        service->breaker = service->conf->breaker.on
+                               ? mg_shared_breaker(shared, service->name, &service->conf->breaker.conf)
+                               : NULL;
         fill_endpoint_conf(&service->endpoint_conf, service->conf);
         service->authorities = MG_ARENA_NEW_N(arena, mg_str, service->conf->endpoint_count);
         for (size_t e = 0; e < service->conf->endpoint_count; e++) {
@@ -152,8 +121,11 @@ static void fill_limits(mg_snapshot *snapshot, mg_shared *shared)
 
     snapshot->limits = MG_ARENA_NEW_N(&snapshot->config->arena, mg_snapshot_limit, config->limiter_count + 1);
     for (size_t i = 0; i < config->limiter_count; i++)
-        snapshot->limits[i] =
-            (mg_snapshot_limit){ config->limiters[i], config_limiter(shared, config->limiters[i]) };
+        snapshot->limits[i] = (mg_snapshot_limit){ config->limiters[i],
+                                                   config->limiters[i]->mode == MG_CONFIG_DENY
+                                                       ? NULL
+                                                       : mg_shared_limiter(shared, config->limiters[i]->name,
+                                                                           &config->limiters[i]->conf) };
 }
 
 static void fill_routes(mg_snapshot *snapshot, mg_stats *stats)

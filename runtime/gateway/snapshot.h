@@ -22,7 +22,7 @@ typedef struct mg_snapshot_service {
 /* One native item of a chain: a limiter of the configuration. */
 typedef struct mg_snapshot_limit {
     const mg_config_limiter *conf;
-    mg_limiter *limiter; /* borrowed: shared */
+    mg_limiter *limiter; /* borrowed: shared; NULL when the mode is deny */
 } mg_snapshot_limit;
 
 typedef struct mg_snapshot_route {

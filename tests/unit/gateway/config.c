@@ -138,10 +138,10 @@ static void services_are_read_with_their_defaults(void **state)
     assert_int_equal(cart->pool.queue_timeout_ms, 0);
     assert_int_equal(cart->pool.max_idle, 1000);
     assert_true(cart->breaker.on);
-    assert_int_equal(cart->breaker.consecutive_failures, 7);
-    assert_true(cart->breaker.open_backoff == 1.5);
-    assert_int_equal(cart->breaker.open_jitter_bp, 0);
-    assert_int_equal(cart->breaker.half_open_max_ms, 10000);
+    assert_int_equal(cart->breaker.conf.consecutive_failures, 7);
+    assert_true(cart->breaker.conf.open_backoff_milli == 1500);
+    assert_int_equal(cart->breaker.conf.open_jitter_bp, 0);
+    assert_int_equal(cart->breaker.conf.half_open_max_ms, 10000);
     check_str(plain->endpoints[0].host, "::1");
     assert_int_equal(plain->index, 1);
     assert_false(plain->breaker.on);
@@ -168,20 +168,20 @@ static void limiters_are_read_with_their_defaults(void **state)
     assert_int_equal(key->key[0].kind, MG_CONFIG_KEY_HEADER);
     check_str(key->key[0].name, "x-api-key");
     assert_int_equal(key->key[1].kind, MG_CONFIG_KEY_ROUTE);
-    assert_int_equal(key->limit, 100);
-    assert_int_equal(key->period_ns, 1000000000);
-    assert_int_equal(key->burst, 200);
+    assert_int_equal(key->conf.limit, 100);
+    assert_int_equal(key->conf.period_ms, 1000);
+    assert_int_equal(key->conf.burst, 200);
     assert_int_equal(key->cost, 1);
-    assert_int_equal(key->max_keys, 262144);
-    assert_int_equal(key->overflow_cells, 1024);
+    assert_int_equal(key->conf.max_keys, 262144);
+    assert_int_equal(key->conf.overflow_cells, 1024);
     assert_int_equal(key->ipv4_prefix, 32);
     assert_int_equal(key->ipv6_prefix, 64);
     assert_int_equal(key->mode, MG_CONFIG_ENFORCE);
     assert_int_equal(day->key[0].kind, MG_CONFIG_KEY_IP);
-    assert_int_equal(day->burst, 1000); /* the rate's count */
+    assert_int_equal(day->conf.burst, 1000); /* the rate's count */
     assert_int_equal(day->cost, 2);
     assert_int_equal(day->mode, MG_CONFIG_SHADOW);
-    assert_int_equal(day->on_full, MG_CONFIG_FULL_DENY);
+    assert_int_equal(day->conf.on_full, MG_LIMITER_FULL_DENY);
     assert_int_equal(day->on_missing_key, MG_CONFIG_MISSING_SKIP);
     assert_int_equal(day->ipv6_prefix, 48);
     loaded_free(&l);
