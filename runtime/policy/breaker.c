@@ -14,6 +14,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define DAYS_31_MS (31ull * 24 * 3600 * 1000)
 
@@ -34,7 +35,10 @@ typedef struct breaker_state {
     _Alignas(64) _Atomic uint64_t word;
     _Atomic uint64_t tally;
     _Atomic uint32_t refs;
+    _Atomic uint32_t changes[MG_BREAKER_REASONS];
 } breaker_state;
+
+_Static_assert(sizeof(breaker_state) == 64, "a breaker is one line of the cache");
 
 struct mg_breaker {
     mg_breaker_conf conf;
@@ -138,10 +142,13 @@ static uint64_t opened_word(const mg_breaker_conf *conf, uint64_t from, unsigned
 }
 
 /* The one place where the state changes by itself. */
-static bool move(breaker_state *s, uint64_t from, uint64_t to)
+static bool move(breaker_state *s, uint64_t from, uint64_t to, mg_breaker_reason reason)
 {
     MG_CHECK(version_of(to) == ((version_of(from) + 1) & VERSION_MASK));
-    return atomic_compare_exchange_strong(&s->word, &from, to);
+    if (!atomic_compare_exchange_strong(&s->word, &from, to))
+        return false;
+    atomic_fetch_add_explicit(&s->changes[reason], 1, memory_order_relaxed);
+    return true;
 }
 
 /* A half-open turn that was not decided in time ended at its deadline, not at its discovery. */
@@ -158,7 +165,7 @@ static uint64_t settle(mg_breaker *b, uint64_t now_ns)
         const uint64_t word = atomic_load_explicit(&b->state->word, memory_order_acquire);
         const uint64_t due = settled(&b->conf, word, now_ns);
 
-        if (due == word || move(b->state, word, due))
+        if (due == word || move(b->state, word, due, MG_BREAKER_BY_PROBE_TIME))
             return due;
     }
 }
@@ -199,7 +206,7 @@ static uint64_t ask_slowly(mg_breaker *b, uint64_t now_ns)
                 return 0;
             half = pack(MG_BREAKER_HALF_OPEN, turns_of(word), version_of(word) + 1,
                         now_ms + b->conf.half_open_max_ms);
-            if (!move(b->state, word, half))
+            if (!move(b->state, word, half, MG_BREAKER_BY_OPEN_OVER))
                 continue;
             word = half;
         }
@@ -260,7 +267,7 @@ static bool end_closed(mg_breaker *b, uint64_t word, bool failed, bool slow, uin
         trip |= is_too_many(&b->conf,
                             mg_breaker_window_record(b->window, version_of(word), failed, slow, now_ns));
     if (trip)
-        move(b->state, word, opened_word(&b->conf, word, 0, mg_ms_ceil(now_ns)));
+        move(b->state, word, opened_word(&b->conf, word, 0, mg_ms_ceil(now_ns)), MG_BREAKER_BY_FAILURES);
     return true;
 }
 
@@ -270,7 +277,8 @@ static bool end_probe(mg_breaker *b, uint64_t word, mg_breaker_outcome outcome, 
     tally t;
 
     if (outcome == MG_BREAKER_FAIL || outcome == MG_BREAKER_TIMEOUT)
-        return move(b->state, word, opened_word(&b->conf, word, turns_of(word) + 1, mg_ms_ceil(now_ns)));
+        return move(b->state, word, opened_word(&b->conf, word, turns_of(word) + 1, mg_ms_ceil(now_ns)),
+                    MG_BREAKER_BY_PROBE_FAILED);
     do {
         t = unpack_tally(word, packed);
         if (atomic_load(&b->state->word) != word)
@@ -281,7 +289,8 @@ static bool end_probe(mg_breaker *b, uint64_t word, mg_breaker_outcome outcome, 
             t.succeeded++;
     } while (!change_tally(b->state, word, &packed, t));
     if (t.succeeded >= b->conf.half_open_probes)
-        move(b->state, word, pack(MG_BREAKER_CLOSED, 0, version_of(word) + 1, now_ns / MG_NS_PER_MS));
+        move(b->state, word, pack(MG_BREAKER_CLOSED, 0, version_of(word) + 1, now_ns / MG_NS_PER_MS),
+             MG_BREAKER_BY_RECOVERY);
     return true;
 }
 
@@ -329,9 +338,13 @@ void mg_breaker_force(mg_breaker *breaker, mg_breaker_state state, uint64_t now_
 
     MG_CHECK(state == MG_BREAKER_FORCED_OPEN || state == MG_BREAKER_FORCED_CLOSED ||
              state == MG_BREAKER_CLOSED);
+    const mg_breaker_reason reason = state == MG_BREAKER_FORCED_OPEN     ? MG_BREAKER_BY_FORCE_OPEN
+                                     : state == MG_BREAKER_FORCED_CLOSED ? MG_BREAKER_BY_FORCE_CLOSED
+                                                                         : MG_BREAKER_BY_FORCE_AUTO;
     do {
         word = atomic_load(&breaker->state->word);
-    } while (!move(breaker->state, word, pack(state, 0, version_of(word) + 1, now_ns / MG_NS_PER_MS)));
+    } while (
+        !move(breaker->state, word, pack(state, 0, version_of(word) + 1, now_ns / MG_NS_PER_MS), reason));
 }
 
 bool mg_breaker_trip(mg_breaker *breaker, uint64_t now_ns)
@@ -339,7 +352,8 @@ bool mg_breaker_trip(mg_breaker *breaker, uint64_t now_ns)
     const uint64_t word = atomic_load(&breaker->state->word);
 
     return state_of(word) == MG_BREAKER_CLOSED &&
-           move(breaker->state, word, opened_word(&breaker->conf, word, 0, mg_ms_ceil(now_ns)));
+           move(breaker->state, word, opened_word(&breaker->conf, word, 0, mg_ms_ceil(now_ns)),
+                MG_BREAKER_BY_ANOMALY);
 }
 
 uint64_t mg_breaker_stamp(const mg_breaker *breaker)
@@ -371,8 +385,39 @@ void mg_breaker_restore(mg_breaker *breaker, const mg_breaker_record *record, ui
     turns = state == MG_BREAKER_OPEN ? (unsigned)mg_min_u64(record->turns, TURNS_MAX) : 0;
     do {
         word = atomic_load(&breaker->state->word);
-    } while (!move(breaker->state, word,
-                   pack(state, turns, version_of(word) + 1, now_ns / MG_NS_PER_MS + remaining_ms)));
+    } while (!atomic_compare_exchange_strong(
+        &breaker->state->word, &word,
+        pack(state, turns, version_of(word) + 1, now_ns / MG_NS_PER_MS + remaining_ms)));
+}
+
+uint32_t mg_breaker_changes(const mg_breaker *breaker, mg_breaker_reason reason)
+{
+    return atomic_load_explicit(&breaker->state->changes[reason], memory_order_relaxed);
+}
+
+static const struct {
+    const char *name;
+    mg_breaker_state to;
+} reasons[MG_BREAKER_REASONS] = {
+    [MG_BREAKER_BY_FAILURES] = { "failures", MG_BREAKER_OPEN },
+    [MG_BREAKER_BY_ANOMALY] = { "anomaly", MG_BREAKER_OPEN },
+    [MG_BREAKER_BY_PROBE_FAILED] = { "probe_failed", MG_BREAKER_OPEN },
+    [MG_BREAKER_BY_PROBE_TIME] = { "probe_timeout", MG_BREAKER_OPEN },
+    [MG_BREAKER_BY_OPEN_OVER] = { "open_over", MG_BREAKER_HALF_OPEN },
+    [MG_BREAKER_BY_RECOVERY] = { "recovered", MG_BREAKER_CLOSED },
+    [MG_BREAKER_BY_FORCE_OPEN] = { "operator", MG_BREAKER_FORCED_OPEN },
+    [MG_BREAKER_BY_FORCE_CLOSED] = { "operator", MG_BREAKER_FORCED_CLOSED },
+    [MG_BREAKER_BY_FORCE_AUTO] = { "operator", MG_BREAKER_CLOSED },
+};
+
+const char *mg_breaker_reason_name(mg_breaker_reason reason)
+{
+    return reasons[reason].name;
+}
+
+mg_breaker_state mg_breaker_reason_leads_to(mg_breaker_reason reason)
+{
+    return reasons[reason].to;
 }
 
 const char *mg_breaker_state_name(mg_breaker_state state)
@@ -481,6 +526,7 @@ mg_breaker *mg_breaker_new(const mg_breaker_conf *conf, mg_error *err)
     atomic_init(&state->word, pack(MG_BREAKER_CLOSED, 0, 0, 0));
     atomic_init(&state->tally, 0);
     atomic_init(&state->refs, 1);
+    memset(state->changes, 0, sizeof state->changes);
     return breaker_over(state, conf, NULL);
 }
 

@@ -91,6 +91,26 @@ void mg_breaker_restore(mg_breaker *breaker, const mg_breaker_record *record, ui
 /* A word that is another one after every change of the state, so that a flush knows what to store. */
 uint64_t mg_breaker_stamp(const mg_breaker *breaker);
 
+/* Why the state changed; each leads to one state. */
+typedef enum mg_breaker_reason {
+    MG_BREAKER_BY_FAILURES, /* open: too many failed or were slow, or so many in a row */
+    MG_BREAKER_BY_ANOMALY,  /* open: mg_breaker_trip */
+    MG_BREAKER_BY_PROBE_FAILED,
+    MG_BREAKER_BY_PROBE_TIME, /* open: half open was not decided in time */
+    MG_BREAKER_BY_OPEN_OVER,  /* half open: the open time was over */
+    MG_BREAKER_BY_RECOVERY,   /* closed: the probes succeeded */
+    MG_BREAKER_BY_FORCE_OPEN,
+    MG_BREAKER_BY_FORCE_CLOSED,
+    MG_BREAKER_BY_FORCE_AUTO, /* closed: an operator's word was taken back */
+    MG_BREAKER_REASONS
+} mg_breaker_reason;
+
+/* How often the state has changed for this reason since the process began, modulo 2^32. */
+uint32_t mg_breaker_changes(const mg_breaker *breaker, mg_breaker_reason reason);
+/* "failures", "anomaly", "probe_failed", "probe_timeout", "open_over", "recovered", "operator" */
+const char *mg_breaker_reason_name(mg_breaker_reason reason);
+mg_breaker_state mg_breaker_reason_leads_to(mg_breaker_reason reason);
+
 /* "closed", "open", "half_open", "forced_open", "forced_closed" */
 const char *mg_breaker_state_name(mg_breaker_state state);
 

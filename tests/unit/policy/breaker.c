@@ -308,6 +308,36 @@ static void every_field_has_its_range(void **state)
     assert_null(mg_breaker_new(&conf, NULL));
 }
 
+static void every_change_is_counted_under_its_reason(void **state)
+{
+    static const uint32_t want[MG_BREAKER_REASONS] = {
+        [MG_BREAKER_BY_FAILURES] = 1,   [MG_BREAKER_BY_ANOMALY] = 1,      [MG_BREAKER_BY_PROBE_FAILED] = 1,
+        [MG_BREAKER_BY_PROBE_TIME] = 1, [MG_BREAKER_BY_OPEN_OVER] = 4,    [MG_BREAKER_BY_RECOVERY] = 2,
+        [MG_BREAKER_BY_FORCE_OPEN] = 1, [MG_BREAKER_BY_FORCE_CLOSED] = 1, [MG_BREAKER_BY_FORCE_AUTO] = 1,
+    };
+    mg_breaker_conf conf = conf_of(1, 1);
+    mg_breaker *b;
+
+    (void)state;
+    conf.open_ms = conf.open_max_ms = 1000;
+    conf.half_open_max_ms = 500;
+    b = breaker_of(&conf);
+    (void)call(b, MG_BREAKER_FAIL, 0);            /* open */
+    (void)call(b, MG_BREAKER_FAIL, 1000);         /* probed, open */
+    (void)mg_breaker_ask(b, 2000 * MG_NS_PER_MS); /* probed, and not decided */
+    (void)call(b, MG_BREAKER_OK, 3500);           /* that was noticed; probed, closed */
+    assert_true(mg_breaker_trip(b, 4000 * MG_NS_PER_MS));
+    (void)call(b, MG_BREAKER_OK, 5000);
+    mg_breaker_force(b, MG_BREAKER_FORCED_OPEN, 6000 * MG_NS_PER_MS);
+    mg_breaker_force(b, MG_BREAKER_FORCED_CLOSED, 6000 * MG_NS_PER_MS);
+    mg_breaker_force(b, MG_BREAKER_CLOSED, 6000 * MG_NS_PER_MS);
+    for (mg_breaker_reason reason = 0; reason < MG_BREAKER_REASONS; reason++)
+        assert_int_equal(mg_breaker_changes(b, reason), want[reason]);
+    assert_string_equal(mg_breaker_reason_name(MG_BREAKER_BY_ANOMALY), "anomaly");
+    assert_int_equal(mg_breaker_reason_leads_to(MG_BREAKER_BY_RECOVERY), MG_BREAKER_CLOSED);
+    mg_breaker_free(b);
+}
+
 static void off_never_opens(void **state)
 {
     const mg_breaker_conf conf = conf_of(0, 1);
@@ -334,6 +364,7 @@ int main(void)
         cmocka_unit_test(a_reload_keeps_the_window_while_its_measures_stay),
         cmocka_unit_test(a_window_forgets_what_came_before_it_closed),
         cmocka_unit_test(every_field_has_its_range),
+        cmocka_unit_test(every_change_is_counted_under_its_reason),
         cmocka_unit_test(off_never_opens),
     };
 
