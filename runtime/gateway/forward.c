@@ -1,7 +1,12 @@
-/* forward.c - X-Forwarded-*, Forwarded, Via, Date. */
+/* forward.c - X-Forwarded-*, Forwarded, Via, Date; grpc-timeout, X-Moongate-Deadline-Ms, X-Moongate-Attempt.
+ */
 #include "gateway/forward.h"
 
-#define VIA_SELF "1.1 moongate"
+#include "base/time.h"
+#include "policy/deadline.h"
+
+#define VIA_SELF      "1.1 moongate"
+#define CALLER_MS_MAX (31ull * 86400 * 1000) /* no route waits that long: as good as none */
 
 static bool parse_hop(mg_str hop, mg_addr *addr)
 {
@@ -138,4 +143,84 @@ void mg_forward_response(mg_exchange *x, mg_str date)
     append(x, fields, MG_NAME_VIA, MG_STR(VIA_SELF));
     if (mg_fields_find(fields, MG_NAME_DATE, MG_STR_NONE, 0) < 0)
         mg_fields_add(fields, &x->arena, MG_NAME_DATE, mg_name_text(MG_NAME_DATE), date);
+}
+
+/* ---- how long the caller waits ---- */
+
+/* The smaller of the two when both stand there. A value that is no number says nothing. */
+static void hear_caller(const mg_field *field, mg_exchange *x, mg_forward_caller *caller)
+{
+    const mg_str value = { field->value, field->value_n };
+    uint64_t said = UINT64_MAX;
+
+    if (field->id == MG_NAME_X_MOONGATE_ATTEMPT) {
+        caller->is_retry = mg_str_u64(value, &said) && said > 1;
+        return;
+    }
+    if (field->id == MG_NAME_GRPC_TIMEOUT)
+        said = (uint64_t)mg_deadline_grpc_ms(value); /* MG_DEADLINE_NONE is the largest */
+    else if (!mg_str_u64(value, &said))
+        return;
+    if (said < CALLER_MS_MAX)
+        caller->until_ns = mg_min_u64(caller->until_ns, x->times.begin_ns + said * MG_NS_PER_MS);
+}
+
+static bool speaks_of_time(const mg_field *field)
+{
+    return field->id >= MG_NAME_GRPC_TIMEOUT && field->id <= MG_NAME_X_MOONGATE_ATTEMPT;
+}
+
+uint64_t mg_forward_deadline(mg_exchange *x, uint64_t route_timeout_ns, mg_forward_caller *caller)
+{
+    mg_fields *fields = &x->request.fields;
+    uint32_t kept = 0;
+
+    *caller = (mg_forward_caller){ .until_ns = UINT64_MAX };
+    for (uint32_t i = 0; i < fields->count; i++) {
+        if (speaks_of_time(&fields->items[i])) {
+            if (!x->peer_trusted)
+                continue;
+            hear_caller(&fields->items[i], x, caller);
+        }
+        if (kept != i)
+            fields->items[kept] = fields->items[i];
+        kept++;
+    }
+    fields->count = kept;
+    return mg_min_u64(mg_add_sat(x->times.begin_ns, route_timeout_ns), caller->until_ns);
+}
+
+static bool is_grpc(const mg_fields *fields)
+{
+    const mg_str type = mg_fields_get(fields, MG_NAME_CONTENT_TYPE), grpc = MG_STR("application/grpc");
+
+    /* and application/grpc+proto, but not application/grpc-web, which HTTP/1.1 proxies carry as any other */
+    return mg_str_starts(type, grpc) && (type.n == grpc.n || type.p[grpc.n] == '+' || type.p[grpc.n] == ';');
+}
+
+static mg_str number(mg_arena *arena, uint64_t value)
+{
+    char *text = mg_arena_bytes(arena, 20);
+
+    return (mg_str){ text, mg_u64_write(text, value) };
+}
+
+static void set_own(mg_exchange *x, mg_name id, mg_str value)
+{
+    mg_fields_set(&x->request.fields, &x->arena, id, mg_name_text(id), value);
+}
+
+void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt)
+{
+    mg_fields *fields = &x->request.fields;
+
+    if (mg_fields_find(fields, MG_NAME_GRPC_TIMEOUT, MG_STR_NONE, 0) >= 0 || is_grpc(fields)) {
+        char *text = mg_arena_bytes(&x->arena, 12);
+        set_own(x, MG_NAME_GRPC_TIMEOUT, (mg_str){ text, mg_deadline_grpc_write(text, child_ms) });
+        (void)mg_fields_remove(fields, MG_NAME_X_MOONGATE_DEADLINE_MS, MG_STR_NONE);
+    } else {
+        set_own(x, MG_NAME_X_MOONGATE_DEADLINE_MS, number(&x->arena, child_ms));
+    }
+    if (attempt > 1)
+        set_own(x, MG_NAME_X_MOONGATE_ATTEMPT, number(&x->arena, attempt));
 }

@@ -122,7 +122,7 @@ static step step_route(mg_flight *flight)
         mg_pipeline_refuse(flight, 414, NULL, MG_STR("The path is longer than this route allows."), -1);
         return STEP_WAIT;
     }
-    x->deadline_ns = x->times.begin_ns + flight->route->timeout_ns;
+    x->deadline_ns = mg_forward_deadline(x, flight->route->timeout_ns, &flight->caller);
     return flight->route->limit_count ? STEP_LIMITS : STEP_CHAIN;
 }
 

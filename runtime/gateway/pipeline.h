@@ -5,6 +5,8 @@
 
 #include "gateway/call.h"
 #include "gateway/filter.h"
+#include "gateway/forward.h"
+#include "gateway/replay.h"
 #include "gateway/worker.h"
 
 /* What x->owner_self must be when an exchange begins: the mg_worker. */
@@ -49,8 +51,11 @@ struct mg_flight {
     int endpoint;                      /* index in the service, -1: none yet */
     mg_reset failure;                  /* of the upstream side, before its head */
     const char *error;                 /* reason of a refusal: "rate_limit", "breaker_open", .. */
-    mg_str limiter;                    /* that refused */
-    mg_str consumer;                   /* whom a plugin found, once its chain is through */
+    const char *deadline_where; /* the time ran out: "route", "limiter", "plugin", "retry" or "upstream" */
+    mg_replay *replay;          /* arena; NULL: the body is not kept for a retry */
+    mg_forward_caller caller;
+    mg_str limiter;  /* that refused */
+    mg_str consumer; /* whom a plugin found, once its chain is through */
     const mg_snapshot_limit
         *refusing;              /* the limiter the answer tells of: it refused, or has least remaining */
     mg_limiter_answer refusal;  /* what it said */

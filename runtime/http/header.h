@@ -38,7 +38,10 @@
     X(ACCESS_CONTROL_REQUEST_METHOD, "access-control-request-method")                                        \
     X(TRACEPARENT, "traceparent")                                                                            \
     X(TRACESTATE, "tracestate")                                                                              \
-    X(HTTP2_SETTINGS, "http2-settings")
+    X(HTTP2_SETTINGS, "http2-settings")                                                                      \
+    X(GRPC_TIMEOUT, "grpc-timeout")                                                                          \
+    X(X_MOONGATE_DEADLINE_MS, "x-moongate-deadline-ms")                                                      \
+    X(X_MOONGATE_ATTEMPT, "x-moongate-attempt")
 
 typedef enum mg_name {
     MG_NAME_OTHER = 0,
