@@ -88,6 +88,7 @@ static void derive(mg_limiter *l)
         return;
     l->interval_ns = (c->period_ms * MG_NS_PER_MS + c->limit - 1) / c->limit;
     l->max_wait_ns = c->max_wait_ms * MG_NS_PER_MS;
+    l->take_wait_ns = c->algorithm == MG_LIMITER_LEAKY ? l->max_wait_ns : 0;
     if (c->algorithm == MG_LIMITER_TOKEN_BUCKET) {
         l->most = c->burst;
         l->burst_ns = c->burst * l->interval_ns;
@@ -307,19 +308,25 @@ static bool charge(const mg_limiter *l, const char *key, size_t n, limiter_turn 
 bool mg_limiter_take(mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
                      mg_limiter_answer *out)
 {
-    return charge(limiter, key, n, (limiter_turn){ now_ns, 0, cost, true }, out);
+    return charge(limiter, key, n, (limiter_turn){ now_ns, limiter->take_wait_ns, cost, true }, out);
 }
 
 bool mg_limiter_peek(const mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
                      mg_limiter_answer *out)
 {
-    return charge(limiter, key, n, (limiter_turn){ now_ns, 0, cost, false }, out);
+    return charge(limiter, key, n, (limiter_turn){ now_ns, limiter->take_wait_ns, cost, false }, out);
 }
 
 bool mg_limiter_reserve(mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
                         mg_limiter_answer *out)
 {
     return charge(limiter, key, n, (limiter_turn){ now_ns, limiter->max_wait_ns, cost, true }, out);
+}
+
+bool mg_limiter_reserve_within(mg_limiter *limiter, const char *key, size_t n, uint32_t cost,
+                               uint64_t wait_ns, uint64_t now_ns, mg_limiter_answer *out)
+{
+    return charge(limiter, key, n, (limiter_turn){ now_ns, wait_ns, cost, true }, out);
 }
 
 static bool undo(mg_limiter *l, const mg_limiter_answer *taken, bool if_last)
@@ -356,6 +363,14 @@ void mg_limiter_release(mg_limiter *limiter, mg_limiter_answer *taken)
     taken->length_ns = 0;
 }
 
+/* A race since the test. */
+static int give_all_back(const mg_limiter_ask *asks, size_t refused, const mg_limiter_answer *answers)
+{
+    for (size_t taken = 0; taken < refused; taken++)
+        mg_limiter_give_back(asks[taken].limiter, &answers[taken]);
+    return (int)refused;
+}
+
 int mg_limiter_take_all(const mg_limiter_ask *asks, size_t count, uint64_t now_ns, mg_limiter_answer *answers)
 {
     for (size_t i = 0; count > 1 && i < count; i++) {
@@ -364,13 +379,25 @@ int mg_limiter_take_all(const mg_limiter_ask *asks, size_t count, uint64_t now_n
             return (int)i;
     }
     for (size_t i = 0; i < count; i++) {
-        if (mg_limiter_take(asks[i].limiter, asks[i].key, asks[i].key_bytes, asks[i].cost, now_ns,
-                            &answers[i]))
-            continue;
-        for (size_t taken = 0; taken < i; taken++) /* a race since the test */
-            mg_limiter_give_back(asks[taken].limiter, &answers[taken]);
-        return (int)i;
+        if (!mg_limiter_take(asks[i].limiter, asks[i].key, asks[i].key_bytes, asks[i].cost, now_ns,
+                             &answers[i]))
+            return give_all_back(asks, i, answers);
     }
+    return -1;
+}
+
+int mg_limiter_reserve_all(const mg_limiter_ask *asks, size_t count, uint64_t patience_ns, uint64_t now_ns,
+                           mg_limiter_answer *answers)
+{
+    for (int charging = count > 1 ? 0 : 1; charging <= 1; charging++)
+        for (size_t i = 0; i < count; i++) {
+            const mg_limiter_ask *ask = &asks[i];
+            const limiter_turn turn = { now_ns, mg_min_u64(ask->limiter->max_wait_ns, patience_ns), ask->cost,
+                                        charging };
+
+            if (!charge(ask->limiter, ask->key, ask->key_bytes, turn, &answers[i]))
+                return charging ? give_all_back(asks, i, answers) : (int)i;
+        }
     return -1;
 }
 

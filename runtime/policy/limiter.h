@@ -80,6 +80,9 @@ bool mg_limiter_peek(const mg_limiter *limiter, const char *key, size_t n, uint3
  * needed in retry_ms. */
 bool mg_limiter_reserve(mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
                         mg_limiter_answer *out);
+/* The same with a wait of the caller's own in place of max_wait. */
+bool mg_limiter_reserve_within(mg_limiter *limiter, const char *key, size_t n, uint32_t cost,
+                               uint64_t wait_ns, uint64_t now_ns, mg_limiter_answer *out);
 /* Takes a granted reservation back, if nothing was charged to the bucket since; false when something was.
  * Units of a window come back while the window still counts them. */
 bool mg_limiter_cancel(mg_limiter *limiter, const mg_limiter_answer *granted);
@@ -101,6 +104,10 @@ typedef struct mg_limiter_ask {
  * allowed, else the index of the rule that refused; `answers` has `count` places, filled up to that one. */
 int mg_limiter_take_all(const mg_limiter_ask *asks, size_t count, uint64_t now_ns,
                         mg_limiter_answer *answers);
+/* The same, where a rule with a max_wait may grant what is due within it, but never what is due after
+ * `patience_ns`: whoever asks goes on after the longest wait_ms of all. */
+int mg_limiter_reserve_all(const mg_limiter_ask *asks, size_t count, uint64_t patience_ns, uint64_t now_ns,
+                           mg_limiter_answer *answers);
 
 /* Keys that owe something at `now`. Walks the table. */
 size_t mg_limiter_keys(const mg_limiter *limiter, uint64_t now_ns);

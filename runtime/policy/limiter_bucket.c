@@ -39,9 +39,9 @@ static bool decide_leaky(const mg_limiter *l, uint64_t next_ns, const limiter_tu
     const uint64_t wait_ns = at_ns - now_ns, length_ns = possible ? turn->cost * l->interval_ns : 0;
     uint64_t owed_ns;
 
-    out->allowed = possible && wait_ns <= l->max_wait_ns;
+    out->allowed = possible && wait_ns <= turn->wait_ns;
     out->retry_ms = out->allowed ? 0
-                    : possible   ? (int64_t)mg_ms_ceil(wait_ns - l->max_wait_ns)
+                    : possible   ? (int64_t)mg_ms_ceil(wait_ns - turn->wait_ns)
                                  : MG_LIMITER_NEVER;
     out->wait_ms = out->allowed ? mg_ms_ceil(wait_ns) : 0;
     out->length_ns = length_ns;

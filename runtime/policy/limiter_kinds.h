@@ -35,13 +35,14 @@ struct mg_limiter {
     uint64_t interval_ns; /* T: one unit at the sustained rate, rounded up so that it is never exceeded */
     uint64_t burst_ns;    /* cap: how far a key may run ahead of now */
     uint64_t max_wait_ns;
+    uint64_t take_wait_ns; /* what take lets wait: the queue of a leaky one */
     uint64_t window_ns;
     uint64_t most;        /* the dearest cost that can ever pass */
     limiter_state *state; /* counted */
 };
 
 typedef struct limiter_turn {
-    uint64_t now_ns, wait_ns;
+    uint64_t now_ns, wait_ns; /* wait_ns: what is due within it is granted */
     uint32_t cost;
     bool charging; /* or only looking */
 } limiter_turn;

@@ -197,6 +197,60 @@ static void who_is_refused_by_one_rule_is_charged_by_none(void **state)
     mg_limiter_free(all);
 }
 
+static mg_limiter *waiting(mg_limiter_algorithm algorithm, uint64_t max_wait_ms)
+{
+    mg_limiter_conf conf;
+    mg_limiter *limiter;
+
+    mg_limiter_conf_defaults(&conf);
+    conf.algorithm = algorithm;
+    conf.limit = 10;
+    conf.period_ms = 1000;
+    conf.burst = 1;
+    conf.max_wait_ms = max_wait_ms;
+    limiter = mg_limiter_new(&conf, NULL);
+    assert_non_null(limiter);
+    return limiter;
+}
+
+static void rules_that_wait_are_charged_together_or_not_at_all(void **state)
+{
+    mg_limiter *bucket = waiting(MG_LIMITER_TOKEN_BUCKET, 250), *queue = waiting(MG_LIMITER_LEAKY, 350);
+    const mg_limiter_ask asks[] = { { bucket, "u", 1, 1 }, { queue, "*", 1, 1 } };
+    mg_limiter_answer answers[2], a;
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(mg_limiter_reserve_all(asks, 2, 1000 * MS, 0, answers), -1);
+        assert_int_equal(answers[0].wait_ms, i * 100);
+        assert_int_equal(answers[1].wait_ms, i * 100);
+    }
+    assert_int_equal(mg_limiter_reserve_all(asks, 2, 1000 * MS, 0, answers), 0);
+    assert_int_equal(mg_limiter_reserve_all(asks, 2, 150 * MS, 100 * MS, answers), 0); /* less patient */
+    assert_int_equal(mg_limiter_reserve_all(&asks[1], 1, 150 * MS, 100 * MS, answers), 0);
+    assert_int_equal(answers[0].retry_ms, 50);
+    mg_limiter_take(queue, "*", 1, 0, 0, &a);
+    assert_int_equal(a.reset_ms, 300);
+    mg_limiter_take(bucket, "u", 1, 0, 0, &a);
+    assert_int_equal(a.reset_ms, 300);
+    mg_limiter_free(bucket);
+    mg_limiter_free(queue);
+}
+
+static void a_caller_may_wait_for_as_long_as_it_says(void **state)
+{
+    mg_limiter *l = waiting(MG_LIMITER_TOKEN_BUCKET, 0);
+    mg_limiter_answer a;
+
+    (void)state;
+    assert_true(mg_limiter_reserve_within(l, "k", 1, 1, 0, 0, &a));
+    assert_false(mg_limiter_reserve_within(l, "k", 1, 1, 99 * MS, 0, &a));
+    assert_int_equal(a.retry_ms, 100);
+    assert_true(mg_limiter_reserve_within(l, "k", 1, 1, 100 * MS, 0, &a));
+    assert_int_equal(a.wait_ms, 100);
+    mg_limiter_free(l);
+}
+
 static void what_was_given_back_may_be_taken_again(void **state)
 {
     mg_limiter *l = limiter_of(1, 1000, 2, 1);
@@ -356,6 +410,8 @@ int main(void)
         cmocka_unit_test(on_full_may_allow_or_deny),
         cmocka_unit_test(a_cancelled_reservation_comes_back_only_while_it_is_the_last),
         cmocka_unit_test(who_is_refused_by_one_rule_is_charged_by_none),
+        cmocka_unit_test(rules_that_wait_are_charged_together_or_not_at_all),
+        cmocka_unit_test(a_caller_may_wait_for_as_long_as_it_says),
         cmocka_unit_test(what_was_given_back_may_be_taken_again),
         cmocka_unit_test(a_reload_keeps_debts_lowers_them_to_the_new_burst_and_raises_none),
         cmocka_unit_test(a_table_of_another_size_keeps_the_debts),
