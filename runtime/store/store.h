@@ -46,4 +46,24 @@ MG_MUST_USE mg_result mg_store_scan(mg_store *store, unsigned table, mg_str pref
                                     bool (*each)(void *self, mg_str key, mg_str value), void *self,
                                     mg_error *err);
 
+/* ---- for operators ---- */
+
+typedef struct mg_store_stats {
+    uint64_t used_bytes, max_bytes; /* pages in use, free ones not counted; of the map */
+    uint64_t file_bytes;
+    uint32_t readers, readers_max;
+} mg_store_stats;
+
+MG_MUST_USE mg_result mg_store_stats_get(mg_store *store, mg_store_stats *out, mg_error *err);
+/* Rows of a table. */
+MG_MUST_USE mg_result mg_store_rows(mg_store *store, unsigned table, uint64_t *rows, mg_error *err);
+/* A compacted copy of one moment, into a directory that is empty or not there yet; readers and writers go on.
+ * MG_ERR_EXISTS when something is in it. */
+MG_MUST_USE mg_result mg_store_copy(mg_store *store, const char *directory, mg_error *err);
+/* Replaces the file by a compacted copy. Writers wait for all of it, readers for the exchange of the two. */
+MG_MUST_USE mg_result mg_store_compact(mg_store *store, mg_error *err);
+/* A store out of a copy, for one that is not open: `directory` is empty or not there yet, or MG_ERR_EXISTS.
+ * MG_ERR_INVALID when the copy is no store. */
+MG_MUST_USE mg_result mg_store_restore(const char *copy, const char *directory, mg_error *err);
+
 #endif
