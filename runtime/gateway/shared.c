@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "gateway/service.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ struct mg_shared {
     mg_shared_options options;
     pthread_mutex_t lock;
     mg_map *limiters, *breakers, *counters; /* owned: the newest entry, the counter */
+    mg_services *services;                  /* owned */
     uint64_t secret[2];                     /* of the limiters' fingerprints */
 };
 
@@ -42,6 +44,7 @@ mg_shared *mg_shared_new(const mg_shared_options *options)
     shared->counters = mg_map_new(options->seed);
     shared->secret[0] = mg_hash(MG_STR("limiter"), options->seed);
     shared->secret[1] = mg_hash(MG_STR("fingerprint"), options->seed);
+    shared->services = mg_services_new(shared);
     return shared;
 }
 
@@ -92,6 +95,7 @@ void mg_shared_free(mg_shared *shared)
 {
     if (!shared)
         return;
+    mg_services_free(shared->services);
     free_limiters(shared->limiters);
     free_breakers(shared->breakers);
     free_counters(shared->counters);
@@ -242,9 +246,24 @@ mg_kv *mg_shared_kv(mg_shared *shared)
     return shared->options.kv;
 }
 
+mg_persist *mg_shared_persist(mg_shared *shared)
+{
+    return shared->options.persist;
+}
+
+mg_services *mg_shared_services(mg_shared *shared)
+{
+    return shared->services;
+}
+
 unsigned mg_shared_workers(const mg_shared *shared)
 {
     return shared->options.workers;
+}
+
+uint64_t mg_shared_seed(const mg_shared *shared)
+{
+    return shared->options.seed;
 }
 
 uint64_t mg_shared_policy_now(const mg_shared *shared)

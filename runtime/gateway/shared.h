@@ -12,7 +12,9 @@
 #include "policy/limiter.h"
 
 typedef struct mg_shared mg_shared;
-typedef struct mg_kv mg_kv; /* gateway/kv.h */
+typedef struct mg_kv mg_kv;             /* gateway/kv.h */
+typedef struct mg_persist mg_persist;   /* gateway/persist.h */
+typedef struct mg_services mg_services; /* gateway/service.h */
 
 enum { MG_WORKERS_MAX = 256, MG_SHARED_COUNTERS_MAX = 4096 };
 
@@ -30,6 +32,7 @@ typedef struct mg_shared_options {
     const mg_policy_clock *policy_clock; /* borrowed */
     mg_log *log;                         /* borrowed */
     mg_kv *kv;                           /* borrowed */
+    mg_persist *persist;                 /* borrowed; NULL: nothing outlives the process */
     uint64_t seed;
 } mg_shared_options;
 
@@ -49,7 +52,10 @@ void mg_shared_each_counter(mg_shared *shared, void (*each)(void *self, const mg
                             void *self);
 
 mg_kv *mg_shared_kv(mg_shared *shared);
+mg_persist *mg_shared_persist(mg_shared *shared);
+mg_services *mg_shared_services(mg_shared *shared); /* the control thread's, see there */
 unsigned mg_shared_workers(const mg_shared *shared);
+uint64_t mg_shared_seed(const mg_shared *shared);       /* of maps */
 uint64_t mg_shared_policy_now(const mg_shared *shared); /* ns of the policy clock */
 
 #endif

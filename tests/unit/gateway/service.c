@@ -1,0 +1,304 @@
+/* What a node knows of a service: hosts that go and come, weights that probes make, what a change keeps. */
+#include "gateway/service.h"
+
+#include "base/mem.h"
+#include "support/check.h"
+
+typedef struct fixture {
+    mg_fake_clock clock;
+    mg_policy_clock policy;
+    mg_shared *shared;
+    mg_services *services;
+    mg_config_service conf;
+    mg_config_endpoint endpoints[4];
+    mg_str authorities[4];
+} fixture;
+
+static fixture *fixture_new(size_t hosts)
+{
+    static const char *const names[] = { "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80" };
+    fixture *f = MG_NEW(fixture);
+
+    mg_fake_clock_init(&f->clock, MG_NS_PER_S, 0);
+    mg_policy_clock_init(&f->policy, &f->clock.clock, NULL, "boot");
+    const mg_shared_options options = {
+        .workers = 1, .clock = &f->clock.clock, .policy_clock = &f->policy, .seed = 7
+    };
+    f->shared = mg_shared_new(&options);
+    f->services = mg_shared_services(f->shared);
+    for (size_t i = 0; i < 4; i++) {
+        f->authorities[i] = mg_str_of(names[i]);
+        f->endpoints[i].weight = 1;
+    }
+    f->conf = (mg_config_service){ .name = MG_STR("cart"),
+                                   .endpoints = f->endpoints,
+                                   .endpoint_count = hosts,
+                                   .balance = MG_BALANCER_ROUND_ROBIN,
+                                   .panic_percent = 50 };
+    f->conf.health.on = true;
+    f->conf.health.conf = (mg_health_conf){ .unhealthy_after = 3, .healthy_after = 2 };
+    mg_ejection_conf_defaults(&f->conf.eject.conf);
+    mg_breaker_conf_defaults(&f->conf.breaker.conf, MG_BREAKER_TIME_WINDOW);
+    return f;
+}
+
+static void fixture_free(fixture *f)
+{
+    mg_shared_free(f->shared);
+    mg_free(f);
+}
+
+static uint64_t now(const fixture *f)
+{
+    return mg_policy_clock_now(&f->policy);
+}
+
+static mg_service *take(fixture *f)
+{
+    mg_service *service = mg_services_take(f->services, &f->conf, f->authorities);
+
+    mg_service_adopt(service, f->clock.mono);
+    return service;
+}
+
+static bool usable(const fixture *f, const mg_service *service, size_t host)
+{
+    bool all[4] = { false };
+
+    (void)mg_service_usable(service, now(f), all);
+    return all[host];
+}
+
+static void probe(mg_service *service, size_t host, bool ok, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++)
+        (void)mg_service_probed(service, host, ok, NULL, 5);
+}
+
+static void a_host_that_fails_its_probes_is_used_again_when_too_few_are_left(void **state)
+{
+    fixture *f = fixture_new(3);
+    mg_service *service = take(f);
+    const uint32_t version = service->version;
+
+    (void)state;
+    assert_true(usable(f, service, 0)); /* not probed yet */
+    probe(service, 0, true, 1);
+    probe(service, 0, false, 2);
+    assert_true(usable(f, service, 0));
+    assert_true(mg_service_probed(service, 0, false, NULL, 5));
+    assert_false(usable(f, service, 0));
+    assert_true(service->version != version);
+    assert_false(mg_service_in_panic(service, now(f)));
+    probe(service, 1, false, 1); /* the first result decides */
+    assert_true(mg_service_in_panic(service, now(f)));
+    assert_true(usable(f, service, 0) && usable(f, service, 1));
+    probe(service, 1, true, 2);
+    assert_false(usable(f, service, 0));
+    mg_service_unref(service);
+    fixture_free(f);
+}
+
+static void an_ejected_host_comes_back_when_its_time_is_over(void **state)
+{
+    fixture *f = fixture_new(3);
+    bool all[4];
+
+    (void)state;
+    f->conf.eject.on = true;
+    f->conf.eject.conf.consecutive = 2;
+    f->conf.eject.conf.base_ms = 1000;
+    mg_service *service = take(f);
+    assert_false(mg_service_result(service, 1, false, now(f)));
+    assert_true(mg_service_result(service, 1, false, now(f)));
+    assert_int_equal(mg_service_usable(service, now(f), all), now(f) + MG_NS_PER_S);
+    assert_false(all[1]);
+    mg_fake_clock_advance(&f->clock, MG_NS_PER_S);
+    assert_int_equal(mg_service_usable(service, now(f), all), UINT64_MAX);
+    assert_true(all[1]);
+    mg_service_unref(service);
+    fixture_free(f);
+}
+
+static void what_an_operator_takes_away_is_no_reason_to_panic(void **state)
+{
+    fixture *f = fixture_new(3);
+    mg_service *service = take(f);
+
+    (void)state;
+    mg_service_set_down(service, 0, true, 9);
+    mg_service_set_down(service, 1, true, 9);
+    assert_false(mg_service_in_panic(service, now(f)));
+    assert_false(usable(f, service, 0));
+    assert_true(usable(f, service, 2));
+    mg_service_set_down(service, 0, false, 9);
+    assert_true(usable(f, service, 0));
+    mg_service_unref(service);
+    fixture_free(f);
+}
+
+static uint32_t weight(const fixture *f, const mg_service *service, size_t host)
+{
+    mg_host_view view;
+
+    mg_service_host_view(service, host, now(f), &view);
+    return view.weight;
+}
+
+static void loads_make_weights_and_a_failed_probe_halves_them(void **state)
+{
+    fixture *f = fixture_new(3);
+    const mg_probe_load idle = { 0, 0, 0 }, half = { 0.5, 0.2, 0 }, broken = { 1.5, 0, 0 };
+
+    (void)state;
+    f->endpoints[2].weight = 0;
+    mg_service *service = take(f);
+    assert_int_equal(weight(f, service, 0), 1);
+    (void)mg_service_probed(service, 0, true, &idle, 5);
+    (void)mg_service_probed(service, 1, true, &half, 5);
+    (void)mg_service_probed(service, 2, true, &idle, 5);
+    assert_int_equal(weight(f, service, 0), 100);
+    assert_int_equal(weight(f, service, 1), 50);
+    assert_int_equal(weight(f, service, 2), 0);
+    (void)mg_service_probed(service, 1, true, &broken, 5);
+    assert_int_equal(weight(f, service, 1), 50);
+    assert_int_equal(mg_cell_get(&service->of->cells[0].dropped_loads), 1);
+    (void)mg_service_probed(service, 1, false, NULL, 5);
+    assert_int_equal(weight(f, service, 1), 25);
+    mg_service_unref(service);
+    fixture_free(f);
+}
+
+static void the_same_configuration_is_the_same_service(void **state)
+{
+    fixture *f = fixture_new(3);
+    mg_service *service = take(f), *again = take(f);
+
+    (void)state;
+    assert_ptr_equal(service, again);
+    mg_service_unref(again);
+    mg_service_unref(service);
+    fixture_free(f);
+}
+
+static void a_change_keeps_what_is_known_of_a_host_and_one_that_joins_is_new(void **state)
+{
+    fixture *f = fixture_new(3);
+    mg_service *service = take(f), *later;
+    mg_host_view view;
+
+    (void)state;
+    f->conf.eject.on = true;
+    f->conf.eject.conf.consecutive = 1;
+    mg_service *ejecting = take(f);
+    assert_ptr_not_equal(service, ejecting);
+    (void)mg_service_result(ejecting, 0, false, now(f));
+    probe(ejecting, 1, false, 1);
+    f->authorities[2] = f->authorities[0]; /* the last one stands first now, and one joins */
+    f->authorities[0] = f->authorities[3];
+    f->clock.mono = 7 * MG_NS_PER_S;
+    later = take(f);
+    mg_service_host_view(later, 2, now(f), &view);
+    assert_true(view.ejected);
+    assert_int_equal(view.since_ns, 0);
+    mg_service_host_view(later, 1, now(f), &view);
+    assert_int_equal(view.health, MG_HEALTH_DOWN);
+    mg_service_host_view(later, 0, now(f), &view);
+    assert_int_equal(view.health, MG_HEALTH_UNKNOWN);
+    assert_int_equal(view.since_ns, 7 * MG_NS_PER_S);
+    mg_service_unref(later);
+    mg_service_unref(ejecting);
+    mg_service_unref(service);
+    fixture_free(f);
+}
+
+static void one_that_was_never_published_changes_nothing(void **state)
+{
+    fixture *f = fixture_new(3);
+    mg_service *service = take(f);
+
+    (void)state;
+    f->conf.endpoint_count = 2;
+    mg_service *candidate = mg_services_take(f->services, &f->conf, f->authorities);
+    assert_ptr_equal(service->of->newest, service);
+    mg_service_unref(candidate);
+    f->conf.endpoint_count = 3;
+    mg_service *again = take(f);
+    assert_ptr_equal(again, service);
+    mg_service_unref(again);
+    mg_service_unref(service);
+    fixture_free(f);
+}
+
+static void a_circuit_keeps_its_cells_whatever_its_configuration(void **state)
+{
+    fixture *f = fixture_new(1);
+
+    (void)state;
+    f->conf.breaker.on = true;
+    mg_circuit *a = mg_services_circuit(f->services, &f->conf, MG_STR_NONE);
+    mg_circuit *of_route = mg_services_circuit(f->services, &f->conf, MG_STR("r"));
+    assert_ptr_equal(mg_services_circuit(f->services, &f->conf, MG_STR_NONE), a);
+    assert_ptr_not_equal(of_route->breaker, a->breaker);
+    f->conf.breaker.conf.open_ms = 4000;
+    mg_circuit *b = mg_services_circuit(f->services, &f->conf, MG_STR_NONE);
+    assert_ptr_not_equal(a, b);
+    assert_ptr_equal(a->cells, b->cells);
+    mg_breaker_force(a->breaker, MG_BREAKER_FORCED_OPEN, now(f));
+    assert_int_equal(mg_breaker_now(b->breaker, now(f)), MG_BREAKER_FORCED_OPEN);
+    unsigned listed = 0;
+    for (const mg_circuit *c = mg_services_named(f->services, MG_STR("cart"))->circuits; c; c = c->next)
+        listed++;
+    assert_int_equal(listed, 2);
+    fixture_free(f);
+}
+
+static void second_of(fixture *f, mg_service *service, mg_figures_outcome outcome, uint64_t ms)
+{
+    for (unsigned i = 0; i < 30; i++)
+        mg_figures_add(service->of->figures, 0, outcome, ms * MG_NS_PER_MS);
+    mg_fake_clock_advance(&f->clock, MG_NS_PER_S);
+}
+
+static void the_detector_opens_what_behaves_unlike_itself(void **state)
+{
+    fixture *f = fixture_new(1);
+    mg_rand rand;
+    bool tripped = false;
+
+    (void)state;
+    mg_rand_init(&rand, 3);
+    f->conf.breaker.on = f->conf.breaker.detect = true;
+    f->conf.breaker.detector = MG_DETECTOR_ROBUST_Z;
+    mg_service *service = take(f);
+    for (unsigned i = 0; i < 20; i++) {
+        second_of(f, service, MG_FIGURES_OK, 20 + i % 3);
+        assert_false(mg_service_tick(service, now(f), &rand));
+    }
+    second_of(f, service, MG_FIGURES_ERROR, 20);
+    assert_false(mg_service_tick(service, now(f), &rand));
+    second_of(f, service, MG_FIGURES_ERROR, 20);
+    tripped = mg_service_tick(service, now(f), &rand);
+    assert_true(tripped);
+    assert_int_equal(mg_breaker_now(service->circuit->breaker, now(f)), MG_BREAKER_OPEN);
+    assert_int_equal(mg_breaker_changes(service->circuit->breaker, MG_BREAKER_BY_ANOMALY), 1);
+    mg_service_unref(service);
+    fixture_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_host_that_fails_its_probes_is_used_again_when_too_few_are_left),
+        cmocka_unit_test(an_ejected_host_comes_back_when_its_time_is_over),
+        cmocka_unit_test(what_an_operator_takes_away_is_no_reason_to_panic),
+        cmocka_unit_test(loads_make_weights_and_a_failed_probe_halves_them),
+        cmocka_unit_test(the_same_configuration_is_the_same_service),
+        cmocka_unit_test(a_change_keeps_what_is_known_of_a_host_and_one_that_joins_is_new),
+        cmocka_unit_test(one_that_was_never_published_changes_nothing),
+        cmocka_unit_test(a_circuit_keeps_its_cells_whatever_its_configuration),
+        cmocka_unit_test(the_detector_opens_what_behaves_unlike_itself),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
