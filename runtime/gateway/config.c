@@ -60,6 +60,27 @@ double mg_read_number(const mg_node *map, const char *key)
                                              : 0;
 }
 
+uint32_t mg_number_milli(const mg_node *number)
+{
+    const double value = mg_node_is(number, MG_NODE_INT)     ? (double)number->integer
+                         : mg_node_is(number, MG_NODE_FLOAT) ? number->number
+                                                             : 0;
+
+    return value > 0 && value < 1000000 ? (uint32_t)(value * 1000 + 0.5) : 0;
+}
+
+uint32_t mg_read_parts(mg_building *b, const mg_node *map, const char *key, unsigned part)
+{
+    const uint32_t basis_points = mg_read_share(map, key);
+
+    if (basis_points % part != 0)
+        mg_finding_hint(
+            mg_node_error(b->report, mg_node_get(map, key), "not-allowed", "%.*s is finer than %s counts",
+                          MG_STR_ARGS(mg_read_str(map, key)), key),
+            part == 100 ? "write whole percents" : "write percents with one digit behind the point");
+    return basis_points / part;
+}
+
 int mg_read_word(const mg_node *map, const char *key, const char *const *words)
 {
     const mg_str text = mg_read_str(map, key);
@@ -195,6 +216,24 @@ static void check_bind_once(mg_building *b, const mg_addr *addr, const mg_node *
     }
 }
 
+static void build_admin(mg_building *b, const mg_node *admin)
+{
+    const mg_node *bind = mg_node_get(admin, "bind");
+    mg_config *config = b->config;
+
+    config->admin_on = mg_node_is(admin, MG_NODE_MAP);
+    take_bind(b, bind, &config->admin_bind, &config->admin_addr);
+    if (config->admin_addr.n == 0)
+        return;
+    if (config->admin_addr.sa.sa_family != AF_UNIX)
+        mg_finding_hint(mg_node_error(b->report, bind, "not-allowed",
+                                      "in this build only a socket of this machine may change the gateway: a "
+                                      "network address needs tokens, which are not in it"),
+                        "write \"unix:run/admin.sock\"");
+    else
+        check_bind_once(b, &config->admin_addr, admin, config->listener_count);
+}
+
 static void build_listeners(mg_building *b, const mg_node *root)
 {
     const mg_node *listeners = mg_node_get(root, "listeners"), *status = mg_node_get(root, "status");
@@ -211,6 +250,7 @@ static void build_listeners(mg_building *b, const mg_node *root)
         mg_finding_hint(
             mg_node_error(b->report, listeners ? listeners : root, "missing-key", "there is no listener"),
             "add: listeners: { web: { bind: \":8080\" } }");
+    build_admin(b, mg_node_get(root, "admin"));
     b->config->status_on = mg_node_is(status, MG_NODE_MAP);
     take_bind(b, mg_node_get(status, "bind"), &b->config->status_bind, &b->config->status_addr);
     if (b->config->status_on)
@@ -321,6 +361,7 @@ static void validate_and_build(mg_building *b, mg_node *root)
     mg_schema *schema = gateway_schema(&b->config->arena);
 
     complete_partial(b, root);
+    mg_build_complete_guards(b, root);
     (void)mg_schema_validate(schema, root, &b->config->arena, b->report); /* what it found is in the report */
     mg_schema_free(schema);
     if (root->kind != MG_NODE_MAP)

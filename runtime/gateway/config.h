@@ -262,6 +262,9 @@ typedef struct mg_config {
     bool status_on;
     mg_addr status_addr;
     mg_str status_bind;
+    bool admin_on;
+    mg_addr admin_addr; /* a unix socket's */
+    mg_str admin_bind;
     mg_str state_path; /* none: state is in memory */
     uint64_t state_max_bytes;
     const mg_config_service **services;

@@ -1,6 +1,6 @@
 /* config_build.h - what the files of the configuration share; private to config*.c. A document is read
  * (config_read.c: files, includes, --set, substitution), held against its schema, and built into structs
- * (config_build.c, config_policy.c, config_route.c). Building goes on where the schema found mistakes, so
+ * (config.c, config_service.c, config_guard.c, config_limiter.c, config_plugin.c, config_route.c). Building goes on where the schema found mistakes, so
  * that one pass tells all: a value of the wrong kind reads as 0 or nothing, and is not reported again. */
 #ifndef MG_GATEWAY_CONFIG_BUILD_H
 #define MG_GATEWAY_CONFIG_BUILD_H
@@ -43,6 +43,9 @@ uint64_t mg_read_size(const mg_node *map, const char *key);
 uint32_t mg_read_share(const mg_node *map, const char *key);
 uint32_t mg_read_u32(const mg_node *map, const char *key);
 double mg_read_number(const mg_node *map, const char *key);
+uint32_t mg_number_milli(const mg_node *number); /* in thousandths */
+/* A share in units of `part` basis points; an error where it is no whole number of them. */
+uint32_t mg_read_parts(mg_building *b, const mg_node *map, const char *key, unsigned part);
 /* The place of the value among NULL-terminated words; 0 for none of them. */
 int mg_read_word(const mg_node *map, const char *key, const char *const *words);
 size_t mg_node_count(const mg_node *node); /* of a list or map; else 0 */
@@ -55,7 +58,13 @@ static inline bool mg_node_is(const mg_node *node, mg_node_kind kind)
 }
 
 /* --- building --- */
+/* Fills in the defaults that depend on what is written; before the document is held against its schema, which
+ * fills in the others. */
+void mg_build_complete_guards(mg_building *b, mg_node *root);
 void mg_build_services(mg_building *b, const mg_node *services);
+void mg_build_guards(mg_building *b, mg_config_service *service, const mg_node *node);
+/* "ip", "header:X", ..; false for what names nothing that a request has. */
+bool mg_build_key_part(mg_arena *arena, mg_config_key_part *part, mg_str text);
 void mg_build_limiters(mg_building *b, const mg_node *limiters);
 void mg_build_plugins(mg_building *b, const mg_node *plugins);
 mg_config_plugin *mg_build_plugin_in_place(mg_building *b, const mg_node *child);

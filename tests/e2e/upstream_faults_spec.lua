@@ -164,7 +164,8 @@ end)
 describe("two endpoints", function()
     it("take turns", function()
         local a, b = e2e.upstream { name = "a" }, e2e.upstream { name = "b" }
-        local gw = e2e.gateway { service = { endpoints = { { url = a:url() }, { url = b:url() } } } }
+        local gw = e2e.gateway { service = { balance = "round_robin",
+            endpoints = { { url = a:url() }, { url = b:url() } } } }
         local one, two = gw:send(e2e.GET), gw:send(e2e.GET)
         for _, up in ipairs { a, b } do
             local conn = up:accept()
@@ -177,7 +178,8 @@ describe("two endpoints", function()
 
     it("take turns by their weights", function()
         local a, b = e2e.upstream { name = "a" }, e2e.upstream { name = "b" }
-        local gw = e2e.gateway { service = { endpoints = { { url = a:url(), weight = 3 }, { url = b:url() } } } }
+        local gw = e2e.gateway { service = { balance = "round_robin",
+            endpoints = { { url = a:url(), weight = 3 }, { url = b:url() } } } }
         for _ = 1, 8 do gw:send(e2e.GET) end
         for _ = 1, 6 do a:accept():request() end
         for _ = 1, 2 do b:accept():request() end

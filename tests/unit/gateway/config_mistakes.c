@@ -72,26 +72,23 @@ static void all_mistakes_are_told_in_one_pass(void **state)
 static void what_this_build_lacks_is_refused_by_name(void **state)
 {
     (void)state;
-    told(HEAD "admin: { bind: \"unix:run/admin.sock\" }\n" CART,
-         "m.yaml:3:1: error[unknown-key] admin: unknown key \"admin\"\n"
-         "    3 | admin: { bind: \"unix:run/admin.sock\" }\n"
-         "      | ^^^^^\n"
-         "      = the admin API is not in this build; reload with HUP\n");
-    told(HEAD "services: { cart: { balance: peak_ewma, endpoints: [{ url: \"https://a\" }] } }\n",
-         "m.yaml:3:30: error[not-allowed] services.cart.balance: \"peak_ewma\" must be round_robin\n"
-         "    3 | services: { cart: { balance: peak_ewma, endpoints: [{ url: \"https://a\" }] } }\n"
-         "      |                              ^^^^^^^^^\n"
-         "      = balance: only round_robin is in this build; the other balancers arrive next\n"
-         "m.yaml:3:60: error[not-allowed] services.cart.endpoints[0].url: \"https://a\": TLS to upstreams is "
+    told(HEAD "cluster: { redis: \"redis://10.0.0.5:6379\" }\n" CART,
+         "m.yaml:3:1: error[unknown-key] cluster: unknown key \"cluster\"\n"
+         "    3 | cluster: { redis: \"redis://10.0.0.5:6379\" }\n"
+         "      | ^^^^^^^\n"
+         "      = cluster limits are not in this build\n");
+    told(HEAD "services: { cart: { endpoints: [{ url: \"https://a\" }] } }\n",
+         "m.yaml:3:40: error[not-allowed] services.cart.endpoints[0].url: \"https://a\": TLS to upstreams is "
          "not in this "
          "build\n"
-         "    3 | services: { cart: { balance: peak_ewma, endpoints: [{ url: \"https://a\" }] } }\n"
-         "      |                                                            ^^^^^^^^^^^\n"
+         "    3 | services: { cart: { endpoints: [{ url: \"https://a\" }] } }\n"
+         "      |                                        ^^^^^^^^^^^\n"
          "      = write http:// and the plain port\n");
-    found(HEAD "services: { cart: { breaker: { error_rate: 150% }, endpoints: [{ url: \"http://a\" }], "
-               "retry: {} } }\n",
-          "unknown-key services.cart.breaker.error_rate: unknown key \"error_rate\"\n"
-          "unknown-key services.cart.retry: unknown key \"retry\"\n");
+    told(HEAD "services: { cart: { endpoints: [{ url: \"http://a\" }], discover: { dns: a } } }\n",
+         "m.yaml:3:55: error[unknown-key] services.cart.discover: unknown key \"discover\"\n"
+         "    3 | services: { cart: { endpoints: [{ url: \"http://a\" }], discover: { dns: a } } }\n"
+         "      |                                                       ^^^^^^^^\n"
+         "      = discovery is not in this build; a host name in an endpoint's url is looked up in DNS\n");
 }
 
 static void the_top_must_be_there(void **state)
