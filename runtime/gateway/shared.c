@@ -29,6 +29,7 @@ struct mg_shared {
     pthread_mutex_t lock;
     mg_map *limiters, *breakers, *counters; /* owned: the newest entry, the counter */
     mg_services *services;                  /* owned */
+    mg_limit_stats *limit_stats;            /* owned */
     uint64_t secret[2];                     /* of the limiters' fingerprints */
 };
 
@@ -42,6 +43,7 @@ mg_shared *mg_shared_new(const mg_shared_options *options)
     shared->limiters = mg_map_new(options->seed);
     shared->breakers = mg_map_new(options->seed);
     shared->counters = mg_map_new(options->seed);
+    shared->limit_stats = mg_limit_stats_new(options->workers);
     shared->secret[0] = mg_hash(MG_STR("limiter"), options->seed);
     shared->secret[1] = mg_hash(MG_STR("fingerprint"), options->seed);
     shared->services = mg_services_new(shared);
@@ -99,6 +101,7 @@ void mg_shared_free(mg_shared *shared)
     free_limiters(shared->limiters);
     free_breakers(shared->breakers);
     free_counters(shared->counters);
+    mg_limit_stats_free(shared->limit_stats);
     pthread_mutex_destroy(&shared->lock);
     mg_free(shared);
 }
@@ -254,6 +257,11 @@ mg_persist *mg_shared_persist(mg_shared *shared)
 mg_services *mg_shared_services(mg_shared *shared)
 {
     return shared->services;
+}
+
+mg_limit_stats *mg_shared_limit_stats(mg_shared *shared)
+{
+    return shared->limit_stats;
 }
 
 unsigned mg_shared_workers(const mg_shared *shared)

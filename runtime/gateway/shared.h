@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/stat.h"
 #include "base/time.h"
+#include "gateway/limit_stats.h"
 #include "policy/breaker.h"
 #include "policy/limiter.h"
 
@@ -54,6 +55,7 @@ void mg_shared_each_counter(mg_shared *shared, void (*each)(void *self, const mg
 mg_kv *mg_shared_kv(mg_shared *shared);
 mg_persist *mg_shared_persist(mg_shared *shared);
 mg_services *mg_shared_services(mg_shared *shared); /* the control thread's, see there */
+mg_limit_stats *mg_shared_limit_stats(mg_shared *shared);
 unsigned mg_shared_workers(const mg_shared *shared);
 uint64_t mg_shared_seed(const mg_shared *shared);       /* of maps */
 uint64_t mg_shared_policy_now(const mg_shared *shared); /* ns of the policy clock */

@@ -121,11 +121,13 @@ static void fill_limits(mg_snapshot *snapshot, mg_shared *shared)
 
     snapshot->limits = MG_ARENA_NEW_N(&snapshot->config->arena, mg_snapshot_limit, config->limiter_count + 1);
     for (size_t i = 0; i < config->limiter_count; i++)
-        snapshot->limits[i] = (mg_snapshot_limit){ config->limiters[i],
-                                                   config->limiters[i]->mode == MG_CONFIG_DENY
-                                                       ? NULL
-                                                       : mg_shared_limiter(shared, config->limiters[i]->name,
-                                                                           &config->limiters[i]->conf) };
+        snapshot->limits[i] = (mg_snapshot_limit){
+            .conf = config->limiters[i],
+            .limiter = config->limiters[i]->mode == MG_CONFIG_DENY
+                           ? NULL
+                           : mg_shared_limiter(shared, config->limiters[i]->name, &config->limiters[i]->conf),
+            .stat = mg_limit_stats_named(mg_shared_limit_stats(shared), config->limiters[i]->name),
+        };
 }
 
 static void fill_routes(mg_snapshot *snapshot, mg_stats *stats)

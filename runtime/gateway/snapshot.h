@@ -23,6 +23,7 @@ typedef struct mg_snapshot_service {
 typedef struct mg_snapshot_limit {
     const mg_config_limiter *conf;
     mg_limiter *limiter; /* borrowed: shared; NULL when the mode is deny */
+    mg_limit_stat *stat; /* borrowed: shared; NULL when there are too many */
 } mg_snapshot_limit;
 
 typedef struct mg_snapshot_route {
