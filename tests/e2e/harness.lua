@@ -14,8 +14,10 @@
 ---     end)
 local Gateway = require "tests.e2e.harness.gateway"
 local json = require "tests.e2e.harness.json"
+local load = require "tests.e2e.harness.load"
 local peer = require "tests.e2e.harness.peer"
 local Process = require "tests.e2e.harness.process"
+local server = require "tests.e2e.harness.server"
 local stream = require "tests.e2e.harness.stream"
 local sys = require "tests.e2e.harness.sys"
 
@@ -24,7 +26,11 @@ local e2e = {
     stream = stream,
     connect = peer.connect,
     upstream = peer.listener,
+    server = server.start,
+    habits = server.habits,
+    message = server.message,
     gateway = Gateway.start,
+    load = load.start,
     document = Gateway.document,
     eventually = sys.eventually,
     free_port = sys.free_port,
@@ -80,6 +86,30 @@ function e2e.unfinished(up)
     end
 end
 
+--- A gateway in front of servers that answer by themselves (server.lua), each an endpoint of the one service, which
+--- has these policies. Options: as for gateway; names (of the servers; a, b, c).
+---@return table gateway
+---@return table server the first; the others follow
+function e2e.behind(policies, opts)
+    local own, servers, endpoints = {}, {}, {}
+    for key, value in pairs(opts or {}) do own[key] = value end
+    for i, name in ipairs(own.names or { "a", "b", "c" }) do
+        servers[i] = server.start(name)
+        endpoints[i] = { url = servers[i]:url() }
+    end
+    own.service = { endpoints = endpoints }
+    for key, value in pairs(policies) do own.service[key] = value end
+    if own.clock == nil then own.clock = true end
+    return Gateway.start(own), unpack(servers)
+end
+
+--- Sends so many requests, one after the other or `at_once`; returns how many had which status.
+function e2e.ask(gw, count, opts)
+    local own = { count = count }
+    for key, value in pairs(opts or {}) do own[key] = value end
+    return load.start(gw, own):await()
+end
+
 --- Runs a command of the program to its end: { code, out, err }. Options: stdin, env, files (written first; the
 --- command runs in their folder), prepare (called with the folder), bound_by_modes (of files, even when we are root).
 function e2e.run(args, opts)
@@ -97,6 +127,7 @@ end
 --- For after_each: closes what the spec opened, stops its gateways, fails where one did not end well.
 function e2e.finish()
     peer.close_all()
+    server.stop_all()
     Gateway.stop_all()
 end
 

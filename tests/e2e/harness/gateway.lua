@@ -80,6 +80,7 @@ end
 
 local function sanitizer_options(opts)
     local asan = "abort_on_error=0:exitcode=99:detect_leaks=1:detect_stack_use_after_return=0"
+    if opts.clock then asan = asan .. ":verify_asan_link_order=0" end
     return merge({
         ASAN_OPTIONS = asan .. (opts.measured and ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0" or ""),
         UBSAN_OPTIONS = "print_stacktrace=1",
@@ -87,25 +88,64 @@ local function sanitizer_options(opts)
     }, opts.env)
 end
 
+--- What puts the clock of a gateway into our hands: see clock.c.
+local function clock_options(self)
+    local shim = Gateway.binary():match "^(.*)/" .. "/libe2e_clock.so"
+    if not exists(shim) then error("no " .. shim .. " beside the gateway; build the target e2e_clock", 0) end
+    return { LD_PRELOAD = shim, E2E_CLOCK = self.dir .. "/clock", E2E_BOOT_ID = self.dir .. "/boot_id" }
+end
+
 --- Starts one and waits until it is ready. Options: those of `document`, or config (a whole document) or text
 --- (@PORT@ and @STATUS@ are filled in); files (path to text); env; args (in place of run -c); measured (memory
 --- figures count); shared (stays until it is stopped by hand); unready (do not wait);
---- descriptors (how many it may have).
+--- descriptors (how many it may have); clock (its clocks can be moved).
 function Gateway.start(opts)
     local self = setmetatable({ opts = opts }, Gateway)
     self.dir = Gateway.folder()
     self.config = self.dir .. "/moongate.yaml"
     self.port, self.status_port = sys.free_port(), sys.free_port()
     self:configure(opts)
+    if opts.clock then
+        self.moved = { mono_ms = 0, wall_ms = 0 }
+        self:write_clock()
+        self:reboot(1)
+    end
     self:launch()
     return self
+end
+
+function Gateway:write_clock()
+    local numbers = ffi.new("int64_t[2]", self.moved.mono_ms * 1000000LL, self.moved.wall_ms * 1000000LL)
+    local path = self.dir .. "/clock"
+    local file = io.open(path, "r+b") or assert(io.open(path, "wb")) -- in place: the gateway has it mapped
+    file:write(ffi.string(numbers, 16))
+    file:close()
+end
+
+--- Lets so much time pass on its clocks. It learns of it when it wakes for something.
+function Gateway:advance(ms)
+    self.moved.mono_ms = self.moved.mono_ms + ms
+    self:step_wall(ms)
+end
+
+--- Sets its wall clock forward, or back: no time passes.
+function Gateway:step_wall(ms)
+    self.moved.wall_ms = self.moved.wall_ms + ms
+    self:write_clock()
+end
+
+--- Between stop and launch: its machine starts anew, for the n-th time.
+function Gateway:reboot(n)
+    Gateway.write(self.dir .. "/boot_id", string.format("00000000-0000-4000-8000-%012d\n", n))
 end
 
 function Gateway:launch()
     local opts = self.opts
     local argv = { Gateway.binary(), unpack(opts.args or { "run", "-c", self.config }) }
     for i, arg in ipairs(argv) do argv[i] = arg:gsub("@PORT@", self.port):gsub("@STATUS@", self.status_port) end
-    self.process = Process.start { argv = argv, cwd = self.dir, env = sanitizer_options(opts),
+    local env = sanitizer_options(opts)
+    if opts.clock then merge(env, clock_options(self)) end
+    self.process = Process.start { argv = argv, cwd = self.dir, env = env,
         descriptors = opts.descriptors }
     standing[self] = true
     if not opts.unready then self:await_ready() end

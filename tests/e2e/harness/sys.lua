@@ -56,12 +56,15 @@ local sys = {
 }
 
 local spec = ffi.new "e2e_timespec"
-local pollfds = ffi.new("e2e_pollfd[64]")
+local MAX_FDS = 1024
+local pollfds = ffi.new("e2e_pollfd[?]", MAX_FDS)
 local CHUNK = 65536
 local chunk = ffi.new("char[?]", CHUNK)
 
 -- Pipes whose bytes are collected whenever somebody waits, so that no process ever blocks on writing to us.
 local captures = {}
+-- Sockets that are served whenever somebody waits: fd to { events, handler }. And what is to be done at a moment.
+local watches, alarms, serving = {}, {}, false
 
 function sys.now_ms()
     C.clock_gettime(1, spec)
@@ -120,35 +123,86 @@ function sys.release(capture)
     captures[capture] = nil
 end
 
+--- From now on calls handler(revents) whenever somebody waits and the descriptor is ready. Again: changes it.
+function sys.watch(fd, events, handler)
+    watches[fd] = { events = events, handler = handler }
+end
+
+function sys.unwatch(fd) watches[fd] = nil end
+
+--- Calls `act` in so many ms, as soon as somebody waits.
+function sys.after(ms, act)
+    alarms[#alarms + 1] = { at_ms = sys.now_ms() + ms, act = act }
+end
+
+--- Forgets all alarms.
+function sys.silence() alarms = {} end
+
+--- Does what is due. Returns when the next is, at most until_ms.
+local function ring(until_ms)
+    if serving then return until_ms end
+    local now_ms, due = sys.now_ms(), {}
+    for i = #alarms, 1, -1 do
+        if alarms[i].at_ms <= now_ms then due[#due + 1] = table.remove(alarms, i) end
+    end
+    table.sort(due, function(a, b) return a.at_ms < b.at_ms end)
+    for _, alarm in ipairs(due) do alarm.act() end
+    for _, alarm in ipairs(alarms) do until_ms = math.min(until_ms, alarm.at_ms) end
+    return until_ms
+end
+
+--- Fills pollfds with `fds`, the captured pipes and what is watched. Returns how many; whose they are by place.
+local function gather(fds)
+    local n, owners = 0, {}
+    local function add(fd, events, owner)
+        if n == MAX_FDS then error("more than " .. MAX_FDS .. " descriptors to wait for", 0) end
+        pollfds[n].fd, pollfds[n].events, pollfds[n].revents = fd, events, 0
+        owners[n] = owner
+        n = n + 1
+    end
+    for fd, events in pairs(fds) do add(fd, events, fds) end
+    for capture in pairs(captures) do add(capture.fd, sys.POLLIN, capture) end
+    for fd, watch in pairs(serving and {} or watches) do
+        if not fds[fd] then add(fd, watch.events, watch) end
+    end
+    return n, owners
+end
+
+--- Calls the handlers of { fd, revents, watch }; what they wait for meanwhile is theirs alone.
+local function serve(ready)
+    serving = true
+    local ok, err = pcall(function()
+        for _, item in ipairs(ready) do -- one may have ended what a later one watched
+            if watches[item[1]] == item[3] then item[3].handler(item[2]) end
+        end
+    end)
+    serving = false
+    if not ok then error(err, 0) end
+end
+
 --- Waits until one of `fds` (fd to events) is ready or the moment has come. Returns fd to revents; empty: too late.
---- Where `any` is true it also returns when a captured pipe had something to say.
+--- Where `any` is true it also returns when a captured pipe had something to say or a watched socket was served.
 function sys.wait(fds, until_ms, any)
     while true do
-        local n, piped = 0, {}
-        for fd, events in pairs(fds) do
-            pollfds[n].fd, pollfds[n].events, pollfds[n].revents = fd, events, 0
-            n = n + 1
-        end
-        local own = n
-        for capture in pairs(captures) do
-            pollfds[n].fd, pollfds[n].events, pollfds[n].revents = capture.fd, sys.POLLIN, 0
-            piped[n] = capture
-            n = n + 1
-        end
-        local left_ms = math.max(0, math.ceil(until_ms - sys.now_ms()))
+        local wake_ms = ring(until_ms)
+        local n, owners = gather(fds)
+        local left_ms = math.max(0, math.ceil(wake_ms - sys.now_ms()))
         local ready = C.poll(pollfds, n, left_ms)
-        local found, spoke = {}, false
+        local found, spoke, served = {}, false, {}
         for i = 0, ready > 0 and n - 1 or -1 do
-            if pollfds[i].revents ~= 0 then
-                if i < own then
-                    found[pollfds[i].fd] = pollfds[i].revents
-                else
-                    drain(piped[i])
-                    spoke = true
-                end
+            local owner, revents = owners[i], pollfds[i].revents
+            if owner == fds and revents ~= 0 then
+                found[pollfds[i].fd] = revents
+            elseif captures[owner] and revents ~= 0 then
+                drain(owner)
+                spoke = true
+            elseif revents ~= 0 then
+                served[#served + 1] = { pollfds[i].fd, revents, owner }
             end
         end
-        if next(found) or (any and spoke) or left_ms == 0 then return found end
+        serve(served)
+        spoke = spoke or #served > 0
+        if next(found) or (any and spoke) or sys.now_ms() >= until_ms then return found end
     end
 end
 
