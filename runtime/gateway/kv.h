@@ -70,4 +70,28 @@ typedef struct mg_kv_stats {
 
 void mg_kv_stats_get(mg_kv *kv, mg_kv_stats *out);
 
+/* ---- for operators ---- */
+
+/* One look through a namespace, in order of key. Any thread; holds nobody up. What is written meanwhile may
+ * be seen or not. */
+typedef struct mg_kv_scan {
+    mg_str name, prefix;
+    mg_str after; /* begins behind this key; may be empty */
+    /* False ends the scan. Key and value are borrowed for the call; expires_ms is of the wall clock, 0:
+     * never. */
+    bool (*each)(void *self, mg_str key, mg_str value, uint64_t expires_ms);
+    void *self;
+    /* What came of it: `more` when it ended before the last key, of its own (a call looks at a bounded
+     * number) or by `each`; then the next one begins behind `reached`. */
+    bool more;
+    size_t reached_n;
+    char reached[MG_KV_KEY_MAX];
+} mg_kv_scan;
+
+MG_MUST_USE mg_result mg_kv_scan_run(mg_kv *kv, mg_kv_scan *scan, mg_error *err);
+/* Whether anybody has opened or filled a namespace of that name. */
+bool mg_kv_has_space(mg_kv *kv, mg_str name);
+/* Under a lock: `each` must be short. No order. */
+void mg_kv_each_space(mg_kv *kv, void (*each)(void *self, mg_str name, uint64_t used_bytes), void *self);
+
 #endif

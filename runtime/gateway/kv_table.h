@@ -1,4 +1,5 @@
-/* kv_table.h - what kv.c (reading and deciding) and kv_flush.c (making durable) share; for these two alone.
+/* kv_table.h - what kv.c (reading and deciding), kv_flush.c (making durable) and kv_scan.c (looking through)
+ * share; for these alone.
  *
  * A shard has two generations: `pending`, which is written, and `flushing`, which a flush has taken away and
  * only reads. A key's value is in the first of pending, flushing and store that has it. Locks are taken in
