@@ -36,7 +36,7 @@ local GENERATED = {
 local LIBRARY_HOMES = {
     { headers = { "^http_parser%.h$" }, homes = { "^http/h1[%w_]*%.c$" } },
     { headers = { "^nghttp2/" }, homes = { "^http/h2[%w_]*%.c$" } },
-    { headers = { "^lmdb%.h$" }, homes = { "^store/store%.c$" } },
+    { headers = { "^lmdb%.h$" }, homes = { "^store/store%.c$", "^store/store_[%w_]*%.[ch]$" } },
     { headers = { "^yaml%.h$" }, homes = { "^text/yaml%.c$" } },
     { headers = { "^jansson%.h$" }, homes = { "^text/json%.c$" } },
     { headers = { "^pcre2%.h$" }, homes = { "^text/" } },

@@ -1,28 +1,18 @@
 /* store.c - the one home of LMDB. Each call is one transaction: values are copied out before a reader ends,
  * so a reader never keeps old pages from being used again. Readers are not tied to threads (MDB_NOTLS),
  * because a worker may come and go; the directory is tied to one process by a lock file of our own, because
- * LMDB itself would let two gateways share it. */
-#include "store/store.h"
+ * LMDB itself would let two gateways share it. The environment is closed and opened again when its file is
+ * exchanged for a smaller one: whoever uses it holds `swapping` for reading. */
+#include "store/store_parts.h"
+
 #include "base/check.h"
 #include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <lmdb.h>
-#include <pthread.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-struct mg_store {
-    MDB_env *env;
-    char *path;              /* owned */
-    int lock_fd;             /* flock held as long as it is open */
-    pthread_mutex_t opening; /* of tables */
-    unsigned tables, max_tables;
-    MDB_dbi *dbi; /* by table; written before the index is handed out */
-    char **names; /* owned; by table */
-};
 
 /* What LMDB and the system say, in our words. */
 static mg_result store_code(int rc)
@@ -58,7 +48,7 @@ static const char *store_advice(int rc)
     }
 }
 
-static mg_result store_fail(mg_error *err, int rc, const char *what, const char *path)
+mg_result store_fail(mg_error *err, int rc, const char *what, const char *path)
 {
     return mg_fail(err, store_code(rc), "%s '%s': %s%s", what, path, mdb_strerror(rc), store_advice(rc));
 }
@@ -66,7 +56,7 @@ static mg_result store_fail(mg_error *err, int rc, const char *what, const char 
 /* ---- opening ---- */
 
 /* The directory and those above it. 0 or an errno. */
-static int make_directories(const char *path)
+int store_make_directories(const char *path)
 {
     char *copy = mg_strdup(path);
     int error = 0;
@@ -154,7 +144,7 @@ static int grow_back(MDB_env *env)
     return file.st_size < whole && ftruncate(fd, whole) != 0 ? errno : 0;
 }
 
-static int open_environment(mg_store *store, const mg_store_options *options)
+int store_open_environment(mg_store *store, const mg_store_options *options)
 {
     const unsigned flags = MDB_NOTLS | (options->sync ? 0 : MDB_NOSYNC);
     int dead, rc;
@@ -177,16 +167,20 @@ mg_store *mg_store_open(const mg_store_options *options, mg_result *result, mg_e
     store->path = mg_strdup(options->path);
     store->lock_fd = -1;
     store->max_tables = options->tables;
+    store->options = *options;
+    store->options.path = store->path;
     store->dbi = MG_NEW_N(MDB_dbi, options->tables);
     store->names = MG_NEW_N(char *, options->tables);
     pthread_mutex_init(&store->opening, NULL);
+    pthread_mutex_init(&store->writing, NULL);
+    pthread_rwlock_init(&store->swapping, NULL);
 
-    rc = make_directories(store->path);
+    rc = store_make_directories(store->path);
     if (rc != 0)
         *result = store_fail(err, rc, "cannot make the state directory", store->path);
     else
         *result = store_lock(store, err);
-    if (*result == MG_OK && (rc = open_environment(store, options)) != 0)
+    if (*result == MG_OK && (rc = store_open_environment(store, options)) != 0)
         *result = store_fail(err, rc, "cannot open the store in", store->path);
     if (*result == MG_OK)
         return store;
@@ -207,23 +201,68 @@ void mg_store_close(mg_store *store)
     mg_free(store->names);
     mg_free(store->dbi);
     mg_free(store->path);
+    pthread_rwlock_destroy(&store->swapping);
+    pthread_mutex_destroy(&store->writing);
     pthread_mutex_destroy(&store->opening);
     mg_free(store);
+}
+
+/* ---- whoever uses the environment ---- */
+
+int store_begin_read(mg_store *store, MDB_txn **txn)
+{
+    int rc;
+
+    *txn = NULL;
+    pthread_rwlock_rdlock(&store->swapping);
+    rc = store->env ? mdb_txn_begin(store->env, NULL, MDB_RDONLY, txn) : EBADF;
+    if (rc != 0)
+        pthread_rwlock_unlock(&store->swapping);
+    return rc;
+}
+
+/* `txn` may be NULL, as begin_read leaves it. */
+void store_end_read(mg_store *store, MDB_txn *txn)
+{
+    if (!txn)
+        return;
+    mdb_txn_abort(txn);
+    pthread_rwlock_unlock(&store->swapping);
+}
+
+static int begin_write(mg_store *store, MDB_txn **txn)
+{
+    int rc;
+
+    *txn = NULL;
+    pthread_mutex_lock(&store->writing);
+    rc = store->env ? mdb_txn_begin(store->env, NULL, 0, txn) : EBADF;
+    if (rc != 0)
+        pthread_mutex_unlock(&store->writing);
+    return rc;
+}
+
+/* Commits when all went well so far. */
+static int end_write(mg_store *store, MDB_txn *txn, int rc)
+{
+    if (!txn)
+        return rc;
+    if (rc == 0)
+        rc = mdb_txn_commit(txn);
+    else
+        mdb_txn_abort(txn);
+    pthread_mutex_unlock(&store->writing);
+    return rc;
 }
 
 static int open_table(mg_store *store, const char *name, MDB_dbi *dbi)
 {
     MDB_txn *txn;
-    int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+    int rc = begin_write(store, &txn);
 
-    if (rc != 0)
-        return rc;
-    rc = mdb_dbi_open(txn, name, MDB_CREATE, dbi);
-    if (rc != 0) {
-        mdb_txn_abort(txn);
-        return rc;
-    }
-    return mdb_txn_commit(txn);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, name, MDB_CREATE, dbi);
+    return end_write(store, txn, rc);
 }
 
 static mg_result table_locked(mg_store *store, const char *name, unsigned *table, mg_error *err)
@@ -274,13 +313,12 @@ mg_result mg_store_get(mg_store *store, unsigned table, mg_str key, mg_arena *ar
     *value = MG_STR_NONE;
     if (key.n == 0 || key.n > MG_STORE_KEY_MAX)
         return MG_ERR_INVALID;
-    rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
-    if (rc != 0)
-        return store_code(rc);
-    rc = mdb_get(txn, store->dbi[table], &k, &v);
+    rc = store_begin_read(store, &txn);
+    if (rc == 0)
+        rc = mdb_get(txn, store->dbi[table], &k, &v);
     if (rc == 0)
         *value = mg_arena_str(arena, from_val(&v));
-    mdb_txn_abort(txn);
+    store_end_read(store, txn);
     return store_code(rc);
 }
 
@@ -309,7 +347,7 @@ mg_result mg_store_scan(mg_store *store, unsigned table, mg_str prefix, mg_str a
 
     if (prefix.n > MG_STORE_KEY_MAX || after.n > MG_STORE_KEY_MAX)
         return mg_fail(err, MG_ERR_INVALID, "a key has at most %d bytes", MG_STORE_KEY_MAX);
-    rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+    rc = store_begin_read(store, &txn);
     if (rc == 0)
         rc = mdb_cursor_open(txn, store->dbi[table], &cursor);
     if (rc == 0)
@@ -318,8 +356,7 @@ mg_result mg_store_scan(mg_store *store, unsigned table, mg_str prefix, mg_str a
         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     if (cursor)
         mdb_cursor_close(cursor);
-    if (txn)
-        mdb_txn_abort(txn);
+    store_end_read(store, txn);
     if (rc == 0 || rc == MDB_NOTFOUND)
         return MG_OK;
     return store_fail(err, rc, "cannot read the store in", store->path);
@@ -348,14 +385,9 @@ mg_result mg_store_commit(mg_store *store, const mg_store_change *changes, size_
             return mg_fail(err, MG_ERR_INVALID, "a key of %zu bytes; it has 1 to %d", changes[i].key.n,
                            MG_STORE_KEY_MAX);
     }
-    rc = mdb_txn_begin(store->env, NULL, 0, &txn);
-    if (rc != 0)
-        return store_fail(err, rc, "cannot write to the store in", store->path);
+    rc = begin_write(store, &txn);
     for (size_t i = 0; i < count && rc == 0; i++)
         rc = apply(store, txn, &changes[i]);
-    if (rc == 0)
-        rc = mdb_txn_commit(txn);
-    else
-        mdb_txn_abort(txn);
+    rc = end_write(store, txn, rc);
     return rc == 0 ? MG_OK : store_fail(err, rc, "cannot write to the store in", store->path);
 }
