@@ -438,5 +438,6 @@ void mg_chain_finish(mg_flight *flight)
     mg_later_cancel(&flight->later);
     mg_filter_fini(&flight->filters[MG_REQUEST]);
     mg_filter_fini(&flight->filters[MG_RESPONSE]);
+    mg_replay_fini(flight);
     mg_text_fini(&flight->kept);
 }

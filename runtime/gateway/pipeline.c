@@ -418,10 +418,7 @@ static void on_lease_over(mg_lease *lease)
 
 static void on_lease_sending(mg_lease *lease)
 {
-    mg_flight *flight = mg_container_of(lease, mg_flight, lease);
-
-    if ((flight->streams & 1) && flight->call)
-        mg_filter_insert(&flight->filters[MG_REQUEST], flight, MG_REQUEST, &flight->x->request_body);
+    mg_replay_sending(mg_container_of(lease, mg_flight, lease));
 }
 
 static const mg_lease_ops lease_ops = { on_lease_interim, on_lease_head, on_lease_failed, on_lease_over,
