@@ -4,7 +4,10 @@
 #include "text/units.h"
 
 static const uint64_t MAX_BURST_NS = 31ull * 86400 * MG_NS_PER_S; /* POLICIES 4: burst times interval */
-enum { MIN_INTERVAL_NS = 1000, MAX_BURST = 1000000 };             /* at most 1,000,000 a second */
+enum { MIN_INTERVAL_NS = 1000 };                                  /* at most 1,000,000 a second */
+enum { MAX_BURST = 1000000, MAX_IN_WINDOW = 1 << 24, MAX_ENTRIES = 10000 };
+
+/* --- whose --- */
 
 /* "header:X" and "cookie:X" */
 static bool take_field_part(mg_arena *arena, mg_config_key_part *part, mg_str text)
@@ -74,19 +77,126 @@ static void take_key(mg_building *b, mg_config_limiter *limiter, const mg_node *
     }
 }
 
-static bool check_rate(mg_building *b, const mg_config_limiter *limiter, const mg_node *rate)
+/* --- how fast --- */
+
+#define OF(algorithm) (1u << MG_LIMITER_##algorithm)
+
+static const char *const algorithms[] = { "token_bucket", "sliding_window", "sliding_log", "fixed_window",
+                                          "leaky",        "concurrency",    NULL };
+
+/* Keys that mean something to some algorithms only; written beside another one, they show a mistake. */
+static const struct {
+    const char *key;
+    unsigned algorithms;
+    const char *hint;
+} keys_of_some[] = {
+    { "rate", ~OF(CONCURRENCY), "write quota: how many at once" },
+    { "window", ~OF(CONCURRENCY), "leave it out: a request counts until it ends" },
+    { "burst", OF(TOKEN_BUCKET), "leave it out, or write algorithm: token_bucket" },
+    { "max_wait", OF(TOKEN_BUCKET) | OF(LEAKY), "leave it out, or write algorithm: token_bucket or leaky" },
+    { "max_entries", OF(SLIDING_LOG), "leave it out, or write algorithm: sliding_log" },
+};
+
+static void check_keys_of_some(mg_building *b, const mg_config_limiter *limiter, const mg_node *node)
 {
-    if (limiter->conf.limit == 0 && limiter->mode != MG_CONFIG_DENY)
+    for (size_t i = 0; i < sizeof keys_of_some / sizeof keys_of_some[0]; i++) {
+        const mg_node *value = mg_node_get(node, keys_of_some[i].key);
+        if (!value || value->defaulted || keys_of_some[i].algorithms >> limiter->conf.algorithm & 1)
+            continue;
+        mg_finding_hint(mg_node_error(b->report, value->key, "not-allowed", "means nothing to %s",
+                                      algorithms[limiter->conf.algorithm]),
+                        "%s", keys_of_some[i].hint);
+    }
+}
+
+static void miss(mg_building *b, const mg_node *node, const char *key, const char *hint)
+{
+    mg_finding_hint(mg_node_error(b->report, node, "missing-key", "the key \"%s\" is missing", key), "%s: %s",
+                    key, hint);
+}
+
+/* So many permits. Where that is written, or NULL. */
+static const mg_node *take_permits(mg_building *b, mg_config_limiter *limiter, const mg_node *node)
+{
+    const mg_node *quota = mg_node_get(node, "quota");
+
+    if (!quota && limiter->mode != MG_CONFIG_DENY)
+        miss(b, node, "quota", "how many requests at once");
+    limiter->conf.limit = mg_read_u32(node, "quota");
+    return mg_node_is(quota, MG_NODE_INT) ? quota : NULL;
+}
+
+/* So many in a period, by a rate or by quota and window. Where that is written, or NULL. */
+static const mg_node *take_rate(mg_building *b, mg_config_limiter *limiter, const mg_node *node)
+{
+    const mg_node *rate = mg_node_get(node, "rate"), *quota = mg_node_get(node, "quota"),
+                  *window = mg_node_get(node, "window");
+    mg_rate read = { 0 };
+
+    if (rate && (quota || window))
         mg_finding_hint(
-            mg_node_error(b->report, rate, "out-of-range", "a rate of 0 can never admit anything"),
-            "write mode: deny to refuse all");
-    else if (limiter->conf.limit > limiter->conf.period_ms * (MG_NS_PER_MS / MIN_INTERVAL_NS))
-        mg_finding_hint(mg_node_error(b->report, rate, "out-of-range", "%.*s is above the maximum 1000000/s",
-                                      MG_STR_ARGS(mg_node_shown(rate))),
+            mg_node_error(b->report, (quota ? quota : window)->key, "not-allowed", "stands beside \"rate\""),
+            "keep the rate, or quota and window");
+    else if (!rate && !quota && !window && limiter->mode != MG_CONFIG_DENY)
+        miss(b, node, "rate", "how many requests in a period, such as 100/s; or write quota and window");
+    else if (!rate && quota && !window)
+        miss(b, node, "window", "how long the quota is for, such as 60s");
+    else if (!rate && window && !quota)
+        miss(b, node, "quota", "how many requests in the window");
+    if (mg_node_is(rate, MG_NODE_STRING) && mg_units_rate(rate->text, &read, NULL) == MG_OK) {
+        limiter->conf.limit = read.limit;
+        limiter->conf.period_ms = read.period_ns / MG_NS_PER_MS;
+        return rate;
+    }
+    limiter->conf.limit = mg_read_u32(node, "quota");
+    limiter->conf.period_ms = mg_read_ms(node, "window");
+    return !rate && mg_node_is(quota, MG_NODE_INT) && limiter->conf.period_ms > 0 ? quota : NULL;
+}
+
+/* `said` is where the count stands. */
+static bool check_count(mg_building *b, const mg_config_limiter *limiter, const mg_node *said)
+{
+    const mg_limiter_conf *conf = &limiter->conf;
+    const bool permits = conf->algorithm == MG_LIMITER_CONCURRENCY;
+
+    if (conf->limit == 0 && limiter->mode != MG_CONFIG_DENY) {
+        mg_finding_hint(mg_node_error(b->report, said, "out-of-range", "a %.*s of 0 can never admit anything",
+                                      MG_STR_ARGS(said->key->text)),
+                        "write mode: deny to refuse all");
+        return false;
+    }
+    if (!permits && conf->limit > conf->period_ms * (MG_NS_PER_MS / MIN_INTERVAL_NS)) {
+        mg_finding_hint(mg_node_error(b->report, said, "out-of-range",
+                                      "%.*s%s is above the maximum 1000000/s",
+                                      MG_STR_ARGS(mg_node_shown(said)),
+                                      said->kind == MG_NODE_INT ? " in that window" : ""),
                         "write a lower rate, or leave the limiter out");
-    else
-        return true;
-    return false;
+        return false;
+    }
+    return true;
+}
+
+/* What the algorithm has room for. */
+static void check_room(mg_building *b, const mg_limiter_conf *conf, const mg_node *said)
+{
+    const bool log = conf->algorithm == MG_LIMITER_SLIDING_LOG;
+
+    if ((conf->algorithm == MG_LIMITER_SLIDING_WINDOW || conf->algorithm == MG_LIMITER_FIXED_WINDOW) &&
+        conf->limit > MAX_IN_WINDOW)
+        mg_finding_hint(mg_node_error(b->report, said, "out-of-range",
+                                      "%llu is above the maximum of a window, %d",
+                                      (unsigned long long)conf->limit, MAX_IN_WINDOW),
+                        "write a shorter window with less, or algorithm: token_bucket");
+    else if (log && conf->limit > conf->max_entries && conf->limit <= MAX_ENTRIES)
+        mg_finding_hint(mg_node_error(b->report, said, "out-of-range",
+                                      "a sliding_log keeps each request, and %llu is above max_entries (%u)",
+                                      (unsigned long long)conf->limit, conf->max_entries),
+                        "write max_entries: %llu", (unsigned long long)conf->limit);
+    else if (log && conf->limit > conf->max_entries)
+        mg_finding_hint(mg_node_error(b->report, said, "out-of-range",
+                                      "a sliding_log keeps each request, at most %d; %llu is more",
+                                      MAX_ENTRIES, (unsigned long long)conf->limit),
+                        "write algorithm: sliding_window");
 }
 
 /* `said` is where the burst stands, or the rate that it follows from. */
@@ -109,27 +219,47 @@ static void check_burst(mg_building *b, const mg_config_limiter *limiter, uint64
                         "write a smaller burst or a higher rate");
 }
 
-static void take_rate(mg_building *b, mg_config_limiter *limiter, const mg_node *node)
+static void take_burst(mg_building *b, mg_config_limiter *limiter, const mg_node *node, const mg_node *said)
 {
-    const mg_node *rate = mg_node_get(node, "rate"), *burst = mg_node_get(node, "burst");
-    mg_rate read = { 0 };
+    const mg_node *burst = mg_node_get(node, "burst");
+    const uint64_t read = burst ? mg_read_u32(node, "burst") : limiter->conf.limit;
 
-    if (!rate && limiter->mode != MG_CONFIG_DENY)
-        mg_finding_hint(mg_node_error(b->report, node, "missing-key", "the key \"rate\" is missing"),
-                        "rate: how many requests in a period, such as 100/s");
-    if (!mg_node_is(rate, MG_NODE_STRING) || mg_units_rate(rate->text, &read, NULL) != MG_OK)
+    check_burst(b, limiter, read, burst ? burst : said);
+    limiter->conf.burst = mg_min_u64(read, MAX_BURST);
+}
+
+/* A leaky bucket lets any cost through, later. */
+static void check_cost(mg_building *b, const mg_config_limiter *limiter, const mg_node *cost)
+{
+    const bool bucket = limiter->conf.algorithm == MG_LIMITER_TOKEN_BUCKET;
+    const uint64_t most = bucket ? limiter->conf.burst : limiter->conf.limit;
+
+    if (limiter->conf.algorithm == MG_LIMITER_LEAKY || most == 0 || limiter->cost <= most)
         return;
-    limiter->conf.limit = read.limit;
-    limiter->conf.period_ms = read.period_ns / MG_NS_PER_MS;
-    if (check_rate(b, limiter, rate))
-        check_burst(b, limiter, burst ? mg_read_u32(node, "burst") : read.limit, burst ? burst : rate);
-    limiter->conf.burst = burst ? mg_read_u32(node, "burst") : mg_min_u64(read.limit, MAX_BURST);
+    mg_finding_hint(mg_node_error(b->report, cost, "out-of-range",
+                                  "a cost of %u is above the %s of %llu: nothing would ever pass",
+                                  limiter->cost, bucket ? "burst" : "quota", (unsigned long long)most),
+                    "write a cost from 0 to %llu", (unsigned long long)most);
+}
+
+static void take_count(mg_building *b, mg_config_limiter *limiter, const mg_node *node)
+{
+    mg_limiter_conf *conf = &limiter->conf;
+    const mg_node *said;
+
+    conf->algorithm = (mg_limiter_algorithm)mg_read_word(node, "algorithm", algorithms);
+    conf->max_wait_ms = mg_read_ms(node, "max_wait");
+    conf->max_entries = mg_read_u32(node, "max_entries");
     limiter->cost = mg_read_u32(node, "cost");
-    if (limiter->cost > limiter->conf.burst && limiter->conf.burst > 0)
-        mg_finding_hint(mg_node_error(b->report, mg_node_get(node, "cost"), "out-of-range",
-                                      "a cost of %u is above the burst of %llu: nothing would ever pass",
-                                      limiter->cost, (unsigned long long)limiter->conf.burst),
-                        "write a cost from 0 to %llu", (unsigned long long)limiter->conf.burst);
+    check_keys_of_some(b, limiter, node);
+    said = conf->algorithm == MG_LIMITER_CONCURRENCY ? take_permits(b, limiter, node)
+                                                     : take_rate(b, limiter, node);
+    if (!said || !check_count(b, limiter, said))
+        return;
+    check_room(b, conf, said);
+    if (conf->algorithm == MG_LIMITER_TOKEN_BUCKET)
+        take_burst(b, limiter, node, said);
+    check_cost(b, limiter, mg_node_get(node, "cost"));
 }
 
 static void build_limiter(mg_building *b, const mg_node *node)
@@ -152,7 +282,7 @@ static void build_limiter(mg_building *b, const mg_node *node)
     limiter->ipv6_prefix = mg_read_u32(node, "ipv6_prefix");
     take_key(b, limiter, mg_node_get(node, "key"));
     if (mg_node_is(node, MG_NODE_MAP))
-        take_rate(b, limiter, node);
+        take_count(b, limiter, node);
     b->config->limiters[b->config->limiter_count++] = limiter;
     mg_build_remember(b, b->limiters, limiter->name, limiter, node);
 }
