@@ -157,6 +157,7 @@ static mg_publication *build(mg_gateway *gateway, mg_config *config, mg_report *
         mg_free(publication);
         return NULL;
     }
+    mg_rollouts_attach(gateway->rollouts, publication->snapshot);
     if (build_vms(gateway, publication, report) && open_doors(gateway, publication, report))
         return publication;
     publication_free(publication);
@@ -179,6 +180,7 @@ static void published(mg_gateway *gateway)
     mg_snapshot_ref(gateway->snapshot);
     gateway->revision = gateway->snapshot->revision;
     publication_free(publication);
+    mg_rollouts_follow(gateway->rollouts, gateway->snapshot);
     mg_snapshot_unref(old);
     atomic_store(&gateway->last_success_s, (uint64_t)(clock->wall_ns(clock) / (int64_t)MG_NS_PER_S));
     if (!first)

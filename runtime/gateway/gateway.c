@@ -155,6 +155,11 @@ static bool make(mg_gateway *gateway, const mg_config *config, mg_error *err)
     mg_policy_clock_init(&gateway->policy_clock, gateway->shared.clock, NULL, boot_id);
     if (!open_state(gateway, config, err) || !make_shared(gateway, count, config, err))
         return false;
+    const mg_rollouts_options rollouts = { .loop = gateway->loops[0],
+                                           .shared = gateway->shared.shared,
+                                           .log = gateway->options.log,
+                                           .seed = gateway->options.seed };
+    gateway->rollouts = mg_rollouts_new(&rollouts);
     gateway->status = mg_status_open(gateway, config, err);
     return gateway->status || err->code == MG_OK;
 }
@@ -249,6 +254,7 @@ void mg_gateway_free(mg_gateway *gateway)
     for (unsigned i = 0; i < gateway->shared.worker_count; i++)
         mg_worker_free(gateway->shared.workers[i]);
     mg_timer_stop(&gateway->drain_timer);
+    mg_rollouts_free(gateway->rollouts);
     mg_snapshot_unref(gateway->snapshot);
     mg_names_free(gateway->shared.names);
     if (gateway->own_resolver && gateway->resolver)

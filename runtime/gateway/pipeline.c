@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "gateway/forward.h"
+#include "gateway/split.h"
 #include <stdio.h>
 
 typedef enum step { STEP_ROUTE, STEP_LIMITS, STEP_CHAIN, STEP_PROXY, STEP_WAIT } step;
@@ -118,6 +119,8 @@ static step step_route(mg_flight *flight)
     }
     flight->route = flight->match.route;
     flight->service = flight->route->service;
+    if (flight->route->split)
+        mg_split_choose(flight);
     if (x->request.path.n > flight->route->conf->max_path_bytes) {
         mg_pipeline_refuse(flight, 414, NULL, MG_STR("The path is longer than this route allows."), -1);
         return STEP_WAIT;

@@ -48,6 +48,7 @@ struct mg_flight {
     int draining;          /* MG_REQUEST or MG_RESPONSE while it does, else -1 */
     uint64_t breaker_ticket;
     uint64_t chain_ns, chain_since_ns; /* computing of the chain */
+    unsigned backend; /* of the route's split, when it has one */
     int endpoint;                      /* index in the service, -1: none yet */
     mg_reset failure;                  /* of the upstream side, before its head */
     const char *error;                 /* reason of a refusal: "rate_limit", "breaker_open", .. */

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "gateway/metrics.h"
+#include "gateway/rollout_run.h"
 
 static const mg_node *part_node(const mg_config_route *route, mg_route_part part, size_t item)
 {
@@ -130,6 +131,34 @@ static void fill_limits(mg_snapshot *snapshot, mg_shared *shared)
         };
 }
 
+/* Where a rollout takes its share off first, the others are chosen by another salt than it is. */
+static mg_snapshot_split *split_of(mg_snapshot *snapshot, const mg_config_route *conf)
+{
+    mg_arena *arena = &snapshot->config->arena;
+
+    if (conf->backend_count < 2)
+        return NULL;
+    mg_snapshot_split *split = MG_ARENA_NEW_N(arena, mg_snapshot_split, 1);
+    mg_snapshot_backend *backends = MG_ARENA_NEW_N(arena, mg_snapshot_backend, conf->backend_count);
+    uint32_t *weights = MG_ARENA_NEW_N(arena, uint32_t, conf->backend_count);
+    for (size_t i = 0; i < conf->backend_count; i++) {
+        const mg_config_backend *backend = &conf->backends[i];
+        backends[i] = (mg_snapshot_backend){ &snapshot->services[backend->service->index], backend->group };
+        weights[i] = conf->rollout.on && i == conf->rollout.to ? 0 : backend->weight;
+    }
+    *split = (mg_snapshot_split){
+        .backends = backends,
+        .weights = weights,
+        .count = conf->backend_count,
+        .fallback = conf->rollout.on && conf->rollout.to == 0 ? 1 : 0,
+        .salt =
+            conf->rollout.on ? mg_arena_printf(arena, "%.*s|others", MG_STR_ARGS(conf->name)) : conf->name,
+        .canary_salt = conf->rollout.id,
+        .canary = conf->rollout.to,
+    };
+    return split;
+}
+
 static void fill_routes(mg_snapshot *snapshot, mg_stats *stats)
 {
     const mg_config *config = snapshot->config;
@@ -140,6 +169,7 @@ static void fill_routes(mg_snapshot *snapshot, mg_stats *stats)
         route->conf = config->routes[i];
         route->name = route->conf->name;
         route->service = route->conf->service ? &snapshot->services[route->conf->service->index] : NULL;
+        route->split = split_of(snapshot, route->conf);
         route->timeout_ns = route->conf->timeout_ms * MG_NS_PER_MS;
         route->chain = snapshot->plan.chains[i];
         route->limit_count = snapshot->plan.leading[i];
@@ -183,6 +213,9 @@ void mg_snapshot_unref(mg_snapshot *snapshot)
 {
     if (!snapshot || atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) != 1)
         return;
+    for (size_t i = 0; i < snapshot->config->route_count; i++)
+        if (snapshot->routes[i].split)
+            mg_rollout_run_unref(snapshot->routes[i].split->run);
     mg_router_free(snapshot->router);
     mg_plan_fini(&snapshot->plan);
     mg_config_free(snapshot->config);

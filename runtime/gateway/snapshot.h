@@ -26,10 +26,27 @@ typedef struct mg_snapshot_limit {
     mg_limit_stat *stat; /* borrowed: shared; NULL when there are too many */
 } mg_snapshot_limit;
 
+typedef struct mg_snapshot_backend {
+    const mg_snapshot_service *service;
+    mg_str group;
+} mg_snapshot_backend;
+
+/* Several backends of one route (gateway/split.h). */
+typedef struct mg_snapshot_split {
+    const mg_snapshot_backend *backends;
+    const uint32_t *weights; /* by backend; the canary's is 0: its share is the rollout's word */
+    size_t count;
+    unsigned fallback;          /* who gets what has no weight at all */
+    mg_str salt, canary_salt;   /* of who goes where */
+    unsigned canary;            /* its place, when there is a rollout */
+    struct mg_rollout_run *run; /* counted; NULL: no rollout, or the snapshot is only looked at */
+} mg_snapshot_split;
+
 typedef struct mg_snapshot_route {
     const mg_config_route *conf;
     mg_str name;
-    const mg_snapshot_service *service; /* NULL: a plugin has to answer */
+    const mg_snapshot_service *service; /* NULL: a plugin has to answer, or the split says who does */
+    mg_snapshot_split *split;           /* NULL: nothing to choose */
     const mg_snapshot_limit **limits;   /* the leading native items, in order */
     size_t limit_count;
     uint64_t timeout_ns;
