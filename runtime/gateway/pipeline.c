@@ -173,11 +173,25 @@ static void count_upstream(const mg_flight *flight, mg_upstream_outcome outcome)
     mg_stats_upstream(flight->worker->gateway->stats, flight->worker->index, service_stat(flight), outcome);
 }
 
+/* A canary is judged by what its clients get from it. */
+static void judge_backend(const mg_flight *flight, int status)
+{
+    const mg_exchange_times *times = &flight->x->times;
+    const uint64_t began_ns = times->upstream_ns ? times->upstream_ns : times->begin_ns;
+
+    mg_split_result(flight,
+                    status == 504   ? MG_FIGURES_TIMEOUT
+                    : status >= 500 ? MG_FIGURES_ERROR
+                                    : MG_FIGURES_OK,
+                    mg_loop_now(loop_of(flight)) - began_ns);
+}
+
 /* A failure of the upstream side takes the place of its response: NEXT has brought a 502, 503 or 504. */
 static void answer_for_upstream(mg_flight *flight, int status, const char *error, mg_str detail,
                                 int retry_after_s)
 {
     flight->error = error;
+    judge_backend(flight, status);
     if (flight->call)
         flight->call->error = error;
     if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS) {
@@ -345,6 +359,7 @@ static void on_lease_head(mg_lease *lease)
     flight->proxied = true;
     breaker_end(flight, flight->x->response.status >= 500 ? MG_BREAKER_FAIL : MG_BREAKER_OK);
     count_upstream(flight, MG_SERVED_OK);
+    judge_backend(flight, flight->x->response.status);
     if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS)
         mg_chain_continue(flight);
     else
