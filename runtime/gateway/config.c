@@ -370,11 +370,13 @@ static void validate_and_build(mg_building *b, mg_node *root)
     b->limiters = mg_map_new(mg_rand_system_seed());
     b->plugins = mg_map_new(mg_rand_system_seed());
     b->routes = mg_map_new(mg_rand_system_seed());
+    b->rollouts = mg_map_new(mg_rand_system_seed());
     build(b, root);
     mg_map_free(b->services);
     mg_map_free(b->limiters);
     mg_map_free(b->plugins);
     mg_map_free(b->routes);
+    mg_map_free(b->rollouts);
 }
 
 static mg_config_env complete_env(const mg_config_env *env)

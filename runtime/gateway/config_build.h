@@ -1,7 +1,8 @@
 /* config_build.h - what the files of the configuration share; private to config*.c. A document is read
  * (config_read.c: files, includes, --set, substitution), held against its schema, and built into structs
- * (config.c, config_service.c, config_guard.c, config_limiter.c, config_plugin.c, config_route.c). Building goes on where the schema found mistakes, so
- * that one pass tells all: a value of the wrong kind reads as 0 or nothing, and is not reported again. */
+ * (config.c, and a file each for services, their guards, limiters, plugins, routes and splits). Building goes
+ * on where the schema found mistakes, so that one pass tells all: a value of the wrong kind reads as 0 or
+ * nothing, and is not reported again. */
 #ifndef MG_GATEWAY_CONFIG_BUILD_H
 #define MG_GATEWAY_CONFIG_BUILD_H
 
@@ -14,8 +15,7 @@ typedef struct mg_building {
     mg_report *report;
     const char **files; /* arena */
     size_t file_count;
-    mg_map *services, *limiters, *plugins,
-        *routes; /* by name; the first two and plugins to struct mg_named */
+    mg_map *services, *limiters, *plugins, *routes, *rollouts; /* by name or id, to struct mg_named */
 } mg_building;
 
 /* What a name stands for, and whether anybody uses it. */
@@ -68,6 +68,8 @@ bool mg_build_key_part(mg_arena *arena, mg_config_key_part *part, mg_str text);
 void mg_build_limiters(mg_building *b, const mg_node *limiters);
 void mg_build_plugins(mg_building *b, const mg_node *plugins);
 mg_config_plugin *mg_build_plugin_in_place(mg_building *b, const mg_node *child);
+/* Where the route's requests go. */
+void mg_build_destination(mg_building *b, mg_config_route *route, const mg_node *node);
 void mg_build_routes(mg_building *b, const mg_node *routes);
 /* What a name under `map` stands for, marked as used; else the error, with the nearest name as a hint. `what`
  * is "service", "limiter", "plugin". */

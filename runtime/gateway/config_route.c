@@ -1,4 +1,4 @@
-/* config_route.c - routes: what they match, the chain they run, the service they end at. What two routes mean
+/* config_route.c - routes: what they match and the chain they run. What two routes mean
  * for each other (conflicts, shadows) is the router's to say. */
 #include "gateway/config_build.h"
 #include "http/uri.h"
@@ -252,36 +252,7 @@ static void take_items(mg_building *b, mg_config_route *route, const mg_node *li
     }
 }
 
-/* --- the end of the route --- */
-
-static void take_service(mg_building *b, mg_config_route *route, const mg_node *node)
-{
-    const mg_node *service = mg_node_get(node, "service"), *backends = mg_node_get(node, "backends");
-
-    if (service && backends) {
-        mg_finding_hint(mg_node_error(b->report, service->key, "not-allowed", "stands beside \"backends\""),
-                        "keep one of the two");
-        return;
-    }
-    if (mg_node_is(backends, MG_NODE_LIST) && backends->count > 1)
-        mg_finding_hint(
-            mg_node_error(b->report, backends->first->next, "not-allowed",
-                          "a route has one backend in this build; splits between backends arrive next"),
-            "keep one service");
-    for (const mg_node *it = mg_node_children(backends); it; it = it->next) {
-        const mg_node *name = mg_node_get(it, "service");
-        const mg_config_service *found = mg_build_lookup(b, b->services, name, "service");
-        if (!route->service)
-            route->service = found;
-    }
-    if (service)
-        route->service = mg_build_lookup(b, b->services, service, "service");
-    if (!service && !backends && mg_node_count(mg_node_get(node, "plugins")) == 0)
-        mg_finding_hint(mg_node_error(b->report, node, "missing-key",
-                                      "nothing answers here: the route has neither a "
-                                      "service nor plugins"),
-                        "add service: NAME");
-}
+/* --- the whole --- */
 
 static void check_name_once(mg_building *b, const mg_node *name)
 {
@@ -298,6 +269,26 @@ static void check_name_once(mg_building *b, const mg_node *name)
                                   MG_STR_ARGS(mg_node_shown(name))),
                     "the first is at %s:%d; names stand in metrics and logs, so each is used once",
                     known->node->source ? known->node->source->file : "?", known->node->line);
+}
+
+/* What the service gets of the time is at most hop_factor of it; where that is under min_budget, every
+ * request would be answered 504. */
+static void take_deadline(mg_building *b, mg_config_route *route, const mg_node *node)
+{
+    mg_deadline_conf *conf = &route->deadline;
+
+    route->timeout_ms = mg_read_ms(node, "timeout");
+    conf->hop_milli = mg_number_milli(mg_node_get(node, "hop_factor"));
+    conf->min_ms = mg_read_ms(node, "min_budget");
+    if (route->timeout_ms == 0 || conf->hop_milli < 500 || conf->min_ms == 0 ||
+        mg_deadline_child_ms(conf, route->timeout_ms) > 0)
+        return;
+    if (route->service || route->backend_count > 0)
+        mg_finding_hint(mg_node_error(b->report, mg_node_get(node, "timeout"), "not-allowed",
+                                      "a service would get less than min_budget (%.*s) of the timeout: "
+                                      "nothing would ever be sent",
+                                      MG_STR_ARGS(mg_read_str(node, "min_budget"))),
+                        "write a longer timeout or a smaller min_budget");
 }
 
 static mg_config_route *new_route(mg_building *b, const mg_node *node)
@@ -324,10 +315,9 @@ static void build_route(mg_building *b, const mg_node *node)
     if (mg_node_is(priority, MG_NODE_INT))
         route->priority = (int)priority->integer;
     route->max_path_bytes = (uint32_t)mg_read_size(node, "max_path");
-    route->timeout_ms = mg_read_ms(node, "timeout");
-    mg_deadline_conf_defaults(&route->deadline);
     take_items(b, route, mg_node_get(node, "plugins"));
-    take_service(b, route, node);
+    mg_build_destination(b, route, node);
+    take_deadline(b, route, node);
 }
 
 /* One service and no routes: everything goes there. */

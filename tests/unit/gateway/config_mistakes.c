@@ -223,8 +223,7 @@ static void routes_are_judged(void **state)
         "missing-key routes[6].match: the key \"paths\" is missing\n"
         "missing-key routes[0]: nothing answers here: the route has neither a service nor plugins\n"
         "not-allowed routes[1].service: stands beside \"backends\"\n"
-        "not-allowed routes[2].backends[1]: a route has one backend in this build; splits between backends "
-        "arrive next\n"
+        "duplicate-key routes[2].backends[1]: the service \"cart\" is a backend of this route already\n"
         "duplicate-key routes[5].match.headers.X-B: names the same field twice; case does not count\n");
 }
 
