@@ -25,19 +25,16 @@ static int named(const mg_snapshot_split *split, mg_str group)
     return -1;
 }
 
-static mg_str sticky_value(const mg_flight *flight)
+mg_str mg_split_key(const mg_flight *flight)
 {
     const mg_config_key_part *part = &flight->route->conf->sticky_key;
+    mg_str value = MG_STR_NONE;
 
-    if (!flight->route->conf->sticky)
-        return MG_STR_NONE;
-    switch (part->kind) {
-    case MG_CONFIG_KEY_HEADER: return field(flight->x, part->name);
-    case MG_CONFIG_KEY_COOKIE: return mg_cookie_get(&flight->x->request.fields, part->name);
-    case MG_CONFIG_KEY_ROUTE: return flight->route->name;
-    case MG_CONFIG_KEY_GLOBAL: return MG_STR("*");
-    default: return MG_STR_NONE; /* ip, and what is not known yet */
-    }
+    if (flight->route->conf->sticky && part->kind == MG_CONFIG_KEY_HEADER)
+        value = field(flight->x, part->name);
+    else if (flight->route->conf->sticky && part->kind == MG_CONFIG_KEY_COOKIE)
+        value = mg_cookie_get(&flight->x->request.fields, part->name);
+    return value.n ? value : flight->client;
 }
 
 /* A canary's share is taken off first; by weight go the others, whose salt is another one, so that they share
@@ -56,10 +53,8 @@ void mg_split_choose(mg_flight *flight)
     mg_exchange *x = flight->x;
     int at = named(split, field(x, GROUP_FIELD));
 
-    if (at < 0) {
-        const mg_str key = sticky_value(flight);
-        at = (int)hashed(split, key.n ? key : flight->client);
-    }
+    if (at < 0)
+        at = (int)hashed(split, mg_split_key(flight));
     flight->backend = (unsigned)at;
     flight->service = split->backends[at].service;
     mg_fields_set(&x->request.fields, &x->arena, MG_NAME_OTHER, GROUP_FIELD, split->backends[at].group);

@@ -12,6 +12,10 @@
  * this. */
 void mg_split_choose(mg_flight *flight);
 
+/* What keeps a client where it is, be it a side or a host: the value of the route's sticky key, else the
+ * client's address. Borrowed: as long as the request. */
+mg_str mg_split_key(const mg_flight *flight);
+
 /* How a call ended, to its response head: `outcome` is an error for a 5xx and for all that the client is told
  * as one, a timeout for what did not come in time. Counts where a rollout judges this flight's backend, else
  * does nothing. */
