@@ -182,6 +182,8 @@ static void published(mg_gateway *gateway)
     publication_free(publication);
     mg_rollouts_follow(gateway->rollouts, gateway->snapshot);
     mg_snapshot_unref(old);
+    if (atomic_load(&gateway->state) < MG_GATEWAY_DRAINS)
+        mg_probe_follow(gateway->probe, gateway->snapshot);
     atomic_store(&gateway->last_success_s, (uint64_t)(clock->wall_ns(clock) / (int64_t)MG_NS_PER_S));
     if (!first)
         atomic_fetch_add(&gateway->reloads_ok, 1);
@@ -244,6 +246,8 @@ static void send_out(mg_publication *publication)
         return;
     publication->sent = true;
     mg_timer_stop(&publication->patience);
+    for (size_t i = 0; i < publication->snapshot->config->service_count; i++)
+        mg_service_adopt(publication->snapshot->services[i].service, mg_loop_now(gateway->loops[0]));
     for (unsigned w = 0; w < gateway->shared.worker_count; w++) {
         apply_message *apply = MG_NEW(apply_message);
         mg_snapshot_ref(publication->snapshot);
@@ -428,6 +432,7 @@ static void stop_all(mg_gateway *gateway)
     if (atomic_exchange(&gateway->state, MG_GATEWAY_STOPPED) == MG_GATEWAY_STOPPED)
         return;
     mg_timer_stop(&gateway->drain_timer);
+    mg_probe_stop(gateway->probe);
     for (unsigned w = 0; w < gateway->shared.worker_count; w++)
         to_worker(gateway, gateway->shared.workers[w], on_worker_stop);
     mg_log_write(gateway->options.log, MG_LOG_INFO, "stopped", "all requests have ended");
@@ -477,6 +482,7 @@ static void on_drain_delay(mg_timer *timer)
     const uint64_t patience_ms = config ? config->drain_timeout_ms : 0;
 
     timer->fire = on_drain_timeout;
+    mg_probe_stop(gateway->probe);
     mg_timer_set(gateway->loops[0], timer, mg_loop_now(gateway->loops[0]) + patience_ms * MG_NS_PER_MS);
     for (unsigned w = 0; w < gateway->shared.worker_count; w++)
         to_worker(gateway, gateway->shared.workers[w], on_worker_drain);

@@ -5,6 +5,7 @@
 
 #include "gateway/gateway.h"
 #include "gateway/kv.h"
+#include "gateway/probe.h"
 #include "gateway/rollout_run.h"
 #include "gateway/worker.h"
 #include <pthread.h>
@@ -29,7 +30,8 @@ struct mg_gateway {
     unsigned loop_count; /* of our own */
     mg_store *store;     /* owned; NULL: in memory */
     mg_kv *kv;
-    mg_rollouts *rollouts; /* owned */
+    mg_rollouts *rollouts;              /* owned */
+    mg_probe *probe;                    /* owned */
     mg_snapshot *snapshot;              /* counted: the one published last */
     struct mg_publication *publication; /* under way */
     bool reload_again;                  /* asked for while one was under way */

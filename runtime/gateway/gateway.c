@@ -135,6 +135,7 @@ static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *co
         return false;
     shared->names =
         mg_names_new(gateway->loops[0], gateway->resolver, gateway->options.log, names_changed, gateway);
+    gateway->probe = mg_probe_new(gateway->loops[0], shared->names, &gateway->policy_clock, shared->log);
     shared->control = gateway->mailbox;
     shared->workers = MG_NEW_N(mg_worker *, count);
     for (unsigned i = 0; i < count; i++)
@@ -255,6 +256,7 @@ void mg_gateway_free(mg_gateway *gateway)
         mg_worker_free(gateway->shared.workers[i]);
     mg_timer_stop(&gateway->drain_timer);
     mg_rollouts_free(gateway->rollouts);
+    mg_probe_free(gateway->probe);
     mg_snapshot_unref(gateway->snapshot);
     mg_names_free(gateway->shared.names);
     if (gateway->own_resolver && gateway->resolver)

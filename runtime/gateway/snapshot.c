@@ -113,6 +113,7 @@ static void fill_services(mg_snapshot *snapshot, mg_shared *shared)
             service->authorities[e] = mg_arena_printf(arena, v6 ? "[%.*s]:%u" : "%.*s:%u",
                                                       MG_STR_ARGS(endpoint->host), endpoint->port);
         }
+        service->service = mg_services_take(mg_shared_services(shared), service->conf, service->authorities);
     }
 }
 
@@ -216,6 +217,8 @@ void mg_snapshot_unref(mg_snapshot *snapshot)
     for (size_t i = 0; i < snapshot->config->route_count; i++)
         if (snapshot->routes[i].split)
             mg_rollout_run_unref(snapshot->routes[i].split->run);
+    for (size_t i = 0; snapshot->services && i < snapshot->config->service_count; i++)
+        mg_service_unref(snapshot->services[i].service);
     mg_router_free(snapshot->router);
     mg_plan_fini(&snapshot->plan);
     mg_config_free(snapshot->config);

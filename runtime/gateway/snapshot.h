@@ -5,6 +5,7 @@
 #define MG_GATEWAY_SNAPSHOT_H
 
 #include "gateway/plan.h"
+#include "gateway/service.h"
 #include "gateway/shared.h"
 #include "net/conn.h"
 #include "net/upstream.h"
@@ -14,6 +15,7 @@
 typedef struct mg_snapshot_service {
     const mg_config_service *conf; /* borrowed: the snapshot's config */
     mg_str name;
+    mg_service *service; /* counted */
     mg_breaker *breaker; /* borrowed: shared; NULL when off */
     mg_endpoint_conf endpoint_conf;
     mg_str *authorities; /* of each endpoint: "10.0.0.11:9000" */
