@@ -233,6 +233,30 @@ mg_key_slot *mg_key_table_claim(mg_key_table *table, uint64_t fingerprint, uint6
     return NULL;
 }
 
+static bool is_in(const mg_key_table *t, const mg_key_slot *line, const mg_key_slot *slot)
+{
+    return slot >= line && slot < slot_in(t, (mg_key_slot *)(uintptr_t)line, t->line_slots);
+}
+
+mg_key_slot *mg_key_table_claim_at(mg_key_table *table, uint64_t fingerprint, uint64_t place, uint64_t now_ns,
+                                   uint64_t *word)
+{
+    mg_key_slot *slot = mg_key_table_find(table, fingerprint, word);
+    const lines l = lines_of(table, fingerprint);
+    uint64_t owner;
+
+    if (slot || place >= mg_key_table_slots(table))
+        return slot ? slot : mg_key_table_claim(table, fingerprint, now_ns, word);
+    slot = mg_key_table_at(table, place);
+    if (is_in(table, l.low, slot) || is_in(table, l.high, slot)) {
+        owner = atomic_load_explicit(&slot->fingerprint, memory_order_acquire);
+        *word = atomic_load_explicit(&slot->word, memory_order_acquire);
+        if (*word <= now_ns && slot_cas(slot, &owner, word, fingerprint, now_ns))
+            unite(table, l, fingerprint, now_ns);
+    }
+    return mg_key_table_claim(table, fingerprint, now_ns, word);
+}
+
 mg_key_change mg_key_slot_change(mg_key_slot *slot, uint64_t fingerprint, uint64_t *seen, uint64_t word)
 {
     uint64_t owner = fingerprint;

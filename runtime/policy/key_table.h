@@ -49,6 +49,10 @@ mg_key_slot *mg_key_table_find(const mg_key_table *table, uint64_t fingerprint, 
 /* The key's slot, made if there is none, with the word `now_ns`; NULL when no slot is free at `now_ns`.
  * Whatever another thread claimed for the same key at the same time has become one with it. */
 mg_key_slot *mg_key_table_claim(mg_key_table *table, uint64_t fingerprint, uint64_t now_ns, uint64_t *word);
+/* The same, in the slot of that number where it is free and one of the key's: so that a table which is made
+ * again comes to be as it was. */
+mg_key_slot *mg_key_table_claim_at(mg_key_table *table, uint64_t fingerprint, uint64_t place, uint64_t now_ns,
+                                   uint64_t *word);
 /* Whether claim would find a slot. */
 bool mg_key_table_has_room(const mg_key_table *table, uint64_t fingerprint, uint64_t now_ns);
 

@@ -155,6 +155,12 @@ void mg_limiter_mark(mg_limiter *limiter, const mg_limiter_record *record);
 /* Charges a key with what a record says it still owes at `now_ns`; where it owes more already, that stays.
  * False when nothing is owed any more, or no slot is free. */
 bool mg_limiter_restore(mg_limiter *limiter, const mg_limiter_record *record, uint64_t now_ns);
+/* The same for a limiter that is made again from what was stored: in the record's own place where that is to
+ * be had, and then changed_next does not return it, for it is stored. Sets *moved where it was not: stored
+ * under its new place, it may overwrite another key's record. */
+bool mg_limiter_put_back(mg_limiter *limiter, const mg_limiter_record *record, uint64_t now_ns, bool *moved);
+/* Whether what is charged to one is charged to the other. */
+bool mg_limiter_shares(const mg_limiter *a, const mg_limiter *b);
 
 /* ---- who is hot ---- */
 

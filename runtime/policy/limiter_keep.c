@@ -96,22 +96,35 @@ void mg_limiter_mark(mg_limiter *limiter, const mg_limiter_record *record)
         limiter_changed(limiter->state, slot);
 }
 
-static bool restore(const mg_limiter *l, const mg_limiter_record *record, uint64_t now_ns)
+static bool owes(const mg_limiter *l, const mg_limiter_record *record, uint64_t now_ns)
+{
+    return record->idle_ns > now_ns && record->idle_ns > record->at_ns && l->kind->owe &&
+           (record->cell || record->fingerprint);
+}
+
+static void write_record(const mg_limiter *l, mg_key_slot *slot, const mg_limiter_record *record,
+                         uint64_t now_ns)
 {
     const uint64_t fingerprint = record->cell ? record->place + 1ull : record->fingerprint;
-    mg_key_slot *slot;
-    uint64_t word;
 
-    if (record->idle_ns <= now_ns || record->idle_ns <= record->at_ns || !l->kind->owe || !fingerprint)
-        return false;
-    slot = record->cell ? slot_at(l->state, record)
-                        : mg_key_table_claim(l->state->table, fingerprint, now_ns, &word);
-    if (!slot)
-        return false;
     if (record->algorithm == l->conf.algorithm)
         l->kind->write(l, slot, fingerprint, record, now_ns);
     else
         l->kind->owe(l, slot, fingerprint, record->used, now_ns);
+}
+
+static bool restore(const mg_limiter *l, const mg_limiter_record *record, uint64_t now_ns)
+{
+    mg_key_slot *slot;
+    uint64_t word;
+
+    if (!owes(l, record, now_ns))
+        return false;
+    slot = record->cell ? slot_at(l->state, record)
+                        : mg_key_table_claim(l->state->table, record->fingerprint, now_ns, &word);
+    if (!slot)
+        return false;
+    write_record(l, slot, record, now_ns);
     limiter_changed(l->state, slot);
     return true;
 }
@@ -119,6 +132,34 @@ static bool restore(const mg_limiter *l, const mg_limiter_record *record, uint64
 bool mg_limiter_restore(mg_limiter *limiter, const mg_limiter_record *record, uint64_t now_ns)
 {
     return restore(limiter, record, now_ns);
+}
+
+bool mg_limiter_put_back(mg_limiter *limiter, const mg_limiter_record *record, uint64_t now_ns, bool *moved)
+{
+    const limiter_state *s = limiter->state;
+    mg_key_slot *slot;
+    uint64_t word;
+    bool there;
+
+    if (!owes(limiter, record, now_ns))
+        return false;
+    there = !record->cell && mg_key_table_find(s->table, record->fingerprint, &word);
+    slot = record->cell ? slot_at(s, record)
+                        : mg_key_table_claim_at(s->table, record->fingerprint, record->place, now_ns, &word);
+    if (!slot)
+        return false;
+    write_record(limiter, slot, record, now_ns);
+    if (!there && slot != slot_at(s, record))
+        *moved = true;
+    else if (!there && record->algorithm == limiter->conf.algorithm)
+        return true;
+    limiter_changed(s, slot);
+    return true;
+}
+
+bool mg_limiter_shares(const mg_limiter *a, const mg_limiter *b)
+{
+    return a->state == b->state;
 }
 
 void limiter_carry(const mg_limiter *to, const mg_limiter *from, uint64_t now_ns)

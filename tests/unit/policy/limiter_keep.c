@@ -171,6 +171,83 @@ static void what_changed_since_the_last_flush_comes_once(void **state)
     mg_limiter_free(l);
 }
 
+/* Every key of `l` in a table of `max_keys`; whether one was moved. */
+static bool put_back(const mg_limiter *l, mg_limiter *fresh, uint64_t now_ms)
+{
+    mg_limiter_record record;
+    bool moved = false;
+    size_t cursor = 0;
+
+    while (mg_limiter_record_next(l, &cursor, now_ms * MS, &record))
+        assert_true(mg_limiter_put_back(fresh, &record, now_ms * MS, &moved));
+    return moved;
+}
+
+static void fill(mg_limiter *l, int keys, uint64_t now_ms)
+{
+    for (int i = 0; i < keys; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%d", i);
+        assert_true(take(l, key, 3, now_ms));
+    }
+}
+
+static void a_table_made_again_is_as_it_was_and_has_nothing_to_store(void **state)
+{
+    (void)state;
+    for (int i = MG_LIMITER_TOKEN_BUCKET; i < MG_LIMITER_CONCURRENCY; i++) {
+        mg_limiter *l = limiter_of((mg_limiter_algorithm)i, 10, 1000);
+        mg_limiter *fresh = limiter_of((mg_limiter_algorithm)i, 10, 1000);
+
+        fill(l, 900, 5000);
+        assert_false(put_back(l, fresh, 5000));
+        assert_int_equal(changed(fresh, 5000), 0);
+        assert_int_equal(left(fresh, "k77", 5000), left(l, "k77", 5000));
+        assert_false(put_back(l, fresh, 5000)); /* the same again: in their places, but looked at once more */
+        assert_int_equal(changed(fresh, 5000), 900);
+        mg_limiter_free(l);
+        mg_limiter_free(fresh);
+    }
+}
+
+static void keys_put_back_into_another_table_are_moved_and_stored_again(void **state)
+{
+    mg_limiter *l = limiter_of(MG_LIMITER_TOKEN_BUCKET, 10, 1000);
+    mg_limiter *fresh = limiter_of(MG_LIMITER_TOKEN_BUCKET, 10, 900);
+    mg_limiter *other = limiter_of(MG_LIMITER_FIXED_WINDOW, 10, 1000);
+
+    (void)state;
+    fill(l, 500, 5000);
+    assert_true(put_back(l, fresh, 5000));
+    assert_true(changed(fresh, 5000) > 400);
+    assert_false(put_back(l, other, 5000)); /* in place, but written another way */
+    assert_int_equal(changed(other, 5000), 500);
+    mg_limiter_free(l);
+    mg_limiter_free(fresh);
+    mg_limiter_free(other);
+}
+
+static void a_limiter_shares_with_the_next_of_its_kind_only(void **state)
+{
+    mg_limiter *l = limiter_of(MG_LIMITER_TOKEN_BUCKET, 10, 64), *next, *other;
+    mg_limiter_conf conf;
+
+    (void)state;
+    mg_limiter_conf_defaults(&conf);
+    conf.limit = 5;
+    conf.period_ms = 1000;
+    conf.max_keys = 64;
+    conf.overflow_cells = 3;
+    next = mg_limiter_next(l, &conf, 0, NULL);
+    conf.algorithm = MG_LIMITER_FIXED_WINDOW;
+    other = mg_limiter_next(l, &conf, 0, NULL);
+    assert_true(mg_limiter_shares(l, next));
+    assert_false(mg_limiter_shares(l, other));
+    mg_limiter_free(l);
+    mg_limiter_free(next);
+    mg_limiter_free(other);
+}
+
 static void overflow_cells_are_kept_too(void **state)
 {
     mg_limiter *l = limiter_of(MG_LIMITER_FIXED_WINDOW, 10, 1), *fresh;
@@ -225,6 +302,9 @@ int main(void)
         cmocka_unit_test(a_record_of_another_algorithm_owes_what_was_used),
         cmocka_unit_test(a_record_raises_no_debt_above_the_rule_and_lowers_none),
         cmocka_unit_test(what_changed_since_the_last_flush_comes_once),
+        cmocka_unit_test(a_table_made_again_is_as_it_was_and_has_nothing_to_store),
+        cmocka_unit_test(keys_put_back_into_another_table_are_moved_and_stored_again),
+        cmocka_unit_test(a_limiter_shares_with_the_next_of_its_kind_only),
         cmocka_unit_test(overflow_cells_are_kept_too),
         cmocka_unit_test(the_sketch_names_who_is_hot),
     };
