@@ -26,6 +26,7 @@ typedef struct mg_call_http {
     struct name_wait *wait; /* borrowed: a name being looked up */
     mg_later later;         /* the coroutine goes on */
     uint64_t deadline_ns;   /* of the whole answer */
+    uint64_t exchange_ns;   /* of the exchange that asks; UINT64_MAX: none */
     const char *error;
     const char *late; /* what it is called when deadline_ns has passed: whose it is */
     uint32_t max_body;
@@ -219,14 +220,33 @@ static void set_deadline(mg_call_http *http, double timeout_s)
 {
     const mg_flight *flight = flight_of(http->call);
     const uint64_t now = mg_loop_now(flight->worker->loop);
-    uint64_t own = UINT64_MAX, others = flight->x->deadline_ns;
+    uint64_t own = timeout_s > 0 && timeout_s < MAX_TIMEOUT_S ? mg_add_sat(now, (uint64_t)(timeout_s * 1e9))
+                                                              : UINT64_MAX;
 
-    if (http->call->next_called)
-        others = now + AFTER_NEXT_NS; /* the route's time ran to the response head */
-    if (timeout_s > 0)
-        own = timeout_s < MAX_TIMEOUT_S ? mg_add_sat(now, (uint64_t)(timeout_s * 1e9)) : UINT64_MAX;
-    http->deadline_ns = http->lease.deadline_ns = mg_min_u64(own, others);
-    http->late = own <= others || http->call->next_called ? "timeout" : "deadline";
+    http->exchange_ns = flight->x->deadline_ns;
+    if (http->call->next_called) { /* the route's time ran to the response head */
+        http->exchange_ns = flight->caller.until_ns;
+        own = mg_min_u64(own, now + AFTER_NEXT_NS);
+    }
+    http->deadline_ns = http->lease.deadline_ns = mg_min_u64(own, http->exchange_ns);
+    http->late = own <= http->exchange_ns ? "timeout" : "deadline";
+}
+
+/* Tells the other side how long its answer is of use. False when the exchange has too little time left for
+ * asking (POLICIES 7). */
+static bool tell_deadline(mg_call_http *http)
+{
+    const mg_flight *flight = flight_of(http->call);
+    const uint64_t now = mg_loop_now(flight->worker->loop);
+    const uint64_t exchange_ns = http->exchange_ns - mg_min_u64(now, http->exchange_ns);
+    const uint64_t own_ns = http->deadline_ns - mg_min_u64(now, http->deadline_ns);
+    const uint64_t child_ms =
+        mg_deadline_child_ms(&flight->route->conf->deadline, exchange_ns / MG_NS_PER_MS);
+
+    if (!child_ms)
+        return false;
+    mg_forward_deadline_out(http->x, mg_min_u64(child_ms, own_ns / MG_NS_PER_MS), 1);
+    return true;
 }
 
 const char *mg_call_http_start(mg_call *call, const char *method, uint32_t method_n, const char *url,
@@ -280,6 +300,10 @@ static void start_lease(mg_call_http *http)
     mg_worker *worker = flight_of(http->call)->worker;
     mg_endpoint *endpoint = mg_map_get(worker->endpoints, http->authority);
 
+    if (!tell_deadline(http)) {
+        finish(http, "deadline");
+        return;
+    }
     if (endpoint) {
         mg_endpoint_ref(endpoint); /* a service's, with its configuration, or one of an earlier call */
     } else {

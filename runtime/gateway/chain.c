@@ -185,6 +185,13 @@ static void put_response_body_back(mg_flight *flight)
 
 /* ---- waits ---- */
 
+/* When a wait of the chain is the last: before next the exchange's deadline; behind it the upstream's head is
+ * there, for which the route's time ran, and only a caller that gives up ends it. */
+static uint64_t chain_until(const mg_flight *flight)
+{
+    return flight->call->next_called ? flight->caller.until_ns : flight->x->deadline_ns;
+}
+
 /* The plugin's own timeout came before what it waits for. */
 static void give_up_wait(mg_flight *flight)
 {
@@ -209,9 +216,9 @@ static void on_timer(mg_timer *timer)
         refuse_large(flight, flight->draining);
         return;
     }
-    if (mg_loop_now(loop_of(flight)) >= flight->x->deadline_ns && flight->call->wait != MG_WAIT_NEXT &&
-        !flight->call->next_called) {
+    if (mg_loop_now(loop_of(flight)) >= chain_until(flight) && flight->call->wait != MG_WAIT_NEXT) {
         mg_chain_abort(flight, "deadline");
+        flight->deadline_where = "plugin";
         mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
         return;
     }
@@ -227,19 +234,17 @@ static void on_timer(mg_timer *timer)
 static void sleep_for(mg_flight *flight, double seconds)
 {
     const uint64_t now = mg_loop_now(loop_of(flight));
-    uint64_t due = mg_add_sat(now, (uint64_t)(seconds * 1e9));
+    const uint64_t due = mg_add_sat(now, (uint64_t)(seconds * 1e9));
 
-    if (!flight->call->next_called && flight->x->deadline_ns < due)
-        due = flight->x->deadline_ns;
-    mg_timer_set(loop_of(flight), &flight->timer, due);
+    mg_timer_set(loop_of(flight), &flight->timer, mg_min_u64(due, chain_until(flight)));
 }
 
-/* A chain that waits before it has answered or proxied is bounded by the deadline. */
 static void bound_wait(mg_flight *flight)
 {
-    if (flight->call->next_called)
-        return;
-    mg_timer_set(loop_of(flight), &flight->timer, flight->x->deadline_ns);
+    const uint64_t until = chain_until(flight);
+
+    if (until != UINT64_MAX)
+        mg_timer_set(loop_of(flight), &flight->timer, until);
 }
 
 /* A body still has to go past the chain's filters. */

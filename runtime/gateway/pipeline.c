@@ -126,6 +126,11 @@ static step step_route(mg_flight *flight)
         return STEP_WAIT;
     }
     x->deadline_ns = mg_forward_deadline(x, flight->route->timeout_ns, &flight->caller);
+    if (mg_loop_now(loop_of(flight)) >= x->deadline_ns) {
+        flight->deadline_where = "route";
+        mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
+        return STEP_WAIT;
+    }
     return flight->route->limit_count ? STEP_LIMITS : STEP_CHAIN;
 }
 
