@@ -255,6 +255,11 @@ static void build_listeners(mg_building *b, const mg_node *root)
     take_bind(b, mg_node_get(status, "bind"), &b->config->status_bind, &b->config->status_addr);
     if (b->config->status_on)
         check_bind_once(b, &b->config->status_addr, status, b->config->listener_count);
+    if (b->config->status_on && b->config->admin_on && is_fixed(&b->config->status_addr) &&
+        mg_addr_eq(&b->config->status_addr, &b->config->admin_addr))
+        mg_finding_hint(mg_node_error(b->report, mg_node_get(status, "bind"), "duplicate-key",
+                                      "admin has this address already"),
+                        "give each its own");
 }
 
 static void build_access_log(mg_building *b, const mg_node *to)
@@ -299,16 +304,6 @@ static void build_top(mg_building *b, const mg_node *root)
 
 /* --- the whole --- */
 
-static void warn_unused(mg_building *b, const mg_node *items, mg_map *map, const char *what)
-{
-    for (const mg_node *it = mg_node_children(items); it; it = it->next) {
-        const mg_named *named = it->key ? mg_map_get(map, it->key->text) : NULL;
-        if (named && !named->used)
-            mg_node_warning(b->report, it->key, "unused", "no route uses the %s \"%.*s\"", what,
-                            MG_STR_ARGS(it->key->text));
-    }
-}
-
 static void build(mg_building *b, mg_node *root)
 {
     const size_t errors = b->report->errors;
@@ -320,11 +315,8 @@ static void build(mg_building *b, mg_node *root)
     mg_build_plugins(b, mg_node_get(root, "plugins"));
     mg_build_routes(b, mg_node_get(root, "routes"));
     b->config->root = root;
-    if (b->report->errors != errors) /* what looks unused may only be misspelt */
-        return;
-    warn_unused(b, mg_node_get(root, "services"), b->services, "service");
-    warn_unused(b, mg_node_get(root, "limiters"), b->limiters, "limiter");
-    warn_unused(b, mg_node_get(root, "plugins"), b->plugins, "plugin");
+    if (b->report->errors == errors) /* what looks unused may only be misspelt */
+        mg_build_lint(b, root);
 }
 
 /* The schema of the document, out of the binary. */

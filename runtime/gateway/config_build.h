@@ -71,6 +71,8 @@ mg_config_plugin *mg_build_plugin_in_place(mg_building *b, const mg_node *child)
 /* Where the route's requests go. */
 void mg_build_destination(mg_building *b, mg_config_route *route, const mg_node *node);
 void mg_build_routes(mg_building *b, const mg_node *routes);
+/* Warnings, about a document without errors. */
+void mg_build_lint(mg_building *b, const mg_node *root);
 /* What a name under `map` stands for, marked as used; else the error, with the nearest name as a hint. `what`
  * is "service", "limiter", "plugin". */
 const void *mg_build_lookup(mg_building *b, mg_map *map, const mg_node *name, const char *what);

@@ -1,38 +1,5 @@
 /* What an operator reads when a configuration is wrong: place, what is the matter, what to write instead. */
-#include "support/document.h"
-
-#include "gateway/config.h"
-
-#define HEAD "version: 1\nlisteners: { web: { bind: \":8080\" } }\n"
-#define CART "services: { cart: { endpoints: [{ url: \"http://a:1\" }] } }\n"
-
-static void told(const char *text, const char *want)
-{
-    mg_report report = MG_REPORT_INIT;
-    mg_config *config = mg_config_load_text("m.yaml", mg_str_of(text), NULL, &report);
-
-    assert_true((config != NULL) == (report.errors == 0));
-    check_report(&report, want);
-    mg_config_free(config);
-    mg_report_fini(&report);
-}
-
-/* The same, when only the first lines matter: code, path and message of each finding, one a line. */
-static void found(const char *text, const char *want)
-{
-    mg_report report = MG_REPORT_INIT;
-    mg_config *config = mg_config_load_text("m.yaml", mg_str_of(text), NULL, &report);
-    mg_text out = { 0 };
-
-    for (size_t i = 0; i < report.count; i++)
-        mg_text_addf(&out, "%s %s: %s\n", report.findings[i].code,
-                     report.findings[i].pointer ? report.findings[i].pointer : "",
-                     report.findings[i].message);
-    check_str(mg_text_str(&out), want);
-    mg_text_fini(&out);
-    mg_config_free(config);
-    mg_report_fini(&report);
-}
+#include "config_told.h"
 
 static void all_mistakes_are_told_in_one_pass(void **state)
 {
