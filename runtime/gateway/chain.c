@@ -176,7 +176,7 @@ static void put_response_body_back(mg_flight *flight)
     if (x->local || x->response.status == 101 || (!buffer->complete && !buffer->replaced))
         return;
     if (buffer->replaced)
-        mg_pipeline_stop_upstream(flight);
+        mg_proxy_stop(flight);
     flight->answer = mg_arena_str(&x->arena, mg_text_str(&buffer->text));
     x->local = true;
     x->response.body = MG_BODY_LENGTH;
@@ -265,7 +265,7 @@ static void chain_done(mg_flight *flight)
 
     flight->chain = MG_CHAIN_DONE;
     if (answered) {
-        mg_pipeline_stop_upstream(flight);
+        mg_proxy_stop(flight);
         flight->answer = call->answer;
         x->local = true;
     } else if (call->next_called) {
@@ -319,7 +319,7 @@ static void settle(mg_flight *flight)
         put_request_body_back(flight);
         if ((flight->streams & 1) && flight->x->request_body.source)
             flight->x->request.body = MG_BODY_STREAM; /* a filter may change its length */
-        mg_pipeline_proxy(flight);
+        mg_proxy_start(flight);
         return;
     case MG_WAIT_SLEEP:
         sleep_for(flight, flight->call->wait_s);

@@ -1,5 +1,5 @@
-/* pipeline.c - the steps of a request, in the order of POLICIES 1: route, limits, chain, balance, breaker,
- * exchange; then the response, and what happened. */
+/* pipeline.c - the steps of a request, in the order of POLICIES 1: route, canary, limits, chain; the upstream
+ * side is proxy.c's; then the response, and what happened. */
 #include "gateway/pipeline.h"
 
 #include "base/check.h"
@@ -10,16 +10,9 @@
 
 typedef enum step { STEP_ROUTE, STEP_LIMITS, STEP_CHAIN, STEP_PROXY, STEP_WAIT } step;
 
-static const mg_lease_ops lease_ops;
-
 static mg_flight *flight_of(const mg_exchange *x)
 {
     return x->owner_self;
-}
-
-static mg_loop *loop_of(const mg_flight *flight)
-{
-    return flight->worker->loop;
 }
 
 /* ---- begin ---- */
@@ -70,7 +63,6 @@ static mg_flight *flight_new(mg_exchange *x)
     flight->x = x;
     flight->worker = worker;
     flight->view = worker->view;
-    flight->endpoint = -1;
     flight->draining = -1;
     mg_view_ref(flight->view);
     worker->flights++;
@@ -126,124 +118,12 @@ static step step_route(mg_flight *flight)
         return STEP_WAIT;
     }
     x->deadline_ns = mg_forward_deadline(x, flight->route->timeout_ns, &flight->caller);
-    if (mg_loop_now(loop_of(flight)) >= x->deadline_ns) {
+    if (mg_loop_now(flight->worker->loop) >= x->deadline_ns) {
         flight->deadline_where = "route";
         mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
         return STEP_WAIT;
     }
     return flight->route->limit_count ? STEP_LIMITS : STEP_CHAIN;
-}
-
-/* ---- proxy ---- */
-
-static void breaker_end(mg_flight *flight, mg_breaker_outcome outcome)
-{
-    const uint64_t ticket = flight->breaker_ticket;
-
-    if (!ticket)
-        return;
-    const mg_snapshot_service *service = flight->service;
-    flight->breaker_ticket = 0;
-    const uint64_t began =
-        flight->x->times.upstream_ns ? flight->x->times.upstream_ns : flight->x->times.begin_ns;
-    mg_breaker_end(service->breaker, ticket, outcome, mg_loop_now(loop_of(flight)) - began,
-                   mg_shared_policy_now(flight->worker->gateway->shared));
-}
-
-static bool breaker_ask(mg_flight *flight)
-{
-    const mg_snapshot_service *service = flight->service;
-
-    if (!service->breaker)
-        return true;
-    flight->breaker_ticket =
-        mg_breaker_ask(service->breaker, mg_shared_policy_now(flight->worker->gateway->shared));
-    return flight->breaker_ticket != 0;
-}
-
-static int breaker_retry_s(const mg_flight *flight)
-{
-    const uint64_t ms = mg_breaker_retry_after_ms(flight->service->breaker,
-                                                  mg_shared_policy_now(flight->worker->gateway->shared));
-    return ms == UINT64_MAX ? -1 : (int)mg_max_u64(1, mg_min_u64((ms + 999) / 1000, 86400));
-}
-
-static uint32_t service_stat(const mg_flight *flight)
-{
-    return flight->view->services[flight->service->conf->index].stat;
-}
-
-static void count_upstream(const mg_flight *flight, mg_upstream_outcome outcome)
-{
-    mg_stats_upstream(flight->worker->gateway->stats, flight->worker->index, service_stat(flight), outcome);
-}
-
-/* A canary is judged by what its clients get from it. */
-static void judge_backend(const mg_flight *flight, int status)
-{
-    const mg_exchange_times *times = &flight->x->times;
-    const uint64_t began_ns = times->upstream_ns ? times->upstream_ns : times->begin_ns;
-
-    mg_split_result(flight,
-                    status == 504   ? MG_FIGURES_TIMEOUT
-                    : status >= 500 ? MG_FIGURES_ERROR
-                                    : MG_FIGURES_OK,
-                    mg_loop_now(loop_of(flight)) - began_ns);
-}
-
-/* A failure of the upstream side takes the place of its response: NEXT has brought a 502, 503 or 504. */
-static void answer_for_upstream(mg_flight *flight, int status, const char *error, mg_str detail,
-                                int retry_after_s)
-{
-    flight->error = error;
-    judge_backend(flight, status);
-    if (flight->call)
-        flight->call->error = error;
-    if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS) {
-        mg_problem_fill(flight->x, status, MG_STR_NONE, detail, retry_after_s, &flight->answer);
-        flight->x->local = true;
-        mg_chain_continue(flight);
-        return;
-    }
-    mg_pipeline_refuse(flight, status, error, detail, retry_after_s);
-}
-
-static step step_proxy(mg_flight *flight)
-{
-    mg_exchange *x = flight->x;
-    const mg_snapshot_service *service = flight->service;
-
-    if (!service) {
-        answer_for_upstream(flight, 404, "no_service",
-                            MG_STR("This route has no service and no plugin answered."), -1);
-        return STEP_WAIT;
-    }
-    if (mg_loop_now(loop_of(flight)) >= x->deadline_ns) {
-        answer_for_upstream(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
-        return STEP_WAIT;
-    }
-    mg_view_service *runtime = &flight->view->services[service->conf->index];
-    flight->endpoint = mg_balancer_pick(runtime->balancer, NULL, 0, mg_loop_now(loop_of(flight)));
-    if (flight->endpoint < 0) {
-        answer_for_upstream(flight, 503, "no_host", MG_STR("No upstream is available."), 1);
-        return STEP_WAIT;
-    }
-    if (!breaker_ask(flight)) {
-        count_upstream(flight, MG_SERVED_BREAKER);
-        answer_for_upstream(flight, 503, "breaker_open", MG_STR("The upstream is failing; try again later."),
-                            breaker_retry_s(flight));
-        return STEP_WAIT;
-    }
-    mg_forward_request(x);
-    flight->attempts++;
-    flight->lease.deadline_ns = x->deadline_ns;
-    mg_lease_start(&flight->lease, x, runtime->endpoints[flight->endpoint], &lease_ops);
-    return STEP_WAIT;
-}
-
-void mg_pipeline_proxy(mg_flight *flight)
-{
-    (void)step_proxy(flight);
 }
 
 /* ---- the steps ---- */
@@ -262,7 +142,7 @@ static void run(mg_flight *flight, step next)
             if (!mg_chain_start(flight))
                 mg_pipeline_refuse(flight, 503, "lua_memory", MG_STR("The gateway is busy."), 1);
             return;
-        case STEP_PROXY: next = step_proxy(flight); break;
+        case STEP_PROXY: mg_proxy_start(flight); return;
         case STEP_WAIT: return;
         }
     }
@@ -313,24 +193,12 @@ void mg_pipeline_send(mg_flight *flight)
         x->response_body.source->resume(x->response_body.source);
 }
 
-bool mg_pipeline_stop_upstream(mg_flight *flight)
-{
-    mg_exchange *x = flight->x;
-
-    if (x->response_body.source && !x->local)
-        x->response_body.source->stop(x->response_body.source);
-    mg_lease_cancel(&flight->lease);
-    x->response_body.source = NULL;
-    return true;
-}
-
 void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
 {
     mg_exchange *x = flight->x;
 
     flight->error = error;
-    mg_pipeline_stop_upstream(flight);
-    breaker_end(flight, MG_BREAKER_IGNORE);
+    mg_proxy_stop(flight);
     if (!x->client)
         return;
     if (x->head_sent) {
@@ -346,106 +214,6 @@ void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str
     x->local = true;
     mg_pipeline_send(flight);
 }
-
-/* ---- what the upstream side tells ---- */
-
-static void on_lease_interim(mg_lease *lease, const mg_response *head)
-{
-    mg_exchange *x = lease->x;
-
-    if (x->client && !x->head_sent)
-        x->client->interim(x, head);
-}
-
-static void on_lease_head(mg_lease *lease)
-{
-    mg_flight *flight = mg_container_of(lease, mg_flight, lease);
-
-    flight->proxied = true;
-    breaker_end(flight, flight->x->response.status >= 500 ? MG_BREAKER_FAIL : MG_BREAKER_OK);
-    count_upstream(flight, MG_SERVED_OK);
-    judge_backend(flight, flight->x->response.status);
-    if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS)
-        mg_chain_continue(flight);
-    else
-        mg_pipeline_send(flight);
-}
-
-typedef struct failure {
-    uint16_t status;
-    int16_t retry_after_s;
-    mg_upstream_outcome counted;
-    mg_breaker_outcome judged;
-    const char *error, *detail;
-} failure;
-
-static const failure *failure_of(mg_reset reason)
-{
-    static const failure connect = {
-        502, -1, MG_SERVED_CONNECT, MG_BREAKER_FAIL, "upstream_connect", "The upstream could not be reached."
-    };
-    static const failure reset = {
-        502, -1, MG_SERVED_RESET, MG_BREAKER_FAIL, "upstream_reset", "The upstream closed the connection."
-    };
-    static const failure protocol = { 502,
-                                      -1,
-                                      MG_SERVED_PROTOCOL,
-                                      MG_BREAKER_FAIL,
-                                      "upstream_protocol",
-                                      "The upstream's answer was malformed." };
-    static const failure timeout = { 504,
-                                     -1,
-                                     MG_SERVED_TIMEOUT,
-                                     MG_BREAKER_TIMEOUT,
-                                     "upstream_timeout",
-                                     "The upstream did not answer in time." };
-    static const failure deadline = {
-        504, -1, MG_SERVED_TIMEOUT, MG_BREAKER_TIMEOUT, "deadline", "The time for this request is over."
-    };
-    static const failure pool = {
-        503, 1, MG_SERVED_POOL, MG_BREAKER_IGNORE, "pool", "The upstream has no free connection."
-    };
-    static const failure no_host = {
-        503, 1, MG_SERVED_CONNECT, MG_BREAKER_IGNORE, "no_host", "No upstream is available."
-    };
-
-    switch (reason) {
-    case MG_RESET_UPSTREAM_CONNECT: return &connect;
-    case MG_RESET_UPSTREAM_PROTOCOL: return &protocol;
-    case MG_RESET_UPSTREAM_TIMEOUT: return &timeout;
-    case MG_RESET_DEADLINE: return &deadline;
-    case MG_RESET_POOL_FULL: return &pool;
-    case MG_RESET_NO_HOST: return &no_host;
-    default: return &reset;
-    }
-}
-
-static void on_lease_failed(mg_lease *lease, mg_reset reason)
-{
-    mg_flight *flight = mg_container_of(lease, mg_flight, lease);
-    const failure *what = failure_of(reason);
-
-    flight->failure = reason;
-    breaker_end(flight, what->judged);
-    count_upstream(flight, what->counted);
-    answer_for_upstream(flight, what->status, what->error, mg_str_of(what->detail), what->retry_after_s);
-}
-
-static void on_lease_over(mg_lease *lease)
-{
-    mg_flight *flight = mg_container_of(lease, mg_flight, lease);
-
-    if (flight->x->reset)
-        count_upstream(flight, failure_of(flight->x->reset)->counted);
-}
-
-static void on_lease_sending(mg_lease *lease)
-{
-    mg_replay_sending(mg_container_of(lease, mg_flight, lease));
-}
-
-static const mg_lease_ops lease_ops = { on_lease_interim, on_lease_head, on_lease_failed, on_lease_over,
-                                        on_lease_sending };
 
 /* ---- what the client side tells ---- */
 
@@ -468,10 +236,8 @@ static void on_gone(mg_exchange *x, mg_reset reason)
     flight->client_done = true;
     if (!x->reset)
         x->reset = reason;
-    if (flight->route && flight->lease.state != MG_LEASE_NONE && flight->lease.state != MG_LEASE_OVER)
-        count_upstream(flight, MG_SERVED_ABORTED);
-    mg_pipeline_stop_upstream(flight);
-    breaker_end(flight, MG_BREAKER_IGNORE);
+    mg_proxy_abandoned(flight);
+    mg_proxy_stop(flight);
     if (flight->chain == MG_CHAIN_WAITS)
         mg_chain_abort(flight, mg_reset_text(reason));
     mg_pipeline_maybe_finish(flight);
@@ -482,8 +248,7 @@ static void on_done(mg_exchange *x)
     mg_flight *flight = flight_of(x);
 
     flight->client_done = true;
-    mg_pipeline_stop_upstream(flight);
-    breaker_end(flight, MG_BREAKER_IGNORE);
+    mg_proxy_stop(flight);
     mg_pipeline_maybe_finish(flight);
 }
 
@@ -527,7 +292,7 @@ static void record(mg_flight *flight)
         .listener = door->name,
         .route = flight->route ? flight->route->name : MG_STR_NONE,
         .service = service ? service->name : MG_STR_NONE,
-        .endpoint = service && flight->endpoint >= 0 ? service->authorities[flight->endpoint] : MG_STR_NONE,
+        .endpoint = mg_proxy_host(flight) >= 0 ? service->authorities[mg_proxy_host(flight)] : MG_STR_NONE,
         .error = flight->error ? flight->error
                  : x->reset    ? mg_reset_text(x->reset)
                                : NULL,
@@ -537,7 +302,7 @@ static void record(mg_flight *flight)
         .plugin_ns = flight->chain_ns,
         .limiter = flight->refusing ? flight->refusing->conf->name : flight->limiter,
         .consumer = flight->call ? flight->call->consumer : flight->consumer,
-        .attempts = flight->attempts,
+        .attempts = flight->tries.count,
         .status = status,
         .client = flight->client,
     };

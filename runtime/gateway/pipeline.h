@@ -6,13 +6,12 @@
 #include "gateway/call.h"
 #include "gateway/filter.h"
 #include "gateway/forward.h"
+#include "gateway/proxy.h"
 #include "gateway/replay.h"
 #include "gateway/worker.h"
 
 /* What x->owner_self must be when an exchange begins: the mg_worker. */
 extern const mg_owner_ops mg_pipeline_owner;
-
-typedef struct mg_flight mg_flight;
 
 /* Where an exchange stands with its handler chain. */
 typedef enum mg_chain_state {
@@ -46,10 +45,9 @@ struct mg_flight {
     unsigned streams;      /* which: mg_vm_chain_streams */
     uint64_t patience_ns;  /* when the plugin's own timeout ends its wait; 0: something else does first */
     int draining;          /* MG_REQUEST or MG_RESPONSE while it does, else -1 */
-    uint64_t breaker_ticket;
+    mg_tries tries;
     uint64_t chain_ns, chain_since_ns; /* computing of the chain */
-    unsigned backend; /* of the route's split, when it has one */
-    int endpoint;                      /* index in the service, -1: none yet */
+    unsigned backend;                  /* of the route's split, when it has one */
     mg_reset failure;                  /* of the upstream side, before its head */
     const char *error;                 /* reason of a refusal: "rate_limit", "breaker_open", .. */
     const char *deadline_where; /* the time ran out: "route", "limiter", "plugin", "retry" or "upstream" */
@@ -62,9 +60,8 @@ struct mg_flight {
     mg_limiter_answer refusal;  /* what it said */
     struct mg_barrier *barrier; /* borrowed: the one it waits for, itself; NULL when it waits for none */
     mg_text kept;               /* owned: a request body that a plugin took, which may still be on its way */
-    uint8_t attempts;
-    bool proxied;     /* a response head of an upstream is in x->response */
-    bool client_done; /* the client side is gone, well or badly */
+    bool proxied;               /* a response head of an upstream is in x->response */
+    bool client_done;           /* the client side is gone, well or badly */
     bool finished;
 };
 
@@ -94,10 +91,7 @@ void mg_chain_log_error(mg_flight *flight, const mg_task_error *error);
 void mg_chain_finish(mg_flight *flight);
 
 /* What chain.c asks of the steps. */
-void mg_pipeline_proxy(mg_flight *flight); /* NEXT */
-void mg_pipeline_send(mg_flight *flight);  /* the response as it stands in x->response */
-bool mg_pipeline_stop_upstream(
-    mg_flight *flight); /* drops the upstream side of a response that is replaced */
+void mg_pipeline_send(mg_flight *flight); /* the response as it stands in x->response */
 void mg_pipeline_maybe_finish(mg_flight *flight);
 
 #endif

@@ -184,6 +184,7 @@ static mg_service *service_new(mg_services *services, mg_service_name *name, con
     service->of = name;
     service->services = services;
     service->rules = rules_of(conf);
+    service->by_key = conf->balance == MG_BALANCER_MAGLEV;
     MG_CHECK(pthread_mutex_init(&service->rules->table_lock, NULL) == 0);
     add_hosts(service, conf, authorities);
     service->inflight = mg_inflight_new(service->host_count);
@@ -230,6 +231,11 @@ void mg_service_adopt(mg_service *service, uint64_t now_ns)
     atomic_fetch_add(&service->refs, 1);
     service->of->newest = service;
     mg_service_unref(old);
+}
+
+void mg_service_ref(mg_service *service)
+{
+    atomic_fetch_add_explicit(&service->refs, 1, memory_order_relaxed);
 }
 
 void mg_service_unref(mg_service *service)
@@ -332,8 +338,21 @@ mg_maglev *mg_service_maglev(mg_service *service)
     mg_service_rules *rules = service->rules;
     mg_maglev *table = NULL;
 
-    if (rules->balance != MG_BALANCER_MAGLEV || pthread_mutex_trylock(&rules->table_lock) != 0)
+    if (!service->by_key || pthread_mutex_trylock(&rules->table_lock) != 0)
         return NULL;
+    table = mg_maglev_ref(rules->table);
+    pthread_mutex_unlock(&rules->table_lock);
+    return table;
+}
+
+mg_maglev *mg_service_maglev_wait(mg_service *service)
+{
+    mg_service_rules *rules = service->rules;
+    mg_maglev *table;
+
+    if (!service->by_key)
+        return NULL;
+    pthread_mutex_lock(&rules->table_lock);
     table = mg_maglev_ref(rules->table);
     pthread_mutex_unlock(&rules->table_lock);
     return table;

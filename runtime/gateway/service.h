@@ -68,6 +68,7 @@ struct mg_service {
     mg_services *services;
     size_t host_count;
     mg_str *authorities;            /* owned */
+    bool by_key;                    /* balancers ask with a key, and go by a table */
     mg_circuit *circuit;            /* borrowed: the registry's; NULL: no breaker, or one a route */
     mg_inflight *inflight;          /* counted */
     mg_ejection *ejection;          /* owned; NULL: off */
@@ -89,6 +90,7 @@ mg_service *mg_services_take(mg_services *services, const mg_config_service *con
 /* As the snapshot is published: takes over what is known of its hosts, and is in force from now on. `now_ns`
  * is monotonic. */
 void mg_service_adopt(mg_service *service, uint64_t now_ns);
+void mg_service_ref(mg_service *service);   /* any thread */
 void mg_service_unref(mg_service *service); /* any thread; NULL is fine */
 /* The circuit of a service, or of a route and service; found or made. */
 mg_circuit *mg_services_circuit(mg_services *services, const mg_config_service *conf, mg_str route);
@@ -116,6 +118,7 @@ uint64_t mg_service_usable(const mg_service *service, uint64_t policy_ns, bool *
 /* The table of weights in force; counted, the caller's. NULL when the service is not balanced by one, or
  * another thread is just making it: ask again. */
 mg_maglev *mg_service_maglev(mg_service *service);
+mg_maglev *mg_service_maglev_wait(mg_service *service); /* waits for that other thread */
 
 /* What a probe of the host said; the control thread. `load` NULL: it told none. A failed probe halves the
  * weight that earlier loads had made. True when the host went up or down. */

@@ -117,6 +117,26 @@ static void fill_services(mg_snapshot *snapshot, mg_shared *shared)
     }
 }
 
+static void add_circuit(mg_snapshot *snapshot, mg_shared *shared, mg_snapshot_route *route,
+                        const mg_config_service *conf)
+{
+    if (!conf || !conf->breaker.on || !conf->breaker.per_route)
+        return;
+    route->circuits[route->circuit_count++] =
+        (mg_snapshot_circuit){ &snapshot->services[conf->index],
+                               mg_services_circuit(mg_shared_services(shared), conf, route->name) };
+}
+
+static void fill_circuits(mg_snapshot *snapshot, mg_shared *shared, mg_snapshot_route *route)
+{
+    const mg_config_route *conf = route->conf;
+
+    route->circuits = MG_ARENA_NEW_N(&snapshot->config->arena, mg_snapshot_circuit, conf->backend_count + 1);
+    add_circuit(snapshot, shared, route, conf->service);
+    for (size_t i = 0; i < conf->backend_count; i++)
+        add_circuit(snapshot, shared, route, conf->backends[i].service);
+}
+
 static void fill_limits(mg_snapshot *snapshot, mg_shared *shared)
 {
     const mg_config *config = snapshot->config;
@@ -160,7 +180,7 @@ static mg_snapshot_split *split_of(mg_snapshot *snapshot, const mg_config_route 
     return split;
 }
 
-static void fill_routes(mg_snapshot *snapshot, mg_stats *stats)
+static void fill_routes(mg_snapshot *snapshot, mg_shared *shared, mg_stats *stats)
 {
     const mg_config *config = snapshot->config;
     mg_arena *arena = &snapshot->config->arena;
@@ -171,6 +191,7 @@ static void fill_routes(mg_snapshot *snapshot, mg_stats *stats)
         route->name = route->conf->name;
         route->service = route->conf->service ? &snapshot->services[route->conf->service->index] : NULL;
         route->split = split_of(snapshot, route->conf);
+        fill_circuits(snapshot, shared, route);
         route->timeout_ns = route->conf->timeout_ms * MG_NS_PER_MS;
         route->chain = snapshot->plan.chains[i];
         route->limit_count = snapshot->plan.leading[i];
@@ -201,7 +222,7 @@ mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *s
     }
     fill_services(snapshot, shared);
     fill_limits(snapshot, shared);
-    fill_routes(snapshot, stats);
+    fill_routes(snapshot, shared, stats);
     return snapshot;
 }
 

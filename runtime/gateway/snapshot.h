@@ -44,6 +44,12 @@ typedef struct mg_snapshot_split {
     struct mg_rollout_run *run; /* counted; NULL: no rollout, or the snapshot is only looked at */
 } mg_snapshot_split;
 
+/* A breaker of one route's own calls to a service. */
+typedef struct mg_snapshot_circuit {
+    const mg_snapshot_service *service;
+    mg_circuit *circuit; /* borrowed: the registry's */
+} mg_snapshot_circuit;
+
 typedef struct mg_snapshot_route {
     const mg_config_route *conf;
     mg_str name;
@@ -51,6 +57,8 @@ typedef struct mg_snapshot_route {
     mg_snapshot_split *split;           /* NULL: nothing to choose */
     const mg_snapshot_limit **limits;   /* the leading native items, in order */
     size_t limit_count;
+    mg_snapshot_circuit *circuits; /* for its services that say `per: route` */
+    size_t circuit_count;
     uint64_t timeout_ns;
     uint32_t stat; /* number of this route's name among the metrics' */
     int chain;     /* in the plan, -1: none */

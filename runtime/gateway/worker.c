@@ -26,18 +26,25 @@ static void drop_vm(mg_worker_vm *vm)
     mg_free(vm);
 }
 
+static void drop_service(mg_view_service *runtime)
+{
+    if (--runtime->refs)
+        return;
+    for (size_t e = 0; e < runtime->service->host_count; e++)
+        mg_endpoint_unref(runtime->endpoints[e]);
+    mg_free(runtime->endpoints);
+    mg_free(runtime->since_ns);
+    mg_balancer_free(runtime->balancer);
+    mg_service_unref(runtime->service);
+    mg_free(runtime);
+}
+
 void mg_view_unref(mg_view *view)
 {
     if (!view || --view->refs)
         return;
-    const mg_config *config = view->snapshot->config;
-    for (size_t s = 0; s < config->service_count; s++) {
-        mg_view_service *service = &view->services[s];
-        for (size_t e = 0; e < config->services[s]->endpoint_count; e++)
-            mg_endpoint_unref(service->endpoints[e]);
-        mg_free(service->endpoints);
-        mg_balancer_free(service->balancer);
-    }
+    for (size_t s = 0; s < view->snapshot->config->service_count; s++)
+        drop_service(view->services[s]);
     mg_free(view->services);
     drop_vm(view->vm);
     mg_snapshot_unref(view->snapshot);
@@ -108,22 +115,65 @@ void mg_worker_visit(mg_worker *worker, mg_endpoint *endpoint)
         mg_endpoint_unref(old);
 }
 
-static void fill_view_service(mg_view *view, size_t index)
+static mg_balancer *balancer_of(mg_worker *worker, mg_service *service, const mg_config_service *conf)
 {
-    const mg_snapshot_service *service = &view->snapshot->services[index];
-    mg_view_service *runtime = &view->services[index];
-    const size_t count = service->conf->endpoint_count;
-    uint32_t *weights = MG_NEW_N(uint32_t, count);
+    mg_balancer_conf balancer;
+    uint32_t *weights = MG_NEW_N(uint32_t, service->host_count);
+    mg_balancer *made;
 
-    runtime->endpoints = MG_NEW_N(mg_endpoint *, count);
-    for (size_t e = 0; e < count; e++) {
-        weights[e] = service->conf->endpoints[e].weight;
-        runtime->endpoints[e] =
-            mg_worker_endpoint(view->worker, service->authorities[e], &service->endpoint_conf);
-    }
-    runtime->balancer = mg_balancer_new(MG_BALANCER_ROUND_ROBIN, weights, count, &view->worker->loop->rand);
-    runtime->stat = mg_stats_service(view->worker->gateway->stats, service->name);
+    for (size_t e = 0; e < service->host_count; e++)
+        weights[e] = conf->endpoints[e].weight;
+    mg_balancer_conf_defaults(&balancer);
+    balancer.algorithm = conf->balance;
+    balancer.weights = weights;
+    balancer.count = service->host_count;
+    balancer.rand = &worker->loop->rand;
+    balancer.inflight = service->inflight;
+    balancer.tau_ms = conf->ewma_tau_ms;
+    balancer.penalty_ms = conf->ewma_penalty_ms;
+    balancer.bound_milli = conf->bound_milli;
+    balancer.slow_start_ms = conf->slow_start_ms;
+    balancer.slow_start_min = conf->slow_start_min;
+    if (service->by_key)
+        balancer.maglev = mg_service_maglev_wait(service);
+    made = mg_balancer_make(&balancer);
+    mg_maglev_unref(balancer.maglev);
     mg_free(weights);
+    return made;
+}
+
+static mg_view_service *view_service(mg_worker *worker, const mg_snapshot_service *service)
+{
+    mg_service *of = service->service;
+    mg_view_service *runtime = MG_NEW(mg_view_service);
+
+    runtime->refs = 1;
+    runtime->service = of;
+    mg_service_ref(of);
+    runtime->balancer = balancer_of(worker, of, service->conf);
+    runtime->stat = mg_stats_service(worker->gateway->stats, service->name);
+    runtime->version = atomic_load(&of->version) - 1; /* learns at its first call */
+    runtime->since_ns = MG_NEW_N(uint64_t, of->host_count);
+    runtime->endpoints = MG_NEW_N(mg_endpoint *, of->host_count);
+    for (size_t e = 0; e < of->host_count; e++)
+        runtime->endpoints[e] = mg_worker_endpoint(worker, service->authorities[e], &service->endpoint_conf);
+    return runtime;
+}
+
+/* The one of the view before, where the service is the same; else its own. */
+static mg_view_service *share_service(mg_worker *worker, const mg_snapshot_service *service)
+{
+    const mg_view *before = worker->view;
+    const mg_config_service *conf =
+        before ? mg_config_service_named(before->snapshot->config, service->name) : NULL;
+    mg_view_service *runtime = conf ? before->services[conf->index] : NULL;
+
+    if (!runtime || runtime->service != service->service)
+        return view_service(worker, service);
+    for (size_t e = 0; e < runtime->service->host_count; e++)
+        mg_endpoint_configure(runtime->endpoints[e], &service->endpoint_conf);
+    runtime->refs++;
+    return runtime;
 }
 
 static mg_chain_bodies *chain_bodies(const mg_snapshot *snapshot, const mg_vm *vm)
@@ -185,9 +235,9 @@ static mg_view *view_new(mg_worker *worker, const mg_worker_change *change)
     view->worker = worker;
     view->refs = 1;
     view->vm = vm_for(worker, change);
-    view->services = MG_NEW_N(mg_view_service, count + 1);
+    view->services = MG_NEW_N(mg_view_service *, count + 1);
     for (size_t s = 0; s < count; s++)
-        fill_view_service(view, s);
+        view->services[s] = share_service(worker, &view->snapshot->services[s]);
     return view;
 }
 
@@ -491,7 +541,7 @@ bool mg_host_pool_view(mg_host *host, const char *service, uint32_t n, mg_pool_v
         mg_config_service_named(worker->view->snapshot->config, (mg_str){ service, n });
     if (!conf)
         return false;
-    const mg_view_service *runtime = &worker->view->services[conf->index];
+    const mg_view_service *runtime = worker->view->services[conf->index];
     for (size_t e = 0; e < conf->endpoint_count; e++) {
         const mg_pool *pool = &runtime->endpoints[e]->pool;
         out->idle += pool->idle_count;

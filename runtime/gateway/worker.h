@@ -46,10 +46,17 @@ typedef struct mg_worker_vm {
     unsigned refs;
 } mg_worker_vm;
 
+/* A service as one worker calls it; views whose services are the same share one, with what its balancer
+ * knows. */
 typedef struct mg_view_service {
+    unsigned refs;
+    mg_service *service; /* counted */
     mg_balancer *balancer;
     mg_endpoint **endpoints;
     uint32_t stat;
+    uint32_t version;   /* of the service, when the balancer learnt of it */
+    uint64_t again_ns;  /* policy clock: it has to look again then */
+    uint64_t *since_ns; /* of each host: since when the balancer takes it for new */
 } mg_view_service;
 
 /* A snapshot as one worker serves it. Counted by this worker's exchanges. */
@@ -57,7 +64,7 @@ typedef struct mg_view {
     mg_snapshot *snapshot; /* counted */
     mg_worker *worker;
     mg_worker_vm *vm; /* counted; NULL: no plugins */
-    mg_view_service *services;
+    mg_view_service **services;
     unsigned refs;
 } mg_view;
 

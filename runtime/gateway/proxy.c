@@ -1,0 +1,568 @@
+/* proxy.c - the upstream side of a request, in the order of POLICIES 1: service concurrency, adaptive limit,
+ * throttle; then for each try deadline, balancer, breaker, connection; then what became of it, and whether
+ * there is another one. */
+#include "gateway/proxy.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "gateway/forward.h"
+#include "gateway/pipeline.h"
+#include "gateway/replay.h"
+#include "gateway/split.h"
+
+static const mg_lease_ops lease_ops;
+
+static mg_loop *loop_of(const mg_flight *flight)
+{
+    return flight->worker->loop;
+}
+
+static uint64_t policy_now(const mg_flight *flight)
+{
+    return mg_shared_policy_now(flight->worker->gateway->shared);
+}
+
+static mg_view_service *runtime_of(const mg_flight *flight)
+{
+    return flight->view->services[flight->service->conf->index];
+}
+
+static mg_service_cells *cells_of(const mg_flight *flight)
+{
+    return &flight->service->service->of->cells[flight->worker->index];
+}
+
+static void count_upstream(const mg_flight *flight, mg_upstream_outcome outcome)
+{
+    mg_stats_upstream(flight->worker->gateway->stats, flight->worker->index, runtime_of(flight)->stat,
+                      outcome);
+}
+
+/* A canary is judged by what its clients get from it, whichever of its tries that was. */
+static void judge_backend(const mg_flight *flight, int status)
+{
+    const mg_exchange_times *times = &flight->x->times;
+    const uint64_t began_ns = times->upstream_ns ? times->upstream_ns : times->begin_ns;
+
+    mg_split_result(flight,
+                    status == 504   ? MG_FIGURES_TIMEOUT
+                    : status >= 500 ? MG_FIGURES_ERROR
+                                    : MG_FIGURES_OK,
+                    mg_loop_now(loop_of(flight)) - began_ns);
+}
+
+/* A failure of the upstream side takes the place of its response: NEXT has brought a 502, 503 or 504. */
+static void answer(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
+{
+    flight->error = error;
+    judge_backend(flight, status);
+    if (flight->call)
+        flight->call->error = error;
+    if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS) {
+        mg_problem_fill(flight->x, status, MG_STR_NONE, detail, retry_after_s, &flight->answer);
+        flight->x->local = true;
+        mg_chain_continue(flight);
+        return;
+    }
+    mg_pipeline_refuse(flight, status, error, detail, retry_after_s);
+}
+
+/* ---- what a request holds of its service ---- */
+
+static bool refuse_busy(mg_flight *flight, const char *error, mg_cell *cell)
+{
+    mg_cell_add(cell, 1);
+    answer(flight, 503, error, MG_STR("The upstream has as much to do as it can."), 1);
+    return false;
+}
+
+static bool take_permits(mg_flight *flight)
+{
+    const mg_config_service *conf = flight->service->conf;
+    mg_service *service = flight->service->service;
+    mg_tries *tries = &flight->tries;
+    mg_service_cells *cells = cells_of(flight);
+
+    if (conf->breaker.on && conf->breaker.max_concurrent) {
+        if (atomic_fetch_add(&service->of->concurrent, 1) >= conf->breaker.max_concurrent) {
+            atomic_fetch_sub(&service->of->concurrent, 1);
+            return refuse_busy(flight, "concurrency", &cells->refused_concurrency);
+        }
+        tries->holds = service->of;
+    }
+    if (service->adaptive) {
+        if (!mg_adaptive_begin(service->adaptive))
+            return refuse_busy(flight, "adaptive", &cells->refused_adaptive);
+        tries->adaptive = service->adaptive;
+    }
+    if (conf->throttle &&
+        !mg_throttle_admit(service->of->throttle, mg_rand_unit(&loop_of(flight)->rand), policy_now(flight)))
+        return refuse_busy(flight, "throttle", &cells->refused_throttle);
+    return true;
+}
+
+static void return_permits(mg_flight *flight)
+{
+    mg_tries *tries = &flight->tries;
+
+    if (tries->adaptive)
+        mg_adaptive_end(tries->adaptive, tries->rtt_ns, mg_loop_now(loop_of(flight)));
+    if (tries->holds)
+        atomic_fetch_sub(&tries->holds->concurrent, 1);
+    tries->adaptive = NULL;
+    tries->holds = NULL;
+}
+
+/* ---- a host ---- */
+
+/* What has changed since this worker's balancer looked last: health, ejection, weights. */
+static void learn(mg_view_service *runtime, uint64_t policy_ns)
+{
+    mg_service *service = runtime->service;
+    const uint32_t version = atomic_load_explicit(&service->version, memory_order_acquire);
+    bool usable[MG_BALANCER_ENDPOINTS_MAX];
+
+    if (version == runtime->version && policy_ns < runtime->again_ns)
+        return;
+    runtime->version = version;
+    runtime->again_ns = mg_service_usable(service, policy_ns, usable);
+    for (size_t i = 0; i < service->host_count; i++) {
+        mg_host_view host;
+        mg_service_host_view(service, i, policy_ns, &host);
+        mg_balancer_set_weight(runtime->balancer, i, host.weight);
+        if (host.since_ns && host.since_ns != runtime->since_ns[i])
+            mg_balancer_set_new(runtime->balancer, i, host.since_ns);
+        runtime->since_ns[i] = host.since_ns;
+        mg_balancer_set_usable(runtime->balancer, i, usable[i]);
+    }
+    if (service->by_key) {
+        mg_maglev *table = mg_service_maglev(service);
+        if (table)
+            mg_balancer_set_maglev(runtime->balancer, table);
+        else
+            runtime->version = version - 1; /* it is just being made: the next call looks again */
+        mg_maglev_unref(table);
+    }
+}
+
+static int pick_host(mg_flight *flight)
+{
+    mg_view_service *runtime = runtime_of(flight);
+    const mg_tries *tries = &flight->tries;
+    const uint64_t now = mg_loop_now(loop_of(flight));
+
+    learn(runtime, policy_now(flight));
+    if (!runtime->service->by_key)
+        return mg_balancer_pick(runtime->balancer, tries->tried, tries->count, now);
+    return mg_balancer_pick_for(runtime->balancer, mg_maglev_hash(mg_split_key(flight)), tries->tried,
+                                tries->count, now);
+}
+
+int mg_proxy_host(const mg_flight *flight)
+{
+    return flight->tries.count ? flight->tries.tried[flight->tries.count - 1] : -1;
+}
+
+/* ---- the breaker ---- */
+
+static const mg_circuit *circuit_of(const mg_flight *flight)
+{
+    const mg_snapshot_route *route = flight->route;
+
+    for (size_t i = 0; i < route->circuit_count; i++)
+        if (route->circuits[i].service == flight->service)
+            return route->circuits[i].circuit;
+    return flight->service->service->circuit;
+}
+
+static bool ask_breaker(mg_flight *flight)
+{
+    mg_tries *tries = &flight->tries;
+    const mg_circuit *circuit = circuit_of(flight);
+
+    if (!circuit)
+        return true;
+    tries->circuit = circuit;
+    tries->ticket = mg_breaker_ask(circuit->breaker, policy_now(flight));
+    if (!tries->ticket)
+        mg_cell_add(&circuit->cells[flight->worker->index].calls[MG_CALLS_REJECTED], 1);
+    return tries->ticket != 0;
+}
+
+static void end_breaker(mg_flight *flight, mg_breaker_outcome outcome, uint64_t duration_ns)
+{
+    static const uint8_t counted[] = { [MG_BREAKER_OK] = MG_CALLS_OK,
+                                       [MG_BREAKER_FAIL] = MG_CALLS_FAILED,
+                                       [MG_BREAKER_TIMEOUT] = MG_CALLS_TIMEOUT,
+                                       [MG_BREAKER_IGNORE] = MG_CALLS_IGNORED };
+    mg_tries *tries = &flight->tries;
+
+    if (!tries->ticket)
+        return;
+    const mg_circuit *circuit = tries->circuit;
+    mg_circuit_cells *cells = &circuit->cells[flight->worker->index];
+    const bool in_time =
+        mg_breaker_end(circuit->breaker, tries->ticket, outcome, duration_ns, policy_now(flight));
+    tries->ticket = 0;
+    mg_cell_add(&cells->calls[in_time ? counted[outcome] : MG_CALLS_LATE], 1);
+    if (circuit->slow_call_ns && outcome != MG_BREAKER_IGNORE && duration_ns >= circuit->slow_call_ns)
+        mg_cell_add(&cells->slow, 1);
+}
+
+static int breaker_retry_s(const mg_flight *flight)
+{
+    const uint64_t ms = mg_breaker_retry_after_ms(flight->tries.circuit->breaker, policy_now(flight));
+
+    return ms == UINT64_MAX ? -1 : (int)mg_max_u64(1, mg_min_u64((ms + 999) / 1000, 86400));
+}
+
+/* ---- what became of a try ---- */
+
+typedef struct verdict {
+    mg_breaker_outcome breaker;
+    mg_figures_outcome figures;
+    bool judges_host, host_ok; /* for passive ejection */
+    bool answered;             /* for the throttle: it took the request */
+    bool tells_latency;
+} verdict;
+
+/* The balancer no longer counts the call. */
+static void end_call(mg_flight *flight)
+{
+    if (!flight->tries.counted)
+        return;
+    flight->tries.counted = false;
+    mg_balancer_end(runtime_of(flight)->balancer, (size_t)mg_proxy_host(flight));
+}
+
+static void judge(mg_flight *flight, const verdict *v)
+{
+    const uint64_t now = mg_loop_now(loop_of(flight)), took = now - flight->tries.began_ns;
+    mg_service *service = flight->service->service;
+    const size_t host = (size_t)mg_proxy_host(flight);
+
+    end_breaker(flight, v->breaker, took);
+    if (v->judges_host) {
+        (void)mg_service_result(service, host, v->host_ok, policy_now(flight));
+        mg_balancer_observe(runtime_of(flight)->balancer, host, took, v->figures == MG_FIGURES_OK, now);
+        mg_figures_add(service->of->figures, flight->worker->index, v->figures, took);
+        mg_histogram_add(&cells_of(flight)->call_duration, took / 1000);
+    }
+    if (v->answered && flight->service->conf->throttle)
+        mg_throttle_accepted(service->of->throttle, policy_now(flight));
+    flight->tries.rtt_ns = v->tells_latency ? mg_max_u64(took, 1) : 0;
+}
+
+static verdict verdict_of_status(const mg_config_breaker *conf, unsigned status)
+{
+    return (verdict){
+        .breaker = mg_status_set_has(&conf->failure, status) ? MG_BREAKER_FAIL : MG_BREAKER_OK,
+        .figures = status >= 500 ? MG_FIGURES_ERROR : MG_FIGURES_OK,
+        .judges_host = true,
+        .host_ok = status < 502 || status > 504,
+        .answered = status != 503 && status != 429,
+        .tells_latency = status < 500,
+    };
+}
+
+typedef struct failure {
+    uint16_t status;
+    int16_t retry_after_s;
+    mg_upstream_outcome counted;
+    enum { CUT, LATE, NOT_SENT, NO_ADDRESS } kind;
+    const char *error, *detail;
+} failure;
+
+static const failure *failure_of(mg_reset reason)
+{
+    static const failure connect = {
+        502, -1, MG_SERVED_CONNECT, CUT, "upstream_connect", "The upstream could not be reached."
+    };
+    static const failure reset = {
+        502, -1, MG_SERVED_RESET, CUT, "upstream_reset", "The upstream closed the connection."
+    };
+    static const failure protocol = {
+        502, -1, MG_SERVED_PROTOCOL, CUT, "upstream_protocol", "The upstream's answer was malformed."
+    };
+    static const failure timeout = {
+        504, -1, MG_SERVED_TIMEOUT, LATE, "upstream_timeout", "The upstream did not answer in time."
+    };
+    static const failure deadline = { 504,  -1,         MG_SERVED_TIMEOUT,
+                                      LATE, "deadline", "The time for this request is over." };
+    static const failure pool = { 503,      1,      MG_SERVED_POOL,
+                                  NOT_SENT, "pool", "The upstream has no free connection." };
+    static const failure no_host = { 503,        1,         MG_SERVED_CONNECT,
+                                     NO_ADDRESS, "no_host", "No upstream is available." };
+
+    switch (reason) {
+    case MG_RESET_UPSTREAM_CONNECT: return &connect;
+    case MG_RESET_UPSTREAM_PROTOCOL: return &protocol;
+    case MG_RESET_UPSTREAM_TIMEOUT: return &timeout;
+    case MG_RESET_DEADLINE: return &deadline;
+    case MG_RESET_POOL_FULL: return &pool;
+    case MG_RESET_NO_HOST: return &no_host;
+    default: return &reset;
+    }
+}
+
+static verdict verdict_of_failure(const mg_config_breaker *conf, const failure *what)
+{
+    verdict v = { .breaker = MG_BREAKER_IGNORE };
+
+    if (what->kind == NOT_SENT)
+        return v;
+    v.judges_host = true;
+    v.figures = what->kind == LATE ? MG_FIGURES_TIMEOUT : MG_FIGURES_ERROR;
+    v.tells_latency = what->kind == LATE;
+    if (what->kind == LATE && conf->fail_timeout)
+        v.breaker = MG_BREAKER_TIMEOUT;
+    if (what->kind == CUT && conf->fail_transport)
+        v.breaker = MG_BREAKER_FAIL;
+    return v;
+}
+
+/* ---- once more ---- */
+
+/* What the upstream still sends is not wanted. */
+static void drop_response(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+
+    if (x->response_body.source && !x->local)
+        x->response_body.source->stop(x->response_body.source);
+    mg_lease_cancel(&flight->lease);
+    x->response_body.source = NULL;
+}
+
+static void try_host(mg_flight *flight);
+
+static void on_again(mg_timer *timer)
+{
+    try_host(mg_container_of(timer, mg_flight, tries.again));
+}
+
+/* The answer's wish, in ms; -1: none, or a date, which is not looked at. */
+static int64_t retry_after_ms(const mg_exchange *x)
+{
+    const mg_str value = mg_fields_get(&x->response.fields, MG_NAME_RETRY_AFTER);
+    uint64_t s = 0;
+
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.p[i] < '0' || value.p[i] > '9' || s > UINT32_MAX)
+            return -1;
+        s = s * 10 + (uint64_t)(value.p[i] - '0');
+    }
+    return value.n ? (int64_t)s * 1000 : -1;
+}
+
+static bool breaker_would_refuse(const mg_flight *flight)
+{
+    const mg_circuit *circuit = circuit_of(flight);
+
+    if (!circuit)
+        return false;
+    const mg_breaker_state state = mg_breaker_now(circuit->breaker, policy_now(flight));
+    return state == MG_BREAKER_FORCED_OPEN ||
+           (state == MG_BREAKER_OPEN && mg_breaker_retry_after_ms(circuit->breaker, policy_now(flight)) > 0);
+}
+
+/* Whether there is another try, which then is under way. `c` says what became of the last one. */
+static bool once_more(mg_flight *flight, mg_retry_case *c)
+{
+    const mg_config_retry *conf = &flight->service->conf->retry;
+    mg_exchange *x = flight->x;
+    mg_tries *tries = &flight->tries;
+    mg_service_cells *cells = cells_of(flight);
+    uint64_t sleep_ms = 0;
+
+    if (!conf->on || !x->client)
+        return false;
+    const uint64_t now = mg_loop_now(loop_of(flight));
+    c->tries = tries->count;
+    c->idempotent = mg_method_is_idempotent(x->request.method);
+    c->body_held = mg_replay_held(flight);
+    c->bytes_sent = flight->lease.sent_any;
+    c->is_retry = flight->caller.is_retry;
+    c->left_ms = x->deadline_ns > now ? (x->deadline_ns - now) / MG_NS_PER_MS : 0;
+    if (breaker_would_refuse(flight)) {
+        mg_cell_add(&cells->retries[MG_RETRIES_BREAKER], 1);
+        return false;
+    }
+    const mg_retry_verdict said =
+        mg_retry_decide(&conf->conf, &flight->route->conf->deadline, c, flight->service->service->of->budget,
+                        mg_rand_unit(&loop_of(flight)->rand), policy_now(flight), &sleep_ms);
+    if (said == MG_RETRY_NO_BUDGET)
+        mg_cell_add(&cells->retries[MG_RETRIES_BUDGET], 1);
+    if (said == MG_RETRY_NO_TIME)
+        mg_cell_add(&cells->retries[MG_RETRIES_DEADLINE], 1);
+    if (said != MG_RETRY_AGAIN)
+        return false;
+    mg_cell_add(&cells->retries[MG_RETRIES_SENT], 1);
+    drop_response(flight);
+    end_call(flight);
+    mg_replay_rewind(flight);
+    mg_timer_init(&tries->again, on_again);
+    mg_timer_set(loop_of(flight), &tries->again, now + sleep_ms * MG_NS_PER_MS);
+    return true;
+}
+
+/* ---- a try ---- */
+
+static void out_of_time(mg_flight *flight)
+{
+    flight->deadline_where = flight->tries.count ? "retry" : "upstream";
+    answer(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
+}
+
+/* In ms: what the host gets to answer in. */
+static uint64_t time_of_try(const mg_flight *flight, uint64_t now)
+{
+    const mg_exchange *x = flight->x;
+    const uint64_t left_ms = x->deadline_ns > now ? (x->deadline_ns - now) / MG_NS_PER_MS : 0;
+    const uint64_t child_ms = mg_deadline_child_ms(&flight->route->conf->deadline, left_ms);
+    const mg_config_retry *retry = &flight->service->conf->retry;
+
+    return retry->on && retry->per_try_timeout_ms ? mg_min_u64(child_ms, retry->per_try_timeout_ms)
+                                                  : child_ms;
+}
+
+static void try_host(mg_flight *flight)
+{
+    mg_tries *tries = &flight->tries;
+    mg_view_service *runtime = runtime_of(flight);
+    const uint64_t now = mg_loop_now(loop_of(flight));
+    const uint64_t time_ms = time_of_try(flight, now);
+
+    if (!time_ms) {
+        out_of_time(flight);
+        return;
+    }
+    const int host = pick_host(flight);
+    if (host < 0) {
+        mg_cell_add(&cells_of(flight)->refused_no_host, 1);
+        answer(flight, 503, "no_host", MG_STR("No upstream is available."), 1);
+        return;
+    }
+    if (!ask_breaker(flight)) {
+        count_upstream(flight, MG_SERVED_BREAKER);
+        answer(flight, 503, "breaker_open", MG_STR("The upstream is failing; try again later."),
+               breaker_retry_s(flight));
+        return;
+    }
+    MG_CHECK(tries->count < MG_TRIES_MAX);
+    tries->tried[tries->count++] = host;
+    tries->began_ns = now;
+    tries->counted = true;
+    mg_balancer_begin(runtime->balancer, (size_t)host);
+    mg_forward_deadline_out(flight->x, time_ms, tries->count);
+    flight->lease.deadline_ns = now + time_ms * MG_NS_PER_MS;
+    mg_lease_start(&flight->lease, flight->x, runtime->endpoints[host], &lease_ops);
+}
+
+void mg_proxy_start(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+
+    if (!flight->service) {
+        answer(flight, 404, "no_service", MG_STR("This route has no service and no plugin answered."), -1);
+        return;
+    }
+    MG_CHECK(!flight->tries.count);
+    if (!take_permits(flight)) {
+        return_permits(flight);
+        return;
+    }
+    mg_forward_request(x);
+    if (flight->service->conf->retry.on) {
+        mg_retry_budget_request(flight->service->service->of->budget, policy_now(flight));
+        mg_replay_begin(flight);
+    }
+    try_host(flight);
+}
+
+void mg_proxy_stop(mg_flight *flight)
+{
+    drop_response(flight);
+    mg_timer_stop(&flight->tries.again);
+    end_breaker(flight, MG_BREAKER_IGNORE, 0);
+    end_call(flight);
+    return_permits(flight);
+}
+
+void mg_proxy_abandoned(const mg_flight *flight)
+{
+    if (flight->lease.state != MG_LEASE_NONE && flight->lease.state != MG_LEASE_OVER)
+        count_upstream(flight, MG_SERVED_ABORTED);
+}
+
+/* ---- what the lease tells ---- */
+
+static void on_lease_interim(mg_lease *lease, const mg_response *head)
+{
+    mg_exchange *x = lease->x;
+
+    if (x->client && !x->head_sent)
+        x->client->interim(x, head);
+}
+
+static void on_lease_head(mg_lease *lease)
+{
+    mg_flight *flight = mg_container_of(lease, mg_flight, lease);
+    const uint16_t status = flight->x->response.status;
+    const verdict v = verdict_of_status(&flight->service->conf->breaker, status);
+    mg_retry_case retry = { .status = status, .retry_after_ms = retry_after_ms(flight->x) };
+
+    judge(flight, &v);
+    count_upstream(flight, MG_SERVED_OK);
+    if (once_more(flight, &retry))
+        return;
+    mg_replay_end(flight);
+    flight->proxied = true;
+    judge_backend(flight, status);
+    if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS)
+        mg_chain_continue(flight);
+    else
+        mg_pipeline_send(flight);
+}
+
+static void on_lease_failed(mg_lease *lease, mg_reset reason)
+{
+    mg_flight *flight = mg_container_of(lease, mg_flight, lease);
+    const failure *what = failure_of(reason);
+    const verdict v = verdict_of_failure(&flight->service->conf->breaker, what);
+    mg_retry_case retry = { .status =
+                                what->kind == LATE || reason == MG_RESET_UPSTREAM_PROTOCOL ? what->status : 0,
+                            .connect_error = reason == MG_RESET_UPSTREAM_CONNECT || what->kind == NO_ADDRESS,
+                            .reset = reason == MG_RESET_UPSTREAM_RESET,
+                            .retry_after_ms = -1 };
+
+    judge(flight, &v);
+    count_upstream(flight, what->counted);
+    if (once_more(flight, &retry))
+        return;
+    end_call(flight);
+    return_permits(flight);
+    mg_replay_end(flight);
+    flight->failure = reason;
+    if (reason == MG_RESET_DEADLINE)
+        flight->deadline_where = "upstream";
+    answer(flight, what->status, what->error, mg_str_of(what->detail), what->retry_after_s);
+}
+
+static void on_lease_over(mg_lease *lease)
+{
+    mg_flight *flight = mg_container_of(lease, mg_flight, lease);
+
+    if (flight->x->reset)
+        count_upstream(flight, failure_of(flight->x->reset)->counted);
+    end_call(flight);
+    return_permits(flight);
+}
+
+static void on_lease_sending(mg_lease *lease)
+{
+    mg_replay_sending(mg_container_of(lease, mg_flight, lease));
+}
+
+static const mg_lease_ops lease_ops = { on_lease_interim, on_lease_head, on_lease_failed, on_lease_over,
+                                        on_lease_sending };
