@@ -10,10 +10,10 @@
 #define CHECK "health: { path: /healthz, interval: 5s, timeout: 1s, healthy_after: 2, unhealthy_after: 3 }"
 #define ONE(health)                                                                                          \
     WEB QUIET "services: { up: { endpoints: [{ url: \"http://10.0.0.2:9000\" }], " health " } }\n" ROUTE
-#define THREE(more)                                                                                          \
+#define THREE(health)                                                                                        \
     WEB QUIET                                                                                                \
         "services: { up: { endpoints: [{ url: \"http://10.0.0.2:9000\" }, { url: "                           \
-        "\"http://10.0.0.3:9000\" }, { url: \"http://10.0.0.4:9000\" }], balance: round_robin, " CHECK more  \
+        "\"http://10.0.0.3:9000\" }, { url: \"http://10.0.0.4:9000\" }], balance: round_robin, " health      \
         " } }\n" ROUTE
 
 static mg_service *service_of(const world *w)
@@ -95,7 +95,7 @@ static void the_first_result_decides(void **state)
     (void)state;
     world_init(&w, 1, 1);
     const int up = listen_at(&w, "10.0.0.2", 9000), sick = listen_at(&w, "10.0.0.4", 9000);
-    assert_true(world_try_start(&w, 1, THREE("")));
+    assert_true(world_try_start(&w, 1, THREE(CHECK)));
     advance(&w, 5 * MS);
     answer_check(&w, up, OK);
     answer_check(&w, sick, SICK);
@@ -332,6 +332,66 @@ static void a_name_without_an_address_is_down_until_it_has_one(void **state)
     world_close(&w);
 }
 
+/* ---- what a load makes of weights ---- */
+
+static void answer_load(world *w, int listener, const char *load)
+{
+    const int fd = next_check(w, listener, NULL);
+    char answer[512];
+
+    snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\ncontent-length: %zu\r\n\r\n%s", strlen(load), load);
+    say(w, fd, answer);
+    hang_up(w, fd);
+}
+
+static void assert_weights(const world *w, uint32_t a, uint32_t b, uint32_t c)
+{
+    assert_int_equal(view_of(w, 0).weight, a);
+    assert_int_equal(view_of(w, 1).weight, b);
+    assert_int_equal(view_of(w, 2).weight, c);
+}
+
+static void weights_follow_the_load_that_answers_tell(void **state)
+{
+    static const char *const none[] = { "fine",
+                                        "",
+                                        "[1, 2]",
+                                        "{\"cpu\":0.1,\"mem\":0.1}",
+                                        "{\"cpu\":\"0\",\"mem\":0,\"latency_ms\":0}",
+                                        "{\"cpu\":2,\"mem\":0,\"latency_ms\":0}",
+                                        "{\"cpu\":0,\"mem\":0,\"latency_ms\":-1}",
+                                        "{\"cpu\":0," };
+    world w;
+    int up[3];
+
+    (void)state;
+    world_init(&w, 1, 1);
+    for (int i = 0; i < 3; i++)
+        up[i] = listen_at(&w, (const char *[]){ "10.0.0.2", "10.0.0.3", "10.0.0.4" }[i], 9000);
+    assert_true(world_try_start(&w, 1, THREE("health: { path: /, timeout: 1h }")));
+    for (int i = 0; i < 3; i++)
+        answer_check(&w, up[i], OK);
+    assert_weights(&w, 1, 1, 1); /* as configured */
+    answer_load(&w, up[0], "{\"cpu\":0,\"mem\":0,\"latency_ms\":0}\n");
+    answer_load(&w, up[1], " {\"latency_ms\":0,\"mem\":0.2,\"cpu\":0.5,\"host\":\"b\"}");
+    answer_load(&w, up[2], "{\"cpu\":0.1,\"mem\":0.0,\"latency_ms\":100}");
+    assert_weights(&w, 100, 50, 33); /* 0.9/e */
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        answer_load(&w, up[1], none[i]); /* tells nothing that could be used */
+        assert_weights(&w, 100, 50, 33);
+    }
+    answer_check(&w, up[1], SICK);
+    assert_weights(&w, 100, 25, 33);
+    answer_check(&w, up[0], SICK); /* a load that is told in vain */
+    assert_weights(&w, 100, 50, 66);
+    for (int i = 0; i < 3; i++) {
+        for (int fd; (fd = take(&w, up[i])) >= 0;)
+            hang_up(&w, fd);
+        hang_up(&w, up[i]);
+    }
+    world_close(&w);
+}
+
 /* ---- when ---- */
 
 static void checks_come_at_their_interval_more_or_less_a_tenth(void **state)
@@ -551,6 +611,7 @@ int main(void)
         cmocka_unit_test(a_connection_is_enough_where_no_path_is_asked_for),
         cmocka_unit_test(a_silent_address_gives_way_to_the_next_in_time),
         cmocka_unit_test(a_name_without_an_address_is_down_until_it_has_one),
+        cmocka_unit_test(weights_follow_the_load_that_answers_tell),
         cmocka_unit_test(checks_come_at_their_interval_more_or_less_a_tenth),
         cmocka_unit_test(so_many_checks_run_at_once_and_the_others_wait),
         cmocka_unit_test(a_reload_keeps_what_is_known_and_whose_turn_it_is),
