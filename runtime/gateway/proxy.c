@@ -38,9 +38,12 @@ static void count_upstream(const mg_flight *flight, mg_upstream_outcome outcome)
                       outcome);
 }
 
-/* A canary is judged by what its clients get from it, whichever of its tries that was. */
+/* A canary is judged by what its clients get from it, whichever of its tries that was. Time that was over
+ * before the first of them is somebody else's. */
 static void judge_backend(const mg_flight *flight, int status)
 {
+    if (status == 504 && !flight->tries.count)
+        return;
     const mg_exchange_times *times = &flight->x->times;
     const uint64_t began_ns = times->upstream_ns ? times->upstream_ns : times->begin_ns;
 

@@ -368,6 +368,30 @@ static void a_canary_that_does_not_answer_is_aborted(void **state)
     shop_close(&s);
 }
 
+static void time_that_a_plugin_took_is_not_held_against_a_canary(void **state)
+{
+    shop s;
+
+    (void)state;
+    world_init(&s.w, 1, 1);
+    world_plugin(&s.w, "p", HANDLER("ctx:sleep(0.995) next(ctx)"));
+    assert_true(world_try_start(&s.w, 1,
+                                BASE "plugins: { p: { use: ./plugins/p } }\n" SPLIT(
+                                    OLD_AND_NEW, ", plugins: [p], timeout: 1s" ROLLOUT_AS("r1"))));
+    open_sides(&s);
+    for (unsigned i = 0; i < 6; i++) {
+        const int client = dial(&s.w, "10.0.0.1", 80);
+        say(&s.w, client, "GET /a HTTP/1.1\r\nhost: a\r\n" TO_CANARY "\r\n");
+        advance(&s.w, 996 * MS); /* 5 ms are left: too few to ask anybody */
+        assert_int_equal(hear(&s.w, client), HEAR_OPEN);
+        assert_starts(s.w.heard, "HTTP/1.1 504 ");
+        hang_up(&s.w, client);
+    }
+    assert_int_equal(look(&s).figures.requests, 0);
+    assert_stands(&s, MG_ROLLOUT_RUNNING, 5);
+    shop_close(&s);
+}
+
 static void too_few_requests_hold_a_rollout(void **state)
 {
     shop s;
@@ -492,6 +516,7 @@ int main(void)
         cmocka_unit_test(a_canary_that_fails_by_the_dozen_is_aborted_within_a_second),
         cmocka_unit_test(a_canary_that_nobody_can_reach_is_aborted),
         cmocka_unit_test(a_canary_that_does_not_answer_is_aborted),
+        cmocka_unit_test(time_that_a_plugin_took_is_not_held_against_a_canary),
         cmocka_unit_test(too_few_requests_hold_a_rollout),
         cmocka_unit_test(what_the_others_do_is_not_held_against_a_canary),
         cmocka_unit_test(a_reload_goes_on_where_the_rollout_was_and_another_id_starts_anew),
