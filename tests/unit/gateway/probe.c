@@ -466,7 +466,7 @@ static void so_many_checks_run_at_once_and_the_others_wait(void **state)
     mg_free(config);
 }
 
-/* ---- reloads, drains, ends ---- */
+/* ---- what requests see of it ---- */
 
 static void reload(world *w, const char *config)
 {
@@ -474,6 +474,159 @@ static void reload(world *w, const char *config)
     mg_gateway_reload(w->gateway);
     settle(w);
 }
+
+enum { SITES = 3, SITE_CONNS = 64 };
+
+/* An upstream that answers by itself, whenever it is served. */
+typedef struct site {
+    const char *ip, *health;
+    int listener; /* -1: nobody listens */
+    int conns[SITE_CONNS];
+    size_t count;
+    unsigned requests; /* answered, checks aside */
+} site;
+
+static void sites_open(world *w, site sites[SITES])
+{
+    static const char *const ips[SITES] = { "10.0.0.2", "10.0.0.3", "10.0.0.4" };
+
+    for (int i = 0; i < SITES; i++)
+        sites[i] = (site){ .ip = ips[i], .health = OK, .listener = listen_at(w, ips[i], 9000) };
+}
+
+static void site_die(world *w, site *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        hang_up_hard(w, s->conns[i]);
+    hang_up(w, s->listener);
+    s->listener = -1;
+    s->count = 0;
+}
+
+static void sites_close(world *w, site sites[SITES])
+{
+    for (int i = 0; i < SITES; i++)
+        if (sites[i].listener >= 0)
+            site_die(w, &sites[i]);
+}
+
+static void serve(world *w, site *s)
+{
+    for (int fd; s->listener >= 0 && (fd = take(w, s->listener)) >= 0;) {
+        assert_true(s->count < SITE_CONNS);
+        s->conns[s->count++] = fd;
+    }
+    for (size_t i = 0; i < s->count;) {
+        if (hear(w, s->conns[i]) != HEAR_OPEN) {
+            hang_up(w, s->conns[i]);
+            s->conns[i] = s->conns[--s->count];
+            continue;
+        }
+        const bool check = strncmp(w->heard, "GET /healthz ", 13) == 0;
+        s->requests += *w->heard && !check;
+        if (*w->heard)
+            say(w, s->conns[i], check ? s->health : OK);
+        i++;
+    }
+}
+
+static void pass(world *w, site sites[SITES], uint64_t ms)
+{
+    for (uint64_t i = 0; i < ms; i += 10) {
+        advance(w, 10 * MS);
+        for (int s = 0; s < SITES; s++)
+            serve(w, &sites[s]);
+    }
+}
+
+/* So many requests, one after the other; how many were answered with 200. */
+static unsigned ask_many(world *w, site sites[SITES], unsigned count)
+{
+    const int client = dial(w, "10.0.0.1", 80);
+    unsigned well = 0;
+
+    for (int s = 0; s < SITES; s++)
+        sites[s].requests = 0;
+    for (unsigned i = 0; i < count; i++) {
+        say(w, client, GET);
+        for (int s = 0; s < SITES; s++)
+            serve(w, &sites[s]);
+        assert_int_equal(hear(w, client), HEAR_OPEN);
+        well += strncmp(w->heard, "HTTP/1.1 200 ", 13) == 0;
+    }
+    hang_up(w, client);
+    return well;
+}
+
+/* A round robin's cycle begins anywhere. */
+#define assert_about(count, wanted) assert_in_range(count, (wanted)-1, (wanted) + 1)
+
+static void requests_go_to_those_that_are_up(void **state)
+{
+    site sites[SITES];
+    world w;
+
+    (void)state;
+    world_init(&w, 1, 1);
+    sites_open(&w, sites);
+    site_die(&w, &sites[1]);
+    assert_true(world_try_start(&w, 1, THREE(CHECK ", slow_start: 0s")));
+    pass(&w, sites, 100);
+    assert_int_equal(ask_many(&w, sites, 30), 30);
+    assert_about(sites[0].requests, 15);
+    assert_int_equal(sites[1].requests, 0);
+    assert_about(sites[2].requests, 15);
+    sites[1].listener = listen_at(&w, sites[1].ip, 9000);
+    pass(&w, sites, 11100); /* two checks */
+    assert_int_equal(ask_many(&w, sites, 30), 30);
+    for (int i = 0; i < SITES; i++)
+        assert_about(sites[i].requests, 10);
+    sites[0].health = SICK; /* it serves, but asks for no more */
+    pass(&w, sites, 16600);
+    assert_int_equal(ask_many(&w, sites, 30), 30);
+    assert_int_equal(sites[0].requests, 0);
+    reload(&w, THREE(CHECK ", slow_start: 0s, pool: { queue: 7 }"));
+    assert_int_equal(w.gateway->revision, 2);
+    assert_int_equal(ask_many(&w, sites, 30), 30);
+    assert_int_equal(sites[0].requests, 0);
+    sites_close(&w, sites);
+    world_close(&w);
+}
+
+static void with_too_few_that_are_up_all_are_used(void **state)
+{
+    site sites[SITES];
+    world w;
+
+    (void)state;
+    world_init(&w, 1, 1);
+    sites_open(&w, sites);
+    sites[0].health = sites[1].health = SICK;
+    assert_true(world_try_start(&w, 1, THREE(CHECK ", slow_start: 0s")));
+    pass(&w, sites, 100);
+    assert_true(mg_service_in_panic(service_of(&w), 0));
+    assert_int_equal(ask_many(&w, sites, 30), 30);
+    for (int i = 0; i < SITES; i++)
+        assert_about(sites[i].requests, 10);
+    sites[1].health = OK; /* two of three are enough to go by */
+    pass(&w, sites, 11100);
+    assert_false(mg_service_in_panic(service_of(&w), 0));
+    assert_int_equal(ask_many(&w, sites, 30), 30);
+    assert_int_equal(sites[0].requests, 0);
+    reload(&w, THREE(CHECK ", slow_start: 0s, panic: 0%"));
+    sites[1].health = SICK;
+    pass(&w, sites, 16600);
+    assert_int_equal(ask_many(&w, sites, 30), 30);
+    assert_int_equal(sites[2].requests, 30);
+    sites[2].health = SICK;
+    pass(&w, sites, 16600);
+    assert_int_equal(ask_many(&w, sites, 5), 0);
+    assert_has(w.heard, "HTTP/1.1 503 ");
+    sites_close(&w, sites);
+    world_close(&w);
+}
+
+/* ---- reloads, drains, ends ---- */
 
 static void a_reload_keeps_what_is_known_and_whose_turn_it_is(void **state)
 {
@@ -614,6 +767,8 @@ int main(void)
         cmocka_unit_test(weights_follow_the_load_that_answers_tell),
         cmocka_unit_test(checks_come_at_their_interval_more_or_less_a_tenth),
         cmocka_unit_test(so_many_checks_run_at_once_and_the_others_wait),
+        cmocka_unit_test(requests_go_to_those_that_are_up),
+        cmocka_unit_test(with_too_few_that_are_up_all_are_used),
         cmocka_unit_test(a_reload_keeps_what_is_known_and_whose_turn_it_is),
         cmocka_unit_test(a_reload_asks_new_endpoints_at_once_and_those_that_left_no_more),
         cmocka_unit_test(no_check_runs_once_the_doors_are_closed),
