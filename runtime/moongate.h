@@ -108,20 +108,44 @@ uint32_t mg_call_enter(mg_call *call, uint32_t plugin);
 void mg_call_raised(mg_call *call, uint32_t plugin, const char *message, uint32_t n, const char *traceback,
                     uint32_t traceback_n);
 
-/* ---- the limiters of the configuration, by name ---- */
+/* ---- limiters and breakers as an exchange uses them: what it took and did not keep goes back when it ends,
+ * whatever ends it ---- */
+
+typedef struct mg_limiter mg_limiter;
+typedef struct mg_breaker mg_breaker;
 
 /* What a limiter answered. Seconds; retry_s is 0 when allowed, below 0 when no wait helps. */
 typedef struct mg_limit_view {
     double remaining, quota, window_s, reset_s, retry_s;
+    double wait_s; /* of what was reserved: due only after this */
+    double number; /* of what was reserved, for commit and cancel; 0: nothing was */
     bool allowed;
 } mg_limit_view;
 
-/* A native item of a chain: true when it allows; else it has answered 429. Key and cost are the
- * configuration's. */
-bool mg_call_limit(mg_call *call, const char *name, uint32_t n);
-/* A charge to a key of the plugin's own. NULL, or what is wrong: no limiter of that name. */
+/* A native item of a chain, key and cost the configuration's: 0 when it allows; seconds when it does so after
+ * a wait, to be followed by mg_call_limit_waited; below 0: it has answered 429 or 503. */
+double mg_call_limit(mg_call *call, const char *name, uint32_t n);
+void mg_call_limit_waited(mg_call *call);
+/* A charge to a key of the plugin's own, of a limiter of the configuration by its name. A permit goes back at
+ * the end. NULL, or what is wrong: no limiter of that name. */
 const char *mg_call_limit_take(mg_call *call, const char *name, uint32_t n, const char *key, uint32_t key_n,
                                uint32_t cost, mg_limit_view *out);
+/* Like take, but it may be granted for later, within max_wait_s (below 0: as the limiter's own configuration
+ * says) and the deadline, and goes back at the end unless committed. `limiter` NULL: the one of that name.
+ * NULL, or what is wrong. */
+const char *mg_call_limit_reserve(mg_call *call, mg_limiter *limiter, const char *name, uint32_t n,
+                                  const char *key, uint32_t key_n, uint32_t cost, double max_wait_s,
+                                  mg_limit_view *out);
+/* Gives it back now. False when it was given back or committed before, or is another exchange's, or others
+ * were charged since so that nothing can be given back. */
+bool mg_call_limit_cancel(mg_call *call, double number);
+/* It stays charged; a permit still goes back at the end. False when it is not there any more. */
+bool mg_call_limit_commit(mg_call *call, double number);
+/* A ticket to be ended once, which it is at the end if by nobody else; 0: refused. */
+uint64_t mg_call_breaker_ask(mg_call *call, mg_breaker *breaker);
+/* As mg_host_breaker_finish; false also for a ticket that has ended. */
+bool mg_call_breaker_finish(mg_call *call, mg_breaker *breaker, uint64_t ticket, int outcome,
+                            double duration_s);
 
 /* ---- ctx.http: one outgoing request at a time a call, over the same upstream code, bounded by the
  * exchange's deadline ---- */
@@ -145,8 +169,6 @@ void mg_call_http_body(const mg_call *call, mg_slice *body);
  * returned ---- */
 
 typedef struct mg_host mg_host;
-typedef struct mg_limiter mg_limiter;
-typedef struct mg_breaker mg_breaker;
 typedef struct mg_counter mg_counter;
 
 /* `limit` requests each `period_s`; burst 0: the limit; max_keys 0: the default. */

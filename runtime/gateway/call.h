@@ -4,6 +4,8 @@
 #define MG_GATEWAY_CALL_H
 
 #include "gateway/host.h"
+#include "gateway/limit_hold.h"
+#include "gateway/snapshot.h"
 #include "http/exchange.h"
 #include "moongate.h"
 #include "policy/router.h"
@@ -21,6 +23,7 @@ struct mg_call {
     mg_exchange *x;              /* borrowed; NULL while the slot is parked */
     mg_task *task;               /* borrowed: the slot this is part of */
     mg_host *host;               /* borrowed */
+    const mg_snapshot *snapshot; /* borrowed: the one the exchange began with */
     const mg_route_match *match; /* borrowed: exchange */
     mg_str route_name, service_name, consumer;
     mg_str client; /* the client's address after trusted proxies */
@@ -43,6 +46,7 @@ struct mg_call {
     bool chunk_last, chunk_replaced;
     mg_text chunk_out;         /* what the filters made of it */
     struct mg_call_http *http; /* arena; NULL until ctx.http is used */
+    mg_holds *holds;           /* borrowed: the exchange's */
     void *owner;               /* borrowed: the pipeline's record of this exchange */
 };
 

@@ -382,6 +382,7 @@ bool mg_chain_start(mg_flight *flight)
         .x = flight->x,
         .task = flight->task,
         .host = &flight->worker->host,
+        .snapshot = flight->view->snapshot,
         .match = &flight->match,
         .route_name = route->name,
         .service_name = flight->service ? flight->service->name : MG_STR_NONE,
@@ -389,6 +390,7 @@ bool mg_chain_start(mg_flight *flight)
         .chain = (uint32_t)route->chain,
         .plugin = UINT32_MAX,
         .phase = MG_PHASE_CHAIN,
+        .holds = &flight->holds,
         .owner = flight,
     };
     const mg_chain_bodies *bodies = &flight->view->vm->bodies[route->chain];

@@ -14,6 +14,7 @@ struct mg_host {
     unsigned worker;   /* index of this worker, for cells with one writer */
     const mg_clock *clock;
     mg_log *log;
+    uint64_t reserved;                       /* how often plugins have: numbers their reservations */
     mg_rand *rand;                           /* borrowed: the worker's; of ctx:new_id. NULL: the system's */
     char fields[2][MG_LIMITER_HEADER_BYTES]; /* what mg_host_limit_fields answers with */
 };

@@ -1,78 +1,52 @@
-/* limits.c - the limiters of a route that stand before its first plugin: all tested, then all charged
- * (POLICIES 4). */
+/* limits.c - limiters of the configuration: those before a route's first plugin are all tested, then all
+ * charged; one further in is decided by itself (POLICIES 4). */
+#include "gateway/limits.h"
+
 #include "base/mem.h"
-#include "gateway/pipeline.h"
+#include "gateway/limit_key.h"
 
-enum { RULES_MAX = 16 };
+enum {
+    RULES_USUAL = 8, /* of a round: more of them stand in the exchange's arena */
+    SAMPLED = 16     /* of so many decisions one is shown to the sketch of hot keys */
+};
 
-/* A value of the Cookie field, RFC 6265 4.2.1. */
-static mg_str cookie(const mg_exchange *x, mg_str name)
+static uint64_t policy_now(const mg_flight *flight)
 {
-    mg_str rest = mg_fields_get(&x->request.fields, MG_NAME_COOKIE), part;
-
-    while (mg_str_cut(&rest, ';', &part)) {
-        part = mg_str_trim(part, " \t");
-        const size_t eq = mg_str_find(part, '=');
-        if (eq != SIZE_MAX && mg_str_eq(mg_str_sub(part, 0, eq), name))
-            return mg_str_sub(part, eq + 1, part.n);
-    }
-    return MG_STR_NONE;
+    return mg_shared_policy_now(flight->worker->gateway->shared);
 }
 
-static mg_str ip_key(mg_flight *flight, const mg_config_limiter *conf)
+const mg_snapshot_limit *mg_limits_named(const mg_snapshot *snapshot, mg_str name)
 {
-    char key[MG_LIMITER_IP_KEY_BYTES];
-    const size_t n =
-        mg_limiter_ip_key(key, flight->client.p, flight->client.n, conf->ipv4_prefix, conf->ipv6_prefix);
+    const mg_config_limiter *conf = mg_config_limiter_named(snapshot->config, name);
 
-    return n ? mg_arena_str(&flight->x->arena, (mg_str){ key, n }) : flight->client;
+    return conf ? &snapshot->limits[conf->index] : NULL;
 }
 
-static mg_str key_part(mg_flight *flight, const mg_config_limiter *conf, const mg_config_key_part *part)
+uint64_t mg_limits_patience(const mg_exchange *x, uint64_t now_ns)
 {
-    const mg_exchange *x = flight->x;
-    int at;
-
-    switch (part->kind) {
-    case MG_CONFIG_KEY_IP: return ip_key(flight, conf);
-    case MG_CONFIG_KEY_HEADER:
-        at = mg_fields_find(&x->request.fields, mg_name_find(part->name), part->name, 0);
-        return at < 0 ? MG_STR_NONE
-                      : (mg_str){ x->request.fields.items[at].value, x->request.fields.items[at].value_n };
-    case MG_CONFIG_KEY_COOKIE: return cookie(x, part->name);
-    case MG_CONFIG_KEY_CONSUMER:
-        return flight->call ? flight->call->consumer : MG_STR_NONE; /* a plugin sets it */
-    case MG_CONFIG_KEY_ROUTE: return flight->route->name;
-    case MG_CONFIG_KEY_GLOBAL: return MG_STR("*");
-    }
-    return MG_STR_NONE;
+    if (!x->deadline_ns)
+        return UINT64_MAX;
+    if (x->deadline_ns <= now_ns)
+        return 0;
+    return (x->deadline_ns - now_ns - 1) / MG_NS_PER_MS * MG_NS_PER_MS;
 }
 
-typedef enum key_result { KEY_FOUND, KEY_SKIP, KEY_DENY } key_result;
+/* ---- what was decided ---- */
 
-/* The parts with their lengths, so that no two requests share a key by chance. */
-static key_result make_key(mg_flight *flight, const mg_config_limiter *conf, mg_str *key)
+void mg_limits_decided(mg_host *host, const mg_snapshot_limit *rule, mg_str key,
+                       const mg_limiter_answer *answer)
 {
-    mg_text text = { 0 };
-
-    for (unsigned i = 0; i < conf->key_parts; i++) {
-        mg_str part = key_part(flight, conf, &conf->key[i]);
-        if (!part.n && conf->on_missing_key == MG_CONFIG_MISSING_IP)
-            part = ip_key(flight, conf);
-        if (!part.n) {
-            mg_text_fini(&text);
-            return conf->on_missing_key == MG_CONFIG_MISSING_SKIP ? KEY_SKIP : KEY_DENY;
-        }
-        if (conf->key_parts == 1) {
-            *key = part;
-            return KEY_FOUND;
-        }
-        mg_text_addf(&text, "%zu:", part.n);
-        mg_text_add(&text, part);
+    if (rule->stat) {
+        mg_limit_cells *cells = &rule->stat->cells[host->worker];
+        mg_cell_add(answer->allowed                        ? &cells->allow
+                    : rule->conf->mode == MG_CONFIG_SHADOW ? &cells->shadow_deny
+                                                           : &cells->deny,
+                    1);
+        if (answer->via == MG_LIMITER_VIA_OVERFLOW)
+            mg_cell_add(&cells->overflow, 1);
     }
-    *key = mg_arena_str(&flight->x->arena, mg_text_str(&text));
-    mg_text_fini(&text);
-    return KEY_FOUND;
+    if (rule->limiter && key.n && mg_rand_next(host->rand) % SAMPLED == 0)
+        mg_limiter_see(rule->limiter, key.p, key.n);
 }
 
 static void add_headers(mg_flight *flight, const mg_snapshot_limit *rule, const mg_limiter_answer *answer)
@@ -92,8 +66,13 @@ static void add_headers(mg_flight *flight, const mg_snapshot_limit *rule, const 
                   mg_arena_str(&x->arena, (mg_str){ text, n }));
 }
 
+bool mg_limits_is_permit(const mg_snapshot_limit *rule)
+{
+    return rule->conf->conf.algorithm == MG_LIMITER_CONCURRENCY;
+}
+
 /* RateLimit draft, section 5: which policies were violated. */
-static void fill_problem(mg_flight *flight, const mg_snapshot_limit *rule, int retry_s, mg_str *body)
+static void fill_quota_exceeded(mg_flight *flight, const mg_snapshot_limit *rule, int retry_s, mg_str *body)
 {
     mg_exchange *x = flight->x;
     mg_text text = { 0 };
@@ -111,16 +90,23 @@ static void fill_problem(mg_flight *flight, const mg_snapshot_limit *rule, int r
     mg_text_fini(&text);
 }
 
-static void refuse(mg_flight *flight, const mg_snapshot_limit *rule, const mg_limiter_answer *answer)
+/* Fills the answer of a rule that refused into x->response and *body. `answer` NULL: it never looked. */
+static void fill_refusal(mg_flight *flight, const mg_snapshot_limit *rule, const mg_limiter_answer *answer,
+                         mg_str *body)
 {
     const uint64_t retry_s = answer ? mg_limiter_retry_after_s(answer->retry_ms) : 0;
 
     flight->limiter = rule->conf->name;
     flight->refusing = answer ? rule : NULL;
     flight->refusal = answer ? *answer : (mg_limiter_answer){ 0 };
+    if (mg_limits_is_permit(rule) && answer) {
+        flight->error = "concurrency";
+        mg_problem_fill(flight->x, 503, MG_STR_NONE, MG_STR("Too many requests at once; try again."), 1,
+                        body);
+        return;
+    }
     flight->error = "rate_limit";
-    fill_problem(flight, rule, retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1, &flight->answer);
-    mg_pipeline_send(flight);
+    fill_quota_exceeded(flight, rule, retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1, body);
 }
 
 /* What a plugin's own limiter said already has less remaining: the client hears of the tightest rule
@@ -147,124 +133,191 @@ void mg_limits_describe(mg_flight *flight)
         add_headers(flight, flight->refusing, &flight->refusal);
 }
 
-bool mg_limits_pass(mg_flight *flight)
-{
-    const mg_snapshot_route *route = flight->route;
-    const mg_snapshot_limit *rules[RULES_MAX];
-    mg_limiter_ask asks[RULES_MAX];
-    mg_limiter_answer answers[RULES_MAX];
-    size_t count = 0;
+/* ---- rounds: rules that are decided together ---- */
 
-    for (size_t i = 0; i < route->limit_count && count < RULES_MAX; i++) {
-        const mg_snapshot_limit *rule = route->limits[i];
-        mg_str key = MG_STR_NONE;
-        if (rule->conf->mode == MG_CONFIG_DENY) {
-            refuse(flight, rule, NULL);
-            return false;
-        }
-        const key_result found = make_key(flight, rule->conf, &key);
-        if (found == KEY_SKIP)
-            continue;
-        if (found == KEY_DENY) {
-            refuse(flight, rule, NULL);
-            return false;
-        }
-        if (rule->conf->mode == MG_CONFIG_SHADOW) { /* counts, and never refuses */
-            (void)mg_limiter_take(rule->limiter, key.p, key.n, rule->conf->cost,
-                                  mg_shared_policy_now(flight->worker->gateway->shared), &answers[count]);
-            continue;
-        }
-        rules[count] = rule;
-        asks[count++] = (mg_limiter_ask){ rule->limiter, key.p, key.n, rule->conf->cost };
-    }
-    const int refused =
-        mg_limiter_take_all(asks, count, mg_shared_policy_now(flight->worker->gateway->shared), answers);
-    if (refused >= 0) {
-        refuse(flight, rules[refused], &answers[refused]);
-        return false;
-    }
-    for (size_t i = 0; i < count; i++)
-        if (!flight->refusing || answers[i].remaining < flight->refusal.remaining) {
-            flight->refusing = rules[i];
-            flight->refusal = answers[i];
-        }
-    return true;
+typedef struct round {
+    const mg_snapshot_limit **rules; /* those that are enforced from the front, the shadows from the back */
+    mg_limiter_ask *asks;            /* the same places */
+    mg_limiter_answer *answers;
+    size_t count, shadow_count, room;
+    const mg_snapshot_limit *refused_by; /* NULL: all allow */
+    const mg_limiter_answer *refusal;    /* NULL: it never looked: the mode is deny, or a key is missing */
+    uint64_t wait_ms;
+    const mg_snapshot_limit *usual_rules[RULES_USUAL];
+    mg_limiter_ask usual_asks[RULES_USUAL];
+    mg_limiter_answer usual_answers[RULES_USUAL];
+} round;
+
+static void begin(mg_flight *flight, round *r, size_t rules)
+{
+    mg_arena *arena = &flight->x->arena;
+    const bool usual = rules <= RULES_USUAL;
+
+    memset(r, 0, offsetof(round, usual_rules));
+    r->room = rules;
+    r->rules = usual ? r->usual_rules : MG_ARENA_NEW_N(arena, const mg_snapshot_limit *, rules);
+    r->asks = usual ? r->usual_asks : MG_ARENA_NEW_N(arena, mg_limiter_ask, rules);
+    r->answers = usual ? r->usual_answers : MG_ARENA_NEW_N(arena, mg_limiter_answer, rules);
 }
 
-/* ---- the same limiters from inside a chain (moongate.h) ---- */
-
-static const mg_snapshot_limit *limit_named(const mg_flight *flight, mg_str name)
+static bool never(mg_flight *flight, round *r, const mg_snapshot_limit *rule)
 {
-    const mg_snapshot *snapshot = flight->view->snapshot;
-    const mg_config_limiter *conf = mg_config_limiter_named(snapshot->config, name);
+    const mg_limiter_answer none = { 0 };
 
-    return conf ? &snapshot->limits[conf->index] : NULL;
-}
-
-static bool answer_refused(mg_flight *flight, const mg_snapshot_limit *rule, const mg_limiter_answer *answer)
-{
-    mg_call *call = flight->call;
-    const uint64_t retry_s = answer ? mg_limiter_retry_after_s(answer->retry_ms) : 0;
-
-    flight->limiter = rule->conf->name;
-    flight->error = "rate_limit";
-    if (answer) {
-        flight->refusing = rule;
-        flight->refusal = *answer;
-    }
-    fill_problem(flight, rule, retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1, &call->answer);
-    call->answered = true;
+    mg_limits_decided(&flight->worker->host, rule, MG_STR_NONE, &none);
+    r->refused_by = rule;
     return false;
 }
 
-bool mg_call_limit(mg_call *call, const char *name, uint32_t n)
+/* False when it refuses whatever the others say. */
+static bool add_rule(mg_flight *flight, round *r, const mg_snapshot_limit *rule)
 {
-    mg_flight *flight = call->owner;
-    const mg_snapshot_limit *rule = limit_named(flight, (mg_str){ name, n });
+    const bool shadow = rule->conf->mode == MG_CONFIG_SHADOW;
     mg_str key = MG_STR_NONE;
-    mg_limiter_answer answer;
 
-    if (!rule)
-        return true; /* the document that names it was refused long before */
     if (rule->conf->mode == MG_CONFIG_DENY)
-        return answer_refused(flight, rule, NULL);
-    const key_result found = make_key(flight, rule->conf, &key);
-    if (found != KEY_FOUND)
-        return found == KEY_SKIP || answer_refused(flight, rule, NULL);
-    const bool allowed = mg_limiter_take(rule->limiter, key.p, key.n, rule->conf->cost,
-                                         mg_shared_policy_now(flight->worker->gateway->shared), &answer);
-    if (!allowed && rule->conf->mode != MG_CONFIG_SHADOW)
-        return answer_refused(flight, rule, &answer);
-    if (rule->conf->mode != MG_CONFIG_SHADOW &&
-        (!flight->refusing || answer.remaining < flight->refusal.remaining)) {
-        flight->refusing = rule;
-        flight->refusal = answer;
+        return never(flight, r, rule);
+    switch (mg_limit_key(flight, rule->conf, &key)) {
+    case MG_LIMIT_KEY_SKIP: return true;
+    case MG_LIMIT_KEY_DENY: return shadow || never(flight, r, rule);
+    case MG_LIMIT_KEY_FOUND: break;
     }
+    const size_t at = shadow ? r->room - ++r->shadow_count : r->count++;
+    r->rules[at] = rule;
+    r->asks[at] = (mg_limiter_ask){ rule->limiter, key.p, key.n, rule->conf->cost };
     return true;
 }
 
-const char *mg_call_limit_take(mg_call *call, const char *name, uint32_t n, const char *key, uint32_t key_n,
-                               uint32_t cost, mg_limit_view *out)
+static mg_str key_of(const mg_limiter_ask *ask)
 {
-    mg_flight *flight = call->owner;
-    const mg_snapshot_limit *rule = limit_named(flight, (mg_str){ name, n });
+    return (mg_str){ ask->key, ask->key_bytes };
+}
+
+static void hold(mg_flight *flight, mg_hold_kind kind, mg_limiter *limiter, const mg_limiter_answer *answer)
+{
+    mg_hold *held = mg_holds_add(&flight->holds, &flight->x->arena, kind);
+
+    held->limiter = limiter;
+    held->answer = *answer;
+}
+
+/* Where one has to wait, all have been charged for a request that is not through yet. */
+static void keep(mg_flight *flight, const round *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        mg_limits_decided(&flight->worker->host, r->rules[i], key_of(&r->asks[i]), &r->answers[i]);
+        if (mg_limits_is_permit(r->rules[i]))
+            hold(flight, MG_HOLD_PERMIT, r->asks[i].limiter, &r->answers[i]);
+        else if (r->wait_ms)
+            hold(flight, MG_HOLD_WAITING, r->asks[i].limiter, &r->answers[i]);
+        if (!flight->refusing || r->answers[i].remaining < flight->refusal.remaining) {
+            flight->refusing = r->rules[i];
+            flight->refusal = r->answers[i];
+        }
+    }
+}
+
+/* They are charged as if they were enforced, and nobody waits for them. */
+static void take_shadows(mg_flight *flight, const round *r)
+{
     mg_limiter_answer answer;
 
-    if (!rule)
-        return "no limiter of the configuration has that name";
-    if (rule->conf->mode == MG_CONFIG_DENY) {
-        *out = (mg_limit_view){ .retry_s = -1 };
-        return NULL;
+    for (size_t i = r->room - r->shadow_count; i < r->room; i++) {
+        const mg_limiter_ask *ask = &r->asks[i];
+        (void)mg_limiter_reserve(ask->limiter, ask->key, ask->key_bytes, ask->cost, policy_now(flight),
+                                 &answer);
+        mg_limits_decided(&flight->worker->host, r->rules[i], key_of(ask), &answer);
+        if (answer.allowed && mg_limits_is_permit(r->rules[i]))
+            hold(flight, MG_HOLD_PERMIT, ask->limiter, &answer);
     }
-    const bool allowed = mg_limiter_take(rule->limiter, key, key_n, cost,
-                                         mg_shared_policy_now(flight->worker->gateway->shared), &answer);
-    *out = (mg_limit_view){ .remaining = (double)answer.remaining,
-                            .quota = (double)mg_limiter_quota(rule->limiter),
-                            .window_s = (double)mg_limiter_window_ms(rule->limiter) / 1e3,
-                            .reset_s = (double)answer.reset_ms / 1e3,
-                            .retry_s = allowed                               ? 0
-                                       : answer.retry_ms == MG_LIMITER_NEVER ? -1
-                                                                             : (double)answer.retry_ms / 1e3,
-                            .allowed = allowed || rule->conf->mode == MG_CONFIG_SHADOW };
-    return NULL;
+}
+
+/* False when one refuses: then nothing is charged. */
+static bool decide(mg_flight *flight, round *r)
+{
+    const uint64_t patience_ns = mg_limits_patience(flight->x, mg_loop_now(flight->worker->loop));
+    const int refused =
+        mg_limiter_reserve_all(r->asks, r->count, patience_ns, policy_now(flight), r->answers);
+
+    if (refused >= 0) {
+        r->refused_by = r->rules[refused];
+        r->refusal = &r->answers[refused];
+        mg_limits_decided(&flight->worker->host, r->refused_by, key_of(&r->asks[refused]), r->refusal);
+        return false;
+    }
+    for (size_t i = 0; i < r->count; i++)
+        r->wait_ms = mg_max_u64(r->wait_ms, r->answers[i].wait_ms);
+    keep(flight, r);
+    take_shadows(flight, r);
+    return true;
+}
+
+/* ---- before the chain ---- */
+
+static void on_waited(mg_timer *timer)
+{
+    mg_flight *flight = mg_container_of(timer, mg_flight, timer);
+
+    if (flight->client_done || flight->x->head_sent) /* it has been answered meanwhile, or is being ended */
+        return;
+    mg_holds_waited(&flight->holds);
+    mg_pipeline_limits_passed(flight);
+}
+
+static bool pass_all(mg_flight *flight, round *r)
+{
+    const mg_snapshot_route *route = flight->route;
+
+    begin(flight, r, route->limit_count);
+    for (size_t i = 0; i < route->limit_count; i++)
+        if (!add_rule(flight, r, route->limits[i]))
+            return false;
+    return decide(flight, r);
+}
+
+bool mg_limits_pass(mg_flight *flight)
+{
+    mg_loop *loop = flight->worker->loop;
+    round r;
+
+    if (!pass_all(flight, &r)) {
+        fill_refusal(flight, r.refused_by, r.refusal, &flight->answer);
+        mg_pipeline_send(flight);
+        return false;
+    }
+    if (!r.wait_ms)
+        return true;
+    mg_timer_init(&flight->timer, on_waited);
+    mg_timer_set(loop, &flight->timer, mg_loop_now(loop) + r.wait_ms * MG_NS_PER_MS);
+    return false;
+}
+
+void mg_limits_end(mg_flight *flight)
+{
+    if (flight->holds.first)
+        mg_holds_end(&flight->holds, policy_now(flight));
+}
+
+/* ---- inside a chain (moongate.h) ---- */
+
+double mg_call_limit(mg_call *call, const char *name, uint32_t n)
+{
+    mg_flight *flight = call->owner;
+    const mg_snapshot_limit *rule = mg_limits_named(flight->view->snapshot, (mg_str){ name, n });
+    round r;
+
+    if (!rule)
+        return 0; /* the document that names it was refused long before */
+    begin(flight, &r, 1);
+    if (!add_rule(flight, &r, rule) || !decide(flight, &r)) {
+        fill_refusal(flight, r.refused_by, r.refusal, &call->answer);
+        call->answered = true;
+        return -1;
+    }
+    return (double)r.wait_ms / 1e3;
+}
+
+void mg_call_limit_waited(mg_call *call)
+{
+    mg_holds_waited(call->holds);
 }

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "gateway/forward.h"
+#include "gateway/limits.h"
 #include "gateway/split.h"
 #include <stdio.h>
 
@@ -321,6 +322,7 @@ void mg_pipeline_maybe_finish(mg_flight *flight)
     flight->finished = true;
     mg_chain_finish(flight);
     mg_timer_stop(&flight->timer);
+    mg_limits_end(flight);
     record(flight);
     worker->flights--;
     mg_stats_in_flight(worker->gateway->stats, worker->index, -1);

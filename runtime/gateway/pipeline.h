@@ -5,6 +5,7 @@
 
 #include "gateway/call.h"
 #include "gateway/filter.h"
+#include "gateway/limit_hold.h"
 #include "gateway/forward.h"
 #include "gateway/proxy.h"
 #include "gateway/replay.h"
@@ -58,6 +59,7 @@ struct mg_flight {
     const mg_snapshot_limit
         *refusing;              /* the limiter the answer tells of: it refused, or has least remaining */
     mg_limiter_answer refusal;  /* what it said */
+    mg_holds holds;             /* what goes back to limiters and breakers at its end */
     struct mg_barrier *barrier; /* borrowed: the one it waits for, itself; NULL when it waits for none */
     mg_text kept;               /* owned: a request body that a plugin took, which may still be on its way */
     bool proxied;               /* a response head of an upstream is in x->response */
@@ -67,16 +69,10 @@ struct mg_flight {
 
 /* The coroutine of this flight is to go on: what it waited for is there. */
 void mg_pipeline_resume(mg_flight *flight);
-/* What mg_limits_pass waited for is over: the chain is next. */
+/* What mg_limits_pass (gateway/limits.h) waited for is over: the chain is next. */
 void mg_pipeline_limits_passed(mg_flight *flight);
 /* Answers with a problem document, unless the head is out: then the response is cut. */
 void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s);
-
-/* limits.c: the leading native items of a chain, tested and then charged. False when one refused: the
- * answer's fields and status are its. */
-bool mg_limits_pass(mg_flight *flight);
-/* Adds RateLimit and RateLimit-Policy to the response, where a limiter took part. */
-void mg_limits_describe(mg_flight *flight);
 
 /* chain.c: the handler chain of a flight. */
 /* Takes a slot and runs it to its first wait. False when none can be had. */

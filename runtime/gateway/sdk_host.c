@@ -57,6 +57,7 @@ void mg_limit_view_fill(mg_limit_view *view, const mg_limiter *limiter, const mg
         .window_s = (double)mg_limiter_window_ms(limiter) / 1e3,
         .reset_s = (double)answer->reset_ms / 1e3,
         .retry_s = answer->retry_ms == MG_LIMITER_NEVER ? -1 : (double)answer->retry_ms / 1e3,
+        .wait_s = (double)answer->wait_ms / 1e3,
         .allowed = answer->allowed,
     };
 }

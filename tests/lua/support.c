@@ -28,6 +28,7 @@ fixture *mg_support_new(void)
 
 void mg_support_free(fixture *f)
 {
+    fixture_end(f);
     mg_text_fini(&f->call->bodies[0].text);
     mg_text_fini(&f->call->bodies[1].text);
     mg_free(f->call);
@@ -49,10 +50,12 @@ mg_call *mg_support_call(fixture *f)
 /* A new request in the same call: GET http://shop.example/v1/carts/42. */
 void mg_support_begin(fixture *f)
 {
+    fixture_end(f);
     mg_arena_fini(&f->x.arena);
     fixture_request(f);
     *f->call = (mg_call){ .x = &f->x,
                           .host = &f->host,
+                          .holds = &f->holds,
                           .match = &f->match,
                           .client = MG_STR("192.0.2.7"),
                           .route_name = MG_STR("cart"),

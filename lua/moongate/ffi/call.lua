@@ -14,7 +14,8 @@ local body, set_body, new_id, log, cancelled =
     c.mg_call_body, c.mg_call_set_body, c.mg_call_new_id, c.mg_call_log, c.mg_call_cancelled
 local chunk, set_chunk = c.mg_call_chunk, c.mg_call_set_chunk
 local enter, sleep, raised = c.mg_call_enter, c.mg_call_sleep, c.mg_call_raised
-local limit, limit_take = c.mg_call_limit, c.mg_call_limit_take
+local limit, limit_take, limit_reserve = c.mg_call_limit, c.mg_call_limit_take, c.mg_call_limit_reserve
+local breaker_ask, breaker_finish = c.mg_call_breaker_ask, c.mg_call_breaker_finish
 
 -- One VM runs one call at a time and nothing here yields, so one of each is enough.
 local slice, slice2, id, why = new("mg_slice"), new("mg_slice"), new("char[32]"), new("const char *[1]")
@@ -38,6 +39,9 @@ local call = {
     mono_s = c.mg_call_mono_s,
     remaining_s = c.mg_call_remaining_s,
     status = status,
+    limit_waited = c.mg_call_limit_waited,
+    limit_cancel = c.mg_call_limit_cancel,
+    limit_commit = c.mg_call_limit_commit,
 }
 
 --- A static C text, or nil.
@@ -186,6 +190,7 @@ function call.raised(self, plugin, message, traceback)
     raised(self, plugin, message, #message, traceback, #traceback)
 end
 
+---@return number wait_s  0: go on; below 0: it has answered
 function call.limit(self, name)
     return (limit(self, name, #name))
 end
@@ -198,6 +203,30 @@ function call.limit_take(self, name, key, cost)
         return nil, string_of(wrong)
     end
     return limit_view
+end
+
+---@param limiter ffi.cdata*?  nil: the one of the configuration with that name
+---@param max_wait_s number  below 0: as the configuration says
+---@return ffi.cdata*? view  mg_limit_view, good until the next call
+---@return string? problem
+function call.limit_reserve(self, limiter, name, key, cost, max_wait_s)
+    local wrong = limit_reserve(self, limiter, name, #name, key, #key, cost, max_wait_s, limit_view)
+    if wrong ~= nil then
+        return nil, string_of(wrong)
+    end
+    return limit_view
+end
+
+---@return integer? ticket  a 64-bit integer; nil when refused
+function call.breaker_ask(self, breaker)
+    local ticket = breaker_ask(self, breaker)
+    if ticket ~= 0 then
+        return ticket
+    end
+end
+
+function call.breaker_finish(self, breaker, ticket, outcome, duration_s)
+    return (breaker_finish(self, breaker, ticket, outcome, duration_s))
 end
 
 return call

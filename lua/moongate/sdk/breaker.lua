@@ -13,10 +13,14 @@ end
 ---@class moongate.Breaker
 local breaker = {}
 
---- May a call go through?
+--- May a call go through? What was asked for a request and is not finished when that ends, ends as "ignore".
 ---@return integer? ticket  to be given to finish once; nil: refused
 function breaker:ask()
-    return bind.breaker_ask(running.host, handle_of(self))
+    local handle = handle_of(self)
+    if running.call then
+        return (call.breaker_ask(running.call, handle))
+    end
+    return (bind.breaker_ask(running.host, handle))
 end
 
 --- What became of the call.
@@ -32,7 +36,11 @@ function breaker:finish(ticket, outcome, seconds)
     if type(ticket) ~= "cdata" then
         error("finish: a ticket comes from ask", 2)
     end
-    return bind.breaker_finish(running.host, handle_of(self), ticket, number, seconds or 0)
+    local handle = handle_of(self)
+    if running.call then
+        return (call.breaker_finish(running.call, handle, ticket, number, seconds or 0))
+    end
+    return (bind.breaker_finish(running.host, handle, ticket, number, seconds or 0))
 end
 
 ---@return "closed"|"open"|"half_open"|"forced_open"|"forced_closed"

@@ -4,7 +4,9 @@ local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 local scope = require("moongate.sdk.scope")
 
-local take, type, error = bind.limiter_take, type, error
+local take, limit_reserve = bind.limiter_take, call.limit_reserve
+local limit_cancel, limit_commit = call.limit_cancel, call.limit_commit
+local type, error, rawget, setmetatable = type, error, rawget, setmetatable
 local PERIOD_S = { s = 1, m = 60, h = 3600, d = 86400 }
 
 local option_kinds = { name = "string", rate = "any", per = "any", burst = "number", max_keys = "number" }
@@ -14,13 +16,81 @@ local handles = setmetatable({}, { __mode = "k" })
 ---@class moongate.Limiter
 local limiter = {}
 
-local function check_key(what, key, cost)
+local function check_key(what, key, cost, level)
     if type(key) ~= "string" then
-        error(what .. ": a key is a string, not " .. type(key), 3)
+        error(what .. ": a key is a string, not " .. type(key), level)
     end
     if type(cost) ~= "number" or not (cost >= 0 and cost <= 1000000) then
-        error(what .. ": a cost is a number from 0 to 1000000", 3)
+        error(what .. ": a cost is a number from 0 to 1000000", level)
     end
+end
+
+local CONFIGURED = -1 -- how long a reservation may wait: as the limiter's configuration says
+
+---@class moongate.Reservation
+---@field wait number  seconds until it is due; 0: now
+---@field remaining integer  what is left after it
+local reservation = {}
+local NUMBER = {} -- the key of what stands for it in C
+
+--- Whatever a plugin makes of a reservation, C looks for it among those of the request that runs.
+local function number_of(self)
+    local number = type(self) == "table" and rawget(self, NUMBER)
+    if not number then
+        error("this is no reservation: its methods are called with a colon, on what reserve returned", 3)
+    end
+    return running.call and number or 0
+end
+
+--- Gives it back at once, and not only when the request ends.
+---@return boolean returned  false when it was returned or committed before, or when nothing can be returned: others
+---have been charged since
+function reservation:cancel()
+    local number = number_of(self)
+    return number > 0 and limit_cancel(running.call, number)
+end
+
+--- Keeps it: what was reserved stays charged when the request ends. A permit of a concurrency limiter goes back then
+--- all the same.
+---@return boolean kept  false when it was returned before, or its request is over
+function reservation:commit()
+    local number = number_of(self)
+    return number > 0 and limit_commit(running.call, number)
+end
+
+local reservation_meta = scope.meta("reservation", reservation)
+
+--- Three levels up is the plugin's line.
+local function reserve(handle, name, key, cost, max_wait)
+    cost = cost or 1
+    check_key("reserve", key, cost, 4)
+    if max_wait ~= nil and (type(max_wait) ~= "number" or max_wait < 0) then
+        error("reserve: the longest wait is 0 or more seconds", 3)
+    end
+    if not running.call then
+        error("reserve: only for a request: here is none", 3)
+    end
+    local view, problem = limit_reserve(running.call, handle, name, key, cost, max_wait or CONFIGURED)
+    if not view then
+        error("reserve: " .. problem, 3)
+    end
+    if not view.allowed then
+        local retry_s = view.retry_s
+        return nil, retry_s < 0 and -1 or retry_s * 1000
+    end
+    return setmetatable({ wait = view.wait_s, remaining = view.remaining, [NUMBER] = view.number }, reservation_meta)
+end
+
+--- Charges a key for something that may come later, or not at all: what is reserved goes back when the request ends,
+--- whatever ends it, unless it was committed.
+---@param key string
+---@param cost? integer  1 when left out
+---@param max_wait? number  seconds for which it may be due later; 0 when left out. Never beyond the request's deadline
+---@return moongate.Reservation? reserved  nil: refused
+---@return number? retry_ms  when refused: when the same would pass, -1 when never
+function limiter:reserve(key, cost, max_wait)
+    local reserved, retry_ms = reserve(scope.handle(handles, self, "limiter").limiter, "", key, cost, max_wait)
+    return reserved, retry_ms
 end
 
 --- Charges a key.
@@ -32,7 +102,7 @@ end
 ---@return number reset_ms  until the bucket is full again
 function limiter:take(key, cost)
     cost = cost or 1
-    check_key("take", key, cost)
+    check_key("take", key, cost, 3)
     local view = take(running.host, scope.handle(handles, self, "limiter").limiter, key, cost)
     local retry_s = view.retry_s
     return view.allowed, view.remaining, retry_s < 0 and -1 or retry_s * 1000, view.reset_s * 1000
@@ -104,13 +174,44 @@ function limit:take(which, key, cost) -- luacheck: ignore self
         return limiter.take(which, key, cost)
     end
     cost = cost or 1
-    check_key("take", key, cost)
+    check_key("take", key, cost, 3)
     local view, problem = call.limit_take(running.call, which, key, cost)
     if not view then
         error("take: " .. problem, 2)
     end
     local retry_s = view.retry_s
     return view.allowed, view.remaining, retry_s < 0 and -1 or retry_s * 1000, view.reset_s * 1000
+end
+
+--- Charges a key for something that may come later, or not at all: what is reserved goes back when the request ends,
+--- whatever ends it, unless it was committed.
+---
+---     local turn, retry_ms = ctx.limit:reserve("orders", ctx.consumer, 1, 0.5)
+---     if not turn then
+---         return ctx:respond(429, { title = "Too many orders" })
+---     end
+---     if turn.wait > 0 then
+---         ctx:sleep(turn.wait)
+---     end
+---     next(ctx)
+---     if ctx.response.status < 500 then
+---         turn:commit() -- who got nothing for it is not charged
+---     end
+---
+---@param which moongate.Limiter|string  one that the plugin made, or one of the configuration by its name
+---@param key string
+---@param cost? integer  1 when left out
+---@param max_wait? number  seconds for which it may be due later; the limiter's max_wait when left out. Never beyond
+---the request's deadline
+---@return moongate.Reservation? reserved  nil: refused
+---@return number? retry_ms  when refused: when the same would pass, -1 when never
+function limit:reserve(which, key, cost, max_wait) -- luacheck: ignore self
+    local handle, name = nil, which
+    if type(which) ~= "string" then
+        handle, name = scope.handle(handles, which, "limiter").limiter, ""
+    end
+    local reserved, retry_ms = reserve(handle, name, key, cost, max_wait)
+    return reserved, retry_ms
 end
 
 return limit

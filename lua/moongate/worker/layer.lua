@@ -6,6 +6,7 @@ local running = require("moongate.sdk.running")
 local pcall, xpcall, error, tostring, type = pcall, xpcall, error, tostring, type
 local traceback = debug.traceback
 local mono_s, raised, limit = call.mono_s, call.raised, call.limit
+local sleep, limit_waited, SLEEP = call.sleep, call.limit_waited, call.wait_for.SLEEP
 local CANCELLED = running.CANCELLED
 local SKIP_S = 30 -- a plugin that raised under on_error skip is not run for so long
 
@@ -87,13 +88,27 @@ function layer.lenient(handler, inner, index, depth, skips)
     end
 end
 
+--- The request's turn comes later. No plugin's time-out is held against it.
+local function wait(seconds)
+    local outer = running.plugin
+    running.plugin = -1
+    sleep(running.call, seconds)
+    running.await(SLEEP)
+    limit_waited(running.call)
+    running.plugin = outer
+end
+
 --- A limiter of the configuration that stands between plugins.
 ---@param name string
 function layer.limit(name, inner, depth)
     return function(ctx)
         check_next(ctx, depth)
         running.depth = depth
-        if limit(running.call, name) then
+        local wait_s = limit(running.call, name)
+        if wait_s > 0 then
+            wait(wait_s)
+        end
+        if wait_s >= 0 then
             return inner(ctx)
         end
     end

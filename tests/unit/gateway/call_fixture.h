@@ -29,6 +29,7 @@ typedef struct fixture {
     mg_call *call;
     mg_exchange x;
     mg_route_match match;
+    mg_holds holds;
     mg_task_error error;
     mg_error err;
 } fixture;
@@ -117,6 +118,13 @@ static void fixture_request(fixture *f)
     mg_fields_add(&r->fields, &f->x.arena, MG_NAME_USER_AGENT, MG_STR("user-agent"), MG_STR("curl/8"));
 }
 
+/* The exchange is over: what it held goes back. */
+static inline void fixture_end(fixture *f)
+{
+    mg_holds_end(&f->holds, mg_shared_policy_now(f->shared));
+    f->holds = (mg_holds){ 0 };
+}
+
 /* Takes a slot for a new request on the chain. */
 static inline void fixture_take(fixture *f, uint32_t chain)
 {
@@ -128,6 +136,7 @@ static inline void fixture_take(fixture *f, uint32_t chain)
                           .task = f->task,
                           .host = &f->host,
                           .match = &f->match,
+                          .holds = &f->holds,
                           .client = MG_STR("192.0.2.7"),
                           .route_name = MG_STR("cart"),
                           .service_name = MG_STR("cart"),
@@ -152,6 +161,7 @@ static inline void fixture_give(fixture *f, bool parked)
     mg_text_fini(&f->call->bodies[0].text);
     mg_text_fini(&f->call->bodies[1].text);
     mg_task_give(f->task, parked);
+    fixture_end(f);
     mg_arena_fini(&f->x.arena);
 }
 

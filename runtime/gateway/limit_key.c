@@ -1,0 +1,80 @@
+/* limit_key.c - keys of limiters: address, field, cookie, consumer, route, or several of them (POLICIES 4).
+ */
+#include "gateway/limit_key.h"
+
+#include "base/mem.h"
+
+/* A value of the Cookie field, RFC 6265 4.2.1. */
+mg_str mg_limit_cookie(const mg_exchange *x, mg_str name)
+{
+    mg_str rest = mg_fields_get(&x->request.fields, MG_NAME_COOKIE), part;
+
+    while (mg_str_cut(&rest, ';', &part)) {
+        part = mg_str_trim(part, " \t");
+        const size_t eq = mg_str_find(part, '=');
+        if (eq != SIZE_MAX && mg_str_eq(mg_str_sub(part, 0, eq), name))
+            return mg_str_sub(part, eq + 1, part.n);
+    }
+    return MG_STR_NONE;
+}
+
+static mg_str ip_key(mg_flight *flight, const mg_config_limiter *conf)
+{
+    char key[MG_LIMITER_IP_KEY_BYTES];
+    const size_t n =
+        mg_limiter_ip_key(key, flight->client.p, flight->client.n, conf->ipv4_prefix, conf->ipv6_prefix);
+
+    return n ? mg_arena_str(&flight->x->arena, (mg_str){ key, n }) : flight->client;
+}
+
+static mg_str key_part(mg_flight *flight, const mg_config_limiter *conf, const mg_config_key_part *part)
+{
+    const mg_exchange *x = flight->x;
+    int at;
+
+    switch (part->kind) {
+    case MG_CONFIG_KEY_IP: return ip_key(flight, conf);
+    case MG_CONFIG_KEY_HEADER:
+        at = mg_fields_find(&x->request.fields, mg_name_find(part->name), part->name, 0);
+        return at < 0 ? MG_STR_NONE
+                      : (mg_str){ x->request.fields.items[at].value, x->request.fields.items[at].value_n };
+    case MG_CONFIG_KEY_COOKIE: return mg_limit_cookie(x, part->name);
+    case MG_CONFIG_KEY_CONSUMER:
+        return flight->call ? flight->call->consumer : MG_STR_NONE; /* a plugin sets it */
+    case MG_CONFIG_KEY_ROUTE: return flight->route->name;
+    case MG_CONFIG_KEY_GLOBAL: return MG_STR("*");
+    }
+    return MG_STR_NONE;
+}
+
+/* Who lacks a part goes by his address. No field's value begins with this byte, so that nobody can name the
+ * bucket of somebody else's address in a field. */
+static mg_str stand_in(mg_flight *flight, const mg_config_limiter *conf)
+{
+    return mg_arena_printf(&flight->x->arena, "\x01%.*s", MG_STR_ARGS(ip_key(flight, conf)));
+}
+
+/* The parts with their lengths, so that no two requests share a key by chance. */
+mg_limit_key_result mg_limit_key(mg_flight *flight, const mg_config_limiter *conf, mg_str *key)
+{
+    mg_text text = { 0 };
+
+    for (unsigned i = 0; i < conf->key_parts; i++) {
+        mg_str part = key_part(flight, conf, &conf->key[i]);
+        if (!part.n && conf->on_missing_key == MG_CONFIG_MISSING_IP)
+            part = stand_in(flight, conf);
+        if (!part.n) {
+            mg_text_fini(&text);
+            return conf->on_missing_key == MG_CONFIG_MISSING_SKIP ? MG_LIMIT_KEY_SKIP : MG_LIMIT_KEY_DENY;
+        }
+        if (conf->key_parts == 1) {
+            *key = part;
+            return MG_LIMIT_KEY_FOUND;
+        }
+        mg_text_addf(&text, "%zu:", part.n);
+        mg_text_add(&text, part);
+    }
+    *key = mg_arena_str(&flight->x->arena, mg_text_str(&text));
+    mg_text_fini(&text);
+    return MG_LIMIT_KEY_FOUND;
+}
