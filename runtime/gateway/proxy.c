@@ -72,9 +72,23 @@ static void answer(mg_flight *flight, int status, const char *error, mg_str deta
 
 /* ---- what a request holds of its service ---- */
 
+static void return_permits(mg_flight *flight)
+{
+    mg_tries *tries = &flight->tries;
+
+    if (tries->adaptive)
+        mg_adaptive_end(tries->adaptive, tries->rtt_ns, mg_loop_now(loop_of(flight)));
+    if (tries->holds)
+        atomic_fetch_sub(&tries->holds->concurrent, 1);
+    tries->adaptive = NULL;
+    tries->holds = NULL;
+}
+
+/* The answer may be the end of the flight. */
 static bool refuse_busy(mg_flight *flight, const char *error, mg_cell *cell)
 {
     mg_cell_add(cell, 1);
+    return_permits(flight);
     answer(flight, 503, error, MG_STR("The upstream has as much to do as it can."), 1);
     return false;
 }
@@ -102,18 +116,6 @@ static bool take_permits(mg_flight *flight)
         !mg_throttle_admit(service->of->throttle, mg_rand_unit(&loop_of(flight)->rand), policy_now(flight)))
         return refuse_busy(flight, "throttle", &cells->refused_throttle);
     return true;
-}
-
-static void return_permits(mg_flight *flight)
-{
-    mg_tries *tries = &flight->tries;
-
-    if (tries->adaptive)
-        mg_adaptive_end(tries->adaptive, tries->rtt_ns, mg_loop_now(loop_of(flight)));
-    if (tries->holds)
-        atomic_fetch_sub(&tries->holds->concurrent, 1);
-    tries->adaptive = NULL;
-    tries->holds = NULL;
 }
 
 /* ---- a host ---- */
@@ -471,10 +473,8 @@ void mg_proxy_start(mg_flight *flight)
         return;
     }
     MG_CHECK(!flight->tries.count);
-    if (!take_permits(flight)) {
-        return_permits(flight);
+    if (!take_permits(flight))
         return;
-    }
     mg_forward_request(x);
     if (flight->service->conf->retry.on) {
         mg_retry_budget_request(flight->service->service->of->budget, policy_now(flight));
