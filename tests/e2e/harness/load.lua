@@ -43,37 +43,58 @@ local function hear(load, slot)
     local bytes, errno = sys.recv(slot.peer.fd)
     local ended = bytes == "" or (not bytes and errno ~= sys.EAGAIN and errno ~= sys.EINTR)
     slot.peer.buffer = slot.peer.buffer .. (bytes or "")
-    local status = slot.request and take_answer(slot)
+    local request = slot.request
+    local status = request and take_answer(slot)
     ended = ended or (status and slot.head:lower():find("\r\nconnection: close", 1, true))
     if ended then hang_up(slot) end
     if status then
         finish(load, slot, status)
-    elseif ended and slot.request then
+    elseif ended and request then
         finish(load, slot, "lost")
     end
-    if not slot.request then begin(load, slot) end
+    if slot.request or not request then return end
+    if slot.open then
+        load.idle[#load.idle + 1] = slot
+    else
+        begin(load, slot)
+    end
 end
 
---- Sends the next request, if there is one, on the slot's connection or a new one.
+--- Sends it on the slot's connection or a new one. False where that could not be.
+local function send(load, slot, request)
+    load.sent = load.sent + 1
+    load.pending = load.pending + 1
+    slot.request = request
+    if not slot.peer then
+        slot.peer = peer.connect(load.gateway.port, { name = "load" })
+        if slot.peer then
+            local own = slot.peer
+            sys.watch(own.fd, sys.POLLIN, function() if slot.peer == own then hear(load, slot) end end)
+        end
+    end
+    local bytes = type(request) == "table" and request.bytes or request
+    if slot.peer and sys.send(slot.peer.fd, ffi.cast("const char *", bytes), #bytes) then return true end
+    hang_up(slot)
+    finish(load, slot, "lost")
+    return false
+end
+
+--- Sends the slot's next request, if there is one.
 begin = function(load, slot)
     while not load.stopped and load.sent < load.opts.count do
-        local request = load.opts.request and load.opts.request(load.sent + 1) or load.GET
-        load.sent = load.sent + 1
-        load.pending = load.pending + 1
-        slot.request = request
-        if not slot.peer then
-            slot.peer = peer.connect(load.gateway.port, { name = "load" })
-            if slot.peer then
-                local own = slot.peer
-                sys.watch(own.fd, sys.POLLIN, function() if slot.peer == own then hear(load, slot) end end)
-            end
-        end
-        local bytes = type(request) == "table" and request.bytes or request
-        if slot.peer and sys.send(slot.peer.fd, ffi.cast("const char *", bytes), #bytes) then return end
-        hang_up(slot)
-        finish(load, slot, "lost")
+        if send(load, slot, load.opts.request and load.opts.request(load.sent + 1) or load.GET) then return end
     end
     hang_up(slot)
+end
+
+--- Sends one more, whatever is under way: for loads with a count of 0, whose requests come when they are due.
+function Load:offer(request)
+    local slot = table.remove(self.idle)
+    if not slot then
+        slot = { open = true }
+        self.slots[#self.slots + 1] = slot
+    end
+    if not send(self, slot, request) then self.idle[#self.idle + 1] = slot end
 end
 
 --- Stops sending; what is on its way may be awaited still.
@@ -94,7 +115,7 @@ end
 local function start(gateway, opts)
     opts.count = opts.count or math.huge
     local load = setmetatable({ gateway = gateway, opts = opts, counts = {}, sent = 0, pending = 0, slots = {},
-        GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n" }, Load)
+        idle = {}, GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n" }, Load)
     for i = 1, math.min(opts.at_once or 1, opts.count) do
         load.slots[i] = {}
         begin(load, load.slots[i])

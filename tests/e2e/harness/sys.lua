@@ -56,7 +56,7 @@ local sys = {
 }
 
 local spec = ffi.new "e2e_timespec"
-local MAX_FDS = 1024
+local MAX_FDS = 4096
 local pollfds = ffi.new("e2e_pollfd[?]", MAX_FDS)
 local CHUNK = 65536
 local chunk = ffi.new("char[?]", CHUNK)
