@@ -39,6 +39,31 @@ static void print_methods(const mg_config_route *route)
         printf("any");
 }
 
+/* "old 80% | new 20%"; a rollout's share is known to a gateway that runs, alone. */
+static void print_split(const mg_config_route *route)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < route->backend_count; i++)
+        sum += route->backends[i].weight;
+    for (size_t i = 0; i < route->backend_count; i++) {
+        const mg_config_backend *backend = &route->backends[i];
+        printf("%s%.*s", i ? " | " : "", MG_STR_ARGS(backend->service->name));
+        if (route->rollout.on && i == route->rollout.to)
+            printf(" by rollout %.*s", MG_STR_ARGS(route->rollout.id));
+        else if (!route->rollout.on)
+            printf(" %.4g%%", 100.0 * backend->weight / (double)sum);
+    }
+}
+
+static void print_destination(const mg_config_route *route)
+{
+    if (route->backend_count)
+        print_split(route);
+    else
+        printf("%.*s", MG_STR_ARGS(route->service ? route->service->name : MG_STR("no service")));
+}
+
 static void print_line(void *self, const mg_route_line *line)
 {
     const mg_snapshot_route *route = line->route;
@@ -49,7 +74,9 @@ static void print_line(void *self, const mg_route_line *line)
     printf("  %.*s  %.*s%s  plugins ", MG_STR_ARGS(line->host), MG_STR_ARGS(line->path),
            line->prefix ? " (prefix)" : "");
     print_chain(route->conf);
-    printf("  -> %.*s\n", MG_STR_ARGS(route->service ? route->service->name : MG_STR("no service")));
+    printf("  -> ");
+    print_destination(route->conf);
+    printf("\n");
 }
 
 static void print_table(void *self, const mg_snapshot *snapshot)
@@ -72,19 +99,35 @@ static bool header_of(void *self, mg_str name, mg_str *value)
     return false;
 }
 
+static void print_service(const mg_snapshot_service *service)
+{
+    const mg_node *balance = mg_node_get(service->conf->node, "balance");
+
+    printf("    upstream  %.*s", MG_STR_ARGS(service->name));
+    for (size_t i = 0; i < service->conf->endpoint_count; i++)
+        printf("%s %.*s", i ? "," : "", MG_STR_ARGS(service->authorities[i]));
+    if (balance)
+        printf(" by %.*s", MG_STR_ARGS(balance->text));
+    printf("\n");
+}
+
 static void print_match(const mg_snapshot_route *route)
 {
     printf("    plugins   ");
     print_chain(route->conf);
-    printf("\n    upstream  ");
-    if (!route->service) {
-        printf("none: a plugin answers\n");
-        return;
+    printf("\n");
+    if (route->split) {
+        printf("    split     ");
+        print_split(route->conf);
+        printf("\n");
+        for (size_t i = 0; i < route->split->count; i++)
+            print_service(route->split->backends[i].service);
+    } else if (route->service) {
+        print_service(route->service);
+    } else {
+        printf("    upstream  none: a plugin answers\n");
     }
-    printf("%.*s", MG_STR_ARGS(route->service->name));
-    for (size_t i = 0; i < route->service->conf->endpoint_count; i++)
-        printf("%s %.*s", i ? "," : "", MG_STR_ARGS(route->service->authorities[i]));
-    printf(" by round_robin; timeout %llu ms\n", (unsigned long long)(route->timeout_ns / MG_NS_PER_MS));
+    printf("    timeout   %llu ms\n", (unsigned long long)(route->timeout_ns / MG_NS_PER_MS));
 }
 
 static void explain_line(void *self, const mg_route_line *line)

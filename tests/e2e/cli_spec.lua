@@ -160,6 +160,30 @@ describe("moongate routes", function()
         assert.truthy(result.out:find("cart%s+YES%s+template /v1/carts/{id}%s+id=42"), result.out)
         assert.truthy(result.out:find("rest%s+not reached"), result.out)
     end)
+
+    it("tells between whom a route splits its requests", function()
+        local text = [[
+version: 1
+listeners: { web: { bind: "127.0.0.1:8080" } }
+services:
+  old: { endpoints: [{ url: "http://127.0.0.1:9000" }], balance: random }
+  new: { endpoints: [{ url: "http://127.0.0.1:9001" }, { url: "http://127.0.0.1:9002" }] }
+routes:
+  - { name: a, match: { paths: [{ prefix: /a }] },
+      backends: [{ service: old, weight: 3 }, { service: new, weight: 1 }] }
+  - { name: b, match: { paths: [{ prefix: /b }] },
+      backends: [{ service: old }, { service: new }], rollout: { to: new, id: r7 } }
+]]
+        local result = e2e.run({ "routes" }, { files = { ["moongate.yaml"] = text } })
+        assert.equal(0, result.code, result.err)
+        assert.truthy(result.out:find("-> old 75% | new 25%\n", 1, true), result.out)
+        assert.truthy(result.out:find("-> old | new by rollout r7\n", 1, true), result.out)
+        result = e2e.run({ "routes", "--explain", "GET http://x/a" }, { files = { ["moongate.yaml"] = text } })
+        assert.truthy(result.out:find("split     old 75% | new 25%\n", 1, true), result.out)
+        assert.truthy(result.out:find("upstream  old 127.0.0.1:9000 by random\n", 1, true), result.out)
+        assert.truthy(result.out:find("upstream  new 127.0.0.1:9001, 127.0.0.1:9002 by peak_ewma\n", 1, true),
+            result.out)
+    end)
 end)
 
 describe("moongate run", function()
