@@ -54,7 +54,8 @@ static void judge_backend(const mg_flight *flight, int status)
                     mg_loop_now(loop_of(flight)) - began_ns);
 }
 
-/* A failure of the upstream side takes the place of its response: NEXT has brought a 502, 503 or 504. */
+/* A failure of the upstream side takes the place of its response: NEXT has brought a 502, 503 or 504. The
+ * flight may be gone when this returns. */
 static void answer(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
 {
     flight->error = error;
@@ -84,16 +85,8 @@ static void return_permits(mg_flight *flight)
     tries->holds = NULL;
 }
 
-/* The answer may be the end of the flight. */
-static bool refuse_busy(mg_flight *flight, const char *error, mg_cell *cell)
-{
-    mg_cell_add(cell, 1);
-    return_permits(flight);
-    answer(flight, 503, error, MG_STR("The upstream has as much to do as it can."), 1);
-    return false;
-}
-
-static bool take_permits(mg_flight *flight)
+/* NULL, or the reason why the service takes no more. What it then holds is to be returned. */
+static const char *take_permits(mg_flight *flight)
 {
     const mg_config_service *conf = flight->service->conf;
     mg_service *service = flight->service->service;
@@ -101,21 +94,25 @@ static bool take_permits(mg_flight *flight)
     mg_service_cells *cells = cells_of(flight);
 
     if (conf->breaker.on && conf->breaker.max_concurrent) {
-        if (atomic_fetch_add(&service->of->concurrent, 1) >= conf->breaker.max_concurrent) {
-            atomic_fetch_sub(&service->of->concurrent, 1);
-            return refuse_busy(flight, "concurrency", &cells->refused_concurrency);
-        }
         tries->holds = service->of;
+        if (atomic_fetch_add(&service->of->concurrent, 1) >= conf->breaker.max_concurrent) {
+            mg_cell_add(&cells->refused_concurrency, 1);
+            return "concurrency";
+        }
     }
     if (service->adaptive) {
-        if (!mg_adaptive_begin(service->adaptive))
-            return refuse_busy(flight, "adaptive", &cells->refused_adaptive);
+        if (!mg_adaptive_begin(service->adaptive)) {
+            mg_cell_add(&cells->refused_adaptive, 1);
+            return "adaptive";
+        }
         tries->adaptive = service->adaptive;
     }
     if (conf->throttle &&
-        !mg_throttle_admit(service->of->throttle, mg_rand_unit(&loop_of(flight)->rand), policy_now(flight)))
-        return refuse_busy(flight, "throttle", &cells->refused_throttle);
-    return true;
+        !mg_throttle_admit(service->of->throttle, mg_rand_unit(&loop_of(flight)->rand), policy_now(flight))) {
+        mg_cell_add(&cells->refused_throttle, 1);
+        return "throttle";
+    }
+    return NULL;
 }
 
 /* ---- a host ---- */
@@ -389,20 +386,17 @@ static bool once_more(mg_flight *flight, mg_retry_case *c)
     c->bytes_sent = flight->lease.sent_any;
     c->is_retry = flight->caller.is_retry;
     c->left_ms = x->deadline_ns > now ? (x->deadline_ns - now) / MG_NS_PER_MS : 0;
-    if (breaker_would_refuse(flight)) {
-        mg_cell_add(&cells->retries[MG_RETRIES_BREAKER], 1);
-        return false;
-    }
+    c->breaker_open = breaker_would_refuse(flight);
     const mg_retry_verdict said =
         mg_retry_decide(&conf->conf, &flight->route->conf->deadline, c, flight->service->service->of->budget,
                         mg_rand_unit(&loop_of(flight)->rand), policy_now(flight), &sleep_ms);
-    if (said == MG_RETRY_NO_BUDGET)
-        mg_cell_add(&cells->retries[MG_RETRIES_BUDGET], 1);
-    if (said == MG_RETRY_NO_TIME)
-        mg_cell_add(&cells->retries[MG_RETRIES_DEADLINE], 1);
-    if (said != MG_RETRY_AGAIN)
-        return false;
-    mg_cell_add(&cells->retries[MG_RETRIES_SENT], 1);
+    switch (said) {
+    case MG_RETRY_NO_BUDGET: mg_cell_add(&cells->retries[MG_RETRIES_BUDGET], 1); return false;
+    case MG_RETRY_NO_TIME: mg_cell_add(&cells->retries[MG_RETRIES_DEADLINE], 1); return false;
+    case MG_RETRY_NO_BREAKER: mg_cell_add(&cells->retries[MG_RETRIES_BREAKER], 1); return false;
+    case MG_RETRY_AGAIN: mg_cell_add(&cells->retries[MG_RETRIES_SENT], 1); break;
+    default: return false;
+    }
     drop_response(flight);
     end_call(flight);
     mg_replay_rewind(flight);
@@ -473,8 +467,12 @@ void mg_proxy_start(mg_flight *flight)
         return;
     }
     MG_CHECK(!flight->tries.count);
-    if (!take_permits(flight))
+    const char *busy = take_permits(flight);
+    if (busy) {
+        return_permits(flight);
+        answer(flight, 503, busy, MG_STR("The upstream has as much to do as it can."), 1);
         return;
+    }
     mg_forward_request(x);
     if (flight->service->conf->retry.on) {
         mg_retry_budget_request(flight->service->service->of->budget, policy_now(flight));

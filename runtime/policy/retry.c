@@ -107,6 +107,8 @@ mg_retry_verdict mg_retry_decide(const mg_retry_conf *conf, const mg_deadline_co
         *sleep_ms = mg_max_u64(*sleep_ms, (uint64_t)c->retry_after_ms);
     if (*sleep_ms >= c->left_ms || !mg_deadline_child_ms(deadline, c->left_ms - *sleep_ms))
         return MG_RETRY_NO_TIME;
+    if (c->breaker_open)
+        return MG_RETRY_NO_BREAKER;
     return mg_retry_budget_take(budget, conf, now_ns) ? MG_RETRY_AGAIN : MG_RETRY_NO_BUDGET;
 }
 
@@ -116,6 +118,7 @@ const char *mg_retry_verdict_name(mg_retry_verdict verdict)
     case MG_RETRY_AGAIN: return "sent";
     case MG_RETRY_NO_BUDGET: return "budget";
     case MG_RETRY_NO_TIME: return "deadline";
+    case MG_RETRY_NO_BREAKER: return "breaker";
     default: return NULL;
     }
 }

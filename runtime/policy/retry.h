@@ -42,6 +42,7 @@ typedef struct mg_retry_case {
     bool body_held;         /* every body byte that was sent can be sent again */
     bool bytes_sent;        /* of the request */
     bool is_retry;          /* it came as one from a peer that is trusted */
+    bool breaker_open;      /* which would refuse the next try, too */
     uint64_t left_ms;       /* until the deadline */
     int64_t retry_after_ms; /* the answer's; -1 = none */
 } mg_retry_case;
@@ -52,11 +53,12 @@ typedef enum mg_retry_verdict {
     MG_RETRY_NOT_SAFE,    /* it cannot be repeated without harm, or at all */
     MG_RETRY_NO_ATTEMPTS, /* as many as allowed were made, or it came as a retry */
     MG_RETRY_NO_TIME,
+    MG_RETRY_NO_BREAKER,
     MG_RETRY_NO_BUDGET,
 } mg_retry_verdict;
 
 /* Decides, and on MG_RETRY_AGAIN has charged the budget and says how long to sleep. `u` is in [0, 1). The
- * breaker has the last word, behind this; a host not yet tried is preferred. */
+ * breaker is asked once more when the try is made; a host not yet tried is preferred. */
 mg_retry_verdict mg_retry_decide(const mg_retry_conf *conf, const mg_deadline_conf *deadline,
                                  const mg_retry_case *c, mg_retry_budget *budget, double u, uint64_t now_ns,
                                  uint64_t *sleep_ms);
@@ -64,7 +66,7 @@ mg_retry_verdict mg_retry_decide(const mg_retry_conf *conf, const mg_deadline_co
 /* Full jitter: floor(u * min(cap, base * 2^attempt)); attempt 0 is the first retry. */
 uint64_t mg_retry_backoff_ms(uint64_t base_ms, uint64_t cap_ms, uint32_t attempt, double u);
 
-/* For metrics: "sent", "budget", "deadline"; NULL where there was nothing to count. */
+/* For metrics: "sent", "budget", "deadline", "breaker"; NULL where there was nothing to count. */
 const char *mg_retry_verdict_name(mg_retry_verdict verdict);
 
 #endif

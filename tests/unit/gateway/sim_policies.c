@@ -1,0 +1,517 @@
+/* sim_policies.c - what guards the calls to a service, on the virtual clock: tries and retries, breakers,
+ * ejection, permits, who gets the next request. */
+#include "sim_world.h"
+
+#define GET(path)     "GET " path " HTTP/1.1\r\nhost: a\r\n\r\n"
+#define ANSWER(line)  "HTTP/1.1 " line "\r\ncontent-length: 0\r\n\r\n"
+#define OK_EMPTY      ANSWER("200 OK")
+#define BUSY          ANSWER("503 Service Unavailable")
+#define HOST(n)       "{ url: \"http://10.0.0." #n ":9000\" }"
+#define PAIR          "endpoints: [" HOST(2) ", " HOST(3) "], balance: round_robin"
+#define TRIO          "endpoints: [" HOST(2) ", " HOST(3) ", " HOST(4) "], balance: round_robin"
+#define SERVICE_OF(s) WEB QUIET "services: { up: { " s " } }\n"
+
+enum { HOSTS = 3 };
+
+/* Up to three upstreams, and clients that come one by one. */
+typedef struct group {
+    world w;
+    int hosts[HOSTS]; /* listening; -1: nobody is there */
+    int client;
+    int ups[128]; /* what arrived and was not left */
+    unsigned up_count;
+} group;
+
+static void group_open(group *g, const char *config, unsigned hosts)
+{
+    *g = (group){ .up_count = 0 };
+    world_init(&g->w, 1, 1);
+    if (!world_try_start(&g->w, 1, config))
+        fail_msg("refused:\n%s", g->w.logged.p);
+    for (unsigned i = 0; i < HOSTS; i++) {
+        char ip[16];
+        snprintf(ip, sizeof ip, "10.0.0.%u", i + 2);
+        g->hosts[i] = i < hosts ? listen_at(&g->w, ip, 9000) : -1;
+    }
+    g->client = dial(&g->w, "10.0.0.1", 80);
+}
+
+static void group_close(group *g)
+{
+    if (g->client >= 0)
+        hang_up(&g->w, g->client);
+    for (unsigned i = 0; i < HOSTS; i++)
+        if (g->hosts[i] >= 0)
+            hang_up(&g->w, g->hosts[i]);
+    while (g->up_count)
+        hang_up(&g->w, g->ups[--g->up_count]);
+    settle(&g->w);
+    assert_int_equal(world_live_exchanges(&g->w), 0);
+    world_close(&g->w);
+}
+
+/* The connection on which the request came, or -1; *host is whose it is. Its head stands in w.heard. */
+static int arrives(group *g, int *host)
+{
+    for (int i = 0; i < HOSTS; i++) {
+        const int fd = g->hosts[i] >= 0 ? take(&g->w, g->hosts[i]) : -1;
+        if (fd < 0)
+            continue;
+        *host = i;
+        assert_true(g->up_count < sizeof g->ups / sizeof *g->ups);
+        g->ups[g->up_count++] = fd;
+        assert_int_equal(hear(&g->w, fd), HEAR_OPEN);
+        return fd;
+    }
+    return -1;
+}
+
+/* The upstream closes what arrived last. */
+static void leave(group *g)
+{
+    hang_up(&g->w, g->ups[--g->up_count]);
+}
+
+/* One request on a connection of its own, answered with `line`; which host had it, -1: none. */
+static int ask(group *g, const char *answer)
+{
+    int host = -1;
+
+    say(&g->w, g->client, GET("/"));
+    const int up = arrives(g, &host);
+    if (up >= 0) {
+        say(&g->w, up, answer);
+        leave(g);
+    }
+    return host;
+}
+
+static const mg_service_name *service_named(const group *g, const char *name)
+{
+    return mg_services_named(mg_shared_services(g->w.gateway->shared.shared), mg_str_of(name));
+}
+
+static uint64_t retries(const group *g, unsigned what)
+{
+    return mg_cell_get(&service_named(g, "up")->cells[0].retries[what]);
+}
+
+/* ---- retries ---- */
+
+#define RETRY_FAST "retry: { attempts: 2, backoff: 10ms, backoff_max: 10ms }"
+
+static void a_try_that_fails_goes_to_another_host_and_the_client_sees_that_one(void **state)
+{
+    group g;
+    int host, second;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", " RETRY_FAST), 2);
+    say(&g.w, g.client, GET("/"));
+    int up = arrives(&g, &host);
+    assert_null(strstr(g.w.heard, "x-moongate-attempt"));
+    say(&g.w, up, "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 5\r\n\r\nnever");
+    advance(&g.w, 10 * MS);
+    up = arrives(&g, &second);
+    assert_true(up >= 0);
+    assert_int_equal(second, 1 - host);
+    assert_has(g.w.heard, "x-moongate-attempt: 2\r\n");
+    say(&g.w, up, OK_EMPTY);
+    hear_status(&g.w, g.client, "200");
+    assert_null(strstr(g.w.heard, "never"));
+    assert_int_equal(retries(&g, MG_RETRIES_SENT), 1);
+    group_close(&g);
+}
+
+static void a_host_that_refuses_the_connection_costs_a_try_and_not_the_request(void **state)
+{
+    group g;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", " RETRY_FAST), 1); /* nobody at the second host */
+    for (int i = 0; i < 4; i++) {
+        int host;
+        say(&g.w, g.client, GET("/"));
+        advance(&g.w, 10 * MS);
+        const int up = arrives(&g, &host);
+        assert_true(up >= 0);
+        say(&g.w, up, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        hear_status(&g.w, g.client, "200");
+        leave(&g);
+    }
+    assert_int_equal(retries(&g, MG_RETRIES_SENT), 2);
+    group_close(&g);
+}
+
+static void what_was_sent_and_may_not_be_repeated_is_not(void **state)
+{
+    group g;
+    int host;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", " RETRY_FAST), 2);
+    say(&g.w, g.client, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi");
+    say(&g.w, arrives(&g, &host), BUSY);
+    hear_status(&g.w, g.client, "503");
+    assert_int_equal(retries(&g, MG_RETRIES_SENT), 0);
+    group_close(&g);
+}
+
+static void a_storm_of_failures_gets_what_the_budget_has(void **state)
+{
+    group g;
+    unsigned arrived = 0;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", retry: { backoff: 1ms, backoff_max: 1ms, min_per_second: 0 }"), 2);
+    for (int i = 0; i < 100; i++) {
+        int host;
+        say(&g.w, g.client, GET("/"));
+        for (int up; (up = arrives(&g, &host)) >= 0; advance(&g.w, 2 * MS)) {
+            arrived++;
+            say(&g.w, up, BUSY);
+            leave(&g);
+        }
+        hear_status(&g.w, g.client, "503");
+    }
+    assert_int_equal(arrived, 110);
+    assert_int_equal(retries(&g, MG_RETRIES_SENT), 10);
+    assert_int_equal(retries(&g, MG_RETRIES_BUDGET), 90);
+    group_close(&g);
+}
+
+static void a_client_that_leaves_between_two_tries_leaves_nothing_behind(void **state)
+{
+    group g;
+    int host;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", retry: { backoff: 250ms, backoff_max: 250ms }"), 2);
+    say(&g.w, g.client, GET("/"));
+    say(&g.w, arrives(&g, &host), BUSY);
+    hang_up(&g.w, g.client);
+    g.client = -1;
+    advance(&g.w, 300 * MS);
+    assert_int_equal(arrives(&g, &host), -1);
+    group_close(&g);
+}
+
+static void a_retry_after_beyond_what_is_left_ends_it(void **state)
+{
+    group g;
+    int host;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", " RETRY_FAST), 2); /* 15 s */
+    say(&g.w, g.client, GET("/"));
+    say(&g.w, arrives(&g, &host), "HTTP/1.1 503 S\r\nretry-after: 20\r\ncontent-length: 0\r\n\r\n");
+    hear_status(&g.w, g.client, "503");
+    assert_int_equal(retries(&g, MG_RETRIES_DEADLINE), 1);
+    group_close(&g);
+}
+
+/* ---- breakers ---- */
+
+static mg_breaker_state breaker_of(const group *g)
+{
+    return mg_breaker_now(service_named(g, "up")->circuits->breaker,
+                          mg_shared_policy_now(g->w.gateway->shared.shared));
+}
+
+static void a_breaker_opens_probes_and_closes(void **state)
+{
+    group g;
+
+    (void)state;
+    group_open(&g,
+               SERVICE_OF(PAIR ", breaker: { min_requests: 20, error_rate: 50%, open_for: 5s, open_jitter: "
+                               "0%, probes: 2 }"),
+               2);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(breaker_of(&g), MG_BREAKER_CLOSED);
+        (void)ask(&g, i < 10 ? OK_EMPTY : ANSWER("500 Oh"));
+        hear_status(&g.w, g.client, i < 10 ? "200" : "500");
+    }
+    assert_int_equal(breaker_of(&g), MG_BREAKER_OPEN);
+    advance(&g.w, 1200 * MS);
+    assert_int_equal(ask(&g, OK_EMPTY), -1);
+    hear_status(&g.w, g.client, "503");
+    assert_has(g.w.heard, "retry-after: 4\r\n");
+    advance(&g.w, 3800 * MS);
+    assert_true(ask(&g, OK_EMPTY) >= 0);
+    hear_status(&g.w, g.client, "200");
+    assert_int_equal(breaker_of(&g), MG_BREAKER_HALF_OPEN);
+    assert_true(ask(&g, OK_EMPTY) >= 0);
+    hear_status(&g.w, g.client, "200");
+    assert_int_equal(breaker_of(&g), MG_BREAKER_CLOSED);
+    const mg_circuit_cells *cells = service_named(&g, "up")->circuits->cells;
+    assert_int_equal(mg_cell_get(&cells->calls[MG_CALLS_FAILED]), 10);
+    assert_int_equal(mg_cell_get(&cells->calls[MG_CALLS_OK]), 12);
+    assert_int_equal(mg_cell_get(&cells->calls[MG_CALLS_REJECTED]), 1);
+    group_close(&g);
+}
+
+static void a_route_may_have_a_breaker_of_its_own(void **state)
+{
+    group g;
+
+    (void)state;
+    group_open(
+        &g,
+        SERVICE_OF(
+            PAIR
+            ", breaker: { mode: consecutive, consecutive_failures: 1, per: route }") "routes: [{ name: a, "
+                                                                                     "match: { paths: [{ "
+                                                                                     "prefix: /a }] }, "
+                                                                                     "service: up },\n"
+                                                                                     "         { name: rest, "
+                                                                                     "match: { paths: [{ "
+                                                                                     "prefix: / }] }, "
+                                                                                     "service: up }]\n",
+        2);
+    (void)ask(&g, ANSWER("500 Oh"));
+    hear_status(&g.w, g.client, "500");
+    assert_int_equal(ask(&g, OK_EMPTY), -1);
+    hear_status(&g.w, g.client, "503");
+    int host;
+    say(&g.w, g.client, GET("/a/x"));
+    const int up = arrives(&g, &host);
+    assert_true(up >= 0);
+    say(&g.w, up, OK_EMPTY);
+    hear_status(&g.w, g.client, "200");
+    group_close(&g);
+}
+
+static void what_counts_as_a_failure_is_the_operators_to_say(void **state)
+{
+    group g;
+
+    (void)state;
+    group_open(
+        &g, SERVICE_OF(PAIR ", breaker: { mode: consecutive, consecutive_failures: 1, failure: [\"404\"] }"),
+        2);
+    (void)ask(&g, ANSWER("500 Oh"));
+    hear_status(&g.w, g.client, "500");
+    assert_int_equal(breaker_of(&g), MG_BREAKER_CLOSED);
+    (void)ask(&g, ANSWER("404 Not Found"));
+    hear_status(&g.w, g.client, "404");
+    assert_int_equal(breaker_of(&g), MG_BREAKER_OPEN);
+    group_close(&g);
+}
+
+static void a_client_that_leaves_says_nothing_about_the_upstream(void **state)
+{
+    group g;
+    int host;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", breaker: { mode: consecutive, consecutive_failures: 1 }"), 2);
+    say(&g.w, g.client, GET("/"));
+    assert_true(arrives(&g, &host) >= 0);
+    hang_up(&g.w, g.client);
+    g.client = -1;
+    assert_int_equal(breaker_of(&g), MG_BREAKER_CLOSED);
+    assert_int_equal(mg_cell_get(&service_named(&g, "up")->circuits->cells->calls[MG_CALLS_IGNORED]), 1);
+    group_close(&g);
+}
+
+/* ---- hosts ---- */
+
+static void a_host_that_fails_in_a_row_is_out_for_a_while(void **state)
+{
+    group g;
+    unsigned seen[HOSTS] = { 0 };
+
+    (void)state;
+    group_open(&g, SERVICE_OF(TRIO ", eject: { consecutive: 3, base: 30s }, slow_start: 0s"), 3);
+    for (int i = 0; i < 9; i++) /* each thrice; the first fails */
+        for (int host = 0; host >= 0; host = -1) {
+            say(&g.w, g.client, GET("/"));
+            const int up = arrives(&g, &host);
+            say(&g.w, up, host ? OK_EMPTY : BUSY);
+            leave(&g);
+            (void)hear(&g.w, g.client);
+        }
+    for (int i = 0; i < 10; i++) {
+        seen[ask(&g, OK_EMPTY)]++;
+        hear_status(&g.w, g.client, "200");
+    }
+    assert_int_equal(seen[0], 0);
+    assert_int_equal(seen[1], 5);
+    advance(&g.w, 31 * MG_NS_PER_S);
+    hang_up(&g.w, g.client);
+    g.client = dial(&g.w, "10.0.0.1", 80);
+    for (int i = 0; i < 9; i++) {
+        seen[ask(&g, OK_EMPTY)]++;
+        hear_status(&g.w, g.client, "200");
+    }
+    assert_true(seen[0] > 0);
+    group_close(&g);
+}
+
+static void a_key_stays_with_its_host(void **state)
+{
+    group g;
+    int first = -1;
+
+    (void)state;
+    group_open(&g,
+               WEB QUIET "services: { up: { endpoints: [" HOST(2) ", " HOST(3) ", " HOST(
+                   4) "], balance: maglev } }\n"
+                      "routes: [{ name: all, match: { paths: [{ prefix: / }] }, service: up, sticky: { by: "
+                      "\"header:x-user\" } }]\n",
+               3);
+    for (int i = 0; i < 6; i++) {
+        int host;
+        say(&g.w, g.client, "GET / HTTP/1.1\r\nhost: a\r\nx-user: u7\r\n\r\n");
+        const int up = arrives(&g, &host);
+        say(&g.w, up, OK_EMPTY);
+        leave(&g);
+        hear_status(&g.w, g.client, "200");
+        assert_true(first < 0 || host == first);
+        first = host;
+    }
+    group_close(&g);
+}
+
+static void a_host_with_fewer_requests_is_taken(void **state)
+{
+    group g;
+    int busy, other;
+
+    (void)state;
+    group_open(
+        &g, WEB QUIET "services: { up: { endpoints: [" HOST(2) ", " HOST(3) "], balance: least_request } }\n",
+        2);
+    say(&g.w, g.client, GET("/"));
+    const int up = arrives(&g, &busy);
+    for (int i = 0; i < 8; i++) {
+        const int client = dial(&g.w, "10.0.0.1", 80);
+        say(&g.w, client, GET("/"));
+        const int second = arrives(&g, &other);
+        assert_int_equal(other, 1 - busy);
+        say(&g.w, second, OK_EMPTY);
+        leave(&g);
+        hear_status(&g.w, client, "200");
+        hang_up(&g.w, client);
+    }
+    say(&g.w, up, OK_EMPTY);
+    group_close(&g);
+}
+
+/* ---- permits ---- */
+
+static void as_many_calls_as_max_concurrent_says_and_no_more(void **state)
+{
+    group g;
+    int host;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", breaker: { max_concurrent: 1 }"), 2);
+    say(&g.w, g.client, GET("/"));
+    const int up = arrives(&g, &host), client = dial(&g.w, "10.0.0.1", 80);
+    say(&g.w, client, GET("/"));
+    hear_status(&g.w, client, "503");
+    assert_has(g.w.heard, "retry-after: 1\r\n");
+    assert_int_equal(arrives(&g, &host), -1);
+    say(&g.w, up, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n");
+    say(&g.w, client, GET("/")); /* the answer is not whole yet */
+    hear_status(&g.w, client, "503");
+    say(&g.w, up, "hi");
+    say(&g.w, client, GET("/"));
+    assert_int_equal(mg_cell_get(&service_named(&g, "up")->cells[0].refused_concurrency), 2);
+    assert_int_equal(atomic_load(&service_named(&g, "up")->concurrent), 1);
+    hang_up(&g.w, client);
+    assert_int_equal(atomic_load(&service_named(&g, "up")->concurrent), 0);
+    group_close(&g);
+}
+
+static void the_adaptive_limit_refuses_what_is_too_much(void **state)
+{
+    group g;
+    int host, clients[3];
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", adaptive: { initial: 2, min: 1, max: 2 }"), 2);
+    for (int i = 0; i < 3; i++) {
+        clients[i] = dial(&g.w, "10.0.0.1", 80);
+        say(&g.w, clients[i], GET("/"));
+    }
+    hear_status(&g.w, clients[2], "503");
+    assert_int_equal(mg_cell_get(&service_named(&g, "up")->cells[0].refused_adaptive), 1);
+    for (int i = 0; i < 2; i++)
+        say(&g.w, arrives(&g, &host), OK_EMPTY);
+    for (int i = 0; i < 2; i++)
+        hang_up(&g.w, clients[i]);
+    while (g.up_count)
+        leave(&g);
+    say(&g.w, clients[2], GET("/"));
+    assert_true(arrives(&g, &host) >= 0);
+    hang_up(&g.w, clients[2]);
+    group_close(&g);
+}
+
+static void what_an_upstream_does_not_take_is_throttled(void **state)
+{
+    group g;
+    unsigned arrived = 0;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", throttle: {}"), 2);
+    for (int i = 0; i < 200; i++) {
+        arrived += ask(&g, BUSY) >= 0;
+        hear_status(&g.w, g.client, "503");
+    }
+    assert_true(arrived < 100);
+    assert_int_equal(mg_cell_get(&service_named(&g, "up")->cells[0].refused_throttle), 200 - arrived);
+    group_close(&g);
+}
+
+/* ---- reload ---- */
+
+static void a_reload_keeps_what_is_known_of_a_service(void **state)
+{
+    static const char first[] = SERVICE_OF(PAIR ", eject: { consecutive: 1, base: 30s }"),
+                      second[] = SERVICE_OF(TRIO ", eject: { consecutive: 1, base: 30s }, slow_start: 0s");
+    group g;
+    int host, out;
+
+    (void)state;
+    group_open(&g, first, 3);
+    out = ask(&g, BUSY);
+    hear_status(&g.w, g.client, "503");
+    g.w.next = second;
+    mg_gateway_reload(g.w.gateway);
+    settle(&g.w);
+    for (int i = 0; i < 6; i++) {
+        host = ask(&g, OK_EMPTY);
+        hear_status(&g.w, g.client, "200");
+        assert_true(host >= 0 && host != out);
+    }
+    group_close(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_try_that_fails_goes_to_another_host_and_the_client_sees_that_one),
+        cmocka_unit_test(a_host_that_refuses_the_connection_costs_a_try_and_not_the_request),
+        cmocka_unit_test(what_was_sent_and_may_not_be_repeated_is_not),
+        cmocka_unit_test(a_storm_of_failures_gets_what_the_budget_has),
+        cmocka_unit_test(a_client_that_leaves_between_two_tries_leaves_nothing_behind),
+        cmocka_unit_test(a_retry_after_beyond_what_is_left_ends_it),
+        cmocka_unit_test(a_breaker_opens_probes_and_closes),
+        cmocka_unit_test(a_route_may_have_a_breaker_of_its_own),
+        cmocka_unit_test(what_counts_as_a_failure_is_the_operators_to_say),
+        cmocka_unit_test(a_client_that_leaves_says_nothing_about_the_upstream),
+        cmocka_unit_test(a_host_that_fails_in_a_row_is_out_for_a_while),
+        cmocka_unit_test(a_key_stays_with_its_host),
+        cmocka_unit_test(a_host_with_fewer_requests_is_taken),
+        cmocka_unit_test(as_many_calls_as_max_concurrent_says_and_no_more),
+        cmocka_unit_test(the_adaptive_limit_refuses_what_is_too_much),
+        cmocka_unit_test(what_an_upstream_does_not_take_is_throttled),
+        cmocka_unit_test(a_reload_keeps_what_is_known_of_a_service),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
