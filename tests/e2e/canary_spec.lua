@@ -1,5 +1,6 @@
 -- Two versions of a service behind one route: who gets which, and how the newer one comes in step by step. The
--- gateway's clock is moved; its rollouts look at it once a second, and all requests of an interval are answered before it moves.
+-- gateway's clock is moved; its rollouts look at it once a second, and all requests of an interval are answered
+-- before it moves.
 local e2e = require "tests.e2e.harness"
 
 after_each(e2e.finish)
