@@ -92,6 +92,36 @@ int mg_read_word(const mg_node *map, const char *key, const char *const *words)
     return 0;
 }
 
+/* --- defaults that depend on what is written --- */
+
+static mg_node *preset(mg_building *b, mg_node *map, const char *key, mg_node_kind kind)
+{
+    mg_node *value;
+
+    if (mg_node_get(map, key))
+        return NULL;
+    value = mg_node_new(&b->config->arena, kind);
+    value->defaulted = true;
+    mg_node_append(map, mg_node_new_string(&b->config->arena, mg_str_of(key)), value);
+    return value;
+}
+
+void mg_preset_int(mg_building *b, mg_node *map, const char *key, int64_t integer)
+{
+    mg_node *value = preset(b, map, key, MG_NODE_INT);
+
+    if (value)
+        value->integer = integer;
+}
+
+void mg_preset_text(mg_building *b, mg_node *map, const char *key, const char *text)
+{
+    mg_node *value = preset(b, map, key, MG_NODE_STRING);
+
+    if (value)
+        value->text = mg_str_of(text);
+}
+
 /* --- names --- */
 
 void mg_build_remember(mg_building *b, mg_map *map, mg_str name, const void *item, const mg_node *node)
@@ -354,6 +384,7 @@ static void validate_and_build(mg_building *b, mg_node *root)
 
     complete_partial(b, root);
     mg_build_complete_guards(b, root);
+    mg_build_complete_limiters(b, root);
     (void)mg_schema_validate(schema, root, &b->config->arena, b->report); /* what it found is in the report */
     mg_schema_free(schema);
     if (root->kind != MG_NODE_MAP)

@@ -61,6 +61,10 @@ static inline bool mg_node_is(const mg_node *node, mg_node_kind kind)
 /* Fills in the defaults that depend on what is written; before the document is held against its schema, which
  * fills in the others. */
 void mg_build_complete_guards(mg_building *b, mg_node *root);
+void mg_build_complete_limiters(mg_building *b, mg_node *root);
+/* A key of theirs, unless it is written. */
+void mg_preset_int(mg_building *b, mg_node *map, const char *key, int64_t integer);
+void mg_preset_text(mg_building *b, mg_node *map, const char *key, const char *text); /* borrowed: static */
 void mg_build_services(mg_building *b, const mg_node *services);
 void mg_build_guards(mg_building *b, mg_config_service *service, const mg_node *node);
 /* "ip", "header:X", ..; false for what names nothing that a request has. */

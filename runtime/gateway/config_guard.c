@@ -4,55 +4,27 @@
 
 /* --- profiles: defaults that depend on what is written --- */
 
-static mg_node *preset(mg_building *b, mg_node *map, const char *key, mg_node_kind kind)
-{
-    mg_node *value;
-
-    if (mg_node_get(map, key))
-        return NULL;
-    value = mg_node_new(&b->config->arena, kind);
-    value->defaulted = true;
-    mg_node_append(map, mg_node_new_string(&b->config->arena, mg_str_of(key)), value);
-    return value;
-}
-
-static void preset_int(mg_building *b, mg_node *map, const char *key, int64_t integer)
-{
-    mg_node *value = preset(b, map, key, MG_NODE_INT);
-
-    if (value)
-        value->integer = integer;
-}
-
-static void preset_text(mg_building *b, mg_node *map, const char *key, const char *text)
-{
-    mg_node *value = preset(b, map, key, MG_NODE_STRING);
-
-    if (value)
-        value->text = mg_str_of(text);
-}
-
 static void complete_breaker(mg_building *b, mg_node *breaker)
 {
     enum { RUN_BY_DEFAULT = 5 };
     const mg_str profile = mg_read_str(breaker, "profile");
 
     if (mg_str_eq_c(profile, "hystrix")) {
-        preset_int(b, breaker, "max_concurrent", 100);
-        preset_text(b, breaker, "error_rate", "50%");
-        preset_text(b, breaker, "open_for", "30s");
+        mg_preset_int(b, breaker, "max_concurrent", 100);
+        mg_preset_text(b, breaker, "error_rate", "50%");
+        mg_preset_text(b, breaker, "open_for", "30s");
     } else if (mg_str_eq_c(profile, "gobreaker")) {
-        preset_text(b, breaker, "mode", "consecutive");
-        preset_int(b, breaker, "consecutive_failures", 6);
-        preset_text(b, breaker, "open_for", "60s");
-        preset_text(b, breaker, "open_max", "60s");
+        mg_preset_text(b, breaker, "mode", "consecutive");
+        mg_preset_int(b, breaker, "consecutive_failures", 6);
+        mg_preset_text(b, breaker, "open_for", "60s");
+        mg_preset_text(b, breaker, "open_max", "60s");
     }
     if (profile.p) {
-        preset_int(b, breaker, "open_backoff", 1);
-        preset_int(b, breaker, "probes", 1);
+        mg_preset_int(b, breaker, "open_backoff", 1);
+        mg_preset_int(b, breaker, "probes", 1);
     }
     if (mg_str_eq_c(mg_read_str(breaker, "mode"), "consecutive"))
-        preset_int(b, breaker, "consecutive_failures", RUN_BY_DEFAULT);
+        mg_preset_int(b, breaker, "consecutive_failures", RUN_BY_DEFAULT);
 }
 
 void mg_build_complete_guards(mg_building *b, mg_node *root)

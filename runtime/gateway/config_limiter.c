@@ -5,7 +5,7 @@
 
 static const uint64_t MAX_BURST_NS = 31ull * 86400 * MG_NS_PER_S; /* POLICIES 4: burst times interval */
 enum { MIN_INTERVAL_NS = 1000 };                                  /* at most 1,000,000 a second */
-enum { MAX_BURST = 1000000, MAX_IN_WINDOW = 1 << 24, MAX_ENTRIES = 10000 };
+enum { MAX_BURST = 1000000, MAX_IN_WINDOW = 1 << 24, MAX_ENTRIES = 10000, ENTRIES_BY_DEFAULT = 1000 };
 
 /* --- whose --- */
 
@@ -97,6 +97,22 @@ static const struct {
     { "max_entries", OF(SLIDING_LOG), "leave it out, or write algorithm: sliding_log" },
 };
 
+/* Only what means something gets its default, so that a document printed with them reads the same. */
+void mg_build_complete_limiters(mg_building *b, mg_node *root)
+{
+    const mg_node *limiters = mg_node_get(root, "limiters");
+
+    for (mg_node *it = (mg_node *)mg_node_children(limiters); it; it = it->next) {
+        const unsigned algorithm = 1u << mg_read_word(it, "algorithm", algorithms);
+        if (it->kind != MG_NODE_MAP)
+            continue;
+        if (algorithm & (OF(TOKEN_BUCKET) | OF(LEAKY)))
+            mg_preset_text(b, it, "max_wait", "0s");
+        if (algorithm & OF(SLIDING_LOG))
+            mg_preset_int(b, it, "max_entries", ENTRIES_BY_DEFAULT);
+    }
+}
+
 static void check_keys_of_some(mg_building *b, const mg_config_limiter *limiter, const mg_node *node)
 {
     for (size_t i = 0; i < sizeof keys_of_some / sizeof keys_of_some[0]; i++) {
@@ -179,24 +195,25 @@ static bool check_count(mg_building *b, const mg_config_limiter *limiter, const 
 /* What the algorithm has room for. */
 static void check_room(mg_building *b, const mg_limiter_conf *conf, const mg_node *said)
 {
-    const bool log = conf->algorithm == MG_LIMITER_SLIDING_LOG;
+    const bool window =
+        conf->algorithm == MG_LIMITER_SLIDING_WINDOW || conf->algorithm == MG_LIMITER_FIXED_WINDOW;
+    const bool log = conf->algorithm == MG_LIMITER_SLIDING_LOG && conf->max_entries > 0;
 
-    if ((conf->algorithm == MG_LIMITER_SLIDING_WINDOW || conf->algorithm == MG_LIMITER_FIXED_WINDOW) &&
-        conf->limit > MAX_IN_WINDOW)
+    if (window && conf->limit > MAX_IN_WINDOW)
         mg_finding_hint(mg_node_error(b->report, said, "out-of-range",
                                       "%llu is above the maximum of a window, %d",
                                       (unsigned long long)conf->limit, MAX_IN_WINDOW),
                         "write a shorter window with less, or algorithm: token_bucket");
-    else if (log && conf->limit > conf->max_entries && conf->limit <= MAX_ENTRIES)
-        mg_finding_hint(mg_node_error(b->report, said, "out-of-range",
-                                      "a sliding_log keeps each request, and %llu is above max_entries (%u)",
-                                      (unsigned long long)conf->limit, conf->max_entries),
-                        "write max_entries: %llu", (unsigned long long)conf->limit);
-    else if (log && conf->limit > conf->max_entries)
+    else if (log && conf->limit > MAX_ENTRIES)
         mg_finding_hint(mg_node_error(b->report, said, "out-of-range",
                                       "a sliding_log keeps each request, at most %d; %llu is more",
                                       MAX_ENTRIES, (unsigned long long)conf->limit),
                         "write algorithm: sliding_window");
+    else if (log && conf->limit > conf->max_entries)
+        mg_finding_hint(mg_node_error(b->report, said, "out-of-range",
+                                      "a sliding_log keeps each request, and %llu is above max_entries (%u)",
+                                      (unsigned long long)conf->limit, conf->max_entries),
+                        "write max_entries: %llu", (unsigned long long)conf->limit);
 }
 
 /* `said` is where the burst stands, or the rate that it follows from. */
@@ -249,7 +266,8 @@ static void take_count(mg_building *b, mg_config_limiter *limiter, const mg_node
 
     conf->algorithm = (mg_limiter_algorithm)mg_read_word(node, "algorithm", algorithms);
     conf->max_wait_ms = mg_read_ms(node, "max_wait");
-    conf->max_entries = mg_read_u32(node, "max_entries");
+    if (conf->algorithm == MG_LIMITER_SLIDING_LOG)
+        conf->max_entries = mg_read_u32(node, "max_entries");
     limiter->cost = mg_read_u32(node, "cost");
     check_keys_of_some(b, limiter, node);
     said = conf->algorithm == MG_LIMITER_CONCURRENCY ? take_permits(b, limiter, node)

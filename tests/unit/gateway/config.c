@@ -13,6 +13,7 @@ static const char whole[] =
     "\"::1\"] }\n"
     "  inner: { bind: \"127.0.0.1:8081\", max_head_bytes: 32KiB, max_fields: 50 }\n"
     "status: { bind: \"127.0.0.1:9902\" }\n"
+    "admin: { bind: \"unix:run/admin.sock\" }\n"
     "state: { path: state, max_size: 2GiB }\n"
     "services:\n"
     "  cart:\n"
@@ -106,6 +107,9 @@ static void listeners_and_the_top_are_read(void **state)
     assert_int_equal(inner->max_fields, 50);
     assert_true(l.config->status_on);
     assert_int_equal(mg_addr_port(&l.config->status_addr), 9902);
+    assert_true(l.config->admin_on);
+    assert_int_equal(l.config->admin_addr.sa.sa_family, AF_UNIX);
+    check_str(l.config->admin_bind, "unix:run/admin.sock");
     check_str(l.config->state_path, "/etc/moongate/state");
     assert_true(l.config->state_max_bytes == 2ull << 30);
     assert_int_equal(l.config->drain_delay_ms, 1000);
@@ -291,9 +295,9 @@ static void a_plugin_is_held_against_its_own_schema(void **state)
     check_json(l.config->plugins[1]->config, "{\"header\":\"x-request-id\"}");
     check_report(
         &l.report,
-        "/etc/moongate/moongate.yaml:19:42: error[out-of-range] plugins.auth.config.keys: has 1 item, "
+        "/etc/moongate/moongate.yaml:20:42: error[out-of-range] plugins.auth.config.keys: has 1 item, "
         "the least is 2\n"
-        "   19 |   auth: { use: key_auth, config: { keys: [a] } }\n"
+        "   20 |   auth: { use: key_auth, config: { keys: [a] } }\n"
         "      |                                          ^\n");
     assert_false(mg_config_plugin_check(l.config, l.config->plugins[2], NULL, &l.report));
     loaded_free(&l);

@@ -92,6 +92,25 @@ static void listeners_are_judged(void **state)
           "not-allowed listeners.a b: \"a b\" does not have the form ^[A-Za-z0-9._-]{1,64}$\n");
 }
 
+static void the_admin_listener_is_judged(void **state)
+{
+    (void)state;
+    hinted(HEAD "admin: { bind: \"127.0.0.1:9901\", token_file: x, writes: overlay }\n",
+           "unknown-key admin.token_file: unknown key \"token_file\" -> tokens are not in this build; the "
+           "socket's mode says who may connect\n"
+           "unknown-key admin.writes: unknown key \"writes\" -> in this build writes change the state of "
+           "policies, not the configuration\n"
+           "not-allowed admin.bind: in this build only a socket of this machine may change the gateway: a "
+           "network address needs tokens, which are not in it -> write \"unix:run/admin.sock\"\n");
+    found(
+        "version: 1\nlisteners: { own: { bind: \"unix:x\" } }\nadmin: { bind: \"unix:x\" }\nstatus: { bind: "
+        "\"unix:./x\" }\n",
+        "duplicate-key admin.bind: the listener \"own\" has this address already\n");
+    found(HEAD "admin: { bind: \"unix:x\" }\nstatus: { bind: \"unix:x\" }\n",
+          "duplicate-key status.bind: admin has this address already\n");
+    found(HEAD "admin: {}\n", "missing-key admin: the key \"bind\" is missing\n");
+}
+
 static void services_are_judged(void **state)
 {
     (void)state;
@@ -336,6 +355,7 @@ int main(void)
         cmocka_unit_test(what_this_build_lacks_is_refused_by_name),
         cmocka_unit_test(the_top_must_be_there),
         cmocka_unit_test(listeners_are_judged),
+        cmocka_unit_test(the_admin_listener_is_judged),
         cmocka_unit_test(services_are_judged),
         cmocka_unit_test(limiters_are_judged),
         cmocka_unit_test(routes_are_judged),
