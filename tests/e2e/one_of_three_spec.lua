@@ -132,3 +132,34 @@ describe("of three hosts chosen by latency, one that", function()
         assert.is_true(b:since() > 20)
     end)
 end)
+
+describe("with everything on as it comes, one of three hosts that", function()
+    local on = e2e.json.map()
+
+    local troubles = {
+        { "refuses", function(b) b:die() end },
+        { "answers 503 at once", function(b) b:does "fail" end },
+        { "resets", function(b) b:does "reset" end },
+        { "closes", function(b) b:does "close" end },
+        { "flaps", function(b) b:does(e2e.habits.turns(3, "fail", "ok")) end },
+        { "refuses and comes back", function(b)
+            local seen = 0
+            b:does(function(_, server)
+                seen = seen + 1
+                if seen % 5 > 0 then return e2e.message(200, server.name) end
+                b:die():revive()
+                return "hang"
+            end)
+        end },
+    }
+    for _, trouble in ipairs(troubles) do
+        it(trouble[1] .. " is noticed by no client", function()
+            local gw, a, b, c = e2e.behind({ breaker = on, retry = on, eject = on, adaptive = on, throttle = on },
+                { workers = 2 })
+            assert.same({ [200] = 100 }, e2e.ask(gw, 100, { at_once = 4 }))
+            trouble[2](b)
+            assert.same({ [200] = 400 }, e2e.ask(gw, 400, { at_once = 4 }))
+            assert.is_true(a:since() + c:since() > 300)
+        end)
+    end
+end)
