@@ -232,12 +232,21 @@ static void take_shadows(mg_flight *flight, const round *r)
     }
 }
 
+/* Behind its wait a request still needs as much time as it takes for anything to be sent. */
+static uint64_t patience_ns(const mg_flight *flight)
+{
+    const uint64_t left_ns = mg_limits_patience(flight->x, mg_loop_now(flight->worker->loop));
+    const mg_deadline_conf *deadline = &flight->route->conf->deadline;
+    const uint64_t needed_ns = (deadline->min_ms * 1000 / deadline->hop_milli + 1) * MG_NS_PER_MS;
+
+    return left_ns > needed_ns ? left_ns - needed_ns : 0;
+}
+
 /* False when one refuses: then nothing is charged. */
 static bool decide(mg_flight *flight, round *r)
 {
-    const uint64_t patience_ns = mg_limits_patience(flight->x, mg_loop_now(flight->worker->loop));
     const int refused =
-        mg_limiter_reserve_all(r->asks, r->count, patience_ns, policy_now(flight), r->answers);
+        mg_limiter_reserve_all(r->asks, r->count, patience_ns(flight), policy_now(flight), r->answers);
 
     if (refused >= 0) {
         r->refused_by = r->rules[refused];
