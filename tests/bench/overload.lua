@@ -8,6 +8,8 @@ package.path = (arg[0]:match "^(.*)tests/bench/" or "") .. "?.lua;" .. package.p
 local e2e = require "tests.e2e.harness"
 local sys = require "tests.e2e.harness.sys"
 
+e2e.prefer "build/release/moongate"
+
 local conf = { slots = 8, ms = 20, seconds = 30, adaptive = "yes" }
 for _, word in ipairs(arg) do
     local key, value = word:match "^(%w+)=(%w+)$"

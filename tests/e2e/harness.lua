@@ -32,6 +32,7 @@ local e2e = {
     gateway = Gateway.start,
     load = load.start,
     document = Gateway.document,
+    prefer = Gateway.prefer,
     eventually = sys.eventually,
     free_port = sys.free_port,
     now_ms = sys.now_ms,

@@ -16,9 +16,14 @@ local function exists(path)
     return file and file:close() and path
 end
 
+local preferred
+
+--- Where nobody sets MOONGATE: for programs that measure, which want the release build.
+function Gateway.prefer(path) preferred = path end
+
 --- The program under test: MOONGATE, else the sanitized build, else the developer's.
 function Gateway.binary()
-    local path = os.getenv "MOONGATE" or exists "build/asan/moongate" or "build/dev/moongate"
+    local path = os.getenv "MOONGATE" or preferred or exists "build/asan/moongate" or "build/dev/moongate"
     if path:sub(1, 1) ~= "/" then path = lfs.currentdir() .. "/" .. path end
     if not exists(path) then error("no gateway to test at " .. path .. "; build it, or set MOONGATE", 0) end
     return path
