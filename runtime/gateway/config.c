@@ -336,8 +336,6 @@ static void build_top(mg_building *b, const mg_node *root)
 
 static void build(mg_building *b, mg_node *root)
 {
-    const size_t errors = b->report->errors;
-
     build_top(b, root);
     build_listeners(b, root);
     mg_build_services(b, mg_node_get(root, "services"));
@@ -345,8 +343,6 @@ static void build(mg_building *b, mg_node *root)
     mg_build_plugins(b, mg_node_get(root, "plugins"));
     mg_build_routes(b, mg_node_get(root, "routes"));
     b->config->root = root;
-    if (b->report->errors == errors) /* what looks unused may only be misspelt */
-        mg_build_lint(b, root);
 }
 
 /* The schema of the document, out of the binary. */
@@ -381,6 +377,7 @@ static void complete_partial(mg_building *b, mg_node *root)
 static void validate_and_build(mg_building *b, mg_node *root)
 {
     mg_schema *schema = gateway_schema(&b->config->arena);
+    const size_t errors = b->report->errors;
 
     complete_partial(b, root);
     mg_build_complete_guards(b, root);
@@ -395,6 +392,8 @@ static void validate_and_build(mg_building *b, mg_node *root)
     b->routes = mg_map_new(mg_rand_system_seed());
     b->rollouts = mg_map_new(mg_rand_system_seed());
     build(b, root);
+    if (b->report->errors == errors) /* what looks unused may only be misspelt */
+        mg_build_lint(b, root);
     mg_map_free(b->services);
     mg_map_free(b->limiters);
     mg_map_free(b->plugins);

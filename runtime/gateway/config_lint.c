@@ -176,6 +176,12 @@ static void lint_route(mg_building *b, const mg_config_route *route)
         warn_long_retries(b, route, route->service);
     for (size_t i = 0; i < route->backend_count; i++)
         warn_long_retries(b, route, route->backends[i].service);
+    if (route->backend_count > 0 && route->sticky && route->sticky_key.kind == MG_CONFIG_KEY_CONSUMER)
+        mg_finding_hint(
+            mg_node_warning(b->report, mg_node_get(mg_node_get(route->node, "sticky"), "by"), "no-effect",
+                            "plugins find out who the consumer is, and the split comes before them: "
+                            "it goes by ip"),
+            "write header:X, with the field that they look at");
     if (route->backend_count == 0 && (!route->service || route->service->balance != MG_BALANCER_MAGLEV))
         warn_idle(b, route->node, "sticky", "without several backends or a service with balance: maglev");
 }

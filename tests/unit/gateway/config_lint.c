@@ -118,6 +118,31 @@ static void a_breaker_that_may_open_is_not(void **state)
            "");
 }
 
+static void a_split_by_consumer_is_told(void **state)
+{
+    (void)state;
+    hinted(
+        HEAD
+        "services: { a: { endpoints: [{ url: \"http://a\" }] }, b: { endpoints: [{ url: \"http://b\" }] } }\n"
+        "routes:\n"
+        "  - name: a\n"
+        "    match: { paths: [{ prefix: / }] }\n"
+        "    backends: [{ service: a }, { service: b }]\n"
+        "    sticky: { by: consumer }\n",
+        "no-effect routes[0].sticky.by: plugins find out who the consumer is, and the split comes before "
+        "them: it goes by ip -> write header:X, with the field that they look at\n");
+}
+
+static void a_document_with_errors_gets_no_warnings(void **state)
+{
+    (void)state;
+    found(HEAD
+          "services: { a: { endpoints: [{ url: \"http://a\" }], breaker: {} } }\n"
+          "limiters: { all: { key: global, quota: 5, window: 250sm } }\n"
+          "routes: [{ name: a, match: { paths: [{ prefix: / }] }, plugins: [{ limit: all }], service: a }]\n",
+          "not-allowed limiters.all.window: \"sm\" is not the unit of a duration\n");
+}
+
 static void retries_that_are_cut_short_are_told_where_the_timeout_stands(void **state)
 {
     (void)state;
@@ -140,6 +165,8 @@ int main(void)
         cmocka_unit_test(a_window_of_fewer_calls_than_it_wants_is_told),
         cmocka_unit_test(a_breaker_that_limiters_keep_from_opening_is_told),
         cmocka_unit_test(a_breaker_that_may_open_is_not),
+        cmocka_unit_test(a_split_by_consumer_is_told),
+        cmocka_unit_test(a_document_with_errors_gets_no_warnings),
         cmocka_unit_test(retries_that_are_cut_short_are_told_where_the_timeout_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

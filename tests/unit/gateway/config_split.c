@@ -142,7 +142,7 @@ static void who_sticks_to_what_is_judged(void **state)
         "  - { name: f, match: { paths: [{ prefix: /f }] }, service: cart, sticky: { by: \"heeder:x\" } }\n"
         "  - { name: g, match: { paths: [{ prefix: /g }] }, service: cart, sticky: {} }\n",
         "missing-key routes[2].sticky: the key \"by\" is missing -> by: ip, header:X, cookie:X or consumer; "
-        "without sticky it is ip\n"
+        "ip where there is none. Consumers are found by plugins, behind the split: it goes by ip then\n"
         "not-allowed routes[0].sticky.by: \"route\" names nothing that tells clients apart -> write ip, "
         "header:X, cookie:X or consumer\n"
         "not-allowed routes[1].sticky.by: \"heeder:x\" names nothing that tells clients apart -> write ip, "
@@ -249,8 +249,7 @@ static void keys_of_routes_that_come_later_say_so(void **state)
                 "  - { name: u, match: { paths: [{ prefix: /u }] }, service: cart, validate: {} }\n",
            "unknown-key routes[0].limits: unknown key \"limits\" -> write limits into plugins: [{ limit: "
            "NAME }]\n"
-           "unknown-key routes[1].validate: unknown key \"validate\" -> contracts are not in this build\n"
-           "unused services.next: no route uses the service \"next\"\n");
+           "unknown-key routes[1].validate: unknown key \"validate\" -> contracts are not in this build\n");
 }
 
 int main(void)
