@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/stat.h"
 #include "base/time.h"
+#include "policy/breaker.h"
 #include "policy/limiter.h"
 #include "store/record.h"
 #include "store/store.h"
@@ -70,6 +71,10 @@ void mg_persist_keep(mg_persist *persist, mg_keep_kind kind, mg_str name, const 
 /* Its last state will be stored. No call of its ops runs when this returns; nothing when another has taken
  * its place. */
 void mg_persist_drop(mg_persist *persist, const void *self);
+
+/* A breaker's payload, for the ops of whoever keeps one. */
+void mg_persist_add_breaker(mg_text *row, const mg_breaker_record *record);
+bool mg_persist_get_breaker(mg_record *row, mg_breaker_record *out);
 
 /* The same for a limiter's keys, every second. `key_hash` says what its keys are made of: rows of another one
  * are not its own. Where the name has a limiter already whose key is the same, `limiter` is taken to come out
