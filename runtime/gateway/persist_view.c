@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "gateway/rollout_run.h"
 
 #include <stdlib.h>
 
@@ -183,12 +184,23 @@ static void add_item(view *v, mg_str key, uint64_t at_ns, mg_record *payload)
 {
     const mg_str bytes = payload->rest;
     mg_breaker_record breaker;
+    mg_rollout rollout;
+    mg_str id;
 
     mg_text_addf(&v->json, "{\"stored_ms_ago\":%llu,", (unsigned long long)ms_since(v, at_ns));
     if (key.p[0] == MG_KEEP_BREAKER && mg_persist_get_breaker(payload, &breaker)) {
         mg_text_addf(&v->json, "\"state\":\"%s\",\"turns\":%u,\"remaining_ms\":%llu}",
                      mg_breaker_state_name(breaker.state), breaker.turns,
                      (unsigned long long)breaker.remaining_ms);
+        return;
+    }
+    *payload = (mg_record){ bytes, payload->version, true };
+    if (key.p[0] == MG_KEEP_ROLLOUT && mg_rollout_run_row(payload, &id, &rollout)) {
+        mg_text_add_c(&v->json, "\"id\":");
+        mg_text_add_json(&v->json, id);
+        mg_text_addf(&v->json, ",\"state\":\"%s\",\"step\":%u,\"strikes\":%u,\"interval_ms_old\":%llu}",
+                     mg_rollout_state_name(rollout.state), rollout.step, rollout.strikes,
+                     (unsigned long long)ms_since(v, rollout.began_ns));
         return;
     }
     mg_text_add_c(&v->json, "\"bytes\":\"");

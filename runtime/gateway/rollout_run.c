@@ -8,7 +8,7 @@
 
 #include <pthread.h>
 
-enum { TICK_S = 1, P99 = 990 };
+enum { TICK_S = 1, ROW_FORM = 1, P99 = 990 };
 
 struct mg_rollout_run {
     _Atomic unsigned refs;
@@ -107,6 +107,73 @@ static mg_rollout_figures figures_of(const mg_rollout_run *run, mg_figures_sum *
                                  .p99_ms = whole_ms + ((double)whole_ms < p99_ms) };
 }
 
+/* ---- kept across restarts ---- */
+
+static uint64_t keep_stamp(const void *self)
+{
+    const mg_rollout_run *run = self;
+
+    return atomic_load_explicit(&run->stamp, memory_order_acquire);
+}
+
+static void keep_write(const void *self, uint64_t policy_ns, mg_text *row)
+{
+    mg_rollout_run *run = (mg_rollout_run *)(uintptr_t)self; /* for its lock alone */
+
+    (void)policy_ns;
+    pthread_mutex_lock(&run->lock);
+    const mg_rollout state = run->state;
+    pthread_mutex_unlock(&run->lock);
+    mg_record_u8(row, ROW_FORM);
+    mg_record_str(row, mg_str_of(run->id));
+    mg_record_u8(row, (uint8_t)state.state);
+    mg_record_u32(row, state.step);
+    mg_record_u32(row, state.strikes);
+    mg_record_u64(row, state.began_ns);
+}
+
+bool mg_rollout_run_row(mg_record *row, mg_str *id, mg_rollout *state)
+{
+    if (mg_record_get_u8(row) != ROW_FORM)
+        return false;
+    *id = mg_record_get_str(row);
+    state->state = mg_record_get_u8(row);
+    state->step = mg_record_get_u32(row);
+    state->strikes = mg_record_get_u32(row);
+    state->began_ns = mg_record_get_u64(row);
+    return row->ok && !row->rest.n && state->state >= MG_ROLLOUT_RUNNING && state->state <= MG_ROLLOUT_HELD;
+}
+
+/* What another id left is understood, and of no use. */
+static bool keep_read(void *self, mg_record *row, uint64_t policy_ns)
+{
+    mg_rollout_run *run = self;
+    mg_rollout state;
+    mg_str id;
+
+    if (!mg_rollout_run_row(row, &id, &state))
+        return false;
+    if (!mg_str_eq_c(id, run->id))
+        return true;
+    mg_rollout_restore(&state, &run->conf, policy_ns);
+    run->stored = true;
+    run_set(run, &state);
+    return true;
+}
+
+static const mg_keep_ops keep_ops = { keep_stamp, keep_write, keep_read };
+
+static void keep(mg_rollouts *rollouts, mg_rollout_run *run)
+{
+    mg_persist_keep(rollouts->options.persist, MG_KEEP_ROLLOUT, mg_str_of(run->route), &keep_ops, run);
+}
+
+static void drop(mg_rollouts *rollouts, mg_rollout_run *run)
+{
+    mg_persist_drop(rollouts->options.persist, run);
+    mg_rollout_run_unref(run);
+}
+
 /* ---- every second ---- */
 
 static mg_log_level level_of(mg_rollout_action action)
@@ -201,7 +268,7 @@ void mg_rollouts_free(mg_rollouts *rollouts)
         return;
     mg_timer_stop(&rollouts->tick);
     while (mg_map_next(rollouts->runs, &cursor, &route, &run))
-        mg_rollout_run_unref(run);
+        drop(rollouts, run);
     mg_map_free(rollouts->runs);
     mg_free(rollouts);
 }
@@ -217,6 +284,7 @@ static mg_rollout_run *run_for(mg_rollouts *rollouts, const mg_config_route *rou
     mg_rollout_run *run = run_new(rollouts, route);
     if (!now) {
         (void)mg_map_set(rollouts->runs, route->name, run_ref(run));
+        keep(rollouts, run);
     }
     return run;
 }
@@ -255,7 +323,8 @@ static void take_place(mg_rollouts *rollouts, mg_rollout_run *run)
         return;
     run_ref(run);
     if (before)
-        mg_rollout_run_unref(before);
+        drop(rollouts, before);
+    keep(rollouts, run);
 }
 
 static const mg_snapshot_route *route_of(const mg_snapshot *snapshot, const mg_rollout_run *run)
@@ -292,7 +361,7 @@ void mg_rollouts_follow(mg_rollouts *rollouts, const mg_snapshot *snapshot)
     }
     while ((run = left_over(rollouts, snapshot))) {
         (void)mg_map_set(rollouts->runs, mg_str_of(run->route), NULL);
-        mg_rollout_run_unref(run);
+        drop(rollouts, run);
     }
     if (!mg_map_count(rollouts->runs))
         mg_timer_stop(&rollouts->tick);

@@ -16,6 +16,10 @@ void mg_rollout_run_unref(mg_rollout_run *run);             /* NULL is fine; the
 void mg_rollout_run_result(mg_rollout_run *run, unsigned worker, mg_figures_outcome outcome,
                            uint64_t duration_ns);
 
+/* A stored one, for those who show what is stored (MG_KEEP_ROLLOUT). Borrows the row. False: it is not
+ * understood. */
+bool mg_rollout_run_row(mg_record *row, mg_str *id, mg_rollout *state);
+
 /* ---- all of a gateway; the control thread, or before it runs ---- */
 
 typedef struct mg_rollouts mg_rollouts;
