@@ -19,3 +19,11 @@ void mg_histogram_add(mg_histogram *h, uint64_t us)
     mg_cell_add(&h->sum_us, us);
     mg_cell_add(&h->count, 1);
 }
+
+void mg_histogram_sum(mg_histogram *sum, const mg_histogram *one)
+{
+    for (int i = 0; i <= MG_HISTOGRAM_BOUNDS; i++)
+        mg_cell_add(&sum->cells[i], mg_cell_get(&one->cells[i]));
+    mg_cell_add(&sum->sum_us, mg_cell_get(&one->sum_us));
+    mg_cell_add(&sum->count, mg_cell_get(&one->count));
+}

@@ -32,5 +32,6 @@ typedef struct mg_histogram {
 } mg_histogram;
 
 void mg_histogram_add(mg_histogram *h, uint64_t us);
+void mg_histogram_sum(mg_histogram *sum, const mg_histogram *one); /* adds one to sum, whose writer calls */
 
 #endif

@@ -57,6 +57,8 @@ void mg_control_discard(mg_gateway *gateway);
 size_t mg_control_lua_memory(mg_gateway *gateway);
 /* The counters that plugins made, for /metrics. */
 void mg_control_write_counters(mg_gateway *gateway, mg_text *out);
+/* metrics_policy.c: what policies did, for /metrics. */
+void mg_metrics_write_policies(mg_gateway *gateway, mg_text *out);
 
 /* status.c: /livez /readyz /healthz /metrics. NULL with err when the address cannot be bound; NULL without
  * when there is none. */

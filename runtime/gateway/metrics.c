@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include <pthread.h>
+#include <stdio.h>
 
 /* One worker's counts of one (route, method, status). key 0 = free. */
 typedef struct series {
@@ -16,7 +17,10 @@ typedef struct series {
 typedef struct route_cells {
     mg_histogram duration, own;
     mg_cell bytes_in, bytes_out;
+    mg_cell deadlines[MG_DEADLINES];
 } route_cells;
+
+const char *const mg_deadline_names[MG_DEADLINES] = { "route", "limiter", "plugin", "retry", "upstream" };
 
 typedef struct worker_cells {
     series *requests; /* MG_STATS_SERIES */
@@ -179,6 +183,13 @@ void mg_stats_upstream(mg_stats *stats, unsigned worker, uint32_t service, mg_up
     mg_cell_add(&stats->cells[worker]->upstream[service][outcome], 1);
 }
 
+void mg_stats_deadline(mg_stats *stats, unsigned worker, uint32_t route, const char *where)
+{
+    for (int d = 0; d < MG_DEADLINES; d++)
+        if (strcmp(mg_deadline_names[d], where) == 0)
+            mg_cell_add(&cells_of_route(stats->cells[worker], route)->deadlines[d], 1);
+}
+
 void mg_stats_event(mg_stats *stats, unsigned worker, mg_stat_event event, uint64_t n)
 {
     mg_cell_add(&stats->cells[worker]->events[event], n);
@@ -191,7 +202,7 @@ void mg_stats_in_flight(mg_stats *stats, unsigned worker, int by)
 
 /* ---- the text ---- */
 
-static void head(mg_text *out, const char *name, const char *type, const char *help)
+void mg_stats_head(mg_text *out, const char *name, const char *type, const char *help)
 {
     mg_text_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
@@ -214,7 +225,7 @@ static void write_requests(mg_stats *stats, mg_text *out)
                 folded += mg_cell_get(&stats->cells[w]->requests[i].count);
         }
     }
-    head(out, "moongate_http_requests_total", "counter", "Requests that have ended.");
+    mg_stats_head(out, "moongate_http_requests_total", "counter", "Requests that have ended.");
     for (size_t i = 0; i < MG_STATS_SERIES; i++) {
         const uint64_t key = atomic_load(&sum.requests[i].key);
         if (!key)
@@ -232,29 +243,28 @@ static void write_requests(mg_stats *stats, mg_text *out)
     mg_free(sum.requests);
 }
 
-static void add_histogram(mg_histogram *sum, const mg_histogram *one)
+void mg_stats_histogram(mg_text *out, const char *name, const char *labels, const mg_histogram *h)
 {
-    for (int i = 0; i <= MG_HISTOGRAM_BOUNDS; i++)
-        mg_cell_add(&sum->cells[i], mg_cell_get(&one->cells[i]));
-    mg_cell_add(&sum->sum_us, mg_cell_get(&one->sum_us));
-    mg_cell_add(&sum->count, mg_cell_get(&one->count));
-}
-
-static void write_histogram(mg_text *out, const char *name, const char *route, const mg_histogram *h)
-{
+    const char *comma = labels[0] ? "," : "", *open = labels[0] ? "{" : "", *close = labels[0] ? "}" : "";
     uint64_t below = 0;
 
     for (int i = 0; i < MG_HISTOGRAM_BOUNDS; i++) {
         below += mg_cell_get(&h->cells[i]);
-        mg_text_addf(out, "%s_bucket{route=\"%s\",le=\"%g\"} %llu\n", name, route,
+        mg_text_addf(out, "%s_bucket{%s%sle=\"%g\"} %llu\n", name, labels, comma,
                      (double)mg_histogram_bounds_us[i] / 1e6, (unsigned long long)below);
     }
     below += mg_cell_get(&h->cells[MG_HISTOGRAM_BOUNDS]);
-    mg_text_addf(
-        out,
-        "%s_bucket{route=\"%s\",le=\"+Inf\"} %llu\n%s_sum{route=\"%s\"} %.6f\n%s_count{route=\"%s\"} %llu\n",
-        name, route, (unsigned long long)below, name, route, (double)mg_cell_get(&h->sum_us) / 1e6, name,
-        route, (unsigned long long)below);
+    mg_text_addf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n%s_sum%s%s%s %.6f\n%s_count%s%s%s %llu\n", name,
+                 labels, comma, (unsigned long long)below, name, open, labels, close,
+                 (double)mg_cell_get(&h->sum_us) / 1e6, name, open, labels, close, (unsigned long long)below);
+}
+
+static void write_histogram(mg_text *out, const char *name, const char *route, const mg_histogram *h)
+{
+    char labels[128];
+
+    snprintf(labels, sizeof labels, "route=\"%s\"", route);
+    mg_stats_histogram(out, name, labels, h);
 }
 
 static bool sum_route(const mg_stats *stats, uint32_t route, route_cells *sum)
@@ -267,10 +277,12 @@ static bool sum_route(const mg_stats *stats, uint32_t route, route_cells *sum)
         if (!one)
             continue;
         any = true;
-        add_histogram(&sum->duration, &one->duration);
-        add_histogram(&sum->own, &one->own);
+        mg_histogram_sum(&sum->duration, &one->duration);
+        mg_histogram_sum(&sum->own, &one->own);
         mg_cell_add(&sum->bytes_in, mg_cell_get(&one->bytes_in));
         mg_cell_add(&sum->bytes_out, mg_cell_get(&one->bytes_out));
+        for (int d = 0; d < MG_DEADLINES; d++)
+            mg_cell_add(&sum->deadlines[d], mg_cell_get(&one->deadlines[d]));
     }
     return any;
 }
@@ -299,6 +311,14 @@ static void write_bytes_out(mg_text *out, const char *route, const route_cells *
                  (unsigned long long)mg_cell_get(&sum->bytes_out));
 }
 
+static void write_deadlines(mg_text *out, const char *route, const route_cells *sum)
+{
+    for (int d = 0; d < MG_DEADLINES; d++)
+        if (mg_cell_get(&sum->deadlines[d]))
+            mg_text_addf(out, "moongate_deadline_exceeded_total{route=\"%s\",where=\"%s\"} %llu\n", route,
+                         mg_deadline_names[d], (unsigned long long)mg_cell_get(&sum->deadlines[d]));
+}
+
 static void each_route(const mg_stats *stats, mg_text *out, write_route *write)
 {
     const uint32_t count =
@@ -318,8 +338,8 @@ static void write_upstream(const mg_stats *stats, mg_text *out)
     const uint32_t count =
         atomic_load_explicit(&((mg_stats *)(uintptr_t)stats)->services.count, memory_order_acquire);
 
-    head(out, "moongate_upstream_requests_total", "counter",
-         "Exchanges with upstreams, by what became of them.");
+    mg_stats_head(out, "moongate_upstream_requests_total", "counter",
+                  "Exchanges with upstreams, by what became of them.");
     for (uint32_t s = 1; s < count; s++)
         for (int o = 0; o < MG_SERVED_COUNT; o++) {
             uint64_t sum = 0;
@@ -342,7 +362,7 @@ static uint64_t sum_event(const mg_stats *stats, mg_stat_event event)
 
 static void write_number(mg_text *out, const char *name, const char *type, const char *help, uint64_t value)
 {
-    head(out, name, type, help);
+    mg_stats_head(out, name, type, help);
     mg_text_addf(out, "%s %llu\n", name, (unsigned long long)value);
 }
 
@@ -352,18 +372,22 @@ void mg_stats_write(mg_stats *stats, const mg_stats_global *global, mg_text *out
 
     for (unsigned w = 0; w < stats->workers; w++)
         in_flight += (int64_t)mg_cell_get(&stats->cells[w]->in_flight);
-    head(out, "moongate_build_info", "gauge", "Which build this is.");
+    mg_stats_head(out, "moongate_build_info", "gauge", "Which build this is.");
     mg_text_addf(out, "moongate_build_info{version=\"%s\"} 1\n", MG_VERSION);
     write_requests(stats, out);
-    head(out, "moongate_http_request_duration_seconds", "histogram",
-         "From the first byte of a request to the last of its response.");
+    mg_stats_head(out, "moongate_http_request_duration_seconds", "histogram",
+                  "From the first byte of a request to the last of its response.");
     each_route(stats, out, write_duration);
-    head(out, "moongate_http_overhead_seconds", "histogram", "The part of it that was not the upstream's.");
+    mg_stats_head(out, "moongate_http_overhead_seconds", "histogram",
+                  "The part of it that was not the upstream's.");
     each_route(stats, out, write_own);
-    head(out, "moongate_http_request_bytes_total", "counter", "Bytes read from clients.");
+    mg_stats_head(out, "moongate_http_request_bytes_total", "counter", "Bytes read from clients.");
     each_route(stats, out, write_bytes_in);
-    head(out, "moongate_http_response_bytes_total", "counter", "Bytes sent to clients.");
+    mg_stats_head(out, "moongate_http_response_bytes_total", "counter", "Bytes sent to clients.");
     each_route(stats, out, write_bytes_out);
+    mg_stats_head(out, "moongate_deadline_exceeded_total", "counter",
+                  "Requests whose time was over, and where.");
+    each_route(stats, out, write_deadlines);
     write_number(out, "moongate_http_requests_in_flight", "gauge", "Requests that have begun and not ended.",
                  (uint64_t)in_flight);
     write_upstream(stats, out);
@@ -373,7 +397,7 @@ void mg_stats_write(mg_stats *stats, const mg_stats_global *global, mg_text *out
                  global->lua_memory_bytes);
     write_number(out, "moongate_config_revision", "gauge", "Which accepted configuration this is, from 1.",
                  global->revision);
-    head(out, "moongate_config_reloads_total", "counter", "Reloads, by what became of them.");
+    mg_stats_head(out, "moongate_config_reloads_total", "counter", "Reloads, by what became of them.");
     mg_text_addf(out,
                  "moongate_config_reloads_total{result=\"ok\"} "
                  "%llu\nmoongate_config_reloads_total{result=\"refused\"} %llu\n",

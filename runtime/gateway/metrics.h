@@ -45,6 +45,18 @@ typedef enum mg_stat_event { MG_EVENT_PLUGIN_ERROR, MG_EVENT_COUNT } mg_stat_eve
 void mg_stats_event(mg_stats *stats, unsigned worker, mg_stat_event event, uint64_t n);
 void mg_stats_in_flight(mg_stats *stats, unsigned worker, int by);
 
+/* Why an exchange had no time left; its route's. */
+enum {
+    MG_DEADLINE_ROUTE,
+    MG_DEADLINE_LIMITER,
+    MG_DEADLINE_PLUGIN,
+    MG_DEADLINE_RETRY,
+    MG_DEADLINE_UPSTREAM,
+    MG_DEADLINES
+};
+extern const char *const mg_deadline_names[MG_DEADLINES];
+void mg_stats_deadline(mg_stats *stats, unsigned worker, uint32_t route, const char *where);
+
 typedef struct mg_stats_global {
     uint64_t revision, reloads_ok, reloads_refused, last_success_s;
     size_t lua_memory_bytes;
@@ -52,5 +64,8 @@ typedef struct mg_stats_global {
 
 /* Prometheus text format 0.0.4. Any thread. */
 void mg_stats_write(mg_stats *stats, const mg_stats_global *global, mg_text *out);
+/* Its parts: HELP and TYPE; a histogram's series, with labels of its own or "". */
+void mg_stats_head(mg_text *out, const char *name, const char *type, const char *help);
+void mg_stats_histogram(mg_text *out, const char *name, const char *labels, const mg_histogram *h);
 
 #endif

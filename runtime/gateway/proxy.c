@@ -237,6 +237,15 @@ static void end_call(mg_flight *flight)
     mg_balancer_end(runtime_of(flight)->balancer, (size_t)mg_proxy_host(flight));
 }
 
+static void count_reuse(const mg_flight *flight)
+{
+    mg_cell *reuse = cells_of(flight)->reuse;
+
+    if (flight->lease.replayed)
+        mg_cell_add(&reuse[MG_REUSE_STALE], 1);
+    mg_cell_add(&reuse[flight->lease.reused ? MG_REUSE_HIT : MG_REUSE_MISS], 1);
+}
+
 static void judge(mg_flight *flight, const verdict *v)
 {
     const uint64_t now = mg_loop_now(loop_of(flight)), took = now - flight->tries.began_ns;
@@ -249,6 +258,7 @@ static void judge(mg_flight *flight, const verdict *v)
         mg_balancer_observe(runtime_of(flight)->balancer, host, took, v->figures == MG_FIGURES_OK, now);
         mg_figures_add(service->of->figures, flight->worker->index, v->figures, took);
         mg_histogram_add(&cells_of(flight)->call_duration, took / 1000);
+        count_reuse(flight);
     }
     if (v->answered && flight->service->conf->throttle)
         mg_throttle_accepted(service->of->throttle, policy_now(flight));

@@ -65,6 +65,45 @@ static mg_service_rules *rules_of(const mg_config_service *conf)
     return rules;
 }
 
+/* ---- ejections, kept ---- */
+
+static uint64_t ejection_stamp(const void *self)
+{
+    const mg_service *service = self;
+    uint64_t stamp = 0;
+
+    for (size_t i = 0; i < service->host_count; i++) {
+        const mg_ejection_record record = mg_ejection_read(service->ejection, i);
+        stamp = (stamp ^ record.until_ns ^ (uint64_t)record.times << 56) * 0x9e3779b97f4a7c15ull;
+    }
+    return stamp;
+}
+
+static void ejection_write(const void *self, uint64_t policy_ns, mg_text *row)
+{
+    const mg_service *service = self;
+    uint32_t count = 0;
+
+    (void)policy_ns;
+    for (size_t i = 0; i < service->host_count; i++)
+        count += mg_ejection_read(service->ejection, i).times > 0;
+    mg_record_u32(row, count);
+    for (size_t i = 0; i < service->host_count; i++) {
+        const mg_ejection_record record = mg_ejection_read(service->ejection, i);
+        if (!record.times || !count)
+            continue;
+        count--;
+        mg_record_str(row, service->authorities[i]);
+        mg_record_u64(row, record.until_ns);
+        mg_record_u32(row, record.times);
+    }
+    for (; count; count--) { /* one that has come to nothing in between */
+        mg_record_str(row, MG_STR(""));
+        mg_record_u64(row, 0);
+        mg_record_u32(row, 0);
+    }
+}
+
 static int host_named(const mg_service *service, mg_str authority)
 {
     for (size_t i = 0; i < service->host_count; i++)
@@ -72,6 +111,23 @@ static int host_named(const mg_service *service, mg_str authority)
             return (int)i;
     return -1;
 }
+
+static bool ejection_restore(void *self, mg_record *row, uint64_t policy_ns)
+{
+    mg_service *service = self;
+    const uint32_t count = mg_record_get_u32(row);
+
+    for (uint32_t i = 0; i < count && row->ok; i++) {
+        const int host = host_named(service, mg_record_get_str(row));
+        mg_ejection_record record = { .until_ns = mg_record_get_u64(row) };
+        record.times = mg_record_get_u32(row);
+        if (host >= 0 && row->ok)
+            mg_ejection_restore(service->ejection, (size_t)host, record, policy_ns);
+    }
+    return row->ok;
+}
+
+static const mg_keep_ops ejection_ops = { ejection_stamp, ejection_write, ejection_restore };
 
 /* ---- weights ---- */
 
@@ -221,7 +277,9 @@ void mg_service_adopt(mg_service *service, uint64_t now_ns)
 
     if (old == service)
         return;
+    mg_persist *persist = mg_shared_persist(service->services->shared);
     if (service->ejection) {
+        mg_persist_keep(persist, MG_KEEP_EJECTION, service->of->name, &ejection_ops, service);
         service->sweep_ns = policy_ns + service->rules->eject.conf.interval_ms * MG_NS_PER_MS;
     }
     if (old)
@@ -230,6 +288,8 @@ void mg_service_adopt(mg_service *service, uint64_t now_ns)
     tell_balancers(service);
     atomic_fetch_add(&service->refs, 1);
     service->of->newest = service;
+    if (old && old->ejection)
+        mg_persist_drop(persist, old); /* unless the new one has taken its place */
     mg_service_unref(old);
 }
 

@@ -25,6 +25,8 @@ enum {
 };
 enum { MG_RETRIES_SENT, MG_RETRIES_BUDGET, MG_RETRIES_DEADLINE, MG_RETRIES_BREAKER, MG_RETRIES };
 
+enum { MG_REUSE_HIT, MG_REUSE_MISS, MG_REUSE_STALE, MG_REUSES };
+
 /* Cells of one worker, for one breaker. */
 typedef struct mg_circuit_cells {
     _Alignas(64) mg_cell calls[MG_CALLS];
@@ -43,6 +45,7 @@ typedef struct mg_circuit {
 /* What a worker counts for a service. */
 typedef struct mg_service_cells {
     _Alignas(64) mg_cell retries[MG_RETRIES];
+    mg_cell reuse[MG_REUSES]; /* of connections */
     mg_cell refused_concurrency, refused_adaptive, refused_throttle, refused_no_host;
     mg_cell dropped_loads; /* of probes, out of range: the control thread counts in the first one */
     mg_histogram call_duration;

@@ -1,4 +1,5 @@
 /* services.c - the registry of services: what is kept under a name, the circuits, who is in force. */
+#include "gateway/persist.h"
 #include "gateway/service_parts.h"
 
 #include "base/check.h"
@@ -25,8 +26,10 @@ static void *cells_new(size_t size, unsigned count)
     return cells;
 }
 
-static void name_free(mg_service_name *name)
+static void name_free(mg_services *services, mg_service_name *name)
 {
+    if (name->newest && name->newest->ejection)
+        mg_persist_drop(mg_shared_persist(services->shared), name->newest);
     mg_service_unref(name->newest);
     for (mg_adaptive_entry *entry = name->adaptives, *older; entry; entry = older) {
         older = entry->older;
@@ -65,7 +68,7 @@ void mg_services_free(mg_services *services)
         return;
     for (mg_service_name *name = services->first, *next; name; name = next) {
         next = name->next;
-        name_free(name);
+        name_free(services, name);
     }
     mg_map_free(services->names);
     circuits_free(services->circuits);

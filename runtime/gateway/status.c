@@ -73,6 +73,7 @@ static int write_metrics(mg_gateway *gateway, mg_text *out)
                                      .lua_memory_bytes = mg_control_lua_memory(gateway) };
 
     mg_stats_write(gateway->shared.stats, &global, out);
+    mg_metrics_write_policies(gateway, out);
     mg_control_write_counters(gateway, out);
     return 200;
 }

@@ -2,17 +2,32 @@
 #include "gateway/service.h"
 
 #include "base/mem.h"
+#include "gateway/persist.h"
 #include "support/check.h"
+#include "support/tmpdir.h"
 
 typedef struct fixture {
     mg_fake_clock clock;
     mg_policy_clock policy;
     mg_shared *shared;
+    mg_persist *persist; /* owned; may be NULL */
     mg_services *services;
     mg_config_service conf;
     mg_config_endpoint endpoints[4];
     mg_str authorities[4];
 } fixture;
+
+static void fixture_keep(fixture *f, mg_persist *persist)
+{
+    const mg_shared_options options = {
+        .workers = 1, .clock = &f->clock.clock, .policy_clock = &f->policy, .persist = persist, .seed = 7
+    };
+
+    mg_shared_free(f->shared);
+    f->persist = persist;
+    f->shared = mg_shared_new(&options);
+    f->services = mg_shared_services(f->shared);
+}
 
 static fixture *fixture_new(size_t hosts)
 {
@@ -21,11 +36,7 @@ static fixture *fixture_new(size_t hosts)
 
     mg_fake_clock_init(&f->clock, MG_NS_PER_S, 0);
     mg_policy_clock_init(&f->policy, &f->clock.clock, NULL, "boot");
-    const mg_shared_options options = {
-        .workers = 1, .clock = &f->clock.clock, .policy_clock = &f->policy, .seed = 7
-    };
-    f->shared = mg_shared_new(&options);
-    f->services = mg_shared_services(f->shared);
+    fixture_keep(f, NULL);
     for (size_t i = 0; i < 4; i++) {
         f->authorities[i] = mg_str_of(names[i]);
         f->endpoints[i].weight = 1;
@@ -45,6 +56,7 @@ static fixture *fixture_new(size_t hosts)
 static void fixture_free(fixture *f)
 {
     mg_shared_free(f->shared);
+    mg_persist_free(f->persist);
     mg_free(f);
 }
 
@@ -118,6 +130,37 @@ static void an_ejected_host_comes_back_when_its_time_is_over(void **state)
     assert_true(all[1]);
     mg_service_unref(service);
     fixture_free(f);
+}
+
+static void an_ejection_is_still_there_after_a_restart(void **state)
+{
+    char folder[TMPDIR_PATH_BYTES], path[TMPDIR_PATH_BYTES + 16];
+    bool all[4];
+
+    (void)state;
+    tmpdir_make(folder);
+    snprintf(path, sizeof path, "%s/policy", folder);
+    for (int run = 0; run < 2; run++) {
+        fixture *f = fixture_new(3);
+        const mg_persist_options options = {
+            .path = path, .max_bytes = 1 << 20, .clock = &f->clock.clock, .boot_id = "boot"
+        };
+        mg_error err = MG_ERROR_INIT;
+        f->clock.mono += (uint64_t)run * MG_NS_PER_S; /* a second later */
+        fixture_keep(f, mg_persist_open(&options, &f->policy, &err));
+        f->conf.eject.on = true;
+        f->conf.eject.conf.consecutive = 1;
+        mg_service *service = take(f);
+        if (run == 0)
+            assert_true(mg_service_result(service, 1, false, now(f)));
+        const uint64_t until = mg_service_usable(service, now(f), all);
+        assert_false(all[1]);
+        assert_int_equal(until - now(f), (30 - (uint64_t)run) * MG_NS_PER_S);
+        assert_int_equal(mg_persist_flush(f->persist, &err), MG_OK);
+        mg_service_unref(service);
+        fixture_free(f);
+    }
+    tmpdir_remove(folder);
 }
 
 static void what_an_operator_takes_away_is_no_reason_to_panic(void **state)
@@ -291,6 +334,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_host_that_fails_its_probes_is_used_again_when_too_few_are_left),
         cmocka_unit_test(an_ejected_host_comes_back_when_its_time_is_over),
+        cmocka_unit_test(an_ejection_is_still_there_after_a_restart),
         cmocka_unit_test(what_an_operator_takes_away_is_no_reason_to_panic),
         cmocka_unit_test(loads_make_weights_and_a_failed_probe_halves_them),
         cmocka_unit_test(the_same_configuration_is_the_same_service),
