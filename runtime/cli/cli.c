@@ -12,11 +12,17 @@ static const char help[] =
     "                                       read configuration, load every plugin, touch nothing\n"
     "  routes [-c FILE] [--explain 'METHOD URL'] [-H 'name: value']\n"
     "                                       the routes in match order; why a request matches\n"
+    "  state get|set|del|scan|stats|backup|restore|compact ..\n"
+    "                                       the durable store of a running gateway (see: moongate state)\n"
+    "  top [--once] [--interval 1s]         what a running gateway does, live in the terminal\n"
     "  version                              which build this is\n"
     "  help                                 this text\n"
     "\n"
-    "-q says less, -v says more; --json prints one document (check, version); --no-color prints no colour\n"
-    "exit status: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration or plugin\n";
+    "state and top find the gateway by --admin unix:PATH, by MOONGATE_ADMIN, or by the admin.bind of -c "
+    "FILE\n"
+    "-q says less, -v says more; --json prints one document (check, version, state, top);\n"
+    "--no-color, or NO_COLOR in the environment, prints no colour\n"
+    "exit status: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration or plugin, 4 no gateway answers\n";
 
 const char *mg_args_next(mg_args *args)
 {
@@ -47,8 +53,10 @@ bool mg_args_global(mg_args *args, const char *arg)
         args->verbose = true;
     else if (strcmp(arg, "--json") == 0)
         args->json = true;
+    else if (strcmp(arg, "--no-color") == 0)
+        args->no_colour = true;
     else
-        return strcmp(arg, "--no-color") == 0;
+        return false;
     return true;
 }
 
@@ -79,11 +87,13 @@ static int cli_help(mg_args *args);
 static const struct command {
     const char *name;
     int (*run)(mg_args *args);
+    bool asks; /* a running gateway: takes --admin */
 } commands[] = {
-    { "run", mg_cli_run },           { "check", mg_cli_check },
-    { "routes", mg_cli_routes },     { "version", mg_cli_version },
-    { "--version", mg_cli_version }, { "help", cli_help },
-    { "--help", cli_help },          { "-h", cli_help },
+    { "run", mg_cli_run, false },       { "check", mg_cli_check, false },
+    { "routes", mg_cli_routes, false }, { "state", mg_cli_state, true },
+    { "top", mg_cli_top, true },        { "version", mg_cli_version, false },
+    { "help", cli_help, false },        { "--version", mg_cli_version, false },
+    { "--help", cli_help, false },      { "-h", cli_help, false },
 };
 
 /* The command that was most likely meant. */
@@ -144,7 +154,7 @@ int mg_cli_main(int argc, char **argv)
     mg_args args = { .count = argc, .at = 1, .items = argv };
     const char *name = mg_args_next(&args);
 
-    while (name && mg_args_global(&args, name))
+    while (name && (mg_args_value(&args, name, "--admin", &args.admin) || mg_args_global(&args, name)))
         name = mg_args_next(&args);
     if (!name) {
         fputs(help, stderr);
@@ -157,5 +167,7 @@ int mg_cli_main(int argc, char **argv)
         fputs(help, stdout);
         return MG_EXIT_OK;
     }
+    if (args.admin && !command->asks)
+        return mg_cli_usage(name, "asks no running gateway: leave --admin out");
     return command->run(&args);
 }

@@ -196,6 +196,8 @@ static void published(mg_gateway *gateway)
                  gateway->snapshot->plan.plugin_count, gateway->shared.worker_count);
     if (first && gateway->status)
         mg_status_start(gateway->status);
+    if (first && gateway->admin)
+        mg_admin_start(gateway->admin);
     if (first) {
         int expected = MG_GATEWAY_NEW;
         atomic_compare_exchange_strong(&gateway->state, &expected, MG_GATEWAY_RUNS);
@@ -344,6 +346,7 @@ static bool can_follow(const mg_gateway *gateway, const mg_config *config, mg_re
     } fixed[] = {
         { "workers", config->workers == now->workers },
         { "status", config->status_on == now->status_on && mg_str_eq(config->status_bind, now->status_bind) },
+        { "admin", config->admin_on == now->admin_on && mg_str_eq(config->admin_bind, now->admin_bind) },
         { "state",
           mg_str_eq(config->state_path, now->state_path) && config->state_max_bytes == now->state_max_bytes },
     };

@@ -3,6 +3,7 @@
 #ifndef MG_GATEWAY_CONTROL_H
 #define MG_GATEWAY_CONTROL_H
 
+#include "gateway/admin.h"
 #include "gateway/gateway.h"
 #include "gateway/kv.h"
 #include "gateway/probe.h"
@@ -41,6 +42,7 @@ struct mg_gateway {
     unsigned drained;  /* workers that have no connection left */
     mg_timer drain_timer;
     mg_status_door *status;
+    mg_admin *admin; /* owned; NULL: none */
     pthread_t *threads;
     bool threads_run;
     void (*ready)(void *self);

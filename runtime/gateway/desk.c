@@ -121,6 +121,9 @@ void mg_ask_problem(mg_ask *ask, int status, mg_str detail, const mg_report *rep
     if (report)
         body = joined(x, body, report);
     x->response.length = body.n;
+    if (ask->allow.p)
+        mg_fields_add(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("allow"),
+                      mg_arena_str(&x->arena, ask->allow));
     send_body(mg_container_of(ask, desk_ask, ask), body);
 }
 

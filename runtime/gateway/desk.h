@@ -12,6 +12,7 @@ typedef struct mg_ask {
     mg_exchange *x; /* its request is whole and valid */
     mg_text body;   /* of the request */
     mg_text out;    /* of the answer: the answering code's to write */
+    mg_str allow;   /* of a 405: the methods that there are; borrowed until it is answered */
 } mg_ask;
 
 typedef struct mg_desk_conf {

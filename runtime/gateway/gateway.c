@@ -162,7 +162,10 @@ static bool make(mg_gateway *gateway, const mg_config *config, mg_error *err)
                                            .seed = gateway->options.seed };
     gateway->rollouts = mg_rollouts_new(&rollouts);
     gateway->status = mg_status_open(gateway, config, err);
-    return gateway->status || err->code == MG_OK;
+    if (!gateway->status && err->code != MG_OK)
+        return false;
+    gateway->admin = mg_admin_open(gateway, config, err);
+    return gateway->admin || err->code == MG_OK;
 }
 
 mg_gateway *mg_gateway_new(const mg_gateway_options *options, mg_config *config, mg_report *report)
@@ -250,6 +253,7 @@ void mg_gateway_free(mg_gateway *gateway)
         return;
     MG_CHECK(!gateway->threads_run);
     mg_control_discard(gateway);
+    mg_admin_free(gateway->admin);
     mg_status_free(gateway->status);
     end_questions(gateway);
     for (unsigned i = 0; i < gateway->shared.worker_count; i++)

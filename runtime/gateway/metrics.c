@@ -287,6 +287,37 @@ static bool sum_route(const mg_stats *stats, uint32_t route, route_cells *sum)
     return any;
 }
 
+bool mg_stats_route_duration(const mg_stats *stats, uint32_t route, mg_histogram *sum)
+{
+    route_cells cells;
+    const bool any = sum_route(stats, route, &cells);
+
+    *sum = cells.duration;
+    return any;
+}
+
+void mg_stats_each_request(const mg_stats *stats,
+                           void (*each)(void *self, uint32_t route, uint16_t status, uint64_t count),
+                           void *self)
+{
+    for (unsigned w = 0; w < stats->workers; w++)
+        for (size_t i = 0; i < MG_STATS_SERIES; i++) {
+            const series *one = &stats->cells[w]->requests[i];
+            const uint64_t key = atomic_load_explicit(&one->key, memory_order_acquire);
+            if (key)
+                each(self, key >> 24 & 0xffffff, (uint16_t)(key & 0xffff), mg_cell_get(&one->count));
+        }
+}
+
+uint64_t mg_stats_in_flight_now(const mg_stats *stats)
+{
+    int64_t in_flight = 0;
+
+    for (unsigned w = 0; w < stats->workers; w++)
+        in_flight += (int64_t)mg_cell_get(&stats->cells[w]->in_flight);
+    return in_flight > 0 ? (uint64_t)in_flight : 0;
+}
+
 typedef void write_route(mg_text *out, const char *route, const route_cells *sum);
 
 static void write_duration(mg_text *out, const char *route, const route_cells *sum)

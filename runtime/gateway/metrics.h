@@ -41,6 +41,15 @@ typedef enum mg_upstream_outcome {
 uint32_t mg_stats_service(mg_stats *stats, mg_str name);
 void mg_stats_upstream(mg_stats *stats, unsigned worker, uint32_t service, mg_upstream_outcome outcome);
 
+/* For those who look at one thing; any thread. Every count of requests that ended, by route (as
+ * mg_stats_route numbered it) and status; how long a route's took, over all workers, false when it had none;
+ * how many have begun and not ended. */
+void mg_stats_each_request(const mg_stats *stats,
+                           void (*each)(void *self, uint32_t route, uint16_t status, uint64_t count),
+                           void *self);
+bool mg_stats_route_duration(const mg_stats *stats, uint32_t route, mg_histogram *sum);
+uint64_t mg_stats_in_flight_now(const mg_stats *stats);
+
 typedef enum mg_stat_event { MG_EVENT_PLUGIN_ERROR, MG_EVENT_COUNT } mg_stat_event;
 void mg_stats_event(mg_stats *stats, unsigned worker, mg_stat_event event, uint64_t n);
 void mg_stats_in_flight(mg_stats *stats, unsigned worker, int by);

@@ -107,6 +107,8 @@ static void answer(void *self, mg_ask *ask)
     mg_str type;
     const int status = write_answer(door->gateway, &ask->x->request, &ask->out, &type);
 
+    if (status == 405)
+        ask->allow = MG_STR("GET, HEAD");
     if (status == 404 || status == 405)
         mg_ask_problem(ask, status, MG_STR("This listener serves /livez, /readyz, /healthz and /metrics."),
                        NULL);

@@ -1,0 +1,658 @@
+/* admin_state.c - what the gateway remembers: the key-value store by namespace, and what policies keep, which
+ * is shown and not changed here. A write is answered once it is on disk; a copy is made by a thread of its
+ * own. */
+#include "gateway/admin_parts.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "gateway/state_files.h"
+#include "moongate.h"
+#include "text/units.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#define POLICY_PREFIX "policy:" /* before the spaces of persist.h; no plugin has a colon in its name */
+
+enum { SCAN_USUAL = 100, SCAN_MOST = 1000, SCAN_BYTES = 1 << 20 };
+
+static mg_kv *kv_of(const mg_admin_call *call)
+{
+    return call->admin->gateway->kv;
+}
+
+static mg_persist *persist_of(const mg_admin *admin)
+{
+    return mg_shared_persist(admin->gateway->shared.shared);
+}
+
+static bool is_policy(mg_str name, mg_str *space)
+{
+    const mg_str prefix = MG_STR(POLICY_PREFIX);
+
+    *space = mg_str_sub(name, mg_min_u64(prefix.n, name.n), name.n);
+    return mg_str_starts(name, prefix);
+}
+
+/* ---- as text ---- */
+
+/* What JSON can say without changing it, and a terminal without harm. */
+static bool is_text(mg_str bytes)
+{
+    for (size_t i = 0; i < bytes.n; i++) {
+        const unsigned char c = (unsigned char)bytes.p[i];
+        if (c > 0x7e || (c < 0x20 && c != '\t' && c != '\n' && c != '\r'))
+            return false;
+    }
+    return true;
+}
+
+/* RFC 4648, section 4. */
+static void add_base64(mg_text *out, mg_str bytes)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    mg_text_reserve(out, bytes.n * 4 / 3 + 4);
+    for (size_t i = 0; i < bytes.n; i += 3) {
+        const size_t left = bytes.n - i;
+        const uint32_t a = (unsigned char)bytes.p[i];
+        const uint32_t b = left > 1 ? (unsigned char)bytes.p[i + 1] : 0;
+        const uint32_t c = left > 2 ? (unsigned char)bytes.p[i + 2] : 0;
+        mg_text_add_char(out, digits[a >> 2]);
+        mg_text_add_char(out, digits[(a << 4 | b >> 4) & 63]);
+        mg_text_add_char(out, left > 1 ? digits[(b << 2 | c >> 6) & 63] : '=');
+        mg_text_add_char(out, left > 2 ? digits[c & 63] : '=');
+    }
+}
+
+/* A key as it stands in a path. */
+static void add_escaped(mg_text *out, mg_str key)
+{
+    for (size_t i = 0; i < key.n; i++) {
+        const unsigned char c = (unsigned char)key.p[i];
+        const bool plain = (c >= '0' && c <= '9') || (mg_lower((char)c) >= 'a' && mg_lower((char)c) <= 'z') ||
+                           c == '-' || c == '_' || c == '~' || (c == '.' && key.n > 2);
+        if (plain)
+            mg_text_add_char(out, (char)c);
+        else
+            mg_text_addf(out, "%%%02X", c);
+    }
+}
+
+/* ---- scan ---- */
+
+typedef struct scan_page {
+    mg_text *out;
+    uint64_t left; /* rows that may still come */
+} scan_page;
+
+static bool page_has_room(scan_page *page)
+{
+    return --page->left && page->out->n < SCAN_BYTES;
+}
+
+static void begin_row(mg_text *out, mg_str key)
+{
+    mg_admin_comma(out);
+    mg_text_add_c(out, "{\"key\":");
+    mg_text_add_json(out, key);
+    mg_text_add_c(out, ",\"id\":\"");
+    add_escaped(out, key);
+    mg_text_add_char(out, '"');
+}
+
+static bool add_value(void *self, mg_str key, mg_str value, uint64_t expires_ms)
+{
+    scan_page *page = self;
+
+    begin_row(page->out, key);
+    if (is_text(value)) {
+        mg_text_add_c(page->out, ",\"value\":");
+        mg_text_add_json(page->out, value);
+    } else {
+        mg_text_add_c(page->out, ",\"base64\":\"");
+        add_base64(page->out, value);
+        mg_text_add_char(page->out, '"');
+    }
+    if (expires_ms)
+        mg_text_addf(page->out, ",\"expires_at_ms\":%llu", (unsigned long long)expires_ms);
+    mg_text_add_char(page->out, '}');
+    return page_has_room(page);
+}
+
+typedef struct policy_page {
+    scan_page page;
+    mg_text last; /* owned */
+    bool more;
+} policy_page;
+
+static bool add_policy_row(void *self, mg_str key, mg_str json)
+{
+    policy_page *policy = self;
+
+    begin_row(policy->page.out, key);
+    mg_text_addf(policy->page.out, ",\"row\":%.*s}", MG_STR_ARGS(json));
+    mg_text_clear(&policy->last);
+    mg_text_add(&policy->last, key);
+    policy->more = !page_has_room(&policy->page);
+    return !policy->more;
+}
+
+static void end_page(mg_admin_call *call, bool more, mg_str reached)
+{
+    mg_text_add_c(call->out, "],\"next\":");
+    if (more) {
+        mg_text_add_char(call->out, '"');
+        add_escaped(call->out, reached);
+        mg_text_add_char(call->out, '"');
+    } else {
+        mg_text_add_c(call->out, "null");
+    }
+    mg_text_add_char(call->out, '}');
+    mg_admin_send_json(call);
+}
+
+static void refuse_error(mg_admin_call *call, mg_result result, const mg_error *err)
+{
+    const int status = result == MG_ERR_INVALID     ? 400
+                       : result == MG_ERR_NOT_FOUND ? 404
+                       : result == MG_ERR_EXISTS    ? 409
+                       : result == MG_ERR_LIMIT     ? 507
+                                                    : 500;
+
+    mg_text_clear(call->out);
+    mg_admin_refuse(call, status,
+                    status == 404   ? "not-found"
+                    : status == 400 ? "not-allowed"
+                                    : "state",
+                    NULL, "%s", err->message);
+}
+
+static void refuse_memory(mg_admin_call *call)
+{
+    mg_admin_refuse(call, 409, "not-allowed", "give the configuration a folder: state: { path: state }",
+                    "this gateway keeps its state in memory");
+}
+
+static void scan_policy(mg_admin_call *call, mg_str space, mg_str prefix, mg_str after, uint64_t limit)
+{
+    policy_page policy = { .page = { .out = call->out, .left = limit } };
+    mg_persist *persist = persist_of(call->admin);
+    mg_error err = MG_ERROR_INIT;
+
+    if (!persist) {
+        mg_text_clear(call->out);
+        refuse_memory(call);
+        return;
+    }
+    const mg_result result = mg_persist_scan(persist, space, prefix, after, add_policy_row, &policy, &err);
+    if (result == MG_OK)
+        end_page(call, policy.more, mg_text_str(&policy.last));
+    else
+        refuse_error(call, result, &err);
+    mg_text_fini(&policy.last);
+}
+
+typedef struct space_names {
+    mg_arena *arena;
+    mg_str names[MG_KV_SPACES_MAX];
+    size_t count;
+} space_names;
+
+static void take_name(void *self, mg_str name, uint64_t used_bytes)
+{
+    space_names *list = self;
+
+    (void)used_bytes;
+    if (list->count < MG_KV_SPACES_MAX)
+        list->names[list->count++] = mg_arena_str(list->arena, name);
+}
+
+static mg_str space_at(const void *self, size_t i)
+{
+    const space_names *list = self;
+
+    return i < list->count ? list->names[i] : MG_STR_NONE;
+}
+
+static bool has_space(mg_admin_call *call)
+{
+    if (mg_kv_has_space(kv_of(call), call->names[0]))
+        return true;
+    space_names *list = MG_ARENA_NEW(call->arena, space_names);
+    list->arena = call->arena;
+    mg_kv_each_space(kv_of(call), take_name, list);
+    mg_text_clear(call->out);
+    mg_admin_refuse_name(call, "namespace", call->names[0], space_at, list);
+    return false;
+}
+
+void mg_admin_state_scan(mg_admin_call *call)
+{
+    mg_str prefix = MG_STR(""), after = MG_STR(""), space;
+    uint64_t limit;
+    mg_error err = MG_ERROR_INIT;
+
+    (void)mg_admin_query(call, "prefix", &prefix);
+    (void)mg_admin_query(call, "after", &after);
+    if (!mg_admin_query_number(call, "limit", SCAN_USUAL, SCAN_MOST, &limit))
+        return;
+    mg_text_add_c(call->out, "{\"namespace\":");
+    mg_text_add_json(call->out, call->names[0]);
+    mg_text_add_c(call->out, ",\"keys\":[");
+    if (is_policy(call->names[0], &space)) {
+        scan_policy(call, space, prefix, after, limit);
+        return;
+    }
+    if (!has_space(call))
+        return;
+    scan_page page = { call->out, limit };
+    mg_kv_scan scan = {
+        .name = call->names[0], .prefix = prefix, .after = after, .each = add_value, .self = &page
+    };
+    const mg_result result = mg_kv_scan_run(kv_of(call), &scan, &err);
+    if (result == MG_OK)
+        end_page(call, scan.more, mg_str_make(scan.reached, scan.reached_n));
+    else
+        refuse_error(call, result, &err);
+}
+
+/* ---- one key ---- */
+
+static bool good_key(mg_admin_call *call)
+{
+    if (call->names[1].n <= MG_KV_KEY_MAX)
+        return true;
+    mg_admin_refuse(call, 400, "out-of-range", NULL, "a key has 1 to %d bytes", MG_KV_KEY_MAX);
+    return false;
+}
+
+static mg_kv_space *open_space(mg_admin_call *call)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_kv_space *space = mg_kv_open(kv_of(call), call->names[0], &err);
+
+    if (!space)
+        refuse_error(call, err.code, &err);
+    return space;
+}
+
+static void refuse_key(mg_admin_call *call)
+{
+    mg_admin_refuse(call, 404, "not-found", NULL, "\"%.*s\" has no key \"%.*s\"", MG_STR_ARGS(call->names[0]),
+                    MG_STR_ARGS(call->names[1]));
+}
+
+static void get_policy(mg_admin_call *call, mg_str space)
+{
+    mg_persist *persist = persist_of(call->admin);
+    mg_error err = MG_ERROR_INIT;
+
+    if (!persist) {
+        refuse_memory(call);
+        return;
+    }
+    const mg_result result = mg_persist_get(persist, space, call->names[1], call->out, &err);
+    if (result == MG_OK)
+        mg_admin_send_json(call);
+    else
+        refuse_error(call, result, &err);
+}
+
+/* The value's own bytes. */
+void mg_admin_state_get(mg_admin_call *call)
+{
+    mg_slice value;
+    mg_str policy;
+
+    if (is_policy(call->names[0], &policy)) {
+        get_policy(call, policy);
+        return;
+    }
+    if (!good_key(call) || !has_space(call))
+        return;
+    mg_kv_space *space = open_space(call);
+    if (!space)
+        return;
+    const char *error = mg_kv_get(space, call->names[1].p, (uint32_t)call->names[1].n, &value);
+    if (!error && value.p)
+        mg_text_add(call->out, mg_str_make(value.p, value.n));
+    mg_kv_space_free(space);
+    if (error)
+        mg_admin_refuse(call, 500, "state", NULL, "%s", error);
+    else if (!value.p)
+        refuse_key(call);
+    else
+        mg_ask_send(call->ask, 200, MG_STR("application/octet-stream"));
+}
+
+/* ---- what takes its time ---- */
+
+/* An ask whose answer comes by message: once a flush is through, or a thread is. Freed by its message. */
+typedef struct mg_state_job {
+    mg_message message;
+    mg_list link;    /* of the admin's jobs; the control thread's */
+    mg_admin *admin; /* NULL: nobody waits any more */
+    mg_admin_call call;
+    mg_result result;
+    mg_error err;
+    pthread_t thread;
+    bool threaded, compacts;
+    char *folder; /* owned: of a backup */
+    mg_store_stats before, after;
+} mg_state_job;
+
+static void job_free(mg_state_job *job)
+{
+    mg_free(job->folder);
+    mg_free(job);
+}
+
+static mg_state_job *job_new(mg_admin_call *call, void (*run)(mg_message *message))
+{
+    mg_state_job *job = MG_NEW(mg_state_job);
+
+    *job = (mg_state_job){ .message = { NULL, run }, .admin = call->admin, .call = *call };
+    mg_list_push(&call->admin->jobs, &job->link);
+    return job;
+}
+
+/* Back on the control loop: true when somebody waits for it. */
+static bool job_back(mg_state_job *job)
+{
+    mg_list_remove(&job->link);
+    return job->admin != NULL;
+}
+
+void mg_admin_state_end(mg_admin *admin)
+{
+    mg_list *link;
+
+    if (admin->working)
+        pthread_join(admin->worker, NULL);
+    admin->working = false;
+    while ((link = mg_list_pop(&admin->jobs)))
+        mg_container_of(link, mg_state_job, link)->admin = NULL; /* its message frees it */
+}
+
+/* ---- writes: answered once they are on disk ---- */
+
+static void on_written(mg_message *message)
+{
+    mg_state_job *job = mg_container_of(message, mg_state_job, message);
+    mg_admin_call *call = &job->call;
+
+    if (job_back(job)) {
+        if (job->result == MG_OK)
+            mg_ask_send(call->ask, 204, MG_STR_NONE);
+        else
+            mg_admin_refuse(call, 507, "state", "it is served from memory, and written as soon as that works",
+                            "%s", job->err.message);
+    }
+    job_free(job);
+}
+
+/* The thread that flushes, or this one. */
+static void after_flush(void *self, const char *error)
+{
+    mg_state_job *job = self;
+
+    if (error)
+        job->result = mg_fail(&job->err, MG_ERR_IO, "%s", error);
+    mg_mailbox_post(job->call.admin->gateway->mailbox, &job->message);
+}
+
+static void answer_write(mg_admin_call *call)
+{
+    if (call->admin->gateway->own_loops)
+        mg_kv_barrier(kv_of(call), after_flush, job_new(call, on_written));
+    else
+        mg_ask_send(call->ask, 204, MG_STR_NONE);
+}
+
+/* A namespace of plugins and operators, and a key in it. */
+static bool can_write(mg_admin_call *call)
+{
+    mg_str space;
+
+    if (!is_policy(call->names[0], &space))
+        return good_key(call);
+    mg_admin_refuse(call, 403, "not-allowed", NULL, "what policies remember is theirs to write");
+    return false;
+}
+
+/* `?ttl=30s`; 0: it stays. */
+static bool read_ttl(mg_admin_call *call, double *seconds)
+{
+    mg_error err = MG_ERROR_INIT;
+    uint64_t ms = 0;
+    mg_str text;
+
+    if (mg_admin_query(call, "ttl", &text) && mg_units_duration(text, &ms, &err) != MG_OK) {
+        mg_admin_refuse(call, 400, "not-allowed", NULL, "ttl: %s", err.message);
+        return false;
+    }
+    *seconds = (double)ms / 1000;
+    return true;
+}
+
+void mg_admin_state_put(mg_admin_call *call)
+{
+    const mg_str value = mg_text_str(&call->ask->body);
+    double ttl_s;
+
+    if (!can_write(call) || !read_ttl(call, &ttl_s))
+        return;
+    mg_kv_space *space = open_space(call);
+    if (!space)
+        return;
+    const char *error =
+        mg_kv_set(space, call->names[1].p, (uint32_t)call->names[1].n, value.p, (uint32_t)value.n, ttl_s);
+    mg_kv_space_free(space);
+    if (error)
+        mg_admin_refuse(call, 507, "state", NULL, "%s", error);
+    else
+        answer_write(call);
+}
+
+void mg_admin_state_del(mg_admin_call *call)
+{
+    if (!can_write(call) || !has_space(call))
+        return;
+    mg_kv_space *space = open_space(call);
+    if (!space)
+        return;
+    const char *error = mg_kv_delete(space, call->names[1].p, (uint32_t)call->names[1].n);
+    mg_kv_space_free(space);
+    if (error)
+        mg_admin_refuse(call, 500, "state", NULL, "%s", error);
+    else
+        answer_write(call);
+}
+
+/* ---- copies ---- */
+
+static void add_store(mg_text *out, const char *key, const mg_store_stats *stats)
+{
+    mg_text_addf(out, "\"%s\":{\"used_bytes\":%llu,\"file_bytes\":%llu,\"max_bytes\":%llu}", key,
+                 (unsigned long long)stats->used_bytes, (unsigned long long)stats->file_bytes,
+                 (unsigned long long)stats->max_bytes);
+}
+
+static void send_job(mg_state_job *job)
+{
+    mg_admin_call *call = &job->call;
+
+    if (job->result != MG_OK) {
+        refuse_error(call, job->result, &job->err);
+        return;
+    }
+    mg_text_add_char(call->out, '{');
+    if (job->compacts) {
+        add_store(call->out, "before", &job->before);
+        mg_text_add_char(call->out, ',');
+    } else {
+        mg_text_add_c(call->out, "\"path\":");
+        mg_text_add_json(call->out, mg_str_of(job->folder));
+        mg_text_add_char(call->out, ',');
+    }
+    add_store(call->out, job->compacts ? "after" : "store", &job->after);
+    mg_text_add_char(call->out, '}');
+    mg_admin_send_json(call);
+}
+
+static void on_worked(mg_message *message)
+{
+    mg_state_job *job = mg_container_of(message, mg_state_job, message);
+
+    if (job_back(job)) {
+        if (job->threaded)
+            pthread_join(job->thread, NULL);
+        job->admin->working = false;
+        send_job(job);
+    }
+    job_free(job);
+}
+
+static void work(mg_state_job *job)
+{
+    mg_gateway *gateway = job->call.admin->gateway;
+    mg_persist *persist = persist_of(job->call.admin);
+
+    job->result = mg_store_stats_get(gateway->store, &job->before, &job->err);
+    if (job->result == MG_OK)
+        job->result = job->compacts
+                          ? mg_state_compact(gateway->store, persist, &job->err)
+                          : mg_state_backup(gateway->kv, gateway->store, persist, job->folder, &job->err);
+    if (job->result == MG_OK)
+        job->result = mg_store_stats_get(gateway->store, &job->after, &job->err);
+}
+
+static void *work_thread(void *self)
+{
+    mg_state_job *job = self;
+
+    work(job);
+    mg_mailbox_post(job->call.admin->gateway->mailbox, &job->message);
+    return NULL;
+}
+
+static bool can_work(mg_admin_call *call)
+{
+    if (!call->admin->gateway->store) {
+        refuse_memory(call);
+        return false;
+    }
+    if (call->admin->working) {
+        mg_admin_refuse(call, 409, "busy", "ask again once it is done", "another copy is being made");
+        return false;
+    }
+    return true;
+}
+
+static void start_work(mg_admin_call *call, bool compacts, mg_str folder)
+{
+    mg_state_job *job = job_new(call, on_worked);
+    sigset_t all, before;
+
+    job->compacts = compacts;
+    job->folder = mg_memdup0(folder.p, folder.n);
+    if (!call->admin->gateway->own_loops) {
+        work(job);
+        on_worked(&job->message);
+        return;
+    }
+    call->admin->working = job->threaded = true;
+    sigfillset(&all); /* signals are the main thread's */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    MG_CHECK(pthread_create(&job->thread, NULL, work_thread, job) == 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    call->admin->worker = job->thread;
+}
+
+void mg_admin_state_backup(mg_admin_call *call)
+{
+    mg_str folder;
+
+    if (!can_work(call) || !mg_admin_body_text(call, "path", &folder))
+        return;
+    if (!folder.n || folder.p[0] != '/' || folder.n > 3000 || memchr(folder.p, '\0', folder.n))
+        mg_admin_refuse(call, 400, "not-allowed", "write the whole path: /var/backups/moongate-1",
+                        "the gateway does not know which folder \"%.*s\" is meant from", MG_STR_ARGS(folder));
+    else
+        start_work(call, false, folder);
+}
+
+void mg_admin_state_compact(mg_admin_call *call)
+{
+    if (can_work(call))
+        start_work(call, true, MG_STR(""));
+}
+
+/* ---- figures ---- */
+
+static void add_space(void *self, mg_str name, uint64_t used_bytes)
+{
+    mg_text *out = self;
+
+    mg_admin_comma(out);
+    mg_text_add_c(out, "{\"name\":");
+    mg_text_add_json(out, name);
+    mg_text_addf(out, ",\"used_bytes\":%llu}", (unsigned long long)used_bytes);
+}
+
+static void add_kv(mg_admin_call *call)
+{
+    mg_kv_stats stats;
+
+    mg_kv_stats_get(kv_of(call), &stats);
+    mg_text_addf(call->out,
+                 "\"pending\":%llu,\"flushes\":%llu,\"failures\":%llu,\"skipped_rows\":%llu,\"expired\":%llu",
+                 (unsigned long long)stats.pending, (unsigned long long)stats.flushes,
+                 (unsigned long long)stats.failures, (unsigned long long)stats.skipped_rows,
+                 (unsigned long long)stats.expired);
+}
+
+static void add_policy(mg_admin_call *call)
+{
+    mg_persist *persist = persist_of(call->admin);
+    mg_persist_stats stats;
+
+    if (!persist) {
+        mg_text_add_c(call->out, ",\"policy\":null");
+        return;
+    }
+    mg_persist_stats_get(persist, &stats);
+    mg_text_addf(call->out,
+                 ",\"policy\":{\"rows\":%llu,\"restored_keys\":%llu,\"skipped_rows\":%llu,\"lag_ms\":%llu,"
+                 "\"errors\":%llu,\"failing\":%s,\"used_bytes\":%llu,\"max_bytes\":%llu}",
+                 (unsigned long long)stats.rows, (unsigned long long)stats.restored_keys,
+                 (unsigned long long)stats.skipped_rows, (unsigned long long)stats.lag_ms,
+                 (unsigned long long)stats.errors, stats.failing ? "true" : "false",
+                 (unsigned long long)stats.used_bytes, (unsigned long long)stats.max_bytes);
+}
+
+void mg_admin_state(mg_admin_call *call)
+{
+    mg_store *store = call->admin->gateway->store;
+    mg_store_stats stats;
+    mg_error err = MG_ERROR_INIT;
+
+    mg_text_add_c(call->out, "{\"namespaces\":[");
+    mg_kv_each_space(kv_of(call), add_space, call->out);
+    mg_text_add_c(call->out, "],");
+    add_kv(call);
+    mg_text_add_char(call->out, ',');
+    const mg_result result = store ? mg_store_stats_get(store, &stats, &err) : MG_OK;
+    if (result != MG_OK) {
+        refuse_error(call, result, &err);
+        return;
+    }
+    if (store)
+        add_store(call->out, "ledger", &stats);
+    else
+        mg_text_add_c(call->out, "\"ledger\":null");
+    add_policy(call);
+    mg_text_add_char(call->out, '}');
+    mg_admin_send_json(call);
+}
