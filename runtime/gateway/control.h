@@ -6,6 +6,7 @@
 #include "gateway/admin.h"
 #include "gateway/gateway.h"
 #include "gateway/kv.h"
+#include "gateway/persist.h"
 #include "gateway/probe.h"
 #include "gateway/rollout_run.h"
 #include "gateway/worker.h"
@@ -31,6 +32,8 @@ struct mg_gateway {
     unsigned loop_count; /* of our own */
     mg_store *store;     /* owned; NULL: in memory */
     mg_kv *kv;
+    mg_persist *persist; /* owned; NULL: in memory */
+    mg_timer persist_turn;
     mg_rollouts *rollouts;              /* owned */
     mg_probe *probe;                    /* owned */
     mg_snapshot *snapshot;              /* counted: the one published last */

@@ -52,6 +52,29 @@ static bool make_loops(mg_gateway *gateway, unsigned count, mg_error *err)
     return true;
 }
 
+/* What policies remember, and the clock that they remember it by. */
+static bool open_policy(mg_gateway *gateway, const mg_config *config, mg_error *err)
+{
+    char path[4096], boot_id[37];
+
+    mg_boot_id(boot_id);
+    if (gateway->options.boot_id)
+        snprintf(boot_id, sizeof boot_id, "%s", gateway->options.boot_id);
+    if (!config->state_path.n) {
+        mg_policy_clock_init(&gateway->policy_clock, gateway->shared.clock, NULL, boot_id);
+        return true;
+    }
+    snprintf(path, sizeof path, "%.*s/policy", MG_STR_ARGS(config->state_path));
+    const mg_persist_options options = { .path = path,
+                                         .max_bytes = config->state_max_bytes,
+                                         .clock = gateway->shared.clock,
+                                         .boot_id = boot_id,
+                                         .log = gateway->options.log,
+                                         .seed = gateway->own_loops ? 0 : gateway->options.seed };
+    gateway->persist = mg_persist_open(&options, &gateway->policy_clock, err);
+    return gateway->persist;
+}
+
 static bool open_state(mg_gateway *gateway, const mg_config *config, mg_error *err)
 {
     mg_kv_options options = { .clock = gateway->shared.clock,
@@ -59,6 +82,8 @@ static bool open_state(mg_gateway *gateway, const mg_config *config, mg_error *e
                               .seed = gateway->options.seed };
     char path[4096];
 
+    if (!open_policy(gateway, config, err))
+        return false;
     if (config->state_path.n) {
         mg_result result;
         snprintf(path, sizeof path, "%.*s/ledger", MG_STR_ARGS(config->state_path));
@@ -117,6 +142,7 @@ static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *co
                                         .policy_clock = &gateway->policy_clock,
                                         .log = gateway->options.log,
                                         .kv = gateway->kv,
+                                        .persist = gateway->persist,
                                         .seed = gateway->options.seed };
 
     shared->log = gateway->options.log;
@@ -147,13 +173,10 @@ static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *co
 static bool make(mg_gateway *gateway, const mg_config *config, mg_error *err)
 {
     const unsigned count = worker_count_of(&gateway->options, config);
-    char boot_id[37];
 
     if (!make_loops(gateway, count, err))
         return false;
     gateway->mailbox = mg_mailbox_new(gateway->loops[0]);
-    mg_boot_id(boot_id);
-    mg_policy_clock_init(&gateway->policy_clock, gateway->shared.clock, NULL, boot_id);
     if (!open_state(gateway, config, err) || !make_shared(gateway, count, config, err))
         return false;
     const mg_rollouts_options rollouts = { .loop = gateway->loops[0],
@@ -198,13 +221,28 @@ static void *run_loop(void *self)
     return NULL;
 }
 
+static void on_persist_turn(mg_timer *timer)
+{
+    mg_gateway *gateway = mg_container_of(timer, mg_gateway, persist_turn);
+
+    mg_timer_set(gateway->loops[0], timer,
+                 mg_loop_now(gateway->loops[0]) + MG_PERSIST_LOOK_MS * MG_NS_PER_MS);
+    mg_persist_turn(gateway->persist);
+}
+
 void mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self)
 {
     gateway->ready = ready;
     gateway->ready_self = self;
+    if (!gateway->own_loops && gateway->persist) {
+        mg_timer_init(&gateway->persist_turn, on_persist_turn);
+        on_persist_turn(&gateway->persist_turn);
+    }
     if (!gateway->own_loops)
         return;
     mg_kv_flusher_start(gateway->kv, 0);
+    if (gateway->persist)
+        mg_persist_start(gateway->persist);
     gateway->threads = MG_NEW_N(pthread_t, gateway->shared.worker_count + 1);
     gateway->threads_run = true;
     for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
@@ -228,6 +266,8 @@ void mg_gateway_wait(mg_gateway *gateway)
     gateway->threads_run = false;
     if (mg_kv_flusher_stop(gateway->kv, &err) != MG_OK)
         mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
+    if (gateway->persist && mg_persist_stop(gateway->persist, &err) != MG_OK)
+        mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
 }
 
 /* Workers may wait for control, for names and for the store: all are answered while there is a mailbox to
@@ -247,6 +287,15 @@ static void end_questions(mg_gateway *gateway)
         mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
 }
 
+/* What policies remember is stored while they are there, and again what they said when they were dropped. */
+static void flush_policies(mg_gateway *gateway)
+{
+    mg_error err = MG_ERROR_INIT;
+
+    if (gateway->persist && mg_persist_flush(gateway->persist, &err) != MG_OK)
+        mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
+}
+
 void mg_gateway_free(mg_gateway *gateway)
 {
     if (!gateway)
@@ -259,6 +308,8 @@ void mg_gateway_free(mg_gateway *gateway)
     for (unsigned i = 0; i < gateway->shared.worker_count; i++)
         mg_worker_free(gateway->shared.workers[i]);
     mg_timer_stop(&gateway->drain_timer);
+    mg_timer_stop(&gateway->persist_turn);
+    flush_policies(gateway);
     mg_rollouts_free(gateway->rollouts);
     mg_probe_free(gateway->probe);
     mg_snapshot_unref(gateway->snapshot);
@@ -268,6 +319,8 @@ void mg_gateway_free(mg_gateway *gateway)
     mg_access_log_free(gateway->shared.access_log);
     mg_stats_free(gateway->shared.stats);
     mg_shared_free(gateway->shared.shared);
+    flush_policies(gateway);
+    mg_persist_free(gateway->persist);
     mg_kv_free(gateway->kv);
     mg_store_close(gateway->store);
     for (unsigned i = 0; i < gateway->loop_count; i++)

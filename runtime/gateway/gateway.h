@@ -18,6 +18,7 @@ typedef struct mg_gateway_options {
     mg_loop **loops;
     unsigned loop_count;
     mg_resolver *resolver; /* borrowed, of loops[0]; NULL: the system's names */
+    const char *boot_id;   /* borrowed; NULL: this machine's */
     /* Reads the configuration again, for reload; NULL when it cannot be. The report gets what is wrong. */
     mg_config *(*read_config)(void *self, mg_report *report);
     void *self;

@@ -5,29 +5,49 @@
 #include "base/check.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "gateway/persist.h"
 #include "gateway/service.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
-/* One configuration of a limiter or breaker. A later one of the same name shares its state and stands before
- * it; requests of an older snapshot may still hold this one. */
-typedef struct limiter_entry {
-    struct limiter_entry *older;
-    mg_limiter_conf conf;
-    mg_limiter *limiter; /* owned */
-} limiter_entry;
+typedef union policy_conf {
+    mg_limiter_conf limiter;
+    mg_breaker_conf breaker;
+} policy_conf;
 
-typedef struct breaker_entry {
-    struct breaker_entry *older;
-    mg_breaker_conf conf;
-    mg_breaker *breaker; /* owned */
-} breaker_entry;
+/* One configuration of a limiter or breaker. A later one of the same name and key goes on with its state and
+ * stands before it; requests of an older snapshot may still hold this one. */
+typedef struct policy_entry {
+    struct policy_entry *older;
+    uint64_t key_hash; /* what its keys are made of */
+    policy_conf conf;
+    void *policy; /* owned */
+} policy_entry;
+
+/* What entries of a name have in common; lives as long as the gateway. */
+typedef struct policy_name {
+    mg_str name;            /* owned */
+    policy_entry *entries;  /* the newest first */
+    _Atomic(void *) newest; /* its policy */
+} policy_name;
+
+/* What a registry does with its policies. */
+typedef struct policy_kind {
+    bool (*same)(const policy_conf *a, const policy_conf *b);
+    /* A new one, or one that goes on with the state of `old`; NULL when the configuration is out of range. */
+    void *(*make)(const void *old, const policy_conf *conf, uint64_t now_ns);
+    bool (*shares)(const void *a, const void *b);
+    void (*free)(void *policy);
+    /* Has it outlive the process; `entry` is new. */
+    void (*keep)(mg_persist *persist, policy_name *name, const policy_entry *entry);
+    void (*drop)(mg_persist *persist, policy_name *name, const policy_entry *entry);
+} policy_kind;
 
 struct mg_shared {
     mg_shared_options options;
     pthread_mutex_t lock;
-    mg_map *limiters, *breakers, *counters; /* owned: the newest entry, the counter */
+    mg_map *limiters, *breakers, *counters; /* owned: policy_name, the counter */
     mg_services *services;                  /* owned */
     mg_limit_stats *limit_stats;            /* owned */
     uint64_t secret[2];                     /* of the limiters' fingerprints */
@@ -46,38 +66,10 @@ mg_shared *mg_shared_new(const mg_shared_options *options)
     shared->limit_stats = mg_limit_stats_new(options->workers);
     shared->secret[0] = mg_hash(MG_STR("limiter"), options->seed);
     shared->secret[1] = mg_hash(MG_STR("fingerprint"), options->seed);
+    if (options->persist) /* or nothing that comes back would be found */
+        memcpy(shared->secret, mg_persist_secret(options->persist), sizeof(shared->secret));
     shared->services = mg_services_new(shared);
     return shared;
-}
-
-static void free_limiters(mg_map *map)
-{
-    size_t cursor = 0;
-    mg_str name;
-    void *value;
-
-    while (mg_map_next(map, &cursor, &name, &value))
-        for (limiter_entry *entry = value, *older; entry; entry = older) {
-            older = entry->older;
-            mg_limiter_free(entry->limiter);
-            mg_free(entry);
-        }
-    mg_map_free(map);
-}
-
-static void free_breakers(mg_map *map)
-{
-    size_t cursor = 0;
-    mg_str name;
-    void *value;
-
-    while (mg_map_next(map, &cursor, &name, &value))
-        for (breaker_entry *entry = value, *older; entry; entry = older) {
-            older = entry->older;
-            mg_breaker_free(entry->breaker);
-            mg_free(entry);
-        }
-    mg_map_free(map);
 }
 
 static void free_counters(mg_map *map)
@@ -93,108 +85,276 @@ static void free_counters(mg_map *map)
     mg_map_free(map);
 }
 
-void mg_shared_free(mg_shared *shared)
-{
-    if (!shared)
-        return;
-    mg_services_free(shared->services);
-    free_limiters(shared->limiters);
-    free_breakers(shared->breakers);
-    free_counters(shared->counters);
-    mg_limit_stats_free(shared->limit_stats);
-    pthread_mutex_destroy(&shared->lock);
-    mg_free(shared);
-}
+/* ---- limiters ---- */
 
-static bool same_limit(const mg_limiter_conf *a, const mg_limiter_conf *b)
+static bool same_limit(const policy_conf *one, const policy_conf *other)
 {
+    const mg_limiter_conf *a = &one->limiter, *b = &other->limiter;
+
     return a->algorithm == b->algorithm && a->on_full == b->on_full && a->limit == b->limit &&
            a->period_ms == b->period_ms && a->burst == b->burst && a->max_wait_ms == b->max_wait_ms &&
-           a->max_keys == b->max_keys && a->overflow_cells == b->overflow_cells;
+           a->max_keys == b->max_keys && a->overflow_cells == b->overflow_cells &&
+           a->max_entries == b->max_entries;
 }
 
-static limiter_entry *find_limiter(limiter_entry *entry, const mg_limiter_conf *conf)
+static void *make_limiter(const void *old, const policy_conf *conf, uint64_t now_ns)
 {
-    while (entry && !same_limit(&entry->conf, conf))
-        entry = entry->older;
-    return entry;
+    return old ? mg_limiter_next(old, &conf->limiter, now_ns, NULL) : mg_limiter_new(&conf->limiter, NULL);
 }
 
-static mg_limiter *limiter_locked(mg_shared *shared, mg_str name, const mg_limiter_conf *conf)
+static bool limiters_share(const void *a, const void *b)
 {
-    limiter_entry *newest = mg_map_get(shared->limiters, name);
-    limiter_entry *entry = find_limiter(newest, conf);
-    mg_limiter *limiter;
-
-    if (entry)
-        return entry->limiter;
-    limiter = newest ? mg_limiter_next(newest->limiter, conf, mg_shared_policy_now(shared), NULL)
-                     : mg_limiter_new(conf, NULL);
-    if (!limiter)
-        return NULL;
-    entry = MG_NEW(limiter_entry);
-    *entry = (limiter_entry){ newest, *conf, limiter };
-    (void)mg_map_set(shared->limiters, name, entry);
-    return limiter;
+    return mg_limiter_shares(a, b);
 }
 
-mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf)
+static void free_limiter(void *limiter)
 {
-    mg_limiter_conf own = *conf;
-    mg_limiter *limiter;
-
-    own.secret[0] = shared->secret[0];
-    own.secret[1] = shared->secret[1];
-    pthread_mutex_lock(&shared->lock);
-    limiter = limiter_locked(shared, name, &own);
-    pthread_mutex_unlock(&shared->lock);
-    return limiter;
+    mg_limiter_free(limiter);
 }
 
-static bool same_breaker(const mg_breaker_conf *a, const mg_breaker_conf *b)
+static void keep_limiter(mg_persist *persist, policy_name *name, const policy_entry *entry)
 {
+    mg_persist_keep_limiter(persist, name->name, entry->key_hash, &entry->conf.limiter, entry->policy);
+}
+
+static void drop_limiter(mg_persist *persist, policy_name *name, const policy_entry *entry)
+{
+    (void)name;
+    mg_persist_drop_limiter(persist, entry->policy);
+}
+
+static const policy_kind limiter_kind = { same_limit,   make_limiter, limiters_share,
+                                          free_limiter, keep_limiter, drop_limiter };
+
+/* ---- breakers: all of a name share one state, which is kept through the newest ---- */
+
+static bool same_breaker(const policy_conf *one, const policy_conf *other)
+{
+    const mg_breaker_conf *a = &one->breaker, *b = &other->breaker;
+
     return a->mode == b->mode && a->consecutive_failures == b->consecutive_failures &&
+           a->window_ms == b->window_ms && a->buckets == b->buckets && a->window_calls == b->window_calls &&
+           a->min_calls == b->min_calls && a->failure_bp == b->failure_bp && a->slow_bp == b->slow_bp &&
            a->open_ms == b->open_ms && a->open_max_ms == b->open_max_ms &&
            a->open_backoff_milli == b->open_backoff_milli && a->open_jitter_bp == b->open_jitter_bp &&
            a->half_open_probes == b->half_open_probes && a->half_open_max_ms == b->half_open_max_ms &&
            a->slow_call_ms == b->slow_call_ms;
 }
 
-static breaker_entry *find_breaker(breaker_entry *entry, const mg_breaker_conf *conf)
+static void *make_breaker(const void *old, const policy_conf *conf, uint64_t now_ns)
 {
-    while (entry && !same_breaker(&entry->conf, conf))
+    return old ? mg_breaker_next(old, &conf->breaker, now_ns, NULL) : mg_breaker_new(&conf->breaker, NULL);
+}
+
+static bool breakers_share(const void *a, const void *b)
+{
+    (void)a;
+    (void)b;
+    return true;
+}
+
+static void free_breaker(void *breaker)
+{
+    mg_breaker_free(breaker);
+}
+
+static mg_breaker *newest_breaker(const void *name)
+{
+    return atomic_load(&((policy_name *)(uintptr_t)name)->newest);
+}
+
+static uint64_t breaker_stamp(const void *self)
+{
+    return mg_breaker_stamp(newest_breaker(self));
+}
+
+static void breaker_write(const void *self, uint64_t policy_ns, mg_text *row)
+{
+    const mg_breaker_record record = mg_breaker_read(newest_breaker(self), policy_ns);
+
+    mg_persist_add_breaker(row, &record);
+}
+
+static bool breaker_read(void *self, mg_record *row, uint64_t policy_ns)
+{
+    mg_breaker_record record;
+
+    if (!mg_persist_get_breaker(row, &record))
+        return false;
+    mg_breaker_restore(newest_breaker(self), &record, policy_ns);
+    return true;
+}
+
+static void keep_breaker(mg_persist *persist, policy_name *name, const policy_entry *entry)
+{
+    static const mg_keep_ops ops = { breaker_stamp, breaker_write, breaker_read };
+
+    if (!entry->older)
+        mg_persist_keep(persist, MG_KEEP_BREAKER, name->name, &ops, name);
+}
+
+static void drop_breaker(mg_persist *persist, policy_name *name, const policy_entry *entry)
+{
+    if (!entry->older)
+        mg_persist_drop(persist, name);
+}
+
+static const policy_kind breaker_kind = { same_breaker, make_breaker, breakers_share,
+                                          free_breaker, keep_breaker, drop_breaker };
+
+/* ---- finding either, and making it when it is not there ---- */
+
+static policy_entry *of_key(policy_entry *entry, uint64_t key_hash)
+{
+    while (entry && entry->key_hash != key_hash)
         entry = entry->older;
     return entry;
 }
 
-static mg_breaker *breaker_locked(mg_shared *shared, mg_str name, const mg_breaker_conf *conf)
+/* An entry of this configuration over the state of `policy`, taken out of the list; or NULL. */
+static policy_entry *take_older(const policy_kind *kind, policy_name *name, uint64_t key_hash,
+                                const policy_conf *conf, const void *policy)
 {
-    breaker_entry *newest = mg_map_get(shared->breakers, name);
-    breaker_entry *entry = find_breaker(newest, conf);
-    mg_breaker *breaker;
+    for (policy_entry **at = &name->entries; *at; at = &(*at)->older) {
+        policy_entry *entry = *at;
+        if (entry->key_hash != key_hash || !kind->same(&entry->conf, conf) ||
+            !kind->shares(entry->policy, policy))
+            continue;
+        *at = entry->older;
+        return entry;
+    }
+    return NULL;
+}
 
-    if (entry)
-        return entry->breaker;
-    breaker = newest ? mg_breaker_next(newest->breaker, conf, mg_shared_policy_now(shared), NULL)
-                     : mg_breaker_new(conf, NULL);
-    if (!breaker)
+/* Makes the policy that the configuration asks for, which also clamps what is owed; where there has been one
+ * like it over the same state it is that one again, so that changes to and fro leave no trail. */
+static policy_entry *add_entry(mg_shared *shared, const policy_kind *kind, policy_name *name,
+                               uint64_t key_hash, const policy_conf *conf)
+{
+    const policy_entry *latest = of_key(name->entries, key_hash);
+    void *policy = kind->make(latest ? latest->policy : NULL, conf, mg_shared_policy_now(shared));
+    policy_entry *entry;
+    bool again;
+
+    if (!policy)
         return NULL;
-    entry = MG_NEW(breaker_entry);
-    *entry = (breaker_entry){ newest, *conf, breaker };
-    (void)mg_map_set(shared->breakers, name, entry);
-    return breaker;
+    entry = take_older(kind, name, key_hash, conf, policy);
+    again = entry;
+    if (again) {
+        kind->free(policy);
+    } else {
+        entry = MG_NEW(policy_entry);
+        *entry = (policy_entry){ .key_hash = key_hash, .conf = *conf, .policy = policy };
+    }
+    entry->older = name->entries;
+    name->entries = entry;
+    atomic_store(&name->newest, entry->policy);
+    if (!again)
+        kind->keep(shared->options.persist, name, entry);
+    return entry;
+}
+
+static policy_name *name_of(mg_map *map, mg_str text)
+{
+    policy_name *name = mg_map_get(map, text);
+
+    if (name)
+        return name;
+    name = MG_NEW(policy_name);
+    name->name = mg_str_make(mg_memdup0(text.p, text.n), text.n);
+    (void)mg_map_set(map, text, name);
+    return name;
+}
+
+static void *find(mg_shared *shared, const policy_kind *kind, mg_map *map, mg_str text, uint64_t key_hash,
+                  const policy_conf *conf)
+{
+    policy_entry *entry;
+
+    pthread_mutex_lock(&shared->lock);
+    policy_name *name = name_of(map, text);
+    entry = of_key(name->entries, key_hash);
+    if (!entry || !kind->same(&entry->conf, conf))
+        entry = add_entry(shared, kind, name, key_hash, conf);
+    pthread_mutex_unlock(&shared->lock);
+    return entry ? entry->policy : NULL;
+}
+
+static void free_policies(mg_shared *shared, const policy_kind *kind, mg_map *map)
+{
+    size_t cursor = 0;
+    mg_str text;
+    void *value;
+
+    while (mg_map_next(map, &cursor, &text, &value)) {
+        policy_name *name = value;
+        for (policy_entry *entry = name->entries; entry; entry = entry->older)
+            kind->drop(shared->options.persist, name, entry);
+        for (policy_entry *entry = name->entries, *older; entry; entry = older) {
+            older = entry->older;
+            kind->free(entry->policy);
+            mg_free(entry);
+        }
+        mg_free((char *)(uintptr_t)name->name.p);
+        mg_free(name);
+    }
+    mg_map_free(map);
+}
+
+static mg_limiter *limiter_of(mg_shared *shared, mg_str name, uint64_t key_hash, const mg_limiter_conf *conf)
+{
+    policy_conf own = { .limiter = *conf };
+
+    memcpy(own.limiter.secret, shared->secret, sizeof(shared->secret));
+    return find(shared, &limiter_kind, shared->limiters, name, key_hash, &own);
+}
+
+mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf)
+{
+    return limiter_of(shared, name, 0, conf);
+}
+
+/* Stored: what goes into it, and how, never changes. */
+static uint64_t hash_key(const mg_config_limiter *rule)
+{
+    mg_text text = { 0 };
+    uint64_t hash;
+
+    for (unsigned i = 0; i < rule->key_parts; i++)
+        mg_text_addf(&text, "%d:%zu:%.*s;", (int)rule->key[i].kind, rule->key[i].name.n,
+                     MG_STR_ARGS(rule->key[i].name));
+    mg_text_addf(&text, "/%u/%u", rule->ipv4_prefix, rule->ipv6_prefix);
+    hash = mg_hash(mg_text_str(&text), 1);
+    mg_text_fini(&text);
+    return hash | 1; /* 0: a plugin's */
+}
+
+mg_limiter *mg_shared_rule(mg_shared *shared, const mg_config_limiter *rule)
+{
+    return limiter_of(shared, rule->name, hash_key(rule), &rule->conf);
 }
 
 mg_breaker *mg_shared_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf)
 {
-    mg_breaker_conf own = *conf;
-    mg_breaker *breaker;
+    policy_conf own = { .breaker = *conf };
 
-    own.seed = mg_hash(name, shared->options.seed);
-    pthread_mutex_lock(&shared->lock);
-    breaker = breaker_locked(shared, name, &own);
-    pthread_mutex_unlock(&shared->lock);
-    return breaker;
+    own.breaker.seed = mg_hash(name, shared->options.seed);
+    return find(shared, &breaker_kind, shared->breakers, name, 0, &own);
+}
+
+/* ---- counters and the rest ---- */
+
+void mg_shared_free(mg_shared *shared)
+{
+    if (!shared)
+        return;
+    mg_services_free(shared->services);
+    free_policies(shared, &limiter_kind, shared->limiters);
+    free_policies(shared, &breaker_kind, shared->breakers);
+    free_counters(shared->counters);
+    mg_limit_stats_free(shared->limit_stats);
+    pthread_mutex_destroy(&shared->lock);
+    mg_free(shared);
 }
 
 static mg_counter *counter_new(mg_str name, unsigned workers)
@@ -277,4 +437,9 @@ uint64_t mg_shared_seed(const mg_shared *shared)
 uint64_t mg_shared_policy_now(const mg_shared *shared)
 {
     return mg_policy_clock_now(shared->options.policy_clock);
+}
+
+uint64_t mg_shared_policy_at(const mg_shared *shared, uint64_t mono_ns)
+{
+    return mg_policy_clock_at(shared->options.policy_clock, mono_ns);
 }

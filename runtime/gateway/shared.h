@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/stat.h"
 #include "base/time.h"
+#include "gateway/config.h"
 #include "gateway/limit_stats.h"
 #include "policy/breaker.h"
 #include "policy/limiter.h"
@@ -43,8 +44,10 @@ void mg_shared_free(mg_shared *shared);
 /* Any thread; a lock is held: these are for building. Found by name or made; state is kept and clamped when
  * the configuration differs (POLICIES 2). They live as long as the gateway. NULL when the configuration is
  * out of range (mg_limiter_new tells why) or there are too many counters. Secret and seed of the
- * configuration are ours to set. */
+ * configuration are ours to set. What a store remembers of them, they begin with (persist.h). */
 mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf);
+/* A limiter of the configuration: one whose key is made otherwise begins with nothing. */
+mg_limiter *mg_shared_rule(mg_shared *shared, const mg_config_limiter *rule);
 mg_breaker *mg_shared_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf);
 mg_counter *mg_shared_counter(mg_shared *shared, mg_str name);
 uint64_t mg_counter_sum(const mg_shared *shared, const mg_counter *counter);
@@ -59,5 +62,7 @@ mg_limit_stats *mg_shared_limit_stats(mg_shared *shared);
 unsigned mg_shared_workers(const mg_shared *shared);
 uint64_t mg_shared_seed(const mg_shared *shared);       /* of maps */
 uint64_t mg_shared_policy_now(const mg_shared *shared); /* ns of the policy clock */
+/* The same at that moment of the monotonic clock: a loop's now, without reading a clock. */
+uint64_t mg_shared_policy_at(const mg_shared *shared, uint64_t mono_ns);
 
 #endif

@@ -147,7 +147,7 @@ static void fill_limits(mg_snapshot *snapshot, mg_shared *shared)
             .conf = config->limiters[i],
             .limiter = config->limiters[i]->mode == MG_CONFIG_DENY
                            ? NULL
-                           : mg_shared_limiter(shared, config->limiters[i]->name, &config->limiters[i]->conf),
+                           : mg_shared_rule(shared, config->limiters[i]),
             .stat = mg_limit_stats_named(mg_shared_limit_stats(shared), config->limiters[i]->name),
         };
 }
@@ -180,6 +180,22 @@ static mg_snapshot_split *split_of(mg_snapshot *snapshot, const mg_config_route 
     return split;
 }
 
+static mg_str plugin_names(mg_snapshot *snapshot, const mg_config_route *conf)
+{
+    mg_text text = { 0 };
+
+    mg_text_add_c(&text, "[");
+    for (size_t i = 0; i < conf->item_count; i++)
+        if (conf->items[i].kind == MG_CONFIG_ITEM_PLUGIN) {
+            mg_text_add_c(&text, text.n > 1 ? "," : "");
+            mg_text_add_json(&text, conf->items[i].plugin->name);
+        }
+    mg_text_add_c(&text, "]");
+    const mg_str names = mg_arena_str(&snapshot->config->arena, mg_text_str(&text));
+    mg_text_fini(&text);
+    return names;
+}
+
 static void fill_routes(mg_snapshot *snapshot, mg_shared *shared, mg_stats *stats)
 {
     const mg_config *config = snapshot->config;
@@ -194,6 +210,8 @@ static void fill_routes(mg_snapshot *snapshot, mg_shared *shared, mg_stats *stat
         fill_circuits(snapshot, shared, route);
         route->timeout_ns = route->conf->timeout_ms * MG_NS_PER_MS;
         route->chain = snapshot->plan.chains[i];
+        if (route->chain >= 0)
+            route->plugins = plugin_names(snapshot, route->conf);
         route->limit_count = snapshot->plan.leading[i];
         route->limits = MG_ARENA_NEW_N(arena, const mg_snapshot_limit *, route->limit_count + 1);
         for (size_t l = 0; l < route->limit_count; l++)
