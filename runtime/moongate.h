@@ -147,6 +147,33 @@ uint64_t mg_call_breaker_ask(mg_call *call, mg_breaker *breaker);
 bool mg_call_breaker_finish(mg_call *call, mg_breaker *breaker, uint64_t ticket, int outcome,
                             double duration_s);
 
+/* ---- services as an exchange sees them: of the configuration it began with, by name; n 0: its own ---- */
+
+typedef struct mg_service_seen {
+    mg_slice name;
+    const char *breaker; /* "closed", ..; static; NULL: it has none */
+    double retry_s;      /* until the breaker's next probe; 0 unless it is open */
+    uint32_t hosts, healthy;
+    uint32_t inflight; /* calls of this node, to all hosts */
+    bool panic;        /* so few are healthy that all are used */
+} mg_service_seen;
+
+typedef struct mg_service_host_seen {
+    mg_slice authority; /* "10.0.0.11:9000" */
+    const char *health; /* what active checks say: "unknown", "healthy", "unhealthy"; static */
+    uint32_t weight, inflight;
+    bool healthy, ejected;
+    bool usable; /* what balancers go by, panic included */
+} mg_service_host_seen;
+
+/* False when there is none of that name. */
+bool mg_call_service(const mg_call *call, const char *name, uint32_t n, mg_service_seen *out);
+/* The host at a position from 0; false past the end. */
+bool mg_call_service_host(const mg_call *call, const char *name, uint32_t n, uint32_t index,
+                          mg_service_host_seen *out);
+/* *out is the service's breaker, NULL when it has none. False when no service has that name. */
+bool mg_call_service_breaker(const mg_call *call, const char *name, uint32_t n, mg_breaker **out);
+
 /* ---- ctx.http: one outgoing request at a time a call, over the same upstream code, bounded by the
  * exchange's deadline ---- */
 

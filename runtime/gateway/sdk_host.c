@@ -1,5 +1,5 @@
 /* sdk_host.c - limiters, breakers and counters for plugins: found by name when a VM is built, then used
- * through the pointer. mg_host_pool_view is the pipeline's. */
+ * through the pointer. */
 #include "gateway/host.h"
 
 #include <math.h>

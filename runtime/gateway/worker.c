@@ -527,28 +527,3 @@ mg_str mg_worker_date(mg_worker *worker)
     }
     return (mg_str){ worker->date, MG_HTTP_DATE_BYTES };
 }
-
-/* ---- what plugins see of it (moongate.h) ---- */
-
-bool mg_host_pool_view(mg_host *host, const char *service, uint32_t n, mg_pool_view *out)
-{
-    const mg_worker *worker = mg_container_of(host, mg_worker, host);
-
-    *out = (mg_pool_view){ 0 };
-    if (!host->loop || !worker->view)
-        return false;
-    const mg_config_service *conf =
-        mg_config_service_named(worker->view->snapshot->config, (mg_str){ service, n });
-    if (!conf)
-        return false;
-    const mg_view_service *runtime = worker->view->services[conf->index];
-    for (size_t e = 0; e < conf->endpoint_count; e++) {
-        const mg_pool *pool = &runtime->endpoints[e]->pool;
-        out->idle += pool->idle_count;
-        out->active += pool->open - pool->idle_count;
-        out->waiting += pool->waiting;
-        out->open += atomic_load_explicit(&pool->node->open, memory_order_relaxed);
-        out->max_connections += pool->conf.max_connections;
-    }
-    return true;
-}

@@ -35,7 +35,7 @@ describe("a plugin", function()
         local gw, up = with(plugin [[
             local r = ctx.request
             r:set_header("x-was", table.concat({ r.method, r.scheme, r.host, r.path, r.query, r.client_address,
-                r:header("X-One"), r:query_param("q"), ctx.route, ctx.service }, " "))
+                r:header("X-One"), r:query_param("q"), ctx.route, ctx.service.name }, " "))
             r:add_header("x-two", "b")
             r:remove_header("x-one")
             r:set_method("PUT")

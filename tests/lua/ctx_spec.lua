@@ -237,7 +237,7 @@ describe("ctx", function()
         assert.same({ "cart", "cart", "alice" }, with(function(ctx)
             assert(ctx.consumer == nil)
             ctx:set_consumer("alice")
-            return { ctx.route, ctx.service, ctx.consumer }
+            return { ctx.route, ctx.service.name, ctx.consumer }
         end))
     end)
 

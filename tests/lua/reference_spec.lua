@@ -53,6 +53,7 @@ local public = {
     ["ctx.breaker"] = breaker,
     ["ctx.json"] = require("moongate.sdk.json"),
     ["moongate.Limiter"] = classes.limiter,
+    ["moongate.Reservation"] = classes.reservation,
     ["moongate.Breaker"] = classes.breaker,
     ["moongate.Counter"] = classes.counter,
     ["moongate.Router"] = classes.router,
@@ -82,6 +83,7 @@ describe("the reference", function()
         for path, properties in pairs({
             ["lua/moongate/sdk/ctx.lua"] = ctx.properties,
             ["lua/moongate/sdk/request.lua"] = request.properties,
+            ["lua/moongate/sdk/service.lua"] = require("moongate.sdk.service").properties,
             ["lua/moongate/sdk/response.lua"] = response.properties,
         }) do
             local text = table.concat(lines_of(path), "\n")

@@ -16,11 +16,40 @@ const char *mg_support_log(fixture *f);
 const void *mg_support_api(void);
 const char *mg_support_embedded(const char *name, size_t *n);
 
+/* What the exchanges of all specs began with. */
+static const char config_text[] =
+    "services:\n"
+    "  cart:\n"
+    "    endpoints: [{ url: \"http://10.0.0.11:9000\" }, { url: \"http://10.0.0.12:9000\", weight: 3 }]\n"
+    "    breaker: { mode: consecutive, consecutive_failures: 2, open_for: 5s, open_jitter: 0%, probes: 1 }\n"
+    "  plain: { endpoints: [{ url: \"http://10.0.0.13:9000\" }] }\n"
+    "limiters:\n"
+    "  orders: { rate: 10/s, burst: 2, max_wait: 150ms, max_keys: 64 }\n"
+    "  queue: { algorithm: leaky, rate: 10/s, max_wait: 1s, max_keys: 64 }\n"
+    "  desks: { algorithm: concurrency, quota: 2, max_keys: 64 }\n"
+    "  tried: { rate: 1/h, mode: shadow, max_keys: 64 }\n"
+    "  shut: { mode: deny }\n"
+    "routes: [{ name: cart, match: { paths: [{ prefix: / }] }, service: cart }]\n";
+
+static mg_snapshot *snapshot_new(fixture *f)
+{
+    const mg_config_env env = { .partial = true };
+    mg_report report = MG_REPORT_INIT;
+    mg_config *config = mg_config_load_text("moongate.yaml", mg_str_of(config_text), &env, &report);
+    mg_snapshot *snapshot = config ? mg_snapshot_build(config, f->shared, NULL, 1, &report) : NULL;
+
+    for (size_t i = 0; i < report.count && !snapshot; i++)
+        fprintf(stderr, "%s\n", report.findings[i].message);
+    mg_report_fini(&report);
+    return snapshot;
+}
+
 fixture *mg_support_new(void)
 {
     fixture *f = MG_NEW(fixture);
 
     fixture_init(f);
+    f->snapshot = snapshot_new(f);
     f->call = MG_NEW(mg_call);
     mg_support_begin(f);
     return f;
@@ -33,6 +62,7 @@ void mg_support_free(fixture *f)
     mg_text_fini(&f->call->bodies[1].text);
     mg_free(f->call);
     mg_arena_fini(&f->x.arena);
+    mg_snapshot_unref(f->snapshot);
     fixture_fini(f);
     mg_free(f);
 }
@@ -55,6 +85,7 @@ void mg_support_begin(fixture *f)
     fixture_request(f);
     *f->call = (mg_call){ .x = &f->x,
                           .host = &f->host,
+                          .snapshot = f->snapshot,
                           .holds = &f->holds,
                           .match = &f->match,
                           .client = MG_STR("192.0.2.7"),

@@ -159,6 +159,42 @@ describe("the compiler", function()
                 error("pattern")
             end
             next(ctx)]],
+        ["reservations round next"] = [[
+            local turn = ctx.limit:reserve("orders", "k", 1, 1)
+            if not turn then
+                error("refused")
+            end
+            next(ctx)
+            if ctx.response.status >= 500 then
+                turn:commit()
+            else
+                turn:cancel()
+            end]],
+        ["charges of the configuration's limiters"] = [[
+            local allowed, remaining = ctx.limit:take("orders", ctx.request.client_address, 0)
+            if not allowed or remaining > 2 then
+                error("limit")
+            end
+            next(ctx)]],
+        ["the breaker of a service"] = [[
+            local ticket = ctx.breaker:ask("cart")
+            if not ticket then
+                error("refused")
+            end
+            next(ctx)
+            ctx.breaker:finish("cart", ticket, ctx.response.status < 500 and "ok" or "fail", 0.01)]],
+        ["views of services"] = [[
+            local service = ctx.service
+            if service.healthy < 1 or service.panic or service.breaker ~= "closed" or service.inflight > 0 then
+                error("service")
+            end
+            next(ctx)]],
+        ["hosts of services"] = [[
+            local hosts = ctx.service.hosts
+            if hosts[1].weight ~= 1 or hosts[2].weight ~= 3 or not hosts[2].usable or hosts[3] then
+                error("hosts")
+            end
+            next(ctx)]],
         ["the time"] = "local t = ctx.time.mono(); next(ctx); if ctx.time.now() < t then error('time') end",
     }) do
         it("takes " .. name, function()

@@ -1,13 +1,60 @@
 --- breaker: circuit breakers of a plugin's own, for what it calls. All workers share them.
 local bind = require("moongate.ffi.host")
 local call = require("moongate.ffi.call")
+local find_service = require("moongate.ffi.service").breaker
 local running = require("moongate.sdk.running")
 local scope = require("moongate.sdk.scope")
+
+local FREE = 0ULL -- the ticket of a service without a breaker: everything passes
 
 local handles = setmetatable({}, { __mode = "k" })
 
 local function handle_of(self)
     return handles[self] or scope.handle(handles, self, "breaker", 3)
+end
+
+local function ask(handle)
+    if running.call then
+        return (call.breaker_ask(running.call, handle))
+    end
+    return (bind.breaker_ask(running.host, handle))
+end
+
+--- Three levels up is the plugin's line.
+local function finish(handle, ticket, outcome, seconds)
+    local number = bind.outcome[outcome]
+    if not number then
+        error("finish: an outcome is ok, fail, timeout or ignore", 3)
+    end
+    if type(ticket) ~= "cdata" then
+        error("finish: a ticket comes from ask", 3)
+    end
+    if running.call then
+        return (call.breaker_finish(running.call, handle, ticket, number, seconds or 0))
+    end
+    return (bind.breaker_finish(running.host, handle, ticket, number, seconds or 0))
+end
+
+local function settle(handle, ticket, begun_s, ok, first, ...)
+    local seconds = running.call and call.mono_s(running.call) - begun_s or 0
+    local outcome = (ok and first) and "ok" or "fail"
+    if not ok and first == running.CANCELLED then
+        outcome = "ignore"
+    end
+    finish(handle, ticket, outcome, seconds)
+    if not ok then
+        error(first, 0)
+    end
+    return first, ...
+end
+
+local function run(handle, fn, ...)
+    local ticket = ask(handle)
+    if not ticket then
+        return nil, "open"
+    end
+    local begun_s = running.call and call.mono_s(running.call) or 0
+    return settle(handle, ticket, begun_s, pcall(fn, ...))
 end
 
 ---@class moongate.Breaker
@@ -16,11 +63,7 @@ local breaker = {}
 --- May a call go through? What was asked for a request and is not finished when that ends, ends as "ignore".
 ---@return integer? ticket  to be given to finish once; nil: refused
 function breaker:ask()
-    local handle = handle_of(self)
-    if running.call then
-        return (call.breaker_ask(running.call, handle))
-    end
-    return (bind.breaker_ask(running.host, handle))
+    return (ask(handle_of(self)))
 end
 
 --- What became of the call.
@@ -29,18 +72,7 @@ end
 ---@param seconds? number  how long it took
 ---@return boolean counted  false when it came too late
 function breaker:finish(ticket, outcome, seconds)
-    local number = bind.outcome[outcome]
-    if not number then
-        error("finish: an outcome is ok, fail, timeout or ignore", 2)
-    end
-    if type(ticket) ~= "cdata" then
-        error("finish: a ticket comes from ask", 2)
-    end
-    local handle = handle_of(self)
-    if running.call then
-        return (call.breaker_finish(running.call, handle, ticket, number, seconds or 0))
-    end
-    return (bind.breaker_finish(running.host, handle, ticket, number, seconds or 0))
+    return (finish(handle_of(self), ticket, outcome, seconds))
 end
 
 ---@return "closed"|"open"|"half_open"|"forced_open"|"forced_closed"
@@ -54,29 +86,11 @@ function breaker:retry_after()
     return bind.breaker_retry_s(running.host, handle_of(self))
 end
 
-local function settle(self, ticket, begun_s, ok, first, ...)
-    local seconds = running.call and call.mono_s(running.call) - begun_s or 0
-    local outcome = (ok and first) and "ok" or "fail"
-    if not ok and first == running.CANCELLED then
-        outcome = "ignore"
-    end
-    breaker.finish(self, ticket, outcome, seconds)
-    if not ok then
-        error(first, 0)
-    end
-    return first, ...
-end
-
 --- Calls fn under the breaker. Raising, or returning nil or false first, is a failure.
 ---@param fn function
 ---@return any ...  what fn returned; nil, "open" when it was not called
 function breaker:run(fn, ...)
-    local ticket = breaker.ask(self)
-    if not ticket then
-        return nil, "open"
-    end
-    local begun_s = running.call and call.mono_s(running.call) or 0
-    return settle(self, ticket, begun_s, pcall(fn, ...))
+    return run(handle_of(self), fn, ...)
 end
 
 local meta = scope.meta("breaker", breaker)
@@ -119,26 +133,59 @@ function breakers.new(options)
     return self
 end
 
----@param which moongate.Breaker
----@return integer? ticket
+--- What stands in C for the object that plugins made, or for the breaker of a service; nil when that has none. Two
+--- levels up is the plugin's line.
+local function handle_for(which, what)
+    if type(which) ~= "string" then
+        return handles[which] or scope.handle(handles, which, "breaker", 3)
+    end
+    if not running.call then
+        error(what .. ": a service's breaker is for the time of a request: here is none", 3)
+    end
+    local found, handle = find_service(running.call, which)
+    if not found then
+        error(what .. ": no service is named '" .. which .. "'", 3)
+    end
+    return handle
+end
+
+--- May a call go through? What is not finished when the request ends, ends as "ignore".
+---@param which moongate.Breaker|string  one that the plugin made, or the name of the service whose breaker it is
+---@return integer? ticket  to be given to finish once; nil: refused
 function breakers:ask(which) -- luacheck: ignore self
-    return breaker.ask(which)
+    local handle = handle_for(which, "ask")
+    if not handle then
+        return FREE
+    end
+    return (ask(handle))
 end
 
----@param which moongate.Breaker
----@param ticket integer
+--- What became of the call.
+---@param which moongate.Breaker|string
+---@param ticket integer  of ask
 ---@param outcome "ok"|"fail"|"timeout"|"ignore"
----@param seconds? number
----@return boolean counted
+---@param seconds? number  how long it took
+---@return boolean counted  false when it came too late, or nobody counts
 function breakers:finish(which, ticket, outcome, seconds) -- luacheck: ignore self
-    return breaker.finish(which, ticket, outcome, seconds)
+    local handle = handle_for(which, "finish")
+    return handle ~= nil and finish(handle, ticket, outcome, seconds)
 end
 
----@param which moongate.Breaker
+--- Calls fn under the breaker. Raising, or returning nil or false first, is a failure.
+---
+---     local answer, problem = ctx.breaker:run("geo", function()
+---         return ctx.http:get("http://geo.internal/v1/place")
+---     end)
+---
+---@param which moongate.Breaker|string  one that the plugin made, or the name of the service whose breaker it is
 ---@param fn function
----@return any ...
+---@return any ...  what fn returned; nil, "open" when it was not called
 function breakers:run(which, fn, ...) -- luacheck: ignore self
-    return breaker.run(which, fn, ...)
+    local handle = handle_for(which, "run")
+    if not handle then
+        return fn(...)
+    end
+    return run(handle, fn, ...)
 end
 
 return breakers

@@ -20,7 +20,7 @@ local type, error = type, error
 ---@field params table<string, string?>  parameters of the route's template, percent-decoded
 ---@field state table  yours until the request ends; shared by the plugins of a chain
 ---@field route string  the route's name
----@field service? string  the service's name; nil where a plugin has to answer
+---@field service moongate.Service  what is known of the request's service; ctx.service("cart"): of another one
 ---@field consumer? string  who asks, once a plugin has found out
 ---@field remaining number  seconds until the request's deadline
 ---@field log moongate.Log
@@ -45,6 +45,7 @@ for name, members in pairs({
 }) do
     ctx[name] = setmetatable({}, message.meta("ctx." .. name, members))
 end
+ctx.service = require("moongate.sdk.service").own
 
 local problem_members = { title = "string", detail = "string", json = false, fields = false }
 
@@ -164,9 +165,6 @@ local properties = {
     end,
     route = function()
         return (call.text(running.call, call.text_of.route))
-    end,
-    service = function()
-        return (call.text(running.call, call.text_of.service))
     end,
     consumer = function()
         return (call.text(running.call, call.text_of.consumer))

@@ -29,6 +29,7 @@ typedef struct fixture {
     mg_call *call;
     mg_exchange x;
     mg_route_match match;
+    mg_snapshot *snapshot; /* NULL unless the test makes one */
     mg_holds holds;
     mg_task_error error;
     mg_error err;

@@ -1,0 +1,56 @@
+--- service: what moongate.h tells of services. Text of C becomes strings here.
+local ffi = require("ffi")
+local c = require("moongate.ffi.c")
+
+local string_of, new = ffi.string, ffi.new
+local look, look_host, look_breaker = c.mg_call_service, c.mg_call_service_host, c.mg_call_service_breaker
+
+-- One VM runs one call at a time and nothing here yields, so one of each is enough.
+local seen, host, breaker = new("mg_service_seen"), new("mg_service_host_seen"), new("mg_breaker *[1]")
+
+local service = {}
+
+---@param name string  "": the request's own
+---@return ffi.cdata*? seen  mg_service_seen, good until the next call; nil when there is none
+function service.seen(call, name)
+    if look(call, name, #name, seen) then
+        return seen
+    end
+end
+
+---@return string? name  of the request's own service
+function service.own_name(call)
+    if look(call, "", 0, seen) then
+        return (string_of(seen.name.p, seen.name.n))
+    end
+end
+
+---@return string? state, number retry_s  no state when it has no breaker
+function service.breaker_state(call, name)
+    if look(call, name, #name, seen) and seen.breaker ~= nil then
+        return string_of(seen.breaker), seen.retry_s
+    end
+    return nil, 0
+end
+
+---@param index integer  from 0
+---@return ffi.cdata*? host  mg_service_host_seen, good until the next call; nil past the end
+---@return string? authority, string? health
+function service.host(call, name, index)
+    if look_host(call, name, #name, index, host) then
+        return host, string_of(host.authority.p, host.authority.n), string_of(host.health)
+    end
+end
+
+---@return boolean found
+---@return ffi.cdata*? breaker  nil when the service has none
+function service.breaker(call, name)
+    local found = look_breaker(call, name, #name, breaker)
+    local pointer = breaker[0]
+    if pointer ~= nil then
+        return found, pointer
+    end
+    return found, nil
+end
+
+return service

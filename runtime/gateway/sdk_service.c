@@ -1,0 +1,107 @@
+/* sdk_service.c - what plugins see of services (moongate.h): hosts, who is up, what is in flight, the
+ * breaker, the connections. By name, or the one of their own request. */
+#include "base/mem.h"
+#include "gateway/pipeline.h"
+
+static const mg_snapshot_service *find(const mg_call *call, const char *name, uint32_t n)
+{
+    const mg_str wanted = n ? (mg_str){ name, n } : call->service_name;
+    const mg_config_service *conf =
+        call->snapshot && wanted.n ? mg_config_service_named(call->snapshot->config, wanted) : NULL;
+
+    return conf ? &call->snapshot->services[conf->index] : NULL;
+}
+
+/* A service that says `per: route` has one for each route that leads there. */
+static mg_breaker *breaker_of(const mg_call *call, const mg_snapshot_service *service)
+{
+    const mg_flight *flight = call->owner;
+    const mg_snapshot_route *route = flight ? flight->route : NULL;
+
+    for (size_t i = 0; route && i < route->circuit_count; i++)
+        if (route->circuits[i].service == service)
+            return route->circuits[i].circuit->breaker;
+    return service->service->circuit ? service->service->circuit->breaker : NULL;
+}
+
+static bool is_healthy(const mg_host_view *host)
+{
+    return host->health != MG_HEALTH_DOWN && !host->ejected && !host->down;
+}
+
+bool mg_call_service(const mg_call *call, const char *name, uint32_t n, mg_service_seen *out)
+{
+    const mg_snapshot_service *found = find(call, name, n);
+    mg_host_view host;
+
+    *out = (mg_service_seen){ 0 };
+    if (!found)
+        return false;
+    const uint64_t now_ns = mg_shared_policy_now(call->host->shared);
+    const mg_breaker *breaker = breaker_of(call, found);
+    out->name = (mg_slice){ found->name.p, (uint32_t)found->name.n };
+    out->hosts = (uint32_t)found->service->host_count;
+    out->panic = mg_service_in_panic(found->service, now_ns);
+    for (size_t i = 0; i < found->service->host_count; i++) {
+        mg_service_host_view(found->service, i, now_ns, &host);
+        out->healthy += is_healthy(&host);
+        out->inflight += host.inflight;
+    }
+    if (!breaker)
+        return true;
+    out->breaker = mg_breaker_state_name(mg_breaker_now(breaker, now_ns));
+    out->retry_s = mg_host_breaker_retry_s(call->host, breaker);
+    return true;
+}
+
+bool mg_call_service_host(const mg_call *call, const char *name, uint32_t n, uint32_t index,
+                          mg_service_host_seen *out)
+{
+    const mg_snapshot_service *found = find(call, name, n);
+    mg_host_view host;
+
+    if (!found || index >= found->service->host_count)
+        return false;
+    mg_service_host_view(found->service, index, mg_shared_policy_now(call->host->shared), &host);
+    *out = (mg_service_host_seen){
+        .authority = { host.authority.p, (uint32_t)host.authority.n },
+        .health = mg_health_state_name(host.health),
+        .weight = host.weight,
+        .inflight = host.inflight,
+        .healthy = is_healthy(&host),
+        .ejected = host.ejected,
+        .usable = host.usable,
+    };
+    return true;
+}
+
+bool mg_call_service_breaker(const mg_call *call, const char *name, uint32_t n, mg_breaker **out)
+{
+    const mg_snapshot_service *found = n ? find(call, name, n) : NULL;
+
+    *out = found ? breaker_of(call, found) : NULL;
+    return found != NULL;
+}
+
+bool mg_host_pool_view(mg_host *host, const char *service, uint32_t n, mg_pool_view *out)
+{
+    const mg_worker *worker = mg_container_of(host, mg_worker, host);
+
+    *out = (mg_pool_view){ 0 };
+    if (!host->loop || !worker->view)
+        return false;
+    const mg_config_service *conf =
+        mg_config_service_named(worker->view->snapshot->config, (mg_str){ service, n });
+    if (!conf)
+        return false;
+    const mg_view_service *runtime = worker->view->services[conf->index];
+    for (size_t e = 0; e < conf->endpoint_count; e++) {
+        const mg_pool *pool = &runtime->endpoints[e]->pool;
+        out->idle += pool->idle_count;
+        out->active += pool->open - pool->idle_count;
+        out->waiting += pool->waiting;
+        out->open += atomic_load_explicit(&pool->node->open, memory_order_relaxed);
+        out->max_connections += pool->conf.max_connections;
+    }
+    return true;
+}
