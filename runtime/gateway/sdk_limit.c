@@ -12,7 +12,10 @@ static mg_str str(const char *p, uint32_t n)
 
 static uint64_t policy_now(const mg_call *call)
 {
-    return mg_shared_policy_now(call->host->shared);
+    const mg_host *host = call->host;
+
+    return host->loop ? mg_shared_policy_at(host->shared, mg_loop_now(host->loop))
+                      : mg_shared_policy_now(host->shared);
 }
 
 /* Room for one more thing that a plugin holds; NULL or what is wrong. */
