@@ -44,6 +44,11 @@ typedef struct mg_policy_clock_saved {
 void mg_policy_clock_init(mg_policy_clock *pc, const mg_clock *clock, const mg_policy_clock_saved *saved,
                           const char *boot_id);
 uint64_t mg_policy_clock_now(const mg_policy_clock *pc);
+/* What it read, or will, at that moment of the monotonic clock: for those who have read that one already. */
+static inline uint64_t mg_policy_clock_at(const mg_policy_clock *pc, uint64_t mono_ns)
+{
+    return mono_ns + pc->offset_ns;
+}
 void mg_policy_clock_save(const mg_policy_clock *pc, const char *boot_id, mg_policy_clock_saved *out);
 /* This machine's boot id, from the kernel; "unknown" where there is none. */
 void mg_boot_id(char out[37]);

@@ -197,6 +197,11 @@ void mg_access_log_add(mg_log_buffer *buffer, const mg_exchange *x, const mg_acc
     add_text(out, "user_agent", mg_fields_get(&x->request.fields, MG_NAME_USER_AGENT));
     add_text(out, "consumer", line->consumer);
     add_text(out, "limiter", line->limiter);
+    add_text(out, "breaker", mg_str_of(line->breaker));
+    if (line->plugins.n) {
+        mg_text_add_c(out, ",\"plugins\":");
+        mg_text_add(out, line->plugins);
+    }
     mg_text_add_c(out, "}\n");
     if (out->n >= BUFFER_FULL)
         mg_log_buffer_flush(buffer);

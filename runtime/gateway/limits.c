@@ -12,7 +12,7 @@ enum {
 
 static uint64_t policy_now(const mg_flight *flight)
 {
-    return mg_shared_policy_now(flight->worker->gateway->shared);
+    return mg_shared_policy_at(flight->worker->gateway->shared, mg_loop_now(flight->worker->loop));
 }
 
 const mg_snapshot_limit *mg_limits_named(const mg_snapshot *snapshot, mg_str name)

@@ -304,6 +304,8 @@ static void record(mg_flight *flight)
         .gateway_ns = own,
         .plugin_ns = flight->chain_ns,
         .limiter = flight->refusing ? flight->refusing->conf->name : flight->limiter,
+        .plugins = flight->chain == MG_CHAIN_NONE ? MG_STR_NONE : flight->route->plugins,
+        .breaker = mg_proxy_breaker(flight),
         .consumer = flight->call ? flight->call->consumer : flight->consumer,
         .attempts = flight->tries.count,
         .status = status,

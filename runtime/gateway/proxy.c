@@ -19,7 +19,7 @@ static mg_loop *loop_of(const mg_flight *flight)
 
 static uint64_t policy_now(const mg_flight *flight)
 {
-    return mg_shared_policy_now(flight->worker->gateway->shared);
+    return mg_shared_policy_at(flight->worker->gateway->shared, mg_loop_now(flight->worker->loop));
 }
 
 static mg_view_service *runtime_of(const mg_flight *flight)
@@ -189,6 +189,13 @@ static bool ask_breaker(mg_flight *flight)
     if (!tries->ticket)
         mg_cell_add(&circuit->cells[flight->worker->index].calls[MG_CALLS_REJECTED], 1);
     return tries->ticket != 0;
+}
+
+const char *mg_proxy_breaker(const mg_flight *flight)
+{
+    const mg_circuit *circuit = flight->tries.circuit;
+
+    return circuit ? mg_breaker_state_name(mg_breaker_now(circuit->breaker, policy_now(flight))) : NULL;
 }
 
 static void end_breaker(mg_flight *flight, mg_breaker_outcome outcome, uint64_t duration_ns)

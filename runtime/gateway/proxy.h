@@ -32,6 +32,8 @@ void mg_proxy_start(mg_flight *flight);
 void mg_proxy_stop(mg_flight *flight);
 /* The client left: counts what was under way, before mg_proxy_stop. */
 void mg_proxy_abandoned(const mg_flight *flight);
+/* The state of the breaker that was asked; NULL: none was. */
+const char *mg_proxy_breaker(const mg_flight *flight);
 /* The host of the last try, or -1. */
 int mg_proxy_host(const mg_flight *flight);
 

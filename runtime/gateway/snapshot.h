@@ -60,8 +60,9 @@ typedef struct mg_snapshot_route {
     mg_snapshot_circuit *circuits; /* for its services that say `per: route` */
     size_t circuit_count;
     uint64_t timeout_ns;
-    uint32_t stat; /* number of this route's name among the metrics' */
-    int chain;     /* in the plan, -1: none */
+    uint32_t stat;  /* number of this route's name among the metrics' */
+    int chain;      /* in the plan, -1: none */
+    mg_str plugins; /* of the chain, by name: a JSON array */
 } mg_snapshot_route;
 
 typedef struct mg_snapshot {
