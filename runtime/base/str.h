@@ -51,6 +51,7 @@ bool mg_str_cut(mg_str *rest, char sep, mg_str *part);
 /* Position of a byte, or SIZE_MAX. */
 size_t mg_str_find(mg_str s, char c);
 
+bool mg_str_is_utf8(mg_str s); /* RFC 3629 */
 /* A whole decimal number of digits only; false when empty, not a number, or above UINT64_MAX. */
 bool mg_str_u64(mg_str s, uint64_t *out);
 

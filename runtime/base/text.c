@@ -107,6 +107,18 @@ static size_t utf8_length(const unsigned char *p, size_t n)
     return length;
 }
 
+bool mg_str_is_utf8(mg_str s)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+
+    for (size_t at = 0, length; at < s.n; at += length) {
+        length = utf8_length(p + at, s.n - at);
+        if (!length)
+            return false;
+    }
+    return true;
+}
+
 /* The escape of a byte that may not stand in a JSON string (RFC 8259, section 7) as it is. */
 static void add_escape(mg_text *t, unsigned char c)
 {

@@ -162,7 +162,7 @@ static void put(const char *text)
     }
 }
 
-/* Keys one by one and unseen; a screen of its own, without a cursor. */
+/* Keys one by one and unseen; a screen of its own, without a cursor, that cuts lines instead of wrapping. */
 static void enter(const terminal *t)
 {
     struct termios raw = t->before;
@@ -171,12 +171,12 @@ static void enter(const terminal *t)
     raw.c_cc[VMIN] = 0;
     raw.c_cc[VTIME] = 0;
     (void)tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-    put("\033[?1049h\033[?25l");
+    put("\033[?1049h\033[?25l\033[?7l");
 }
 
 static void leave(const terminal *t)
 {
-    put("\033[?25h\033[?1049l");
+    put("\033[?7h\033[?25h\033[?1049l");
     (void)tcsetattr(STDIN_FILENO, TCSANOW, &t->before);
 }
 

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { FIRST_COLUMN_MIN = 12 };
+enum { FIRST_COLUMN_MIN = 12, FIRST_COLUMN_MAX = 40 };
 
 typedef enum paint { PLAIN, BOLD, DIM, RED, YELLOW } paint;
 
@@ -193,7 +193,7 @@ static void add_number(view *v, double number, int columns, paint colour)
         snprintf(text, sizeof text, "-");
     else if (isinf(number))
         snprintf(text, sizeof text, "long");
-    else if (number > 0 && number < 10)
+    else if (number < 10 && number != floor(number))
         snprintf(text, sizeof text, "%.1f", number);
     else if (number < 1e7)
         snprintf(text, sizeof text, "%.0f", number);
@@ -218,7 +218,11 @@ static bool has_room(const view *v, unsigned lines)
 
 static int first_column(const view *v, unsigned others)
 {
-    return (int)(v->width > others + FIRST_COLUMN_MIN ? v->width - others : FIRST_COLUMN_MIN);
+    const unsigned left = v->width > others ? v->width - others : 0;
+
+    return left < FIRST_COLUMN_MIN   ? FIRST_COLUMN_MIN
+           : left > FIRST_COLUMN_MAX ? FIRST_COLUMN_MAX
+                                     : (int)left;
 }
 
 static void tell_more(view *v, size_t left)
@@ -371,8 +375,8 @@ static void add_endpoint(view *v, const mg_node *host)
 
     snprintf(text, sizeof text, "%.*s%s%s   weight %.0f   in flight %.0f",
              MG_STR_ARGS(text_of(host, "health")), is_true(host, "ejected") ? ", ejected" : "",
-             mg_str_eq_c(text_of(host, "state"), "down") ? ", down by an operator" : "",
-             number_of(host, "weight"), number_of(host, "inflight"));
+             mg_str_eq_c(text_of(host, "state"), "down") ? ", down" : "", number_of(host, "weight"),
+             number_of(host, "inflight"));
     add_cell(v, MG_STR("  "), 2, PLAIN);
     add_cell(v, text_of(host, "endpoint"), 28, PLAIN);
     add_cell(v, mg_str_of(text), (int)v->width - 30, is_troubled(host) ? RED : PLAIN);

@@ -334,7 +334,7 @@ void mg_admin_free(mg_admin *admin)
 {
     if (!admin)
         return;
-    mg_admin_state_end(admin);
+    mg_admin_work_end(admin);
     mg_desk_free(admin->desk);
     mg_free(admin);
 }

@@ -59,8 +59,18 @@ mg_admin_handler mg_admin_about, mg_admin_routes, mg_admin_limiters, mg_admin_li
     mg_admin_set_rollout;
 /* admin_state.c */
 mg_admin_handler mg_admin_state, mg_admin_state_scan, mg_admin_state_get, mg_admin_state_put,
-    mg_admin_state_del, mg_admin_state_backup, mg_admin_state_compact;
+    mg_admin_state_del;
+
+/* admin_work.c */
+mg_admin_handler mg_admin_state_backup, mg_admin_state_compact;
+mg_persist *mg_admin_persist(const mg_admin *admin); /* NULL: nothing outlives the process */
+/* 204, once all that was set before is on disk. */
+void mg_admin_send_written(mg_admin_call *call);
+void mg_admin_refuse_error(mg_admin_call *call, mg_result result, const mg_error *err);
+void mg_admin_refuse_memory(mg_admin_call *call); /* there is no store */
+/* `"KEY":{..}` */
+void mg_admin_store(mg_text *out, const char *key, const mg_store_stats *stats);
 /* Nobody will ask again; waits for the work under way. */
-void mg_admin_state_end(mg_admin *admin);
+void mg_admin_work_end(mg_admin *admin);
 
 #endif

@@ -1,30 +1,13 @@
 /* admin_state.c - what the gateway remembers: the key-value store by namespace, and what policies keep, which
- * is shown and not changed here. A write is answered once it is on disk; a copy is made by a thread of its
- * own. */
+ * is shown and not changed here. */
 #include "gateway/admin_parts.h"
 
-#include "base/check.h"
-#include "base/mem.h"
-#include "gateway/state_files.h"
 #include "moongate.h"
 #include "text/units.h"
-
-#include <pthread.h>
-#include <signal.h>
 
 #define POLICY_PREFIX "policy:" /* before the spaces of persist.h; no plugin has a colon in its name */
 
 enum { SCAN_USUAL = 100, SCAN_MOST = 1000, SCAN_BYTES = 1 << 20 };
-
-static mg_kv *kv_of(const mg_admin_call *call)
-{
-    return call->admin->gateway->kv;
-}
-
-static mg_persist *persist_of(const mg_admin *admin)
-{
-    return mg_shared_persist(admin->gateway->shared.shared);
-}
 
 static bool is_policy(mg_str name, mg_str *space)
 {
@@ -41,10 +24,10 @@ static bool is_text(mg_str bytes)
 {
     for (size_t i = 0; i < bytes.n; i++) {
         const unsigned char c = (unsigned char)bytes.p[i];
-        if (c > 0x7e || (c < 0x20 && c != '\t' && c != '\n' && c != '\r'))
+        if (c == 0x7f || (c < 0x20 && c != '\t' && c != '\n' && c != '\r'))
             return false;
     }
-    return true;
+    return mg_str_is_utf8(bytes);
 }
 
 /* RFC 4648, section 4. */
@@ -152,44 +135,22 @@ static void end_page(mg_admin_call *call, bool more, mg_str reached)
     mg_admin_send_json(call);
 }
 
-static void refuse_error(mg_admin_call *call, mg_result result, const mg_error *err)
-{
-    const int status = result == MG_ERR_INVALID     ? 400
-                       : result == MG_ERR_NOT_FOUND ? 404
-                       : result == MG_ERR_EXISTS    ? 409
-                       : result == MG_ERR_LIMIT     ? 507
-                                                    : 500;
-
-    mg_text_clear(call->out);
-    mg_admin_refuse(call, status,
-                    status == 404   ? "not-found"
-                    : status == 400 ? "not-allowed"
-                                    : "state",
-                    NULL, "%s", err->message);
-}
-
-static void refuse_memory(mg_admin_call *call)
-{
-    mg_admin_refuse(call, 409, "not-allowed", "give the configuration a folder: state: { path: state }",
-                    "this gateway keeps its state in memory");
-}
-
 static void scan_policy(mg_admin_call *call, mg_str space, mg_str prefix, mg_str after, uint64_t limit)
 {
     policy_page policy = { .page = { .out = call->out, .left = limit } };
-    mg_persist *persist = persist_of(call->admin);
+    mg_persist *persist = mg_admin_persist(call->admin);
     mg_error err = MG_ERROR_INIT;
 
     if (!persist) {
         mg_text_clear(call->out);
-        refuse_memory(call);
+        mg_admin_refuse_memory(call);
         return;
     }
     const mg_result result = mg_persist_scan(persist, space, prefix, after, add_policy_row, &policy, &err);
     if (result == MG_OK)
         end_page(call, policy.more, mg_text_str(&policy.last));
     else
-        refuse_error(call, result, &err);
+        mg_admin_refuse_error(call, result, &err);
     mg_text_fini(&policy.last);
 }
 
@@ -217,11 +178,11 @@ static mg_str space_at(const void *self, size_t i)
 
 static bool has_space(mg_admin_call *call)
 {
-    if (mg_kv_has_space(kv_of(call), call->names[0]))
+    if (mg_kv_has_space(call->admin->gateway->kv, call->names[0]))
         return true;
     space_names *list = MG_ARENA_NEW(call->arena, space_names);
     list->arena = call->arena;
-    mg_kv_each_space(kv_of(call), take_name, list);
+    mg_kv_each_space(call->admin->gateway->kv, take_name, list);
     mg_text_clear(call->out);
     mg_admin_refuse_name(call, "namespace", call->names[0], space_at, list);
     return false;
@@ -250,11 +211,11 @@ void mg_admin_state_scan(mg_admin_call *call)
     mg_kv_scan scan = {
         .name = call->names[0], .prefix = prefix, .after = after, .each = add_value, .self = &page
     };
-    const mg_result result = mg_kv_scan_run(kv_of(call), &scan, &err);
+    const mg_result result = mg_kv_scan_run(call->admin->gateway->kv, &scan, &err);
     if (result == MG_OK)
         end_page(call, scan.more, mg_str_make(scan.reached, scan.reached_n));
     else
-        refuse_error(call, result, &err);
+        mg_admin_refuse_error(call, result, &err);
 }
 
 /* ---- one key ---- */
@@ -270,10 +231,10 @@ static bool good_key(mg_admin_call *call)
 static mg_kv_space *open_space(mg_admin_call *call)
 {
     mg_error err = MG_ERROR_INIT;
-    mg_kv_space *space = mg_kv_open(kv_of(call), call->names[0], &err);
+    mg_kv_space *space = mg_kv_open(call->admin->gateway->kv, call->names[0], &err);
 
     if (!space)
-        refuse_error(call, err.code, &err);
+        mg_admin_refuse_error(call, err.code, &err);
     return space;
 }
 
@@ -285,18 +246,18 @@ static void refuse_key(mg_admin_call *call)
 
 static void get_policy(mg_admin_call *call, mg_str space)
 {
-    mg_persist *persist = persist_of(call->admin);
+    mg_persist *persist = mg_admin_persist(call->admin);
     mg_error err = MG_ERROR_INIT;
 
     if (!persist) {
-        refuse_memory(call);
+        mg_admin_refuse_memory(call);
         return;
     }
     const mg_result result = mg_persist_get(persist, space, call->names[1], call->out, &err);
     if (result == MG_OK)
         mg_admin_send_json(call);
     else
-        refuse_error(call, result, &err);
+        mg_admin_refuse_error(call, result, &err);
 }
 
 /* The value's own bytes. */
@@ -326,89 +287,7 @@ void mg_admin_state_get(mg_admin_call *call)
         mg_ask_send(call->ask, 200, MG_STR("application/octet-stream"));
 }
 
-/* ---- what takes its time ---- */
-
-/* An ask whose answer comes by message: once a flush is through, or a thread is. Freed by its message. */
-typedef struct mg_state_job {
-    mg_message message;
-    mg_list link;    /* of the admin's jobs; the control thread's */
-    mg_admin *admin; /* NULL: nobody waits any more */
-    mg_admin_call call;
-    mg_result result;
-    mg_error err;
-    pthread_t thread;
-    bool threaded, compacts;
-    char *folder; /* owned: of a backup */
-    mg_store_stats before, after;
-} mg_state_job;
-
-static void job_free(mg_state_job *job)
-{
-    mg_free(job->folder);
-    mg_free(job);
-}
-
-static mg_state_job *job_new(mg_admin_call *call, void (*run)(mg_message *message))
-{
-    mg_state_job *job = MG_NEW(mg_state_job);
-
-    *job = (mg_state_job){ .message = { NULL, run }, .admin = call->admin, .call = *call };
-    mg_list_push(&call->admin->jobs, &job->link);
-    return job;
-}
-
-/* Back on the control loop: true when somebody waits for it. */
-static bool job_back(mg_state_job *job)
-{
-    mg_list_remove(&job->link);
-    return job->admin != NULL;
-}
-
-void mg_admin_state_end(mg_admin *admin)
-{
-    mg_list *link;
-
-    if (admin->working)
-        pthread_join(admin->worker, NULL);
-    admin->working = false;
-    while ((link = mg_list_pop(&admin->jobs)))
-        mg_container_of(link, mg_state_job, link)->admin = NULL; /* its message frees it */
-}
-
-/* ---- writes: answered once they are on disk ---- */
-
-static void on_written(mg_message *message)
-{
-    mg_state_job *job = mg_container_of(message, mg_state_job, message);
-    mg_admin_call *call = &job->call;
-
-    if (job_back(job)) {
-        if (job->result == MG_OK)
-            mg_ask_send(call->ask, 204, MG_STR_NONE);
-        else
-            mg_admin_refuse(call, 507, "state", "it is served from memory, and written as soon as that works",
-                            "%s", job->err.message);
-    }
-    job_free(job);
-}
-
-/* The thread that flushes, or this one. */
-static void after_flush(void *self, const char *error)
-{
-    mg_state_job *job = self;
-
-    if (error)
-        job->result = mg_fail(&job->err, MG_ERR_IO, "%s", error);
-    mg_mailbox_post(job->call.admin->gateway->mailbox, &job->message);
-}
-
-static void answer_write(mg_admin_call *call)
-{
-    if (call->admin->gateway->own_loops)
-        mg_kv_barrier(kv_of(call), after_flush, job_new(call, on_written));
-    else
-        mg_ask_send(call->ask, 204, MG_STR_NONE);
-}
+/* ---- writes ---- */
 
 /* A namespace of plugins and operators, and a key in it. */
 static bool can_write(mg_admin_call *call)
@@ -452,7 +331,7 @@ void mg_admin_state_put(mg_admin_call *call)
     if (error)
         mg_admin_refuse(call, 507, "state", NULL, "%s", error);
     else
-        answer_write(call);
+        mg_admin_send_written(call);
 }
 
 void mg_admin_state_del(mg_admin_call *call)
@@ -467,126 +346,7 @@ void mg_admin_state_del(mg_admin_call *call)
     if (error)
         mg_admin_refuse(call, 500, "state", NULL, "%s", error);
     else
-        answer_write(call);
-}
-
-/* ---- copies ---- */
-
-static void add_store(mg_text *out, const char *key, const mg_store_stats *stats)
-{
-    mg_text_addf(out, "\"%s\":{\"used_bytes\":%llu,\"file_bytes\":%llu,\"max_bytes\":%llu}", key,
-                 (unsigned long long)stats->used_bytes, (unsigned long long)stats->file_bytes,
-                 (unsigned long long)stats->max_bytes);
-}
-
-static void send_job(mg_state_job *job)
-{
-    mg_admin_call *call = &job->call;
-
-    if (job->result != MG_OK) {
-        refuse_error(call, job->result, &job->err);
-        return;
-    }
-    mg_text_add_char(call->out, '{');
-    if (job->compacts) {
-        add_store(call->out, "before", &job->before);
-        mg_text_add_char(call->out, ',');
-    } else {
-        mg_text_add_c(call->out, "\"path\":");
-        mg_text_add_json(call->out, mg_str_of(job->folder));
-        mg_text_add_char(call->out, ',');
-    }
-    add_store(call->out, job->compacts ? "after" : "store", &job->after);
-    mg_text_add_char(call->out, '}');
-    mg_admin_send_json(call);
-}
-
-static void on_worked(mg_message *message)
-{
-    mg_state_job *job = mg_container_of(message, mg_state_job, message);
-
-    if (job_back(job)) {
-        if (job->threaded)
-            pthread_join(job->thread, NULL);
-        job->admin->working = false;
-        send_job(job);
-    }
-    job_free(job);
-}
-
-static void work(mg_state_job *job)
-{
-    mg_gateway *gateway = job->call.admin->gateway;
-    mg_persist *persist = persist_of(job->call.admin);
-
-    job->result = mg_store_stats_get(gateway->store, &job->before, &job->err);
-    if (job->result == MG_OK)
-        job->result = job->compacts
-                          ? mg_state_compact(gateway->store, persist, &job->err)
-                          : mg_state_backup(gateway->kv, gateway->store, persist, job->folder, &job->err);
-    if (job->result == MG_OK)
-        job->result = mg_store_stats_get(gateway->store, &job->after, &job->err);
-}
-
-static void *work_thread(void *self)
-{
-    mg_state_job *job = self;
-
-    work(job);
-    mg_mailbox_post(job->call.admin->gateway->mailbox, &job->message);
-    return NULL;
-}
-
-static bool can_work(mg_admin_call *call)
-{
-    if (!call->admin->gateway->store) {
-        refuse_memory(call);
-        return false;
-    }
-    if (call->admin->working) {
-        mg_admin_refuse(call, 409, "busy", "ask again once it is done", "another copy is being made");
-        return false;
-    }
-    return true;
-}
-
-static void start_work(mg_admin_call *call, bool compacts, mg_str folder)
-{
-    mg_state_job *job = job_new(call, on_worked);
-    sigset_t all, before;
-
-    job->compacts = compacts;
-    job->folder = mg_memdup0(folder.p, folder.n);
-    if (!call->admin->gateway->own_loops) {
-        work(job);
-        on_worked(&job->message);
-        return;
-    }
-    call->admin->working = job->threaded = true;
-    sigfillset(&all); /* signals are the main thread's */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    MG_CHECK(pthread_create(&job->thread, NULL, work_thread, job) == 0);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    call->admin->worker = job->thread;
-}
-
-void mg_admin_state_backup(mg_admin_call *call)
-{
-    mg_str folder;
-
-    if (!can_work(call) || !mg_admin_body_text(call, "path", &folder))
-        return;
-    if (!folder.n || folder.p[0] != '/' || folder.n > 3000 || memchr(folder.p, '\0', folder.n))
-        mg_admin_refuse(call, 400, "not-allowed", "write the whole path: /var/backups/moongate-1",
-                        "the gateway does not know which folder \"%.*s\" is meant from", MG_STR_ARGS(folder));
-    else
-        start_work(call, false, folder);
-}
-
-void mg_admin_state_compact(mg_admin_call *call)
-{
-    if (can_work(call))
-        start_work(call, true, MG_STR(""));
+        mg_admin_send_written(call);
 }
 
 /* ---- figures ---- */
@@ -605,7 +365,7 @@ static void add_kv(mg_admin_call *call)
 {
     mg_kv_stats stats;
 
-    mg_kv_stats_get(kv_of(call), &stats);
+    mg_kv_stats_get(call->admin->gateway->kv, &stats);
     mg_text_addf(call->out,
                  "\"pending\":%llu,\"flushes\":%llu,\"failures\":%llu,\"skipped_rows\":%llu,\"expired\":%llu",
                  (unsigned long long)stats.pending, (unsigned long long)stats.flushes,
@@ -615,7 +375,7 @@ static void add_kv(mg_admin_call *call)
 
 static void add_policy(mg_admin_call *call)
 {
-    mg_persist *persist = persist_of(call->admin);
+    mg_persist *persist = mg_admin_persist(call->admin);
     mg_persist_stats stats;
 
     if (!persist) {
@@ -639,17 +399,17 @@ void mg_admin_state(mg_admin_call *call)
     mg_error err = MG_ERROR_INIT;
 
     mg_text_add_c(call->out, "{\"namespaces\":[");
-    mg_kv_each_space(kv_of(call), add_space, call->out);
+    mg_kv_each_space(call->admin->gateway->kv, add_space, call->out);
     mg_text_add_c(call->out, "],");
     add_kv(call);
     mg_text_add_char(call->out, ',');
     const mg_result result = store ? mg_store_stats_get(store, &stats, &err) : MG_OK;
     if (result != MG_OK) {
-        refuse_error(call, result, &err);
+        mg_admin_refuse_error(call, result, &err);
         return;
     }
     if (store)
-        add_store(call->out, "ledger", &stats);
+        mg_admin_store(call->out, "ledger", &stats);
     else
         mg_text_add_c(call->out, "\"ledger\":null");
     add_policy(call);

@@ -82,6 +82,19 @@ static void json_replaces_what_is_not_utf8(void **state)
     json_is(MG_STR("\xe2\"\xac"), "\"" BAD "\\\"" BAD "\"");        /* the quote is not swallowed */
 }
 
+static void utf8_is_told_from_other_bytes(void **state)
+{
+    static const char *const bad[] = { "\xff",     "\xc3",         "\xc0\x80",
+                                       "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                                       "a\x80" };
+
+    (void)state;
+    assert_true(mg_str_is_utf8(MG_STR_NONE));
+    assert_true(mg_str_is_utf8(mg_str_of("plain, \xc3\xa9, \xe2\x82\xac, \xf0\x9f\x9a\x80")));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(mg_str_is_utf8(mg_str_of(bad[i])));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -91,6 +104,7 @@ int main(void)
         cmocka_unit_test(json_escapes_what_must_be_escaped),
         cmocka_unit_test(json_keeps_utf8),
         cmocka_unit_test(json_replaces_what_is_not_utf8),
+        cmocka_unit_test(utf8_is_told_from_other_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
