@@ -182,6 +182,7 @@ static bool make(mg_gateway *gateway, const mg_config *config, mg_error *err)
     const mg_rollouts_options rollouts = { .loop = gateway->loops[0],
                                            .shared = gateway->shared.shared,
                                            .log = gateway->options.log,
+                                           .persist = gateway->persist,
                                            .seed = gateway->options.seed };
     gateway->rollouts = mg_rollouts_new(&rollouts);
     gateway->status = mg_status_open(gateway, config, err);

@@ -499,6 +499,35 @@ static void an_operator_holds_promotes_and_ends_a_rollout(void **state)
     shop_close(&s);
 }
 
+static void a_restart_goes_on_where_the_rollout_was(void **state)
+{
+    char config[2048];
+    shop s;
+
+    (void)state;
+    world_init(&s.w, 1, 1);
+    snprintf(config, sizeof config, "state: { path: \"%s/state\" }\n%s", s.w.folder,
+             BASE SPLIT(OLD_AND_NEW, BY_USER ROLLOUT_AS("r1")));
+    assert_true(world_try_start(&s.w, 1, config));
+    open_sides(&s);
+    canary_gets(&s, 20, "200 OK", 0);
+    pass(&s, 10);
+    canary_gets(&s, 18, "200 OK", 0);
+    canary_gets(&s, 2, "500 Oops", 0);
+    pass(&s, 10);
+    assert_stands(&s, MG_ROLLOUT_RUNNING, 50);
+    world_free_gateway(&s.w);
+    pass(&s, 4);
+    assert_true(world_try_start(&s.w, 2, config));
+    assert_stands(&s, MG_ROLLOUT_RUNNING, 50);
+    assert_int_equal(look(&s).strikes, 1);
+    canary_gets(&s, 18, "200 OK", 0);
+    canary_gets(&s, 2, "500 Oops", 0);
+    pass(&s, 6); /* the interval began before the restart */
+    assert_stands(&s, MG_ROLLOUT_FAILED, 0);
+    shop_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -521,6 +550,7 @@ int main(void)
         cmocka_unit_test(what_the_others_do_is_not_held_against_a_canary),
         cmocka_unit_test(a_reload_goes_on_where_the_rollout_was_and_another_id_starts_anew),
         cmocka_unit_test(a_refused_reload_changes_no_rollout),
+        cmocka_unit_test(a_restart_goes_on_where_the_rollout_was),
         cmocka_unit_test(an_operator_holds_promotes_and_ends_a_rollout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
