@@ -414,7 +414,7 @@ static bool once_more(mg_flight *flight, mg_retry_case *c)
     case MG_RETRY_AGAIN: mg_cell_add(&cells->retries[MG_RETRIES_SENT], 1); break;
     default: return false;
     }
-    drop_response(flight);
+    mg_lease_cancel(&flight->lease); /* its answer goes no further; it is not over for the request */
     end_call(flight);
     mg_replay_rewind(flight);
     mg_timer_init(&tries->again, on_again);
@@ -426,7 +426,7 @@ static bool once_more(mg_flight *flight, mg_retry_case *c)
 
 static void out_of_time(mg_flight *flight)
 {
-    flight->deadline_where = flight->tries.count ? "retry" : "upstream";
+    flight->deadline_where = flight->tries.count ? "retry" : flight->call ? "plugin" : "route";
     answer(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
 }
 

@@ -306,6 +306,31 @@ static void a_host_that_refuses_before_the_body_costs_nothing(void **state)
     end(&f);
 }
 
+#define ONE_AT_A_TIME                                                                                        \
+    WEB QUIET "services: { up: { endpoints: [{ url: \"http://10.0.0.2:9000\" }, { url: "                     \
+              "\"http://10.0.0.2:9001\" }], retry: {}, breaker: { max_concurrent: 1 } } }\n"
+
+static void a_request_keeps_its_place_from_try_to_try(void **state)
+{
+    fixture f;
+
+    (void)state;
+    begin(&f, ONE_AT_A_TIME ROUTE_ALL, NULL);
+    say(&f.l.w, f.l.client, PUT(5) "hello");
+    assert_true(next_try(&f));
+    (void)reads(&f);
+    say(&f.l.w, f.l.up, "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 9\r\n\r\nnot n");
+    line_drop(&f.l, &f.l.up);
+    assert_true(next_try(&f));
+    assert_string_equal(body_in(reads(&f)), "hello");
+    const int other = dial(&f.l.w, "10.0.0.1", 80);
+    say(&f.l.w, other, "GET /a HTTP/1.1\r\nhost: a\r\n\r\n");
+    hear_status(&f.l.w, other, "503");
+    answers(&f, OK_EMPTY, "200");
+    hang_up(&f.l.w, other);
+    end(&f);
+}
+
 static void an_early_answer_that_is_kept_lets_the_rest_pass(void **state)
 {
     fixture f;
@@ -440,6 +465,7 @@ int main(void)
         cmocka_unit_test(what_a_filter_holds_when_its_host_breaks_is_not_lost),
         cmocka_unit_test(a_body_that_a_plugin_holds_is_repeated_whatever_its_size),
         cmocka_unit_test(a_host_that_refuses_before_the_body_costs_nothing),
+        cmocka_unit_test(a_request_keeps_its_place_from_try_to_try),
         cmocka_unit_test(an_early_answer_that_is_kept_lets_the_rest_pass),
         cmocka_unit_test(a_client_that_leaves_between_two_tries_ends_it),
         cmocka_unit_test(a_broken_body_between_two_tries_is_400),
