@@ -173,4 +173,29 @@ describe("a rollout", function()
         local of_new = count(sides(gw, 400), "new")
         assert.is_true(of_new > 10 and of_new < 80, of_new .. " of 400")
     end)
+
+    it("goes on where it was after a kill", function()
+        local gw, _, new = shop({ rollout = rollout() }, { state = { path = "state" },
+            admin = { bind = "unix:admin.sock" } })
+        local function asked_with_four_failures()
+            e2e.ask(gw, 96, { at_once = 8, request = to_canary })
+            new:does "fail"
+            e2e.ask(gw, 4, { request = to_canary })
+            new:does "ok"
+        end
+        e2e.ask(gw, 100, { at_once = 8, request = to_canary })
+        end_interval(gw, "advance")
+        asked_with_four_failures()
+        end_interval(gw, "strike")
+        e2e.eventually("the strike to be stored", function()
+            local shown = e2e.run { "state", "get", "policy:rollouts", "shop", "--admin",
+                "unix:" .. gw.dir .. "/admin.sock" }
+            return shown.out:find('"strikes":1', 1, true)
+        end)
+        gw:restart(e2e.SIGKILL)
+        assert.equal(50, gw:metric "moongate_rollout_weight")
+        asked_with_four_failures()
+        end_interval(gw, "rollback") -- the second strike
+        assert.equal(0, count(sides(gw, 100), "new"))
+    end)
 end)
