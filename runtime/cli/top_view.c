@@ -193,7 +193,7 @@ static void add_number(view *v, double number, int columns, paint colour)
         snprintf(text, sizeof text, "-");
     else if (isinf(number))
         snprintf(text, sizeof text, "long");
-    else if (number < 10 && number != floor(number))
+    else if (number < 9.95 && number != floor(number))
         snprintf(text, sizeof text, "%.1f", number);
     else if (number < 1e7)
         snprintf(text, sizeof text, "%.0f", number);
@@ -245,14 +245,30 @@ static size_t count_items(const mg_node *items)
     return count;
 }
 
-/* How many lines of the rest a section may have: each of those to come gets its part. */
-static unsigned share_of(const view *v, unsigned sections)
+/* A section's lines, with the blank one before it and its head. */
+static unsigned needs_of(const view *v, const mg_node *items)
 {
-    if (!v->screen->height)
-        return UINT32_MAX;
-    const unsigned left = v->screen->height > v->lines ? v->screen->height - v->lines : 0;
+    const size_t fair = v->screen->height / 5, lines = items ? count_items(items) + 2 : 0;
 
-    return left / sections > 3 ? left / sections : 3;
+    return (unsigned)(lines < fair ? lines : fair);
+}
+
+/* How many lines a section may have where `later` are to be left to those behind it. */
+static unsigned room_of(const view *v, unsigned later)
+{
+    const unsigned used = v->lines + later, least = 4;
+
+    if (!v->screen->height)
+        return UINT32_MAX / 2;
+    return v->screen->height > used + least ? v->screen->height - used : least;
+}
+
+/* Rows of so many items: one of them says how many more there are. */
+static size_t rows_of(unsigned room, const mg_node *items)
+{
+    const size_t rows = room - 2, count = count_items(items);
+
+    return count <= rows ? count : rows - 1;
 }
 
 /* ---- sections ---- */
@@ -303,10 +319,13 @@ static void add_routes(view *v)
     static const int columns[] = { -10, -9, -9, -9, -13 };
     const mg_node *items = items_of(v->now->routes, "routes");
     const mg_node *old_items = v->before ? items_of(v->before->routes, "routes") : NULL, *hint = old_items;
-    unsigned room = share_of(v, 4);
+    const unsigned later = needs_of(v, items_of(v->now->services, "services")) +
+                           needs_of(v, items_of(v->now->limiters, "limiters")) +
+                           needs_of(v, items_of(v->now->rollouts, "rollouts"));
+    size_t rows = rows_of(room_of(v, later), items);
 
     add_heads(v, "ROUTES", ROUTE_COLUMNS, names, columns, 5);
-    for (room = room > 3 ? room - 3 : 1; items && room; items = items->next, room--)
+    for (; items && rows; items = items->next, rows--)
         add_route(v, items, earlier(old_items, items, &hint));
     tell_more(v, count_items(items));
 }
@@ -403,8 +422,9 @@ static void add_services(view *v)
     const mg_node *items = items_of(v->now->services, "services");
     const mg_node *old_items = v->before ? items_of(v->before->services, "services") : NULL,
                   *hint = old_items;
-    const unsigned room = share_of(v, 3);
-    const unsigned until = room > UINT32_MAX - v->lines - 1 ? UINT32_MAX : v->lines + room - 1;
+    const unsigned later = needs_of(v, items_of(v->now->limiters, "limiters")) +
+                           needs_of(v, items_of(v->now->rollouts, "rollouts"));
+    const unsigned until = v->lines + room_of(v, later) - 1;
 
     add_heads(v, "SERVICES", SERVICE_COLUMNS, names, columns, 9);
     for (; items && add_service_block(v, items, earlier(old_items, items, &hint), until); items = items->next)
@@ -449,12 +469,12 @@ static void add_limiters(view *v)
     const mg_node *items = items_of(v->now->limiters, "limiters");
     const mg_node *old_items = v->before ? items_of(v->before->limiters, "limiters") : NULL,
                   *hint = old_items;
-    unsigned room = share_of(v, 2);
+    size_t rows = rows_of(room_of(v, needs_of(v, items_of(v->now->rollouts, "rollouts"))), items);
 
     if (!items)
         return;
     add_heads(v, "LIMITERS", v->width - 20, names, columns, 4);
-    for (room = room > 3 ? room - 3 : 1; items && room; items = items->next, room--)
+    for (; items && rows; items = items->next, rows--)
         add_limiter(v, items, earlier(old_items, items, &hint));
     tell_more(v, count_items(items));
 }
