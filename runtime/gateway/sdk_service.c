@@ -77,7 +77,7 @@ bool mg_call_service_host(const mg_call *call, const char *name, uint32_t n, uin
 
 bool mg_call_service_breaker(const mg_call *call, const char *name, uint32_t n, mg_breaker **out)
 {
-    const mg_snapshot_service *found = n ? find(call, name, n) : NULL;
+    const mg_snapshot_service *found = find(call, name, n);
 
     *out = found ? breaker_of(call, found) : NULL;
     return found != NULL;

@@ -125,8 +125,7 @@ describe("the compiler", function()
     it("makes no further traces once the chain is warm", function()
         local m = worker(reference)
         requests(m, 3000)
-        local _, made = traced(function() end) -- flushes
-        assert.equal(0, made)
+        jit.flush()
         requests(m, 6000)
         local late = 0
         local function count(what)

@@ -133,6 +133,8 @@ function breakers.new(options)
     return self
 end
 
+local OWN = "" -- the name by which the request's own service is asked for
+
 --- What stands in C for the object that plugins made, or for the breaker of a service; nil when that has none. Two
 --- levels up is the plugin's line.
 local function handle_for(which, what)
@@ -144,16 +146,17 @@ local function handle_for(which, what)
     end
     local found, handle = find_service(running.call, which)
     if not found then
-        error(what .. ": no service is named '" .. which .. "'", 3)
+        error(what .. (which == OWN and ": this route has no service" or ": no service is named '" .. which .. "'"), 3)
     end
     return handle
 end
 
 --- May a call go through? What is not finished when the request ends, ends as "ignore".
----@param which moongate.Breaker|string  one that the plugin made, or the name of the service whose breaker it is
+---@param which? moongate.Breaker|string  one that the plugin made, or the name of the service whose breaker it is; the
+---request's own service when left out
 ---@return integer? ticket  to be given to finish once; nil: refused
 function breakers:ask(which) -- luacheck: ignore self
-    local handle = handle_for(which, "ask")
+    local handle = handle_for(which == nil and OWN or which, "ask")
     if not handle then
         return FREE
     end
@@ -161,12 +164,15 @@ function breakers:ask(which) -- luacheck: ignore self
 end
 
 --- What became of the call.
----@param which moongate.Breaker|string
+---@param which moongate.Breaker|string  as in ask; may be left out as there
 ---@param ticket integer  of ask
 ---@param outcome "ok"|"fail"|"timeout"|"ignore"
 ---@param seconds? number  how long it took
 ---@return boolean counted  false when it came too late, or nobody counts
 function breakers:finish(which, ticket, outcome, seconds) -- luacheck: ignore self
+    if type(which) == "cdata" then
+        which, ticket, outcome, seconds = OWN, which, ticket, outcome
+    end
     local handle = handle_for(which, "finish")
     return handle ~= nil and finish(handle, ticket, outcome, seconds)
 end
@@ -177,10 +183,13 @@ end
 ---         return ctx.http:get("http://geo.internal/v1/place")
 ---     end)
 ---
----@param which moongate.Breaker|string  one that the plugin made, or the name of the service whose breaker it is
+---@param which moongate.Breaker|string  as in ask; may be left out as there
 ---@param fn function
 ---@return any ...  what fn returned; nil, "open" when it was not called
 function breakers:run(which, fn, ...) -- luacheck: ignore self
+    if type(which) == "function" then
+        return breakers.run(self, OWN, which, fn, ...)
+    end
     local handle = handle_for(which, "run")
     if not handle then
         return fn(...)

@@ -175,6 +175,9 @@ function limit:take(which, key, cost) -- luacheck: ignore self
     end
     cost = cost or 1
     check_key("take", key, cost, 3)
+    if not running.call then
+        error("take: a limiter of the configuration is for the time of a request: here is none", 2)
+    end
     local view, problem = call.limit_take(running.call, which, key, cost)
     if not view then
         error("take: " .. problem, 2)
@@ -212,6 +215,20 @@ function limit:reserve(which, key, cost, max_wait) -- luacheck: ignore self
     end
     local reserved, retry_ms = reserve(handle, name, key, cost, max_wait)
     return reserved, retry_ms
+end
+
+--- The same as reserved:cancel().
+---@param reserved moongate.Reservation
+---@return boolean returned
+function limit:cancel(reserved) -- luacheck: ignore self
+    return (reservation.cancel(reserved))
+end
+
+--- The same as reserved:commit().
+---@param reserved moongate.Reservation
+---@return boolean kept
+function limit:commit(reserved) -- luacheck: ignore self
+    return (reservation.commit(reserved))
 end
 
 return limit
