@@ -38,20 +38,17 @@ static void count_upstream(const mg_flight *flight, mg_upstream_outcome outcome)
                       outcome);
 }
 
-/* A canary is judged by what its clients get from it, whichever of its tries that was. Time that was over
+/* A canary is judged by what its clients get from it, after however many tries. Time that was over
  * before the first of them is somebody else's. */
 static void judge_backend(const mg_flight *flight, int status)
 {
     if (status == 504 && !flight->tries.count)
         return;
-    const mg_exchange_times *times = &flight->x->times;
-    const uint64_t began_ns = times->upstream_ns ? times->upstream_ns : times->begin_ns;
-
     mg_split_result(flight,
                     status == 504   ? MG_FIGURES_TIMEOUT
                     : status >= 500 ? MG_FIGURES_ERROR
                                     : MG_FIGURES_OK,
-                    mg_loop_now(loop_of(flight)) - began_ns);
+                    mg_loop_now(loop_of(flight)) - flight->tries.first_ns);
 }
 
 /* A failure of the upstream side takes the place of its response: NEXT has brought a 502, 503 or 504. The
@@ -484,6 +481,7 @@ void mg_proxy_start(mg_flight *flight)
         return;
     }
     MG_CHECK(!flight->tries.count);
+    flight->tries.first_ns = mg_loop_now(loop_of(flight));
     const char *busy = take_permits(flight);
     if (busy) {
         return_permits(flight);

@@ -322,6 +322,39 @@ static void a_slow_canary_gets_strikes(void **state)
     shop_close(&s);
 }
 
+/* A try of 200 ms that nobody answers, and one that is. */
+static void time_that_retries_took_is_a_canary_s_own(void **state)
+{
+    shop s;
+
+    (void)state;
+    shop_open(&s, WEB QUIET
+              "services: { old: { endpoints: [{ url: \"http://10.0.0.2:9000\" }] }, new: { endpoints: "
+              "[{ url: \"http://10.0.0.3:9000\" }], retry: { per_try_timeout: 200ms } } }\n" SPLIT(
+                  OLD_AND_NEW, BY_USER ROLLOUT_AS("r1")));
+    canary_gets(&s, 19, "200 OK", 0);
+    const int client = dial(&s.w, "10.0.0.1", 80);
+    say(&s.w, client, "GET /a HTTP/1.1\r\nhost: a\r\n" TO_CANARY "\r\n");
+    const int silent = take(&s.w, s.sides[NEW]);
+    int up = -1;
+    for (unsigned ms = 0; ms < 600 && up < 0; ms += 10) { /* the try, and a pause of its own length */
+        advance(&s.w, 10 * MS);
+        up = take(&s.w, s.sides[NEW]);
+    }
+    assert_true(silent >= 0 && up >= 0);
+    say(&s.w, up, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    hear_status(&s.w, client, "200");
+    pass(&s, 9);
+    assert_int_equal(look(&s).figures.errors, 0);
+    assert_in_range(look(&s).figures.p99_ms, 200, 800);
+    pass(&s, 1);
+    assert_int_equal(look(&s).strikes, 1);
+    hang_up(&s.w, silent);
+    hang_up(&s.w, up);
+    hang_up(&s.w, client);
+    shop_close(&s);
+}
+
 static void a_canary_that_fails_by_the_dozen_is_aborted_within_a_second(void **state)
 {
     shop s;
@@ -542,6 +575,7 @@ int main(void)
         cmocka_unit_test(a_canary_that_fails_twice_in_a_row_is_rolled_back),
         cmocka_unit_test(a_good_interval_forgives_a_strike),
         cmocka_unit_test(a_slow_canary_gets_strikes),
+        cmocka_unit_test(time_that_retries_took_is_a_canary_s_own),
         cmocka_unit_test(a_canary_that_fails_by_the_dozen_is_aborted_within_a_second),
         cmocka_unit_test(a_canary_that_nobody_can_reach_is_aborted),
         cmocka_unit_test(a_canary_that_does_not_answer_is_aborted),
