@@ -3,20 +3,7 @@
 #include "gateway/limit_key.h"
 
 #include "base/mem.h"
-
-/* A value of the Cookie field, RFC 6265 4.2.1. */
-mg_str mg_limit_cookie(const mg_exchange *x, mg_str name)
-{
-    mg_str rest = mg_fields_get(&x->request.fields, MG_NAME_COOKIE), part;
-
-    while (mg_str_cut(&rest, ';', &part)) {
-        part = mg_str_trim(part, " \t");
-        const size_t eq = mg_str_find(part, '=');
-        if (eq != SIZE_MAX && mg_str_eq(mg_str_sub(part, 0, eq), name))
-            return mg_str_sub(part, eq + 1, part.n);
-    }
-    return MG_STR_NONE;
-}
+#include "http/cookie.h"
 
 static mg_str ip_key(mg_flight *flight, const mg_config_limiter *conf)
 {
@@ -38,7 +25,7 @@ static mg_str key_part(mg_flight *flight, const mg_config_limiter *conf, const m
         at = mg_fields_find(&x->request.fields, mg_name_find(part->name), part->name, 0);
         return at < 0 ? MG_STR_NONE
                       : (mg_str){ x->request.fields.items[at].value, x->request.fields.items[at].value_n };
-    case MG_CONFIG_KEY_COOKIE: return mg_limit_cookie(x, part->name);
+    case MG_CONFIG_KEY_COOKIE: return mg_cookie_get(&x->request.fields, part->name);
     case MG_CONFIG_KEY_CONSUMER:
         return flight->call ? flight->call->consumer : MG_STR_NONE; /* a plugin sets it */
     case MG_CONFIG_KEY_ROUTE: return flight->route->name;

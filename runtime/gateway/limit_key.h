@@ -13,7 +13,5 @@ typedef enum mg_limit_key_result {
 
 /* The key of a rule. The text lives as long as the exchange. */
 mg_limit_key_result mg_limit_key(mg_flight *flight, const mg_config_limiter *conf, mg_str *key);
-/* A value of the Cookie field; none when it is absent. */
-mg_str mg_limit_cookie(const mg_exchange *x, mg_str name);
 
 #endif
