@@ -65,6 +65,15 @@ static size_t count_numbers(const mg_persist *persist)
     return count;
 }
 
+/* Of all that clamps what a key owes; never 0. */
+static uint64_t hash_conf(const mg_limiter_conf *conf)
+{
+    const uint64_t parts[] = { conf->algorithm, conf->limit,       conf->period_ms,
+                               conf->burst,     conf->max_wait_ms, conf->max_entries };
+
+    return mg_hash(mg_str_make((const char *)parts, sizeof(parts)), 1) | 1;
+}
+
 /* NULL when there are too many. */
 static persist_number *new_number(mg_persist *persist, mg_str name, uint64_t key_hash,
                                   const mg_limiter_conf *conf)
@@ -80,6 +89,7 @@ static persist_number *new_number(mg_persist *persist, mg_str name, uint64_t key
     number = MG_NEW(persist_number);
     number->number = ++persist->last_number;
     number->key_hash = key_hash;
+    number->conf_hash = hash_conf(conf);
     number->cells = conf->overflow_cells;
     number->seen = true;
     number->n = name.n;
@@ -166,6 +176,22 @@ static persist_number *restore_limiter(mg_persist *persist, mg_str name, uint64_
     return own;
 }
 
+/* Rows that a lower limit clamped are stored again, or a higher one would raise them after a restart to what
+ * they had been. */
+static void settle_conf(mg_persist *persist, persist_number *number, const mg_limiter_conf *conf,
+                        mg_limiter *limiter)
+{
+    const uint64_t hash = hash_conf(conf);
+
+    if (number->conf_hash == hash || number->due_hash == hash)
+        return;
+    number->conf_hash = 0;
+    number->due_hash = hash;
+    number->due_at = atomic_load(&persist->drains) + 2; /* see obsolete_at */
+    number->stored = false;
+    mark_all(persist, limiter);
+}
+
 static void keep_locked(mg_persist *persist, mg_str name, uint64_t key_hash, const mg_limiter_conf *conf,
                         mg_limiter *limiter)
 {
@@ -174,11 +200,14 @@ static void keep_locked(mg_persist *persist, mg_str name, uint64_t key_hash, con
 
     MG_LIST_EACH(&persist->numbers, link)
     {
-        const persist_number *other = mg_container_of(link, persist_number, link);
+        persist_number *other = mg_container_of(link, persist_number, link);
         if (!other->limiter || !is_named(other, name, key_hash))
             continue;
-        if (mg_limiter_shares(other->limiter, limiter))
+        if (mg_limiter_shares(other->limiter, limiter)) {
+            other->limiter = limiter;
+            settle_conf(persist, other, conf, limiter);
             return;
+        }
         carried = true;
     }
     if (!carried)
@@ -189,6 +218,7 @@ static void keep_locked(mg_persist *persist, mg_str name, uint64_t key_hash, con
         return;
     number->limiter = limiter;
     number->obsolete_at = 0;
+    settle_conf(persist, number, conf, limiter);
 }
 
 void mg_persist_keep_limiter(mg_persist *persist, mg_str name, uint64_t key_hash, const mg_limiter_conf *conf,
@@ -254,6 +284,13 @@ static size_t gather(mg_persist *persist, persist_number *number, size_t *cursor
     return count;
 }
 
+static void was_stored(mg_persist *persist, persist_number *number)
+{
+    pthread_mutex_lock(&persist->lock);
+    number->stored = true;
+    pthread_mutex_unlock(&persist->lock);
+}
+
 static void give_back(mg_persist *persist, const persist_number *number, size_t count)
 {
     pthread_mutex_lock(&persist->lock);
@@ -299,7 +336,7 @@ static mg_result flush_limiter(mg_persist *persist, persist_number *number, mg_e
         if (result == MG_OK)
             result = persist_commit(persist, err);
         if (result == MG_OK)
-            number->stored = true;
+            was_stored(persist, number);
         else
             give_back(persist, number, count);
         persist_batch_clear(persist);
@@ -328,13 +365,31 @@ static mg_result forget_number(mg_persist *persist, const persist_number *number
     return persist_commit(persist, err);
 }
 
-/* Numbers whose keys are all stored under another one by now. */
-static mg_result give_up_numbers(mg_persist *persist, mg_error *err)
+/* Numbers whose keys are all clamped now: true when one is to be stored. */
+static bool confirm(mg_persist *persist, persist_number *number, uint64_t drains)
+{
+    bool due;
+
+    pthread_mutex_lock(&persist->lock);
+    due = number->due_hash && drains >= number->due_at && number->stored;
+    if (due) {
+        number->conf_hash = number->due_hash;
+        number->due_hash = 0;
+        add_number(persist, number);
+    }
+    pthread_mutex_unlock(&persist->lock);
+    return due;
+}
+
+/* Numbers whose keys are all stored under another one by now, and those whose keys are all clamped. */
+static mg_result settle_numbers(mg_persist *persist, mg_error *err)
 {
     const uint64_t drains = atomic_load(&persist->drains);
     mg_result result = MG_OK;
 
     for (persist_number *n = NULL; result == MG_OK && (n = next_number(persist, n));) {
+        if (confirm(persist, n, drains))
+            result = persist_commit(persist, err);
         if (!n->obsolete_at || n->gone || drains < n->obsolete_at)
             continue;
         result = forget_number(persist, n, err);
@@ -354,7 +409,7 @@ mg_result persist_flush_keys(mg_persist *persist, mg_error *err)
         return result;
     atomic_store(&persist->complete_ns, began_ns);
     atomic_fetch_add(&persist->drains, 1);
-    return give_up_numbers(persist, err);
+    return settle_numbers(persist, err);
 }
 
 /* ---- sweeping ---- */

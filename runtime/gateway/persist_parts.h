@@ -26,6 +26,9 @@ typedef struct persist_number {
     mg_list link; /* of persist.numbers */
     uint32_t number;
     uint64_t key_hash;
+    uint64_t conf_hash; /* of the configuration that all its rows are clamped to; 0: some may not be yet */
+    uint64_t due_hash;  /* of the one they will be clamped to by a complete drain */
+    uint64_t due_at;    /* drains after which they are */
     uint32_t cells;
     mg_limiter *limiter;  /* borrowed; NULL: read from the store, and nobody keeps it now */
     uint64_t obsolete_at; /* drains after which its rows are another number's; 0: they are its own */

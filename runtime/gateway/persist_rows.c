@@ -119,6 +119,7 @@ void persist_write_number(mg_text *row, mg_str key, const persist_number *number
 {
     mg_record_begin(row, PERSIST_VERSION);
     mg_record_u64(row, number->key_hash);
+    mg_record_u64(row, number->conf_hash);
     mg_record_u32(row, number->cells);
     mg_record_str(row, mg_str_make(number->name, number->n));
     mg_record_end(row, key);
@@ -133,6 +134,7 @@ bool persist_read_number(mg_str key, mg_str bytes, persist_number *number)
         return false;
     number->number = get_be32(key.p);
     number->key_hash = mg_record_get_u64(&row);
+    number->conf_hash = mg_record_get_u64(&row);
     number->cells = mg_record_get_u32(&row);
     name = mg_record_get_str(&row);
     if (!row.ok || !name.n || name.n > sizeof(number->name) || !number->number)

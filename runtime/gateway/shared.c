@@ -39,7 +39,7 @@ typedef struct policy_kind {
     void *(*make)(const void *old, const policy_conf *conf, uint64_t now_ns);
     bool (*shares)(const void *a, const void *b);
     void (*free)(void *policy);
-    /* Has it outlive the process; `entry` is new. */
+    /* Has it outlive the process. */
     void (*keep)(mg_persist *persist, policy_name *name, const policy_entry *entry);
     void (*drop)(mg_persist *persist, policy_name *name, const policy_entry *entry);
 } policy_kind;
@@ -234,13 +234,11 @@ static policy_entry *add_entry(mg_shared *shared, const policy_kind *kind, polic
     const policy_entry *latest = of_key(name->entries, key_hash);
     void *policy = kind->make(latest ? latest->policy : NULL, conf, mg_shared_policy_now(shared));
     policy_entry *entry;
-    bool again;
 
     if (!policy)
         return NULL;
     entry = take_older(kind, name, key_hash, conf, policy);
-    again = entry;
-    if (again) {
+    if (entry) {
         kind->free(policy);
     } else {
         entry = MG_NEW(policy_entry);
@@ -249,8 +247,7 @@ static policy_entry *add_entry(mg_shared *shared, const policy_kind *kind, polic
     entry->older = name->entries;
     name->entries = entry;
     atomic_store(&name->newest, entry->policy);
-    if (!again)
-        kind->keep(shared->options.persist, name, entry);
+    kind->keep(shared->options.persist, name, entry);
     return entry;
 }
 

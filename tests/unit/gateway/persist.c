@@ -183,6 +183,39 @@ static void a_lower_burst_clamps_and_a_higher_one_does_not_raise(void **state)
     drop(l);
 }
 
+static void what_a_lower_limit_clamped_is_not_raised_by_a_later_one(void **state)
+{
+    mg_limiter_conf large = conf_of(MG_LIMITER_TOKEN_BUCKET, 10, 3600000), small = large;
+    mg_limiter *l;
+
+    (void)state;
+    small.burst = 2;
+    for (int round = 0; round < 2; round++) {
+        l = keep("l", 1, &large);
+        assert_true(take(l, "k", 8));
+        memory_flush(&m);
+        if (round) { /* while it runs */
+            mg_limiter *next = mg_limiter_next(l, &small, memory_now(&m), NULL);
+            mg_persist_keep_limiter(m.persist, MG_STR("l"), 1, &small, next);
+            turn(2);
+            drop(next);
+            drop(l);
+        } else {
+            drop(l);
+            memory_restart(&m, 0);
+            l = keep("l", 1, &small);
+            assert_int_equal(left(l, "k"), 0);
+            turn(2);
+            drop(l);
+        }
+        memory_restart(&m, 0);
+        l = keep("l", 1, &large);
+        assert_int_equal(left(l, "k"), 8);
+        drop(l);
+        memory_restart(&m, H);
+    }
+}
+
 static void another_key_begins_empty_and_its_rows_are_given_up(void **state)
 {
     const mg_limiter_conf conf = conf_of(MG_LIMITER_TOKEN_BUCKET, 10, 3600000);
@@ -858,6 +891,7 @@ int main(void)
         TEST(what_was_not_flushed_is_lost_and_no_more),
         TEST(another_algorithm_begins_with_what_was_used),
         TEST(a_lower_burst_clamps_and_a_higher_one_does_not_raise),
+        TEST(what_a_lower_limit_clamped_is_not_raised_by_a_later_one),
         TEST(another_key_begins_empty_and_its_rows_are_given_up),
         TEST(a_table_of_another_size_has_all_keys_and_no_row_twice),
         TEST(a_limiter_that_is_reconfigured_while_it_runs_is_followed),
