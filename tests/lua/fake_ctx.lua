@@ -249,7 +249,9 @@ function fake.ctx(wanted)
         state = {},
         params = wanted.params or {},
         route = wanted.route or "route",
-        service = wanted.service or "service",
+        service = {
+            name = wanted.service or "service", size = 1, healthy = 1, panic = false, inflight = 0, retry_after = 0,
+        },
         consumer = wanted.consumer,
         log = new_log(),
         kv = wanted.kv or fake.kv(),
@@ -303,6 +305,30 @@ local function new_limiter(moongate, options)
         end
         self.busy_until_s[key] = busy_s
         return true, math.floor((burst * each_s - (busy_s - now_s)) / each_s + 1e-9), 0, (busy_s - now_s) * 1000
+    end
+
+    --- Granted at once or not at all. What nobody commits is in `reserved` when the request is over.
+    limiter.reserved = {}
+    function limiter:reserve(key, cost)
+        local before_s = self.busy_until_s[key]
+        local allowed, remaining, retry_ms = self:take(key, cost)
+        if not allowed then
+            return nil, retry_ms
+        end
+        local reservation = { wait = 0, remaining = remaining }
+        self.reserved[reservation] = true
+        function reservation.cancel(one)
+            local held = self.reserved[one] ~= nil
+            self.reserved[one] = nil
+            self.busy_until_s[key] = held and before_s or self.busy_until_s[key]
+            return held
+        end
+        function reservation.commit(one)
+            local held = self.reserved[one] ~= nil
+            self.reserved[one] = nil
+            return held
+        end
+        return reservation
     end
 
     --- POLICIES 4, Answers: t is the time to a full bucket, or the wait after a refusal.

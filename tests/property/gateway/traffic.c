@@ -15,6 +15,7 @@ static const char plugin_text[] =
     "function plugin.new() return function(ctx, next)\n"
     "  local todo = ctx.request:header('x-do') or ''\n"
     "  local id = ctx.request:header('x-id')\n"
+    "  local held = ctx.limit:reserve('desks', 'p')\n"
     "  if todo:find('a', 1, true) then ctx:sleep(0.07) end\n"
     "  if todo:find('q', 1, true) then ctx.request:body() end\n"
     "  local side\n"
@@ -25,6 +26,7 @@ static const char plugin_text[] =
     "  if todo:find('e', 1, true) then error('as told') end\n"
     "  if todo:find('r', 1, true) then return ctx:respond(299, 'r' .. id, { ['x-id'] = id }) end\n"
     "  next(ctx)\n"
+    "  if todo:find('z', 1, true) then held:cancel() end\n"
     "  if todo:find('z', 1, true) then ctx:sleep(0.09) end\n"
     "  if todo:find('b', 1, true) then ctx.response:body() end\n"
     "  if todo:find('w', 1, true) and ctx.response.status == 200 then ctx.response:set_body('w' .. id) end\n"
@@ -61,9 +63,14 @@ static const char stream_text[] =
 
 #define ROUTES                                                                                               \
     "plugins: { p: { use: ./plugins/p }, s: { use: ./plugins/s } }\n"                                        \
+    "limiters:\n"                                                                                            \
+    "  desks: { algorithm: concurrency, quota: 1000, key: global, max_keys: 64 }\n"                          \
+    "  turns: { algorithm: leaky, rate: 500/s, key: global, max_wait: 60s, max_keys: 64 }\n"                 \
     "routes:\n"                                                                                              \
-    "  - { name: plain, match: { paths: [{ prefix: /o }] }, service: up, timeout: %s }\n"                    \
-    "  - { name: chain, match: { paths: [{ prefix: /p }] }, service: up, plugins: [p], timeout: %s }\n"      \
+    "  - { name: plain, match: { paths: [{ prefix: /o }] }, service: up, timeout: %s, plugins: [{ limit: "   \
+    "turns }, { limit: desks }] }\n"                                                                         \
+    "  - { name: chain, match: { paths: [{ prefix: /p }] }, service: up, timeout: %s, plugins: [{ limit: "   \
+    "desks }, p, { limit: turns }] }\n"                                                                      \
     "  - { name: stream, match: { paths: [{ prefix: /s }] }, service: up, plugins: [s, p], timeout: %s }\n"
 
 typedef enum framing { NO_BODY, BY_LENGTH, BY_CHUNKS, BY_CLOSE } framing;
@@ -859,6 +866,20 @@ static void play(run *r)
                   (unsigned long long)r->clients[i].plans[r->clients[i].answered]->id);
 }
 
+/* Nobody holds a permit any more, whatever became of who took it. */
+static void check_permits(run *r)
+{
+    const mg_snapshot *snapshot = r->w.gateway->shared.workers[0]->view->snapshot;
+    const mg_config_limiter *desks = mg_config_limiter_named(snapshot->config, MG_STR("desks"));
+
+    for (int i = 0; i < 2; i++) {
+        mg_limiter_answer now;
+        (void)mg_limiter_peek(snapshot->limits[desks->index].limiter, i ? "p" : "*", 1, 0, 0, &now);
+        if (now.remaining != 1000)
+            wrong(r, "%llu permits are lost", (unsigned long long)(1000 - now.remaining));
+    }
+}
+
 static void close_all(run *r)
 {
     for (unsigned i = 0; i < r->client_count; i++) {
@@ -916,6 +937,7 @@ static void one_run(uint64_t seed)
     advance(&r->w, 5 * MG_NS_PER_S);
     if (world_live_exchanges(&r->w))
         wrong(r, "%zu exchanges stay behind", world_live_exchanges(&r->w));
+    check_permits(r);
     world_close(&r->w);
     mg_free(r->ups);
     mg_free(r);
