@@ -3,9 +3,10 @@
 #include "policy/limiter.h"
 
 #include "base/check.h"
+#include "base/str.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
+#include <string.h>
 
 enum { RULE_NAME_MAX = 64 };
 
@@ -19,28 +20,46 @@ uint64_t mg_limiter_retry_after_s(int64_t retry_ms)
     return retry_ms <= 0 ? 0 : seconds_ceil((uint64_t)retry_ms);
 }
 
+static char *put(char *at, const char *text, size_t n)
+{
+    memcpy(at, text, n);
+    return at + n;
+}
+
+static char *put_name(char *out, const char *name, size_t n)
+{
+    MG_CHECK(n <= RULE_NAME_MAX);
+    return put(put(put(out, "\"", 1), name, n), "\"", 1);
+}
+
+/* ";q=" and a number. */
+static char *put_member(char *at, char key, uint64_t number)
+{
+    const char start[3] = { ';', key, '=' };
+
+    at = put(at, start, sizeof(start));
+    return at + mg_u64_write(at, number);
+}
+
 size_t mg_limiter_policy_header(char out[MG_LIMITER_HEADER_BYTES], const char *name, size_t n, uint64_t quota,
                                 uint64_t window_ms)
 {
-    int length;
+    char *at = put_member(put_name(out, name, n), 'q', quota);
 
-    MG_CHECK(n <= RULE_NAME_MAX);
-    length =
-        snprintf(out, MG_LIMITER_HEADER_BYTES, "\"%.*s\";q=%llu", (int)n, name, (unsigned long long)quota);
     if (window_ms && window_ms % 1000 == 0)
-        length += snprintf(out + length, MG_LIMITER_HEADER_BYTES - (size_t)length, ";w=%llu",
-                           (unsigned long long)window_ms / 1000);
-    return (size_t)length;
+        at = put_member(at, 'w', window_ms / 1000);
+    *at = '\0';
+    return (size_t)(at - out);
 }
 
 size_t mg_limiter_state_header(char out[MG_LIMITER_HEADER_BYTES], const char *name, size_t n,
                                uint64_t remaining, uint64_t reset_ms, int64_t retry_ms)
 {
     const uint64_t t = retry_ms > 0 ? mg_limiter_retry_after_s(retry_ms) : seconds_ceil(reset_ms);
+    char *at = put_member(put_member(put_name(out, name, n), 'r', remaining), 't', t);
 
-    MG_CHECK(n <= RULE_NAME_MAX);
-    return (size_t)snprintf(out, MG_LIMITER_HEADER_BYTES, "\"%.*s\";r=%llu;t=%llu", (int)n, name,
-                            (unsigned long long)remaining, (unsigned long long)t);
+    *at = '\0';
+    return (size_t)(at - out);
 }
 
 static void mask(uint8_t *addr, size_t bytes, unsigned prefix)
@@ -88,7 +107,18 @@ size_t mg_limiter_ip_key(char out[MG_LIMITER_IP_KEY_BYTES], const char *ip, size
     else
         return 0;
     bytes = mg_limiter_addr_key(key, addr, bytes, ipv4_prefix, ipv6_prefix);
-    MG_CHECK(inet_ntop(bytes == 5 ? AF_INET : AF_INET6, key + 1, text, sizeof(text)));
-    return (size_t)snprintf(out, MG_LIMITER_IP_KEY_BYTES, "%s/%u", text,
-                            bytes == 5 ? ipv4_prefix : ipv6_prefix);
+    char *at = out;
+    if (bytes == 5) {
+        for (int i = 1; i < 5; i++) {
+            at += mg_u64_write(at, key[i]);
+            *at++ = i < 4 ? '.' : '/';
+        }
+        at += mg_u64_write(at, ipv4_prefix);
+    } else {
+        MG_CHECK(inet_ntop(AF_INET6, key + 1, text, sizeof(text)));
+        at = put(put(at, text, strlen(text)), "/", 1);
+        at += mg_u64_write(at, ipv6_prefix);
+    }
+    *at = '\0';
+    return (size_t)(at - out);
 }
