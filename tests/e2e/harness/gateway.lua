@@ -208,6 +208,27 @@ function Gateway:status(path)
     return response
 end
 
+--- One request to the admin listener at run/admin.sock: the response, its JSON in `json` where it is some.
+function Gateway:admin(method, path, body)
+    local client, why = peer.connect_unix(self.dir .. "/run/admin.sock", "admin client")
+    if not client then sys.fail("cannot connect to the admin listener: %s", why) end
+    client:send(method .. " " .. path .. " HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n"
+        .. (body and "Content-Length: " .. #body .. "\r\n" or "") .. "\r\n" .. (body or ""))
+    local response = client:response()
+    client:close()
+    if (response.fields["content-type"] or ""):find("json", 1, true) then
+        response.json = json.decode(response.body)
+    end
+    return response
+end
+
+--- Runs a command of the program in the gateway's folder to its end: { code, out, err }.
+function Gateway:command(args, opts)
+    opts = opts or {}
+    return Process.run { argv = { Gateway.binary(), unpack(args) }, cwd = self.dir, stdin = opts.stdin,
+        env = sanitizer_options(opts) }
+end
+
 --- The sum of a metric over the series that carry the given labels, nil where there is none.
 function Gateway:metric(name, labels)
     local sum

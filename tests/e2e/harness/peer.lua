@@ -225,6 +225,12 @@ function peer.listener(opts)
     return setmetatable(listener, Listener)
 end
 
+--- A connection to a socket of this machine: nil and why when nobody answers there.
+function peer.connect_unix(path, name)
+    local fd, why = sys.unix(path)
+    return fd and new(fd, name or "client"), why
+end
+
 --- Connects. Options: name, from (an address of ours), rcvbuf, sndbuf, pending (may still be on its way).
 function peer.connect(port, opts)
     opts = opts or {}

@@ -6,6 +6,7 @@ local bit = require "bit"
 if not pcall(ffi.typeof, "e2e_sockaddr") then
     ffi.cdef [[
         typedef struct { uint16_t family, port; uint8_t addr[4]; char zero[8]; } e2e_sockaddr;
+        typedef struct { uint16_t family; char path[108]; } e2e_sockaddr_un;
         typedef struct { int fd; short events, revents; } e2e_pollfd;
         typedef struct { int on, seconds; } e2e_linger;
         typedef struct { long sec, nsec; } e2e_timespec;
@@ -246,6 +247,28 @@ end
 function sys.connect(fd, address, port)
     if C.connect(fd, sockaddr(address, port), 16) == 0 then return true end
     return false, ffi.errno()
+end
+
+--- A connection to a socket of this machine: its descriptor, or nil and why.
+function sys.unix(path)
+    local a = ffi.new "e2e_sockaddr_un"
+    a.family = 1
+    ffi.copy(a.path, path)
+    local fd = sys.check(C.socket(1, 1 + 2048 + 524288, 0), "socket") -- STREAM NONBLOCK CLOEXEC
+    if C.connect(fd, a, ffi.sizeof(a)) == 0 then return fd end
+    local why = ffi.string(C.strerror(ffi.errno()))
+    C.close(fd)
+    return nil, why
+end
+
+--- Leaves the file of a socket behind that nobody listens on.
+function sys.stale_socket(path)
+    local a = ffi.new "e2e_sockaddr_un"
+    a.family = 1
+    ffi.copy(a.path, path)
+    local fd = sys.check(C.socket(1, 1 + 524288, 0), "socket")
+    sys.check(C.bind(fd, a, ffi.sizeof(a)), "bind " .. path)
+    C.close(fd)
 end
 
 function sys.port_of(fd)
