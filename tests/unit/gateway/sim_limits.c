@@ -374,6 +374,54 @@ static void a_missing_key_goes_by_the_address_which_no_field_can_name(void **sta
     crowd_close(&c);
 }
 
+static void decisions_in_shared_buckets_are_counted(void **state)
+{
+    crowd c;
+
+    (void)state;
+    crowd_open(&c, LIMITED(" one: { rate: 1/h, key: \"header:x-user\", max_keys: 1, overflow_cells: 1 } "),
+               NULL);
+    for (int i = 0; i < 20; i++) {
+        char request[80];
+        snprintf(request, sizeof request, "GET / HTTP/1.1\r\nhost: a\r\nx-user: u%d\r\n\r\n", i);
+        say(&c.l.w, c.clients[0], request);
+        if (arrives(&c, 0))
+            answer(&c, 0);
+        else
+            hear_status(&c.l.w, c.clients[0], "429");
+    }
+    const mg_limit_sum sum = counted(&c);
+    assert_int_equal(sum.allow + sum.deny, 20);
+    assert_int_equal(sum.overflow, sum.deny + 1); /* one of those in the shared bucket was let pass */
+    assert_in_range(sum.deny, 10, 19);
+    crowd_close(&c);
+}
+
+static void more_rules_than_usual_are_all_kept(void **state)
+{
+    mg_text config = { 0 };
+    crowd c;
+
+    (void)state;
+    mg_text_add_c(&config, WEB QUIET SERVICE "limiters: { one: { rate: 1/h }");
+    for (int i = 0; i < 20; i++)
+        mg_text_addf(&config, ", r%d: { rate: 9/h }", i);
+    mg_text_add_c(&config,
+                  " }\nroutes: [{ name: all, match: { paths: [{ prefix: / }] }, service: up, plugins: [");
+    for (int i = 0; i < 20; i++)
+        mg_text_addf(&config, "{ limit: r%d }, ", i);
+    mg_text_add_c(&config, "{ limit: one }] }]\n");
+    crowd_open(&c, config.p, NULL);
+    ask(&c, 0);
+    assert_true(arrives(&c, 0));
+    answer(&c, 0);
+    ask(&c, 0);
+    hear_status(&c.l.w, c.clients[0], "429");
+    assert_has(c.l.w.heard, "\"violated-policies\":[\"one\"]");
+    crowd_close(&c);
+    mg_text_fini(&config);
+}
+
 static void hot_keys_are_sampled(void **state)
 {
     crowd c;
@@ -494,6 +542,7 @@ static void a_permit_finds_its_way_back_past_a_reload(void **state)
     assert_int_equal(left(&c, "*"), 2);
     answer(&c, 0);
     assert_int_equal(left(&c, "*"), 3);
+    assert_int_equal(counted(&c).allow, 1); /* the count is the name's, not the configuration's */
     crowd_close(&c);
 }
 
@@ -682,6 +731,8 @@ int main(void)
         cmocka_unit_test(a_shadow_counts_and_never_refuses),
         cmocka_unit_test(a_denying_rule_refuses_and_says_no_time),
         cmocka_unit_test(a_missing_key_goes_by_the_address_which_no_field_can_name),
+        cmocka_unit_test(decisions_in_shared_buckets_are_counted),
+        cmocka_unit_test(more_rules_than_usual_are_all_kept),
         cmocka_unit_test(hot_keys_are_sampled),
         cmocka_unit_test(two_at_once_and_the_third_is_told_to_come_again),
         cmocka_unit_test(a_permit_is_held_until_the_last_byte),
