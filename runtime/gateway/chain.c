@@ -5,6 +5,7 @@
 #include "gateway/pipeline.h"
 
 static void settle(mg_flight *flight);
+static void send_request(mg_flight *flight);
 
 static mg_loop *loop_of(const mg_flight *flight)
 {
@@ -106,8 +107,12 @@ static void body_taken(mg_flight *flight)
         refuse_large(flight, which);
         return;
     }
-    if (flight->chain == MG_CHAIN_WAITS && flight->call->wait == MG_WAIT_BODY)
+    if (flight->chain != MG_CHAIN_WAITS)
+        return;
+    if (flight->call->wait == MG_WAIT_BODY)
         mg_pipeline_resume(flight);
+    else if (flight->call->wait == MG_WAIT_NEXT)
+        send_request(flight);
 }
 
 static void body_end(mg_body_sink *sink, const mg_fields *trailers)
@@ -185,11 +190,18 @@ static void put_response_body_back(mg_flight *flight)
 
 /* ---- waits ---- */
 
+/* The rest of a request body that a plugin did not wait for. */
+static bool takes_rest(const mg_flight *flight)
+{
+    return flight->call->wait == MG_WAIT_NEXT && flight->draining == MG_REQUEST;
+}
+
 /* When a wait of the chain is the last: before next the exchange's deadline; behind it the upstream's head is
  * there, for which the route's time ran, and only a caller that gives up ends it. */
 static uint64_t chain_until(const mg_flight *flight)
 {
-    return flight->call->next_called ? flight->caller.until_ns : flight->x->deadline_ns;
+    return flight->call->next_called && !takes_rest(flight) ? flight->caller.until_ns
+                                                            : flight->x->deadline_ns;
 }
 
 /* The plugin's own timeout came before what it waits for. */
@@ -216,7 +228,8 @@ static void on_timer(mg_timer *timer)
         refuse_large(flight, flight->draining);
         return;
     }
-    if (mg_loop_now(loop_of(flight)) >= chain_until(flight) && flight->call->wait != MG_WAIT_NEXT) {
+    if (mg_loop_now(loop_of(flight)) >= chain_until(flight) &&
+        (flight->call->wait != MG_WAIT_NEXT || takes_rest(flight))) {
         mg_chain_abort(flight, "deadline");
         flight->deadline_where = "plugin";
         mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
@@ -310,17 +323,39 @@ static void bound_by_plugin(mg_flight *flight)
     mg_timer_set(loop_of(flight), &flight->timer, due);
 }
 
+/* A plugin's own timeout may have ended its wait for the body: what it had taken, and the rest, goes on
+ * whole. True while that is still to come. */
+static bool lacks_rest(mg_flight *flight)
+{
+    mg_call_buffer *buffer = &flight->call->bodies[MG_REQUEST];
+
+    if (!buffer->text.n || buffer->complete || buffer->replaced)
+        return false;
+    buffer->complete = flight->x->request_body.ended; /* with nobody listening */
+    return !buffer->complete;
+}
+
+/* NEXT */
+static void send_request(mg_flight *flight)
+{
+    mg_timer_stop(&flight->timer);
+    if (lacks_rest(flight)) {
+        mg_timer_set(loop_of(flight), &flight->timer, flight->x->deadline_ns);
+        take_body(flight, MG_REQUEST);
+        return;
+    }
+    put_request_body_back(flight);
+    if ((flight->streams & 1) && flight->x->request_body.source)
+        flight->x->request.body = MG_BODY_STREAM; /* a filter may change its length */
+    mg_proxy_start(flight);
+}
+
 /* The coroutine has yielded: does what it waits for. */
 static void settle(mg_flight *flight)
 {
     switch (flight->call->wait) {
     case MG_WAIT_DONE: chain_done(flight); return;
-    case MG_WAIT_NEXT:
-        put_request_body_back(flight);
-        if ((flight->streams & 1) && flight->x->request_body.source)
-            flight->x->request.body = MG_BODY_STREAM; /* a filter may change its length */
-        mg_proxy_start(flight);
-        return;
+    case MG_WAIT_NEXT: send_request(flight); return;
     case MG_WAIT_SLEEP:
         sleep_for(flight, flight->call->wait_s);
         bound_by_plugin(flight);

@@ -190,14 +190,6 @@ uint64_t mg_forward_deadline(mg_exchange *x, uint64_t route_timeout_ns, mg_forwa
     return mg_min_u64(mg_add_sat(x->times.begin_ns, route_timeout_ns), caller->until_ns);
 }
 
-static bool is_grpc(const mg_fields *fields)
-{
-    const mg_str type = mg_fields_get(fields, MG_NAME_CONTENT_TYPE), grpc = MG_STR("application/grpc");
-
-    /* and application/grpc+proto, but not application/grpc-web, which HTTP/1.1 proxies carry as any other */
-    return mg_str_starts(type, grpc) && (type.n == grpc.n || type.p[grpc.n] == '+' || type.p[grpc.n] == ';');
-}
-
 static mg_str number(mg_arena *arena, uint64_t value)
 {
     char *text = mg_arena_bytes(arena, 20);
@@ -214,7 +206,7 @@ void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt
 {
     mg_fields *fields = &x->request.fields;
 
-    if (mg_fields_find(fields, MG_NAME_GRPC_TIMEOUT, MG_STR_NONE, 0) >= 0 || is_grpc(fields)) {
+    if (mg_fields_find(fields, MG_NAME_GRPC_TIMEOUT, MG_STR_NONE, 0) >= 0) {
         char *text = mg_arena_bytes(&x->arena, 12);
         set_own(x, MG_NAME_GRPC_TIMEOUT, (mg_str){ text, mg_deadline_grpc_write(text, child_ms) });
         (void)mg_fields_remove(fields, MG_NAME_X_MOONGATE_DEADLINE_MS, MG_STR_NONE);

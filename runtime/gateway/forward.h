@@ -21,7 +21,9 @@ typedef struct mg_forward_caller {
  * X-Moongate-Attempt count for nothing, and are taken out of the request. Once an exchange. */
 uint64_t mg_forward_deadline(mg_exchange *x, uint64_t route_timeout_ns, mg_forward_caller *caller);
 /* Tells the next hop: `child_ms` is what is left for it, `attempt` which try of ours this is, from 1. Before
- * each try. gRPC is told by grpc-timeout, all others by X-Moongate-Deadline-Ms. */
+ * each try. A caller that said it in grpc-timeout is followed in that; all others are in
+ * X-Moongate-Deadline-Ms, gRPC too: its own field would end a whole stream of answers, where a route's time
+ * runs to their head. */
 void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt);
 
 /* Sets X-Forwarded-For, -Proto, -Host, Forwarded and Via on the request. What an untrusted client sent of

@@ -1,5 +1,5 @@
 --- http: ctx.http, requests of a plugin's own. They wait without blocking anybody, and never longer than the request
---- that they serve has left.
+--- that they serve has left; X-Moongate-Deadline-Ms tells the other side, and with too little left nobody is asked.
 local bind = require("moongate.ffi.http")
 local call = require("moongate.ffi.call")
 local frozen = require("moongate.sdk.frozen")

@@ -105,6 +105,56 @@ static void the_deadline_ends_a_chain_that_waits_for_a_body(void **state)
     line_close(&l);
 }
 
+#define ROUTE_HASTY                                                                                          \
+    "plugins: { p: { use: ./plugins/p, timeout: 20ms } }\n"                                                  \
+    "routes: [{ name: all, match: { paths: [{ prefix: / }] }, plugins: [p], service: up }]\n"
+
+/* What it had taken is the upstream's all the same. */
+static void a_body_that_a_plugin_did_not_wait_for_goes_on_whole(void **state)
+{
+    static const char *const rests[] = { "3\r\ndef\r\n0\r\n\r\n", "0\r\n\r\n" };
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        line l;
+        line_open(&l, BASE ROUTE_HASTY,
+                  i < 2
+                      ? HANDLER("pcall(function() ctx.request:body() end) next(ctx)")
+                      : HANDLER("pcall(function() ctx.request:body() end) pcall(function() ctx:sleep(1) end) "
+                                "next(ctx)"));
+        say(&l.w, l.client, "POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n");
+        advance(&l.w, 25 * MS);
+        say(&l.w, l.client, rests[i % 2]);
+        advance(&l.w, 25 * MS);
+        l.up = take(&l.w, l.upstream);
+        assert_true(l.up >= 0);
+        assert_int_equal(hear(&l.w, l.up), HEAR_OPEN);
+        assert_ends(l.w.heard, i % 2 ? "\r\n\r\nabc" : "\r\n\r\nabcdef");
+        say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        hear_status(&l.w, l.client, "200");
+        line_close(&l);
+    }
+}
+
+/* It never ends: the exchange does. */
+static void a_body_that_nobody_waited_for_long_enough_is_504(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(&l, BASE ROUTE_HASTY, HANDLER("pcall(function() ctx.request:body() end) next(ctx)"));
+    say(&l.w, l.client, POST(100000) "some");
+    for (int i = 0; i < 14; i++) {
+        advance(&l.w, MG_NS_PER_S);
+        say(&l.w, l.client, "more");
+    }
+    advance(&l.w, 2 * MG_NS_PER_S);
+    (void)hear(&l.w, l.client);
+    assert_starts(l.w.heard, "HTTP/1.1 504 ");
+    assert_int_equal(take(&l.w, l.upstream), -1);
+    line_close(&l);
+}
+
 static void a_body_too_large_for_a_plugin_is_answered_at_once(void **state)
 {
     line l;
@@ -556,6 +606,8 @@ int main(void)
         cmocka_unit_test(a_slow_reader_is_not_cut),
         cmocka_unit_test(a_plugins_body_outlives_its_chain),
         cmocka_unit_test(the_deadline_ends_a_chain_that_waits_for_a_body),
+        cmocka_unit_test(a_body_that_a_plugin_did_not_wait_for_goes_on_whole),
+        cmocka_unit_test(a_body_that_nobody_waited_for_long_enough_is_504),
         cmocka_unit_test(a_body_too_large_for_a_plugin_is_answered_at_once),
         cmocka_unit_test(a_tunnel_half_closed_by_the_client_goes_on_the_other_way),
         cmocka_unit_test(a_tunnel_half_closed_by_the_upstream_goes_on_the_other_way),
