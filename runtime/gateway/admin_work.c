@@ -87,8 +87,11 @@ void mg_admin_work_end(mg_admin *admin)
     if (admin->working)
         pthread_join(admin->worker, NULL);
     admin->working = false;
-    while ((link = mg_list_pop(&admin->jobs)))
-        mg_container_of(link, mg_state_job, link)->admin = NULL; /* its message frees it */
+    while ((link = mg_list_pop(&admin->jobs))) {
+        mg_state_job *job = mg_container_of(link, mg_state_job, link);
+        job->admin = NULL; /* its message frees it */
+        mg_ask_drop(job->call.ask);
+    }
 }
 
 /* ---- writes ---- */

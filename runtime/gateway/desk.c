@@ -10,7 +10,6 @@ struct mg_desk {
     mg_net net;
     mg_listener *listener; /* owned */
     mg_conn_server server;
-    bool closing;
 };
 
 /* In its exchange's arena. */
@@ -41,7 +40,7 @@ static void on_gone(mg_exchange *x, mg_reset reason)
     desk_ask *a = x->owner_self;
 
     (void)reason;
-    if (a->asked && !a->desk->closing)
+    if (a->asked)
         a->gone = true; /* freed by its answer */
     else
         free_ask(a);
@@ -93,6 +92,15 @@ void mg_ask_send(mg_ask *ask, int status, mg_str type)
     }
     mg_fields_add(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("cache-control"), MG_STR("no-store"));
     send_body(mg_container_of(ask, desk_ask, ask), mg_text_str(&ask->out));
+}
+
+void mg_ask_drop(mg_ask *ask)
+{
+    desk_ask *a = mg_container_of(ask, desk_ask, ask);
+
+    a->asked = false;
+    if (a->gone)
+        free_ask(a);
 }
 
 /* `{problem}` and `{"errors":..}` as one object. */
@@ -267,7 +275,6 @@ void mg_desk_free(mg_desk *desk)
 {
     if (!desk)
         return;
-    desk->closing = true;
     mg_listener_free(desk->listener);
     mg_conn_server_fini(&desk->server);
     mg_net_fini(&desk->net);

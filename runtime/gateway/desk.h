@@ -28,12 +28,14 @@ typedef struct mg_desk_conf {
 /* Binds; accepts nothing before start. NULL with err when the address cannot be had. */
 mg_desk *mg_desk_open(mg_loop *loop, const mg_desk_conf *conf, mg_error *err);
 void mg_desk_start(mg_desk *desk);
-/* Cuts what is open; asks that were to be answered later are gone with it. NULL is fine. */
+/* Cuts what is open. Whoever was to answer later has dropped his asks before. NULL is fine. */
 void mg_desk_free(mg_desk *desk);
 
 /* Sends what stands in ask->out. An empty 204 has no type. */
 void mg_ask_send(mg_ask *ask, int status, mg_str type);
 /* A problem document (RFC 9457). With a report, its findings stand in `errors` (UX 4). */
 void mg_ask_problem(mg_ask *ask, int status, mg_str detail, const mg_report *report);
+/* It will not be answered: the desk is about to be freed. */
+void mg_ask_drop(mg_ask *ask);
 
 #endif

@@ -173,6 +173,21 @@ describe("a backup", function()
     end)
 end)
 
+describe("a client that leaves before its answer", function()
+    it("harms nobody, and what it asked for is done", function()
+        local gw = gateway()
+        for i = 1, 20 do
+            gw:admin_send("PUT", "/v1/state/shelf/k" .. i, "v"):close()
+            gw:admin_send("POST", "/v1/state/compact"):close()
+        end
+        gw:admin_send("POST", "/v1/state/backup", '{"path":"' .. gw.dir .. '/copy"}'):close()
+        e2e.eventually("the last key", function() return shelf(gw, "k20") == "v" end)
+        gw:admin_send("POST", "/v1/state/compact")
+        gw:admin_send("PUT", "/v1/state/shelf/last", "v")
+        gw:stop()
+    end)
+end)
+
 describe("compaction", function()
     it("gives back what was deleted and keeps the rest", function()
         local gw = gateway()

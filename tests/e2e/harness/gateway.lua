@@ -208,13 +208,18 @@ function Gateway:status(path)
     return response
 end
 
---- One request to the admin listener at run/admin.sock: the response, its JSON in `json` where it is some.
-function Gateway:admin(method, path, body)
+--- A client of the admin listener at run/admin.sock that has sent one request.
+function Gateway:admin_send(method, path, body)
     local client, why = peer.connect_unix(self.dir .. "/run/admin.sock", "admin client")
     if not client then sys.fail("cannot connect to the admin listener: %s", why) end
-    client:send(method .. " " .. path .. " HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n"
+    return client:send(method .. " " .. path .. " HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n"
         .. (body and "Content-Length: " .. #body .. "\r\n" or "") .. "\r\n" .. (body or ""))
-    local response = client:response()
+end
+
+--- Its response, with its JSON in `json` where it is some.
+function Gateway:admin(method, path, body)
+    local client = self:admin_send(method, path, body)
+    local response = client:response(method == "HEAD")
     client:close()
     if (response.fields["content-type"] or ""):find("json", 1, true) then
         response.json = json.decode(response.body)
