@@ -239,6 +239,7 @@ static bool get_meta(mg_persist *persist, mg_str key, mg_arena *arena, mg_str *r
 static void go_on(mg_persist *persist)
 {
     mg_policy_clock_saved saved;
+    mg_error err = MG_ERROR_INIT;
     mg_arena arena;
     mg_str row;
     bool known;
@@ -252,6 +253,9 @@ static void go_on(mg_persist *persist)
     mg_policy_clock_init(persist->policy_clock, persist->options.clock, known ? &saved : NULL,
                          persist->boot_id);
     mg_arena_fini(&arena);
+    /* A boot's monotonic clock counts from its first transaction on: that is now. */
+    if (known && strcmp(saved.boot_id, persist->boot_id) != 0 && persist_commit(persist, &err) != MG_OK)
+        mg_log_write(persist->options.log, MG_LOG_WARN, "state", "%s", err.message);
 }
 
 static mg_result make_secret(mg_persist *persist, mg_error *err)

@@ -142,6 +142,12 @@ static bool restore_from(mg_persist *persist, const persist_number *number, cons
     return r.cells && !r.moved;
 }
 
+/* Drains after which all that is marked now is stored: one under way may have passed it by. */
+static uint64_t whole_drain(const mg_persist *persist)
+{
+    return atomic_load(&persist->drains) + (persist->draining ? 2 : 1);
+}
+
 /* All that the limiter owes is to be stored under its new number. */
 static void mark_all(const mg_persist *persist, mg_limiter *limiter)
 {
@@ -167,8 +173,8 @@ static persist_number *restore_limiter(mg_persist *persist, mg_str name, uint64_
             continue;
         if (restore_from(persist, number, conf, limiter) && first)
             own = number;
-        else /* a drain under way may have passed by what was marked now: the next one has not */
-            number->obsolete_at = atomic_load(&persist->drains) + 2;
+        else
+            number->obsolete_at = whole_drain(persist);
         first = false;
     }
     if (!own && !first)
@@ -187,7 +193,7 @@ static void settle_conf(mg_persist *persist, persist_number *number, const mg_li
         return;
     number->conf_hash = 0;
     number->due_hash = hash;
-    number->due_at = atomic_load(&persist->drains) + 2; /* see obsolete_at */
+    number->due_at = whole_drain(persist);
     number->stored = false;
     mark_all(persist, limiter);
 }
@@ -398,17 +404,27 @@ static mg_result settle_numbers(mg_persist *persist, mg_error *err)
     return result;
 }
 
+static void set_draining(mg_persist *persist, bool draining)
+{
+    pthread_mutex_lock(&persist->lock);
+    persist->draining = draining;
+    pthread_mutex_unlock(&persist->lock);
+}
+
 mg_result persist_flush_keys(mg_persist *persist, mg_error *err)
 {
     const uint64_t began_ns = persist_mono(persist);
     mg_result result = persist_flush_items(persist, err);
 
+    set_draining(persist, true);
     for (persist_number *n = NULL; result == MG_OK && (n = next_number(persist, n));)
         result = flush_limiter(persist, n, err);
+    if (result == MG_OK)
+        atomic_fetch_add(&persist->drains, 1);
+    set_draining(persist, false);
     if (result != MG_OK)
         return result;
     atomic_store(&persist->complete_ns, began_ns);
-    atomic_fetch_add(&persist->drains, 1);
     return settle_numbers(persist, err);
 }
 

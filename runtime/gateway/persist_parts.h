@@ -74,6 +74,7 @@ struct mg_persist {
     pthread_mutex_t lock;
     mg_map *items;        /* by row key; owned values */
     mg_list numbers;      /* persist_number, owned */
+    bool draining;        /* limiters are, now */
     uint32_t last_number; /* the highest that any row has ever had */
 
     pthread_mutex_t flushing;

@@ -4,6 +4,8 @@
 
 enum { CELL_BIT = 1u << 31 };
 
+#define POLICY_MAX (1ull << 62) /* 146 years: no sum of moments overflows */
+
 static void put_be32(char *out, uint32_t number)
 {
     for (int i = 0; i < 4; i++)
@@ -167,7 +169,7 @@ bool persist_read_clock(mg_str key, mg_str bytes, mg_policy_clock_saved *saved)
     saved->mono_ns = mg_record_get_u64(&row);
     saved->wall_ns = (int64_t)mg_record_get_u64(&row);
     boot = mg_record_get_str(&row);
-    if (!row.ok || boot.n >= sizeof(saved->boot_id))
+    if (!row.ok || boot.n >= sizeof(saved->boot_id) || saved->policy_ns > POLICY_MAX || saved->wall_ns < 0)
         return false;
     if (boot.n)
         memcpy(saved->boot_id, boot.p, boot.n);
