@@ -295,8 +295,10 @@ static mg_result begin(mg_persist *persist, mg_error *err)
 
     if (result == MG_ERR_INVALID) {
         result = set_aside(persist, err);
-        if (result == MG_OK)
+        if (result == MG_OK) {
+            *err = (mg_error)MG_ERROR_INIT; /* it has been told, and callers go by the code */
             result = open_store(persist, err);
+        }
     }
     if (result != MG_OK)
         return result;

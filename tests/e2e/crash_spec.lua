@@ -261,6 +261,35 @@ describe("a gateway that is killed", function()
     end)
 end)
 
+describe("a store that", function()
+    --- What `spoil` (a shell command, in the folder of the store) leaves of one with a key that has spent seven.
+    local function after(spoil)
+        local gw = limited()
+        assert.equal(7, left_of(gw, "k", 7))
+        gw.process:signal(e2e.SIGTERM)
+        gw.process:wait()
+        os.execute("cd " .. gw.dir .. "/state/policy && " .. spoil)
+        gw:launch()
+        return gw
+    end
+
+    it("is no store is set aside, and said so; all begins anew", function()
+        for _, spoil in ipairs { "head -c 100000 /dev/urandom > data.mdb", "truncate -s 5000 data.mdb" } do
+            local gw = after(spoil)
+            assert.is_truthy(gw:log("policy.broken-"):find("limits and breakers begin anew", 1, true))
+            assert.equal(7, left_of(gw, "k", 7))
+            gw:restart(e2e.SIGTERM)
+            assert.equal(BURST - 7, left_of(gw, "k"))
+            e2e.finish()
+        end
+    end)
+
+    it("is empty begins anew", function()
+        local gw = after "truncate -s 0 data.mdb"
+        assert.equal(BURST, left_of(gw, "k"))
+    end)
+end)
+
 describe("a wall clock that steps", function()
     local HOUR_MS = 3600000
 
