@@ -221,7 +221,7 @@ function Gateway:admin(method, path, body)
     local client = self:admin_send(method, path, body)
     local response = client:response(method == "HEAD")
     client:close()
-    if (response.fields["content-type"] or ""):find("json", 1, true) then
+    if response.body ~= "" and (response.fields["content-type"] or ""):find("json", 1, true) then
         response.json = json.decode(response.body)
     end
     return response
@@ -232,6 +232,13 @@ function Gateway:command(args, opts)
     opts = opts or {}
     return Process.run { argv = { Gateway.binary(), unpack(args) }, cwd = self.dir, stdin = opts.stdin,
         env = sanitizer_options(opts) }
+end
+
+--- The same on a terminal, where `keys` are typed: { code, out }, with all that was drawn in `out`.
+function Gateway:on_terminal(args, keys)
+    local line = Gateway.binary() .. " " .. table.concat(args, " ")
+    return Process.run { argv = { "/usr/bin/script", "-qec", line, "/dev/null" }, cwd = self.dir, stdin = keys,
+        env = sanitizer_options {} }
 end
 
 --- The sum of a metric over the series that carry the given labels, nil where there is none.
