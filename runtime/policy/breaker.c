@@ -170,14 +170,26 @@ static uint64_t settle(mg_breaker *b, uint64_t now_ns)
     }
 }
 
+/* Probes have succeeded as often as they had to. */
+static void recover(mg_breaker *b, uint64_t word, uint64_t now_ns)
+{
+    move(b->state, word, pack(MG_BREAKER_CLOSED, 0, version_of(word) + 1, now_ns / MG_NS_PER_MS),
+         MG_BREAKER_BY_RECOVERY);
+}
+
 /* A probe's permit under `word`: 1 granted, 0 none left, -1 the state has moved on. */
-static int admit_probe(mg_breaker *b, uint64_t word)
+static int admit_probe(mg_breaker *b, uint64_t word, uint64_t now_ns)
 {
     uint64_t packed = atomic_load(&b->state->tally);
 
     for (;;) {
         tally t = unpack_tally(word, packed);
 
+        if (t.succeeded >=
+            b->conf.half_open_probes) { /* a new configuration asks for fewer than there were */
+            recover(b, word, now_ns);
+            return -1;
+        }
         if (t.admitted >= b->conf.half_open_probes)
             return atomic_load(&b->state->word) == word ? 0 : -1;
         t.admitted++;
@@ -210,7 +222,7 @@ static uint64_t ask_slowly(mg_breaker *b, uint64_t now_ns)
                 continue;
             word = half;
         }
-        granted = admit_probe(b, word);
+        granted = admit_probe(b, word, now_ns);
         if (granted >= 0)
             return granted ? word : 0;
     }
@@ -289,8 +301,7 @@ static bool end_probe(mg_breaker *b, uint64_t word, mg_breaker_outcome outcome, 
             t.succeeded++;
     } while (!change_tally(b->state, word, &packed, t));
     if (t.succeeded >= b->conf.half_open_probes)
-        move(b->state, word, pack(MG_BREAKER_CLOSED, 0, version_of(word) + 1, now_ns / MG_NS_PER_MS),
-             MG_BREAKER_BY_RECOVERY);
+        recover(b, word, now_ns);
     return true;
 }
 

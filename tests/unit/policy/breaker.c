@@ -222,6 +222,24 @@ static void a_reload_keeps_the_state_and_shortens_what_is_open(void **state)
     mg_breaker_free(b);
 }
 
+static void a_reload_that_asks_for_fewer_probes_is_content_with_those_that_were(void **state)
+{
+    mg_breaker_conf conf = conf_of(1, 3);
+    mg_breaker *b = breaker_of(&conf), *next;
+
+    (void)state;
+    call(b, MG_BREAKER_FAIL, 0);
+    call(b, MG_BREAKER_OK, 1000);
+    call(b, MG_BREAKER_OK, 1000);
+    assert_int_equal(mg_breaker_now(b, 1000 * MS), MG_BREAKER_HALF_OPEN);
+    conf.half_open_probes = 2;
+    next = mg_breaker_next(b, &conf, 1000 * MS, NULL);
+    assert_true(call(next, MG_BREAKER_OK, 1001));
+    assert_int_equal(mg_breaker_now(next, 1001 * MS), MG_BREAKER_CLOSED);
+    mg_breaker_free(b);
+    mg_breaker_free(next);
+}
+
 static void a_reload_keeps_the_window_while_its_measures_stay(void **state)
 {
     mg_breaker_conf conf;
@@ -361,6 +379,7 @@ int main(void)
         cmocka_unit_test(a_late_outcome_changes_nothing),
         cmocka_unit_test(an_operator_has_the_last_word_until_it_is_taken_back),
         cmocka_unit_test(a_reload_keeps_the_state_and_shortens_what_is_open),
+        cmocka_unit_test(a_reload_that_asks_for_fewer_probes_is_content_with_those_that_were),
         cmocka_unit_test(a_reload_keeps_the_window_while_its_measures_stay),
         cmocka_unit_test(a_window_forgets_what_came_before_it_closed),
         cmocka_unit_test(every_field_has_its_range),
