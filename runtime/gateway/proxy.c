@@ -51,23 +51,6 @@ static void judge_backend(const mg_flight *flight, int status)
                     mg_loop_now(loop_of(flight)) - flight->tries.first_ns);
 }
 
-/* A failure of the upstream side takes the place of its response: NEXT has brought a 502, 503 or 504. The
- * flight may be gone when this returns. */
-static void answer(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
-{
-    flight->error = error;
-    judge_backend(flight, status);
-    if (flight->call)
-        flight->call->error = error;
-    if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS) {
-        mg_problem_fill(flight->x, status, MG_STR_NONE, detail, retry_after_s, &flight->answer);
-        flight->x->local = true;
-        mg_chain_continue(flight);
-        return;
-    }
-    mg_pipeline_refuse(flight, status, error, detail, retry_after_s);
-}
-
 /* ---- what a request holds of its service ---- */
 
 static void return_permits(mg_flight *flight)
@@ -110,6 +93,26 @@ static const char *take_permits(mg_flight *flight)
         return "throttle";
     }
     return NULL;
+}
+
+/* ---- what is told instead of a response ---- */
+
+/* A failure of the upstream side takes the place of its response: NEXT has brought a 502, 503 or 504. The
+ * flight may be gone when this returns. */
+static void answer(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
+{
+    return_permits(flight);
+    flight->error = error;
+    judge_backend(flight, status);
+    if (flight->call)
+        flight->call->error = error;
+    if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS) {
+        mg_problem_fill(flight->x, status, MG_STR_NONE, detail, retry_after_s, &flight->answer);
+        flight->x->local = true;
+        mg_chain_continue(flight);
+        return;
+    }
+    mg_pipeline_refuse(flight, status, error, detail, retry_after_s);
 }
 
 /* ---- a host ---- */
@@ -428,15 +431,15 @@ static void out_of_time(mg_flight *flight)
 }
 
 /* In ms: what the host gets to answer in. */
-static uint64_t time_of_try(const mg_flight *flight, uint64_t now)
+static uint64_t time_of_try(mg_flight *flight, uint64_t now)
 {
     const mg_exchange *x = flight->x;
     const uint64_t left_ms = x->deadline_ns > now ? (x->deadline_ns - now) / MG_NS_PER_MS : 0;
     const uint64_t child_ms = mg_deadline_child_ms(&flight->route->conf->deadline, left_ms);
     const mg_config_retry *retry = &flight->service->conf->retry;
 
-    return retry->on && retry->per_try_timeout_ms ? mg_min_u64(child_ms, retry->per_try_timeout_ms)
-                                                  : child_ms;
+    flight->tries.cut_short = retry->on && retry->per_try_timeout_ms && retry->per_try_timeout_ms < child_ms;
+    return flight->tries.cut_short ? retry->per_try_timeout_ms : child_ms;
 }
 
 static void try_host(mg_flight *flight)
@@ -484,7 +487,6 @@ void mg_proxy_start(mg_flight *flight)
     flight->tries.first_ns = mg_loop_now(loop_of(flight));
     const char *busy = take_permits(flight);
     if (busy) {
-        return_permits(flight);
         answer(flight, 503, busy, MG_STR("The upstream has as much to do as it can."), 1);
         return;
     }
@@ -544,6 +546,8 @@ static void on_lease_head(mg_lease *lease)
 static void on_lease_failed(mg_lease *lease, mg_reset reason)
 {
     mg_flight *flight = mg_container_of(lease, mg_flight, lease);
+    if (reason == MG_RESET_DEADLINE && flight->tries.cut_short)
+        reason = MG_RESET_UPSTREAM_TIMEOUT; /* this try's time alone was over */
     const failure *what = failure_of(reason);
     const verdict v = verdict_of_failure(&flight->service->conf->breaker, what);
     mg_retry_case retry = { .status =
@@ -557,7 +561,6 @@ static void on_lease_failed(mg_lease *lease, mg_reset reason)
     if (once_more(flight, &retry))
         return;
     end_call(flight);
-    return_permits(flight);
     mg_replay_end(flight);
     flight->failure = reason;
     if (reason == MG_RESET_DEADLINE)

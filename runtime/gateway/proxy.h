@@ -22,7 +22,8 @@ typedef struct mg_tries {
     uint64_t rtt_ns;           /* what the adaptive limit is to learn; 0: nothing */
     int tried[MG_TRIES_MAX];
     uint8_t count;
-    bool counted; /* the balancer has begun a call that it has not ended */
+    bool cut_short; /* this try has less time than the exchange: per_try_timeout */
+    bool counted;   /* the balancer has begun a call that it has not ended */
 } mg_tries;
 
 /* Sends the request to its service, which answers with a response in x->response, or fails: NEXT of the

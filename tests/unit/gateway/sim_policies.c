@@ -196,6 +196,27 @@ static void a_client_that_leaves_between_two_tries_leaves_nothing_behind(void **
     group_close(&g);
 }
 
+static void a_try_has_its_own_time(void **state)
+{
+    group g;
+    int host, second;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", retry: { per_try_timeout: 100ms, backoff: 1ms, backoff_max: 1ms }"), 2);
+    say(&g.w, g.client, GET("/"));
+    assert_true(arrives(&g, &host) >= 0);
+    assert_has(g.w.heard, "x-moongate-deadline-ms: 100\r\n");
+    advance(&g.w, 99 * MS);
+    assert_int_equal(arrives(&g, &second), -1);
+    advance(&g.w, 3 * MS);
+    assert_true(arrives(&g, &second) >= 0);
+    assert_int_equal(second, 1 - host);
+    advance(&g.w, 101 * MS);
+    hear_status(&g.w, g.client, "504");
+    assert_has(g.w.heard, "The upstream did not answer in time.");
+    group_close(&g);
+}
+
 static void a_retry_after_beyond_what_is_left_ends_it(void **state)
 {
     group g;
@@ -499,6 +520,7 @@ int main(void)
         cmocka_unit_test(what_was_sent_and_may_not_be_repeated_is_not),
         cmocka_unit_test(a_storm_of_failures_gets_what_the_budget_has),
         cmocka_unit_test(a_client_that_leaves_between_two_tries_leaves_nothing_behind),
+        cmocka_unit_test(a_try_has_its_own_time),
         cmocka_unit_test(a_retry_after_beyond_what_is_left_ends_it),
         cmocka_unit_test(a_breaker_opens_probes_and_closes),
         cmocka_unit_test(a_route_may_have_a_breaker_of_its_own),
