@@ -295,7 +295,8 @@ static void record(mg_flight *flight)
         .listener = door->name,
         .route = flight->route ? flight->route->name : MG_STR_NONE,
         .service = service ? service->name : MG_STR_NONE,
-        .endpoint = mg_proxy_host(flight) >= 0 ? service->authorities[mg_proxy_host(flight)] : MG_STR_NONE,
+        .endpoint =
+            service && mg_proxy_host(flight) >= 0 ? service->authorities[mg_proxy_host(flight)] : MG_STR_NONE,
         .error = flight->error ? flight->error
                  : x->reset    ? mg_reset_text(x->reset)
                                : NULL,
@@ -304,7 +305,7 @@ static void record(mg_flight *flight)
         .gateway_ns = own,
         .plugin_ns = flight->chain_ns,
         .limiter = flight->refusing ? flight->refusing->conf->name : flight->limiter,
-        .plugins = flight->chain == MG_CHAIN_NONE ? MG_STR_NONE : flight->route->plugins,
+        .plugins = flight->route && flight->chain != MG_CHAIN_NONE ? flight->route->plugins : MG_STR_NONE,
         .breaker = mg_proxy_breaker(flight),
         .consumer = flight->call ? flight->call->consumer : flight->consumer,
         .attempts = flight->tries.count,
