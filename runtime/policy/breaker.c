@@ -329,13 +329,13 @@ mg_breaker_state mg_breaker_now(const mg_breaker *breaker, uint64_t now_ns)
 uint64_t mg_breaker_retry_after_ms(const mg_breaker *breaker, uint64_t now_ns)
 {
     const uint64_t word = settled(&breaker->conf, atomic_load(&breaker->state->word), now_ns);
-    const uint64_t now_ms = now_ns / MG_NS_PER_MS;
+    const uint64_t ends_ns = deadline_of(word) * MG_NS_PER_MS;
 
     if (state_of(word) == MG_BREAKER_FORCED_OPEN)
         return UINT64_MAX;
-    if (state_of(word) != MG_BREAKER_OPEN || deadline_of(word) <= now_ms)
+    if (state_of(word) != MG_BREAKER_OPEN || ends_ns <= now_ns)
         return 0;
-    return deadline_of(word) - now_ms;
+    return mg_max_u64(1, (ends_ns - now_ns) / MG_NS_PER_MS);
 }
 
 uint32_t mg_breaker_version(const mg_breaker *breaker)

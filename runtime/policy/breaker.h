@@ -66,7 +66,8 @@ bool mg_breaker_end(mg_breaker *breaker, uint64_t ticket, mg_breaker_outcome out
                     uint64_t now_ns);
 
 mg_breaker_state mg_breaker_now(const mg_breaker *breaker, uint64_t now_ns);
-/* Until the next probe, when open; else 0. UINT64_MAX when forced open. */
+/* Until the next probe, when open, the last begun millisecond left out: never longer than it opens for. Else
+ * 0; UINT64_MAX when forced open. */
 uint64_t mg_breaker_retry_after_ms(const mg_breaker *breaker, uint64_t now_ns);
 /* How often the state has changed, modulo 2^16; for those who watch. */
 uint32_t mg_breaker_version(const mg_breaker *breaker);

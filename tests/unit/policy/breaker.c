@@ -76,6 +76,20 @@ static void each_failed_half_open_doubles_the_wait_up_to_the_longest(void **stat
     mg_breaker_free(b);
 }
 
+static void who_is_refused_is_never_told_to_wait_longer_than_it_opens(void **state)
+{
+    const mg_breaker_conf conf = conf_of(1, 1);
+    mg_breaker *b = breaker_of(&conf);
+    const uint64_t opened_ns = 10 * MS + MS / 3;
+
+    (void)state;
+    assert_true(mg_breaker_end(b, mg_breaker_ask(b, opened_ns), MG_BREAKER_FAIL, 0, opened_ns));
+    assert_int_equal(mg_breaker_retry_after_ms(b, opened_ns), 1000);
+    assert_int_equal(mg_breaker_retry_after_ms(b, opened_ns + 1000 * MS), 1);
+    assert_int_equal(mg_breaker_retry_after_ms(b, opened_ns + 1001 * MS), 0);
+    mg_breaker_free(b);
+}
+
 static void the_backoff_may_be_a_fraction_or_none(void **state)
 {
     mg_breaker_conf conf = conf_of(1, 1);
@@ -372,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_success_between_ends_the_run_and_an_ignored_call_does_not),
         cmocka_unit_test(each_failed_half_open_doubles_the_wait_up_to_the_longest),
+        cmocka_unit_test(who_is_refused_is_never_told_to_wait_longer_than_it_opens),
         cmocka_unit_test(the_backoff_may_be_a_fraction_or_none),
         cmocka_unit_test(the_jitter_lengthens_and_is_the_same_again_from_its_seed),
         cmocka_unit_test(nobody_waits_for_a_half_open_that_is_not_decided),
