@@ -72,6 +72,34 @@ describe("a breaker", function()
         assert.equal("1", answer.fields["retry-after"])
     end)
 
+    it("gives a probe back whose client has left", function()
+        local gw, up = opened { probes = 1 }
+        up:does "hang"
+        gw:advance(5010)
+        local client = gw:send(e2e.GET)
+        e2e.eventually("the probe", function() return up.seen == 21 end)
+        assert.same({ [503] = 1 }, e2e.ask(gw, 1))
+        client:reset()
+        up:does "ok"
+        e2e.eventually("another probe to pass", function() return e2e.ask(gw, 1)[200] == 1 end)
+        assert.equal(22, up.seen)
+        assert.same({ [200] = 5 }, e2e.ask(gw, 5))
+    end)
+
+    it("opens again when its probes are not decided in time", function()
+        local gw, up = opened { half_open_max = "10s" }
+        up:does "hang"
+        gw:advance(5010)
+        local load = e2e.load(gw, { count = 3, at_once = 3 })
+        e2e.eventually("the probes", function() return up.seen == 23 end)
+        gw:advance(10010)
+        up:does "ok"
+        assert.same({ [503] = 3 }, e2e.ask(gw, 3))
+        gw:advance(10010) -- open for twice as long as the first time, from the moment that they were late
+        assert.same({ [200] = 5 }, e2e.ask(gw, 5))
+        assert.equal(504, next(load:await()))
+    end)
+
     it("opens again for longer when a probe fails", function()
         local gw, up = opened()
         gw:advance(5010)

@@ -122,4 +122,32 @@ describe("a second try", function()
         assert.same({ [503] = 1 }, e2e.ask(gw, 1))
         assert.equal(3, up:since())
     end)
+
+    it("leaves a host that hangs when its own time is over", function()
+        local gw, a, b = e2e.behind({ balance = "round_robin", slow_start = "0s", retry = { budget = "100%",
+            min_per_second = 1000, per_try_timeout = "600ms", backoff = "1ms", on = { "504" } } },
+            { names = { "a", "b" } })
+        a:does "hang"
+        local load = e2e.load(gw, { count = 2, at_once = 2 })
+        e2e.eventually("one to hang", function() return a.seen == 1 and load.counts[200] == 1 end)
+        gw:advance(700)
+        assert.same({ [200] = 2 }, load:await())
+        assert.equal(2, b.seen)
+    end)
+
+    it("is not made for a client that has left", function()
+        local gw, a, b = storm(FREE, { names = { "a", "b" } })
+        a:does "hang"
+        b:does "hang"
+        local client = gw:send(e2e.GET)
+        e2e.eventually("the first try", function() return a.seen + b.seen == 1 end)
+        client:reset()
+        gw:await_metric("moongate_http_requests_total", {}, 1)
+        a:die()
+        b:die()
+        a:revive():does "ok"
+        b:revive():does "ok"
+        assert.same({ [200] = 4 }, e2e.ask(gw, 4))
+        assert.equal(1 + 4, a.seen + b.seen)
+    end)
 end)
