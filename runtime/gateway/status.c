@@ -45,15 +45,32 @@ static bool run_checks(const mg_gateway *gateway, check checks[CHECKS])
     return ok;
 }
 
+/* Whether what policies remember reaches the disk: traffic does not depend on it, so neither does the check.
+ */
+static void write_storing(mg_persist *persist, mg_text *out)
+{
+    mg_persist_stats stats;
+
+    if (!persist)
+        return;
+    mg_persist_stats_get(persist, &stats);
+    mg_text_addf(out, ",\"stored\":%s,\"lag_ms\":%llu", stats.failing ? "false" : "true",
+                 (unsigned long long)stats.lag_ms);
+}
+
 static int write_checks(const mg_gateway *gateway, mg_text *out)
 {
     check checks[CHECKS];
     const bool ok = run_checks(gateway, checks);
 
     mg_text_addf(out, "{\"status\":\"%s\",\"checks\":{", ok ? "ok" : "failed");
-    for (int i = 0; i < CHECKS; i++)
-        mg_text_addf(out, "%s\"%s\":{\"ok\":%s}", i ? "," : "", checks[i].name,
+    for (int i = 0; i < CHECKS; i++) {
+        mg_text_addf(out, "%s\"%s\":{\"ok\":%s", i ? "," : "", checks[i].name,
                      checks[i].ok ? "true" : "false");
+        if (strcmp(checks[i].name, "state") == 0)
+            write_storing(gateway->persist, out);
+        mg_text_add_char(out, '}');
+    }
     mg_text_add_c(out, "}}\n");
     return ok ? 200 : 503;
 }
