@@ -237,7 +237,6 @@ static void on_gone(mg_exchange *x, mg_reset reason)
     flight->client_done = true;
     if (!x->reset)
         x->reset = reason;
-    mg_proxy_abandoned(flight);
     mg_proxy_stop(flight);
     if (flight->chain == MG_CHAIN_WAITS)
         mg_chain_abort(flight, mg_reset_text(reason));

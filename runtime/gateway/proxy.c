@@ -97,11 +97,12 @@ static const char *take_permits(mg_flight *flight)
 
 /* ---- what is told instead of a response ---- */
 
-/* A failure of the upstream side takes the place of its response: NEXT has brought a 502, 503 or 504. The
- * flight may be gone when this returns. */
+/* A failure of the upstream side takes the place of its response: NEXT has brought a 502, 503 or 504, and
+ * nothing is held for another try. The flight may be gone when this returns. */
 static void answer(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
 {
     return_permits(flight);
+    mg_replay_end(flight);
     flight->error = error;
     judge_backend(flight, status);
     if (flight->call)
@@ -235,13 +236,15 @@ typedef struct verdict {
     bool tells_latency;
 } verdict;
 
-/* The balancer no longer counts the call. */
-static void end_call(mg_flight *flight)
+/* The try is over, its answer's body included: the balancer no longer counts it, and what it came to is
+ * counted. Once a try; harmless later. */
+static void end_call(mg_flight *flight, mg_upstream_outcome outcome)
 {
     if (!flight->tries.counted)
         return;
     flight->tries.counted = false;
     mg_balancer_end(runtime_of(flight)->balancer, (size_t)mg_proxy_host(flight));
+    count_upstream(flight, outcome);
 }
 
 static void count_reuse(const mg_flight *flight)
@@ -324,6 +327,12 @@ static const failure *failure_of(mg_reset reason)
     }
 }
 
+/* What ended an answer is the upstream's doing, not its client's or ours. */
+static bool is_upstreams(mg_reset reason)
+{
+    return reason >= MG_RESET_UPSTREAM_CONNECT && reason <= MG_RESET_UPSTREAM_TIMEOUT;
+}
+
 static verdict verdict_of_failure(const mg_config_breaker *conf, const failure *what)
 {
     verdict v = { .breaker = MG_BREAKER_IGNORE };
@@ -385,8 +394,9 @@ static bool breaker_would_refuse(const mg_flight *flight)
            (state == MG_BREAKER_OPEN && mg_breaker_retry_after_ms(circuit->breaker, policy_now(flight)) > 0);
 }
 
-/* Whether there is another try, which then is under way. `c` says what became of the last one. */
-static bool once_more(mg_flight *flight, mg_retry_case *c)
+/* Whether there is another try, which then is under way. `c` says what became of the last one, `outcome` what
+ * that counts as. */
+static bool once_more(mg_flight *flight, mg_retry_case *c, mg_upstream_outcome outcome)
 {
     const mg_config_retry *conf = &flight->service->conf->retry;
     mg_exchange *x = flight->x;
@@ -415,7 +425,7 @@ static bool once_more(mg_flight *flight, mg_retry_case *c)
     default: return false;
     }
     mg_lease_cancel(&flight->lease); /* its answer goes no further; it is not over for the request */
-    end_call(flight);
+    end_call(flight, outcome);
     mg_replay_rewind(flight);
     mg_timer_init(&tries->again, on_again);
     mg_timer_set(loop_of(flight), &tries->again, now + sleep_ms * MG_NS_PER_MS);
@@ -503,14 +513,8 @@ void mg_proxy_stop(mg_flight *flight)
     drop_response(flight);
     mg_timer_stop(&flight->tries.again);
     end_breaker(flight, MG_BREAKER_IGNORE, 0);
-    end_call(flight);
+    end_call(flight, flight->proxied && !flight->x->reset ? MG_SERVED_OK : MG_SERVED_ABORTED);
     return_permits(flight);
-}
-
-void mg_proxy_abandoned(const mg_flight *flight)
-{
-    if (flight->lease.state != MG_LEASE_NONE && flight->lease.state != MG_LEASE_OVER)
-        count_upstream(flight, MG_SERVED_ABORTED);
 }
 
 /* ---- what the lease tells ---- */
@@ -531,8 +535,7 @@ static void on_lease_head(mg_lease *lease)
     mg_retry_case retry = { .status = status, .retry_after_ms = retry_after_ms(flight->x) };
 
     judge(flight, &v);
-    count_upstream(flight, MG_SERVED_OK);
-    if (once_more(flight, &retry))
+    if (once_more(flight, &retry, MG_SERVED_OK))
         return;
     mg_replay_end(flight);
     flight->proxied = true;
@@ -557,11 +560,9 @@ static void on_lease_failed(mg_lease *lease, mg_reset reason)
                             .retry_after_ms = -1 };
 
     judge(flight, &v);
-    count_upstream(flight, what->counted);
-    if (once_more(flight, &retry))
+    if (once_more(flight, &retry, what->counted))
         return;
-    end_call(flight);
-    mg_replay_end(flight);
+    end_call(flight, what->counted);
     flight->failure = reason;
     if (reason == MG_RESET_DEADLINE)
         flight->deadline_where = "upstream";
@@ -571,10 +572,11 @@ static void on_lease_failed(mg_lease *lease, mg_reset reason)
 static void on_lease_over(mg_lease *lease)
 {
     mg_flight *flight = mg_container_of(lease, mg_flight, lease);
+    const mg_reset reset = flight->x->reset;
 
-    if (flight->x->reset)
-        count_upstream(flight, failure_of(flight->x->reset)->counted);
-    end_call(flight);
+    end_call(flight, !reset                ? MG_SERVED_OK
+                     : is_upstreams(reset) ? failure_of(reset)->counted
+                                           : MG_SERVED_ABORTED);
     return_permits(flight);
 }
 

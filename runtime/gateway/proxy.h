@@ -30,10 +30,8 @@ typedef struct mg_tries {
  * chain goes on, or the response is sent. Once a flight. */
 void mg_proxy_start(mg_flight *flight);
 /* No more of it: what its response still has is not wanted, what was held is given back. Harmless when there
- * is nothing. */
+ * is nothing. x->reset says whether the client has left. */
 void mg_proxy_stop(mg_flight *flight);
-/* The client left: counts what was under way, before mg_proxy_stop. */
-void mg_proxy_abandoned(const mg_flight *flight);
 /* The state of the breaker that was asked; NULL: none was. */
 const char *mg_proxy_breaker(const mg_flight *flight);
 /* The host of the last try, or -1. */

@@ -336,6 +336,48 @@ static void a_client_that_leaves_says_nothing_about_the_upstream(void **state)
     group_close(&g);
 }
 
+/* ---- counts ---- */
+
+static uint64_t served(group *g, const char *outcome)
+{
+    const mg_stats_global global = { 0 };
+    char series[96];
+    mg_text text = { 0 };
+
+    snprintf(series, sizeof series, "moongate_upstream_requests_total{service=\"up\",outcome=\"%s\"} ",
+             outcome);
+    mg_stats_write(g->w.gateway->shared.stats, &global, &text);
+    mg_text_add(&text, (mg_str){ "", 1 });
+    const char *at = strstr(text.p, series);
+    const uint64_t count = at ? strtoull(at + strlen(series), NULL, 10) : 0;
+    mg_text_fini(&text);
+    return count;
+}
+
+static void a_try_is_counted_once_and_as_what_ended_it(void **state)
+{
+    group g;
+    int host;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR), 2);
+    ask(&g, OK_EMPTY);
+    hear_status(&g.w, g.client, "200");
+    assert_int_equal(served(&g, "ok"), 1);
+    say(&g.w, g.client, GET("/"));
+    say(&g.w, arrives(&g, &host), "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+    hang_up(&g.w, g.client); /* in the middle of its answer: no doing of the upstream's */
+    assert_int_equal(served(&g, "aborted"), 1);
+    g.client = dial(&g.w, "10.0.0.1", 80);
+    say(&g.w, g.client, GET("/"));
+    say(&g.w, arrives(&g, &host), "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+    leave(&g);
+    assert_int_equal(served(&g, "reset"), 1);
+    assert_int_equal(served(&g, "aborted"), 1);
+    assert_int_equal(served(&g, "ok"), 1);
+    group_close(&g);
+}
+
 /* ---- hosts ---- */
 
 static void a_host_that_fails_in_a_row_is_out_for_a_while(void **state)
@@ -447,6 +489,33 @@ static void as_many_calls_as_max_concurrent_says_and_no_more(void **state)
     group_close(&g);
 }
 
+/* A plugin may take its time with the refusal. */
+static void who_gets_no_other_try_holds_nothing_while_its_plugin_goes_on(void **state)
+{
+    group g = { .up_count = 0 };
+    int host;
+
+    (void)state;
+    world_init(&g.w, 1, 1);
+    world_plugin(&g.w, "p", HANDLER("next(ctx)\nctx:sleep(1)"));
+    assert_true(world_try_start(&g.w, 1,
+                                WEB QUIET "services: { up: { " PAIR
+                                          ", breaker: { max_concurrent: 1 }, " RETRY_FAST " } }\n" ROUTE_P));
+    for (unsigned i = 0; i < HOSTS; i++)
+        g.hosts[i] = listen_at(&g.w, i ? i > 1 ? "10.0.0.4" : "10.0.0.3" : "10.0.0.2", 9000);
+    g.client = dial(&g.w, "10.0.0.1", 80);
+    say(&g.w, g.client, GET("/"));
+    say(&g.w, arrives(&g, &host), BUSY);
+    mg_breaker_force(service_named(&g, "up")->circuits->breaker, MG_BREAKER_FORCED_OPEN, 0);
+    advance(&g.w, 10 * MS); /* the other try is refused */
+    assert_int_equal(hear(&g.w, g.client), HEAR_OPEN);
+    assert_string_equal(g.w.heard, "");
+    assert_int_equal(atomic_load(&service_named(&g, "up")->concurrent), 0);
+    advance(&g.w, 1000 * MS);
+    hear_status(&g.w, g.client, "503");
+    group_close(&g);
+}
+
 static void the_adaptive_limit_refuses_what_is_too_much(void **state)
 {
     group g;
@@ -526,10 +595,12 @@ int main(void)
         cmocka_unit_test(a_route_may_have_a_breaker_of_its_own),
         cmocka_unit_test(what_counts_as_a_failure_is_the_operators_to_say),
         cmocka_unit_test(a_client_that_leaves_says_nothing_about_the_upstream),
+        cmocka_unit_test(a_try_is_counted_once_and_as_what_ended_it),
         cmocka_unit_test(a_host_that_fails_in_a_row_is_out_for_a_while),
         cmocka_unit_test(a_key_stays_with_its_host),
         cmocka_unit_test(a_host_with_fewer_requests_is_taken),
         cmocka_unit_test(as_many_calls_as_max_concurrent_says_and_no_more),
+        cmocka_unit_test(who_gets_no_other_try_holds_nothing_while_its_plugin_goes_on),
         cmocka_unit_test(the_adaptive_limit_refuses_what_is_too_much),
         cmocka_unit_test(what_an_upstream_does_not_take_is_throttled),
         cmocka_unit_test(a_reload_keeps_what_is_known_of_a_service),
