@@ -3,7 +3,9 @@
  *
  *   GET /v1/products, /v1/products/ID      the goods
  *   GET, PUT, DELETE /v1/carts/ID          carts, in memory; a PUT's body is the cart
+ *   POST /v1/carts/ID/order                sells the cart, which is empty then
  *   GET /v1/carts/broken                   503, to see a breaker open
+ *   GET /healthz                           200
  *   GET /v1/slow?ms=N                      answers after N ms, at most 10 s
  *
  * Every answer is JSON and says who served it and which x-fields arrived, so that one sees what the gateway
@@ -298,18 +300,25 @@ static int change_cart(shop *s, const request *r, const char *id, char *out, siz
         found->there = true;
     } else if (!found || !found->there) {
         return 404;
-    } else if (strcmp(r->method, "DELETE") == 0) {
-        found->there = false;
-        return 200;
     }
-    add_json(out, cap, &n, found->body);
+    if (strcmp(r->method, "DELETE") == 0 || strcmp(r->method, "POST") == 0)
+        found->there = false;
+    if (strcmp(r->method, "DELETE") != 0)
+        add_json(out, cap, &n, found->body);
     return 200;
 }
 
-static bool answer_cart(connection *c, const request *r, const char *id)
+/* `id` ends where an order's path goes on. */
+static bool answer_cart(connection *c, const request *r, char *id)
 {
     char result[BODY_MAX * 6 + 8];
+    const bool sells = strcmp(r->method, "POST") == 0;
+    char *order = strchr(id, '/');
 
+    if (order ? !sells || strcmp(order, "/order") != 0 : sells)
+        return answer(c, r, 404, "null");
+    if (order)
+        *order = '\0';
     if (strcmp(id, "broken") == 0)
         return answer(c, r, 503, "{\"error\":\"this cart lost a wheel\"}");
     if (strlen(id) >= ID_MAX)
@@ -348,6 +357,8 @@ static bool serve_one(connection *c, request *r)
         return answer_products(c, r, path + 13);
     if (strncmp(path, "/v1/carts/", 10) == 0)
         return answer_cart(c, r, path + 10);
+    if (strcmp(path, "/healthz") == 0)
+        return answer(c, r, 200, "\"well\"");
     if (strcmp(path, "/v1/slow") == 0)
         return answer_slowly(c, r, query);
     return answer(c, r, 404, "{\"error\":\"nothing is here\"}");

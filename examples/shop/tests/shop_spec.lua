@@ -9,7 +9,7 @@ local SHOP = ROOT .. "/examples/shop"
 local upstreams, ports, gw = {}, {}, nil
 
 local function start_upstream(name)
-    ports[name] = e2e.free_port()
+    ports[name] = ports[name] or e2e.free_port()
     local program = Gateway.binary():match("^.*/") .. "shop_upstream"
     upstreams[name] = Process.start { argv = { program, name, tostring(ports[name]) } }
     upstreams[name]:line("out", "that it listens", function(line)
@@ -24,9 +24,12 @@ local function start_gateway()
         args = {
             "run", "-c", SHOP .. "/moongate.yaml",
             "--set", "listeners.web.bind=127.0.0.1:@PORT@", "--set", "status.bind=127.0.0.1:@STATUS@",
+            "--set", "admin.bind=unix:" .. state .. "/admin.sock",
+            "--set", "limiters.everybody.burst=1000000", -- one address sends all that is sent here
         },
         env = {
             SHOP_CATALOG_A = ports["catalog-a"], SHOP_CATALOG_B = ports["catalog-b"], SHOP_CART = ports.cart,
+            SHOP_CATALOG_NEXT = ports["catalog-next"],
             SHOP_STATE = state .. "/state",
         },
     }
@@ -47,11 +50,21 @@ local function ask(line, fields, body)
     return response, is_json and e2e.json.decode(response.body)
 end
 
+--- What an operator's command prints; the gateway's socket is not where its folder is.
+local function command(...)
+    local args = { ... }
+    args[#args + 1], args[#args + 2] = "--admin", "unix:" .. gw.state .. "/admin.sock"
+    local result = gw:command(args)
+    assert.equal("", result.err)
+    return result.out
+end
+
 local ALICE, BATCH = "X-Api-Key: alice-key", "X-Api-Key: batch-key"
+local OLD = "X-Abtest-Group: catalog"
 
 describe("the shop", function()
     setup(function()
-        for _, name in ipairs { "catalog-a", "catalog-b", "cart" } do
+        for _, name in ipairs { "catalog-a", "catalog-b", "catalog-next", "cart" } do
             start_upstream(name)
         end
         start_gateway()
@@ -78,7 +91,7 @@ describe("the shop", function()
     it("serves its goods from two endpoints in turn", function()
         local by = {}
         for _ = 1, 4 do
-            local response, answer = ask "GET /v1/products/lamp"
+            local response, answer = ask("GET /v1/products/lamp", { OLD })
             assert.equal(200, response.status)
             assert.equal("Moon lamp", answer.result.name)
             by[answer.served_by] = true
@@ -176,16 +189,64 @@ describe("the shop", function()
         assert.equal(before + 1, visit())
     end)
 
-    it("stops asking a service that fails, and comes back to it", function()
-        for _ = 1, 5 do
-            assert.equal("cart", select(2, ask("GET /v1/carts/broken", { ALICE })).served_by)
+    it("takes three orders an hour, and a kill does not begin the hour anew", function()
+        for _ = 1, 3 do
+            assert.equal("cart", (ask("POST /v1/carts/9/order", { ALICE })).fields["x-served-by"])
         end
-        local response, answer = ask("GET /v1/carts/1", { ALICE })
+        assert.equal(429, (ask("POST /v1/carts/9/order", { ALICE })).status)
+        e2e.eventually("the count to be on disk", function()
+            return command("state", "scan", "policy:limiters", "orders"):find('"used":3', 1, true)
+        end)
+        gw:restart(e2e.SIGKILL)
+        local response, problem = ask("POST /v1/carts/9/order", { ALICE })
+        assert.equal(429, response.status)
+        assert.same({ "orders" }, problem["violated-policies"])
+    end)
+
+    it("stops asking a service of which half the calls fail, and comes back to it", function()
+        local response, answer
+        for _ = 1, 20 do
+            response, answer = ask("GET /v1/carts/broken", { ALICE })
+            if not answer.served_by then break end
+        end
         assert.equal(503, response.status)
         assert.is_nil(answer.served_by)
         assert.is_true(tonumber(response.fields["retry-after"]) >= 1)
+        assert.truthy(command("top", "--once", "--interval", "100ms"):find "\ncart .*open")
         e2e.eventually("the breaker to close", function()
             return (ask("GET /v1/carts/1", { ALICE })).status == 404
         end)
+    end)
+
+    it("hides an endpoint that dies, and uses it when it is back", function()
+        upstreams["catalog-b"]:kill()
+        for _ = 1, 4 do
+            assert.equal("catalog-a", (ask("GET /v1/products", { OLD })).fields["x-served-by"])
+        end
+        assert.truthy(gw:log "host_down")
+        assert.truthy(command("top", "--once", "--interval", "100ms"):find "\ncatalog +1/2 ")
+        start_upstream "catalog-b"
+        e2e.eventually("catalog-b to be used", function()
+            return (ask("GET /v1/products", { OLD })).fields["x-served-by"] == "catalog-b"
+        end)
+    end)
+
+    it("brings in a new catalogue that does well, and asks the old one where a client wants it", function()
+        e2e.eventually("the new catalogue to have all", function()
+            for i = 1, 50 do
+                ask("GET /v1/products", { "X-User: user-" .. i })
+            end
+            return gw:metric("moongate_rollout_weight") == 100
+        end)
+        for i = 1, 50 do
+            local response = ask("GET /v1/products", { "X-User: user-" .. i })
+            assert.equal("catalog-next", response.fields["x-served-by"])
+        end
+        assert.truthy((ask("GET /v1/products", { OLD })).fields["x-served-by"]:find "^catalog%-[ab]$")
+        e2e.eventually("the step to be on disk", function()
+            return command("state", "scan", "policy:rollouts"):find('"step":1', 1, true)
+        end)
+        gw:restart(e2e.SIGKILL)
+        assert.equal("catalog-next", (ask "GET /v1/products").fields["x-served-by"])
     end)
 end)
