@@ -364,13 +364,11 @@ const uint64_t *mg_persist_secret(const mg_persist *persist)
 
 /* ---- flushing ---- */
 
+/* `err` is not NULL. */
 static mg_result flush_all(mg_persist *persist, bool sweep, mg_error *err)
 {
-    mg_error own = MG_ERROR_INIT;
     mg_result result;
 
-    if (!err)
-        err = &own;
     persist->looked_ns = persist->drained_ns = persist_mono(persist);
     result = persist_flush_keys(persist, err);
     if (sweep && (result == MG_OK || result == MG_ERR_LIMIT)) { /* which makes room */
@@ -378,38 +376,41 @@ static mg_result flush_all(mg_persist *persist, bool sweep, mg_error *err)
         const mg_result swept = persist_sweep_keys(persist, result == MG_OK ? err : &ignored);
         result = result == MG_OK ? swept : result;
     }
-    if (result == MG_OK)
-        result = save_clock(persist, err);
-    say_failing(persist, result, err);
-    return result;
+    return result == MG_OK ? save_clock(persist, err) : result;
 }
 
 mg_result mg_persist_flush(mg_persist *persist, mg_error *err)
 {
+    mg_error own = MG_ERROR_INIT;
     mg_result result;
 
+    if (!err)
+        err = &own;
     pthread_mutex_lock(&persist->flushing);
     result = flush_all(persist, false, err);
+    say_failing(persist, result, err);
     pthread_mutex_unlock(&persist->flushing);
     return result;
 }
 
-/* While nothing can be stored it is tried once a second. */
+static void turn(mg_persist *persist)
+{
+    const uint64_t now_ns = persist_mono(persist);
+    const bool due = now_ns - persist->drained_ns >= MG_PERSIST_FLUSH_MS * MG_NS_PER_MS;
+    mg_error err = MG_ERROR_INIT;
+    mg_result result;
+
+    if (!due && atomic_load(&persist->failing)) /* tried again once a second */
+        return;
+    persist->looked_ns = now_ns;
+    result = due ? flush_all(persist, true, &err) : persist_flush_items(persist, &err);
+    say_failing(persist, result, &err);
+}
+
 void mg_persist_turn(mg_persist *persist)
 {
-    mg_error err = MG_ERROR_INIT;
-    mg_result result = MG_OK;
-
     pthread_mutex_lock(&persist->flushing);
-    const uint64_t now_ns = persist_mono(persist);
-    if (now_ns - persist->drained_ns >= MG_PERSIST_FLUSH_MS * MG_NS_PER_MS) {
-        result = flush_all(persist, true, &err); /* which says what is wrong, as the next turns will */
-    } else if (!atomic_load(&persist->failing)) {
-        persist->looked_ns = now_ns;
-        result = persist_flush_items(persist, &err);
-        if (result != MG_OK)
-            say_failing(persist, result, &err);
-    }
+    turn(persist);
     pthread_mutex_unlock(&persist->flushing);
 }
 
