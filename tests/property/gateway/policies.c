@@ -345,6 +345,7 @@ static void one_run(uint64_t seed)
     run_open(r, seed);
     open_client(r);
     play(r);
+    r->played_ns = now_ns(r);
     advance(&r->w, 40 * MG_NS_PER_S); /* nobody does anything any more: time ends all that there is */
     if (world_live_exchanges(&r->w))
         wrong(r, "%zu exchanges hang", world_live_exchanges(&r->w));

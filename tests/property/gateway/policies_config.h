@@ -60,7 +60,7 @@ static void add_breaker(run *r, mg_text *t, unsigned service)
     static const unsigned most[] = { 0, 1, 2, 5 };
     const unsigned max = most[below(r, 4)];
 
-    if (one_in(r, 3)) {
+    if ((r->calm && !one_in(r, 8)) || one_in(r, 3)) {
         r->always_breaker[service] = false;
         r->max_concurrent[service] = UINT32_MAX;
         return;
@@ -79,22 +79,22 @@ static void add_breaker(run *r, mg_text *t, unsigned service)
 
 static void add_retry(run *r, mg_text *t, unsigned service)
 {
-    static const unsigned budgets[] = { 0, 20, 100, 100 };
+    static const unsigned budgets[] = { 0, 20, 50, 100 }, floors[] = { 0, 0, 1, 4 };
     const unsigned attempts = 1 + (unsigned)below(r, TRIES), budget = budgets[below(r, 4)],
-                   min = (unsigned)below(r, 5) + !budget;
+                   min = floors[below(r, 4)] + !budget;
 
-    if (one_in(r, 4))
+    if (!r->calm && one_in(r, 4))
         return;
     r->attempts[service] = (unsigned)mg_max_u64(r->attempts[service], attempts);
     r->budget_percent[service] = (unsigned)mg_max_u64(r->budget_percent[service], budget);
     r->min_per_second[service] = (unsigned)mg_max_u64(r->min_per_second[service], min);
-    mg_text_addf(
-        t,
-        ",\n    retry: { attempts: %u, on: %s, budget: %u%%, min_per_second: %u, backoff: %s, "
-        "backoff_max: 200ms%s }",
-        attempts,
-        ANY(r, "[connect_error, reset, 502, 503, 504]", "[503, reset]", "[connect_error]", "[500, 503]"),
-        budget, min, ANY(r, "1ms", "50ms"), ANY(r, "", ", per_try_timeout: 300ms"));
+    mg_text_addf(t,
+                 ",\n    retry: { attempts: %u, on: %s, budget: %u%%, min_per_second: %u, backoff: %s, "
+                 "backoff_max: 200ms%s }",
+                 attempts,
+                 ANY(r, "[connect_error, reset, 502, 503, 504]", "[503, reset]",
+                     r->calm ? "[500, 502, 503, 504, reset]" : "[connect_error]", "[500, 503]"),
+                 budget, min, ANY(r, "1ms", "50ms"), ANY(r, "", ", per_try_timeout: 300ms"));
 }
 
 static void add_service(run *r, mg_text *t, unsigned service)
@@ -108,12 +108,12 @@ static void add_service(run *r, mg_text *t, unsigned service)
                      ",\n    health: { path: /health, interval: 700ms, timeout: 300ms, unhealthy_after: %s, "
                      "healthy_after: 1 }",
                      ANY(r, "1", "2"));
-    if (!one_in(r, 3))
+    if (!r->calm && !one_in(r, 3))
         mg_text_addf(t, ",\n    eject: { consecutive: %s, base: %s, max: 3s, interval: 1s, max_share: %s }",
                      ANY(r, "1", "2"), ANY(r, "300ms", "2s"), ANY(r, "33%", "100%"));
-    if (one_in(r, 3))
+    if (!r->calm && one_in(r, 3))
         mg_text_addf(t, ",\n    adaptive: { initial: %s, min: 1, max: 8 }", ANY(r, "1", "3"));
-    if (one_in(r, 3))
+    if (!r->calm && one_in(r, 3))
         mg_text_add_c(t, ",\n    throttle: {}");
     mg_text_add_c(t, " }\n");
 }
@@ -124,7 +124,7 @@ static const char *limit_items(run *r, char out[128])
 
     out[0] = '\0';
     for (int i = 0; i < LIMITS; i++)
-        if (one_in(r, 9))
+        if (one_in(r, r->calm ? 60 : 9))
             n += (size_t)snprintf(out + n, 128 - n, "%s{ limit: l%d }", n ? ", " : "", i);
     return out;
 }
@@ -159,7 +159,8 @@ static void add_route(run *r, mg_text *t, char name)
     mg_text_addf(
         t,
         "  - { name: %c, match: { paths: [{ prefix: /%c }] }, timeout: %s, hop_factor: %s, min_budget: %s, ",
-        name, name, ANY(r, "400ms", "2s", "5s"), ANY(r, "0.5", "0.9", "1"), ANY(r, "1ms", "50ms"));
+        name, name, ANY(r, r->calm ? "5s" : "400ms", "2s", "5s"), ANY(r, "0.5", "0.9", "1"),
+        ANY(r, "1ms", "50ms"));
     if (name == 'z')
         mg_text_addf(
             t,

@@ -79,7 +79,7 @@ typedef struct host {
 typedef struct run {
     world w;
     mg_rand rand;
-    uint64_t seed, began_ns;
+    uint64_t seed, began_ns, played_ns;
     plan plans[CLIENTS_MAX * REQUESTS_MAX];
     unsigned plan_count;
     client clients[CLIENTS_MAX];
@@ -92,6 +92,9 @@ typedef struct run {
     /* The most that any configuration allowed, by service. */
     unsigned attempts[2], budget_percent[2], min_per_second[2], max_concurrent[2];
     bool always_breaker[2];
+    const mg_service *seen[2]; /* only compared */
+    uint32_t version[2];
+    bool calm; /* few guards, so that much gets through */
     bool moved;
 } run;
 
@@ -252,9 +255,23 @@ static mg_service_name *name_of(run *r, unsigned service)
                              mg_str_of(service_names[service]));
 }
 
+/* The service is not what it was when it was last looked at: who was out may have been in between. */
+static bool has_changed(run *r, unsigned service)
+{
+    const mg_service *newest = name_of(r, service)->newest;
+    const uint32_t version = atomic_load(&newest->version);
+    const bool changed = r->seen[service] != newest || r->version[service] != version;
+
+    r->seen[service] = newest;
+    r->version[service] = version;
+    return changed;
+}
+
 /* Which hosts may get no new request, by what the gateway itself says of them. */
 static void look_at_hosts(run *r)
 {
+    const bool changed[2] = { has_changed(r, 0), has_changed(r, 1) };
+
     for (unsigned h = 0; h < HOSTS; h++) {
         const mg_service *service = name_of(r, h / HOSTS_EACH)->newest;
         char authority[32];
@@ -268,7 +285,7 @@ static void look_at_hosts(run *r)
         }
         if (usable)
             r->hosts[h].out_since_ns = 0;
-        else if (!r->hosts[h].out_since_ns)
+        else if (!r->hosts[h].out_since_ns || changed[h / HOSTS_EACH])
             r->hosts[h].out_since_ns = now_ns(r);
     }
 }
@@ -339,6 +356,21 @@ static uint64_t let_through(const run *r, const mg_service_name *name, bool refu
     return sum;
 }
 
+/* Windows of ten seconds that share no second: each has its part of its own requests, and the floor. */
+static void check_budget(run *r, unsigned service, uint64_t requests, uint64_t retries)
+{
+    const mg_service_name *name = name_of(r, service);
+    const uint64_t windows = (r->played_ns - r->began_ns) / (10 * MG_NS_PER_S) + 2;
+
+    for (unsigned w = 0; w < r->w.workers; w++)
+        requests += mg_cell_get(&name->cells[w].refused_no_host);
+    const uint64_t most =
+        requests * r->budget_percent[service] / 100 + windows * 10 * r->min_per_second[service];
+    if (retries > most)
+        wrong(r, "%s: %llu retries for %llu requests, at most %llu are allowed", service_names[service],
+              (unsigned long long)retries, (unsigned long long)requests, (unsigned long long)most);
+}
+
 static void check_counts_of(run *r, unsigned service, const char *text)
 {
     static const char *const outcomes[] = { "ok",      "connect_error", "reset",  "protocol_error",
@@ -356,14 +388,7 @@ static void check_counts_of(run *r, unsigned service, const char *text)
     if (r->always_breaker[service] &&
         let_through(r, name, true) != served(text, service_names[service], "breaker_open"))
         wrong(r, "%s: refusals of breakers are counted differently", service_names[service]);
-    /* Windows of ten seconds that share no second: each has its part of its own requests, and the floor. */
-    const uint64_t windows = (now_ns(r) - r->began_ns) / (10 * MG_NS_PER_S) + 2;
-    const uint64_t requests = r->plan_count;
-    const uint64_t most =
-        requests * r->budget_percent[service] / 100 + windows * 10 * r->min_per_second[service];
-    if (retries > most)
-        wrong(r, "%s: %llu retries, at most %llu are allowed", service_names[service],
-              (unsigned long long)retries, (unsigned long long)most);
+    check_budget(r, service, ended - retries + served(text, service_names[service], "breaker_open"), retries);
 }
 
 static void check_counts(run *r)
@@ -416,6 +441,7 @@ static void run_open(run *r, uint64_t seed)
     r->seed = seed;
     mg_rand_init(&r->rand, seed);
     r->ups = MG_NEW_N(up_end, UPS_MAX);
+    r->calm = one_in(r, 3);
     r->client_max = 1 + (unsigned)below(r, CLIENTS_MAX);
     for (unsigned s = 0; s < 2; s++) {
         r->attempts[s] = 1;
@@ -430,7 +456,7 @@ static void run_open(run *r, uint64_t seed)
     mg_sim_set_chunk(r->w.sim, one_in(r, 2) ? 0 : 16 + below(r, 3000));
     mg_sim_set_buffer(r->w.sim, one_in(r, 2) ? 65536 : 64 + below(r, 8000));
     for (unsigned h = 0; h < HOSTS; h++)
-        r->hosts[h].listener = listen_at(&r->w, host_ip[h], 9000);
+        r->hosts[h] = (host){ listen_at(&r->w, host_ip[h], 9000), one_in(r, 3) ? BAD : GOOD, 0 };
 }
 
 static void close_ends(run *r)
