@@ -106,6 +106,5 @@ void mg_endpoint_work(mg_endpoint *endpoint)
         mg_up_connect(mg_container_of(waiter, mg_lease, waiter));
     if (due != UINT64_MAX && (!endpoint->timer.due_ns || due < endpoint->timer.due_ns))
         mg_timer_set(loop, &endpoint->timer, due);
-    endpoint->refs--;
-    mg_endpoint_maybe_free(endpoint);
+    mg_endpoint_unref(endpoint); /* who waited may have held the last other one */
 }

@@ -48,8 +48,7 @@ void mg_up_close(mg_up *up)
     if (mg_endpoint_others_wait(endpoint))
         endpoint->others(endpoint);
     mg_up_leave(up);
-    endpoint->refs--;
-    mg_endpoint_maybe_free(endpoint);
+    mg_endpoint_unref(endpoint);
 }
 
 /* The connection is of no use any more, whatever the lease was at. */

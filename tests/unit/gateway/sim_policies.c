@@ -581,6 +581,42 @@ static void a_reload_keeps_what_is_known_of_a_service(void **state)
     group_close(&g);
 }
 
+/* The pool's bound is the node's: one worker's request waits while another's has the only place. */
+static void a_host_that_a_waiter_was_the_last_to_know_may_come_back(void **state)
+{
+    static const char with[] =
+        SERVICE_OF("endpoints: [" HOST(2) "], pool: { max_connections: 1, queue_timeout: "
+                                          "1s }, first_byte_timeout: 60s"),
+                      without[] = SERVICE_OF("endpoints: [" HOST(3) "]");
+    group g = { .hosts = { -1, -1, -1 } };
+    int clients[16], host;
+
+    (void)state;
+    world_init(&g.w, 1, 2);
+    assert_true(world_try_start(&g.w, 1, with));
+    g.hosts[0] = listen_at(&g.w, "10.0.0.2", 9000);
+    for (size_t i = 0; i < 16; i++) { /* some at either worker */
+        clients[i] = dial(&g.w, "10.0.0.1", 80);
+        say(&g.w, clients[i], GET("/"));
+    }
+    assert_true(arrives(&g, &host) >= 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(g.w.gateway->shared.workers[i]->live > 0);
+    g.w.next = without;
+    mg_gateway_reload(g.w.gateway);
+    advance(&g.w, 1000 * MS);
+    assert_int_equal(world_live_exchanges(&g.w), 1); /* the others have waited long enough */
+    g.w.next = with;
+    mg_gateway_reload(g.w.gateway);
+    settle(&g.w);
+    for (size_t i = 0; i < 16; i++)
+        hang_up(&g.w, clients[i]);
+    g.client = dial(&g.w, "10.0.0.1", 80);
+    assert_int_equal(ask(&g, OK_EMPTY), 0);
+    hear_status(&g.w, g.client, "200");
+    group_close(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -604,6 +640,7 @@ int main(void)
         cmocka_unit_test(the_adaptive_limit_refuses_what_is_too_much),
         cmocka_unit_test(what_an_upstream_does_not_take_is_throttled),
         cmocka_unit_test(a_reload_keeps_what_is_known_of_a_service),
+        cmocka_unit_test(a_host_that_a_waiter_was_the_last_to_know_may_come_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
