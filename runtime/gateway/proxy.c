@@ -130,12 +130,11 @@ static void learn(mg_view_service *runtime, uint64_t policy_ns)
     runtime->version = version;
     runtime->again_ns = mg_service_usable(service, policy_ns, usable);
     for (size_t i = 0; i < service->host_count; i++) {
-        mg_host_view host;
-        mg_service_host_view(service, i, policy_ns, &host);
-        mg_balancer_set_weight(runtime->balancer, i, host.weight);
-        if (host.since_ns && host.since_ns != runtime->since_ns[i])
-            mg_balancer_set_new(runtime->balancer, i, host.since_ns);
-        runtime->since_ns[i] = host.since_ns;
+        uint64_t since_ns;
+        mg_balancer_set_weight(runtime->balancer, i, mg_service_host_weight(service, i, &since_ns));
+        if (since_ns && since_ns != runtime->since_ns[i])
+            mg_balancer_set_new(runtime->balancer, i, since_ns);
+        runtime->since_ns[i] = since_ns;
         mg_balancer_set_usable(runtime->balancer, i, usable[i]);
     }
     if (service->by_key) {
@@ -232,7 +231,7 @@ typedef struct verdict {
     mg_breaker_outcome breaker;
     mg_figures_outcome figures;
     bool judges_host, host_ok; /* for passive ejection */
-    bool answered;             /* for the throttle: it took the request */
+    bool answered;             /* for the throttle: the service took the request */
     bool tells_latency;
 } verdict;
 
@@ -270,8 +269,10 @@ static void judge(mg_flight *flight, const verdict *v)
         mg_histogram_add(&cells_of(flight)->call_duration, took / 1000);
         count_reuse(flight);
     }
-    if (v->answered && flight->service->conf->throttle)
+    if (v->answered && flight->service->conf->throttle && !flight->tries.taken) {
+        flight->tries.taken = true;
         mg_throttle_accepted(service->of->throttle, policy_now(flight));
+    }
     flight->tries.rtt_ns = v->tells_latency ? mg_max_u64(took, 1) : 0;
 }
 

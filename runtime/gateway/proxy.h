@@ -23,7 +23,8 @@ typedef struct mg_tries {
     int tried[MG_TRIES_MAX];
     uint8_t count;
     bool cut_short; /* this try has less time than the exchange: per_try_timeout */
-    bool counted;   /* the balancer has begun a call that it has not ended */
+    bool counted;   /* a try is under way: the balancer has begun a call, and no outcome was counted */
+    bool taken;     /* the throttle has counted this request as accepted */
 } mg_tries;
 
 /* Sends the request to its service, which answers with a response in x->response, or fails: NEXT of the

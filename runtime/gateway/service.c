@@ -357,6 +357,12 @@ uint64_t mg_service_usable(const mg_service *service, uint64_t policy_ns, bool *
     return again_ns;
 }
 
+uint32_t mg_service_host_weight(const mg_service *service, size_t host, uint64_t *since_ns)
+{
+    *since_ns = atomic_load(&service->hosts[host].since_ns);
+    return atomic_load(&service->hosts[host].weight);
+}
+
 void mg_service_host_view(const mg_service *service, size_t host, uint64_t policy_ns, mg_host_view *out)
 {
     const mg_service_host *h = &service->hosts[host];

@@ -114,6 +114,8 @@ typedef struct mg_host_view {
 } mg_host_view;
 
 void mg_service_host_view(const mg_service *service, size_t host, uint64_t policy_ns, mg_host_view *out);
+/* The part of it that no other host has a say in, for balancers: weight and since_ns. */
+uint32_t mg_service_host_weight(const mg_service *service, size_t host, uint64_t *since_ns);
 bool mg_service_in_panic(const mg_service *service, uint64_t policy_ns);
 /* Which hosts balancers are to use: fills `usable` (host_count places) and returns when that must be asked
  * again though the version stays (policy clock; UINT64_MAX: never). */

@@ -557,6 +557,28 @@ static void what_an_upstream_does_not_take_is_throttled(void **state)
     group_close(&g);
 }
 
+/* Of the requests one in four is answered, if badly, by every host that it is sent to. */
+static void a_request_that_is_tried_again_counts_once_for_the_throttle(void **state)
+{
+    group g;
+    int host;
+
+    (void)state;
+    group_open(
+        &g, SERVICE_OF(TRIO ", throttle: {}, retry: { attempts: 3, on: [502], budget: 100%, backoff: 1ms }"),
+        3);
+    for (int i = 0; i < 100; i++) {
+        say(&g.w, g.client, GET("/"));
+        for (int up; (up = arrives(&g, &host)) >= 0; advance(&g.w, 2 * MS)) {
+            say(&g.w, up, i % 4 ? BUSY : ANSWER("502 Bad Gateway"));
+            leave(&g);
+        }
+        assert_int_equal(hear(&g.w, g.client), HEAR_OPEN);
+    }
+    assert_true(mg_cell_get(&service_named(&g, "up")->cells[0].refused_throttle) > 10);
+    group_close(&g);
+}
+
 /* ---- reload ---- */
 
 static void a_reload_keeps_what_is_known_of_a_service(void **state)
@@ -639,6 +661,7 @@ int main(void)
         cmocka_unit_test(who_gets_no_other_try_holds_nothing_while_its_plugin_goes_on),
         cmocka_unit_test(the_adaptive_limit_refuses_what_is_too_much),
         cmocka_unit_test(what_an_upstream_does_not_take_is_throttled),
+        cmocka_unit_test(a_request_that_is_tried_again_counts_once_for_the_throttle),
         cmocka_unit_test(a_reload_keeps_what_is_known_of_a_service),
         cmocka_unit_test(a_host_that_a_waiter_was_the_last_to_know_may_come_back),
     };
