@@ -143,15 +143,23 @@ static mg_circuit *circuit_new(mg_services *services, const mg_config_service *c
     return circuit;
 }
 
-/* The newest takes the place of the one before it in the list of its service. */
-static void put_in_list(mg_service_name *name, mg_circuit *circuit)
+/* From now on it is the newest: takes the place of the one before it in the list of its service. */
+static void put_in_list(mg_service_name *name, mg_circuit *circuit, mg_circuit *before)
 {
     mg_circuit **place = &name->circuits;
 
-    while (*place && *place != circuit->older)
+    circuit->older = before;
+    while (*place && *place != before)
         place = &(*place)->next;
     circuit->next = *place ? (*place)->next : NULL;
     *place = circuit;
+}
+
+static void take_out(mg_circuit *newest, const mg_circuit *circuit)
+{
+    while (newest->older != circuit)
+        newest = newest->older;
+    newest->older = circuit->older;
 }
 
 mg_circuit *mg_services_circuit(mg_services *services, const mg_config_service *conf, mg_str route)
@@ -161,19 +169,21 @@ mg_circuit *mg_services_circuit(mg_services *services, const mg_config_service *
     mg_breaker *breaker = mg_shared_breaker(services->shared, key, &conf->breaker.conf);
     mg_circuit *newest = mg_map_get(services->circuits, key), *circuit;
 
-    for (circuit = newest; circuit; circuit = circuit->older)
-        if (circuit->breaker == breaker)
-            return circuit;
-    if (newest) {
+    for (circuit = newest; circuit && circuit->breaker != breaker; circuit = circuit->older)
+        continue;
+    if (circuit && circuit == newest)
+        return circuit;
+    if (circuit) { /* an earlier configuration has come back */
+        take_out(newest, circuit);
+    } else if (newest) {
         circuit = MG_NEW(mg_circuit);
         *circuit = *newest;
-        circuit->older = newest;
     } else {
         circuit = circuit_new(services, conf, route);
     }
     circuit->breaker = breaker;
     circuit->slow_call_ns = conf->breaker.conf.slow_call_ms * MG_NS_PER_MS;
-    put_in_list(mg_service_name_of(services, conf->name), circuit);
+    put_in_list(mg_service_name_of(services, conf->name), circuit, newest);
     (void)mg_map_set(services->circuits, key, circuit);
     return circuit;
 }

@@ -296,6 +296,31 @@ static void a_circuit_keeps_its_cells_whatever_its_configuration(void **state)
     fixture_free(f);
 }
 
+/* What acts on all breakers of a service goes by the configuration in force. */
+static void a_configuration_that_comes_back_is_the_one_in_force(void **state)
+{
+    fixture *f = fixture_new(1);
+
+    (void)state;
+    f->conf.breaker.on = true;
+    mg_circuit *of_route = mg_services_circuit(f->services, &f->conf, MG_STR("r"));
+    mg_circuit *first[3];
+    for (unsigned i = 0; i < 3; i++) {
+        f->conf.breaker.conf.open_ms = 1000 * (i + 1);
+        first[i] = mg_services_circuit(f->services, &f->conf, MG_STR_NONE);
+    }
+    static const unsigned order[] = { 0, 2, 1, 1, 0 };
+    for (unsigned i = 0; i < 5; i++) {
+        f->conf.breaker.conf.open_ms = 1000 * (order[i] + 1);
+        assert_ptr_equal(mg_services_circuit(f->services, &f->conf, MG_STR_NONE), first[order[i]]);
+        const mg_circuit *list = mg_services_named(f->services, MG_STR("cart"))->circuits;
+        assert_true(list == first[order[i]] || list == of_route);
+        assert_true(list->next == first[order[i]] || list->next == of_route);
+        assert_null(list->next->next);
+    }
+    fixture_free(f);
+}
+
 static void second_of(fixture *f, mg_service *service, mg_figures_outcome outcome, uint64_t ms)
 {
     for (unsigned i = 0; i < 30; i++)
@@ -341,6 +366,7 @@ int main(void)
         cmocka_unit_test(a_change_keeps_what_is_known_of_a_host_and_one_that_joins_is_new),
         cmocka_unit_test(one_that_was_never_published_changes_nothing),
         cmocka_unit_test(a_circuit_keeps_its_cells_whatever_its_configuration),
+        cmocka_unit_test(a_configuration_that_comes_back_is_the_one_in_force),
         cmocka_unit_test(the_detector_opens_what_behaves_unlike_itself),
     };
 
