@@ -102,9 +102,6 @@ static void fill_services(mg_snapshot *snapshot, mg_shared *shared)
         mg_snapshot_service *service = &snapshot->services[i];
         service->conf = config->services[i];
         service->name = service->conf->name;
-        service->breaker = service->conf->breaker.on
-                               ? mg_shared_breaker(shared, service->name, &service->conf->breaker.conf)
-                               : NULL;
         fill_endpoint_conf(&service->endpoint_conf, service->conf);
         service->authorities = MG_ARENA_NEW_N(arena, mg_str, service->conf->endpoint_count);
         for (size_t e = 0; e < service->conf->endpoint_count; e++) {

@@ -16,7 +16,6 @@ typedef struct mg_snapshot_service {
     const mg_config_service *conf; /* borrowed: the snapshot's config */
     mg_str name;
     mg_service *service; /* counted */
-    mg_breaker *breaker; /* borrowed: shared; NULL when off */
     mg_endpoint_conf endpoint_conf;
     mg_str *authorities; /* of each endpoint: "10.0.0.11:9000" */
 } mg_snapshot_service;
