@@ -260,8 +260,6 @@ static int logged_status(const mg_flight *flight)
 {
     const mg_exchange *x = flight->x;
 
-    if (x->reset == MG_RESET_CLIENT_GONE || x->reset == MG_RESET_CLIENT_TIMEOUT)
-        return x->head_sent ? x->response.status : 499;
     return x->head_sent ? x->response.status : 499;
 }
 
