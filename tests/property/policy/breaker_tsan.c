@@ -152,6 +152,7 @@ static void who_ask_together_get_all_the_probes_and_no_more(void **state)
 
 typedef struct recorder {
     mg_breaker *breaker;
+    uint64_t step_ns; /* between two records of a thread */
     _Atomic uint64_t counted;
     _Atomic int coming;
 } recorder;
@@ -164,46 +165,60 @@ static void *record(void *self)
     while (atomic_load(&r->coming) > 0)
         ;
     for (uint64_t i = 0; i < RECORDS; i++) {
-        const uint64_t ticket = mg_breaker_ask(r->breaker, i * 10000);
+        const uint64_t ticket = mg_breaker_ask(r->breaker, i * r->step_ns);
 
         if (!ticket)
             break;
         /* Nine in ten fail; the window wants all of them recorded before it opens. */
-        if (mg_breaker_end(r->breaker, ticket, i % 10 ? MG_BREAKER_FAIL : MG_BREAKER_OK, 0, i * 10000))
+        if (mg_breaker_end(r->breaker, ticket, i % 10 ? MG_BREAKER_FAIL : MG_BREAKER_OK, 0, i * r->step_ns))
             atomic_fetch_add(&r->counted, 1);
     }
     return NULL;
 }
 
+/* Two threads record, each by a clock of its own, from the first bucket of a window to the last. */
+static void record_together(mg_breaker_mode mode, uint64_t step_ns)
+{
+    recorder r = { .coming = 2, .step_ns = step_ns };
+    mg_breaker_conf conf;
+    pthread_t threads[2];
+
+    mg_breaker_conf_defaults(&conf, mode);
+    conf.window_calls = 2 * RECORDS;
+    conf.min_calls = 2 * RECORDS;
+    conf.failure_bp = 9000;
+    r.breaker = mg_breaker_new(&conf, NULL);
+    for (int t = 0; t < 2; t++)
+        assert_int_equal(pthread_create(&threads[t], NULL, record, &r), 0);
+    for (int t = 0; t < 2; t++)
+        pthread_join(threads[t], NULL);
+    /* It opened, and with the last outcome: neither the calls nor the failures fell short or ran over. */
+    assert_int_equal(mg_breaker_now(r.breaker, RECORDS * step_ns), MG_BREAKER_OPEN);
+    assert_int_equal(atomic_load(&r.counted), 2 * RECORDS);
+    mg_breaker_free(r.breaker);
+}
+
 static void no_outcome_is_lost_between_two_threads(void **state)
 {
     (void)state;
-    for (int mode = MG_BREAKER_TIME_WINDOW; mode <= MG_BREAKER_COUNT_WINDOW; mode++) {
-        recorder r = { .coming = 2 };
-        mg_breaker_conf conf;
-        pthread_t threads[2];
+    for (int mode = MG_BREAKER_TIME_WINDOW; mode <= MG_BREAKER_COUNT_WINDOW; mode++)
+        record_together((mg_breaker_mode)mode, 10000);
+}
 
-        mg_breaker_conf_defaults(&conf, (mg_breaker_mode)mode);
-        conf.window_calls = 2 * RECORDS;
-        conf.min_calls = 2 * RECORDS;
-        conf.failure_bp = 9000;
-        r.breaker = mg_breaker_new(&conf, NULL);
-        for (int t = 0; t < 2; t++)
-            assert_int_equal(pthread_create(&threads[t], NULL, record, &r), 0);
-        for (int t = 0; t < 2; t++)
-            pthread_join(threads[t], NULL);
-        /* It opened, and with the last outcome: neither the calls nor the failures fell short or ran over. */
-        assert_int_equal(mg_breaker_now(r.breaker, 0), MG_BREAKER_OPEN);
-        assert_int_equal(atomic_load(&r.counted), 2 * RECORDS);
-        mg_breaker_free(r.breaker);
-    }
+static void no_outcome_is_lost_between_threads_in_different_buckets(void **state)
+{
+    (void)state;
+    for (int time = 0; time < 5; time++)
+        record_together(MG_BREAKER_TIME_WINDOW, 10000000000ull / RECORDS);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(no_turn_admits_more_than_its_probes),
                                         cmocka_unit_test(who_ask_together_get_all_the_probes_and_no_more),
-                                        cmocka_unit_test(no_outcome_is_lost_between_two_threads) };
+                                        cmocka_unit_test(no_outcome_is_lost_between_two_threads),
+                                        cmocka_unit_test(
+                                            no_outcome_is_lost_between_threads_in_different_buckets) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -310,6 +310,48 @@ static void a_window_forgets_what_came_before_it_closed(void **state)
     }
 }
 
+static void a_call_that_ends_by_a_clock_behind_the_others_counts_at_once(void **state)
+{
+    mg_breaker_conf conf;
+    mg_breaker *b;
+
+    (void)state;
+    mg_breaker_conf_defaults(&conf, MG_BREAKER_TIME_WINDOW);
+    conf.min_calls = 6;
+    b = breaker_of(&conf);
+    call(b, MG_BREAKER_OK, 500);
+    call(b, MG_BREAKER_OK, 1500); /* knows what the first second held */
+    call(b, MG_BREAKER_FAIL, 900);
+    for (uint64_t ms = 1600; ms < 1800; ms += 100)
+        call(b, MG_BREAKER_FAIL, ms);
+    assert_int_equal(mg_breaker_now(b, 1800 * MS), MG_BREAKER_CLOSED);
+    call(b, MG_BREAKER_OK, 1800);
+    assert_int_equal(mg_breaker_now(b, 1800 * MS), MG_BREAKER_OPEN);
+    mg_breaker_free(b);
+}
+
+static void a_window_that_was_idle_for_long_counts_from_nothing(void **state)
+{
+    static const uint64_t later_ms[] = { 9000, 11000, 1000ull << 30 };
+    mg_breaker_conf conf;
+    mg_breaker *b;
+
+    (void)state;
+    mg_breaker_conf_defaults(&conf, MG_BREAKER_TIME_WINDOW);
+    conf.min_calls = 3;
+    for (size_t i = 0; i < mg_countof(later_ms); i++) {
+        b = breaker_of(&conf);
+        for (uint64_t ms = 500; ms < 2500; ms += 1000)
+            call(b, MG_BREAKER_FAIL, ms);
+        call(b, MG_BREAKER_FAIL, later_ms[i] + 2500);
+        call(b, MG_BREAKER_FAIL, later_ms[i] + 3500);
+        assert_int_equal(mg_breaker_now(b, (later_ms[i] + 3500) * MS), MG_BREAKER_CLOSED);
+        call(b, MG_BREAKER_FAIL, later_ms[i] + 4500);
+        assert_int_equal(mg_breaker_now(b, (later_ms[i] + 4500) * MS), MG_BREAKER_OPEN);
+        mg_breaker_free(b);
+    }
+}
+
 static void every_field_has_its_range(void **state)
 {
     mg_breaker_conf conf;
@@ -397,6 +439,8 @@ int main(void)
         cmocka_unit_test(a_reload_that_asks_for_fewer_probes_is_content_with_those_that_were),
         cmocka_unit_test(a_reload_keeps_the_window_while_its_measures_stay),
         cmocka_unit_test(a_window_forgets_what_came_before_it_closed),
+        cmocka_unit_test(a_call_that_ends_by_a_clock_behind_the_others_counts_at_once),
+        cmocka_unit_test(a_window_that_was_idle_for_long_counts_from_nothing),
         cmocka_unit_test(every_field_has_its_range),
         cmocka_unit_test(every_change_is_counted_under_its_reason),
         cmocka_unit_test(off_never_opens),
