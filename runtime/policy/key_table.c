@@ -66,17 +66,6 @@ bool mg_key_slot_free(mg_key_slot *slot, uint64_t fingerprint, uint64_t *seen)
     return slot_cas(slot, &owner, seen, 0, 0);
 }
 
-static mg_key_slot *line_find(const mg_key_table *t, mg_key_slot *line, uint64_t fingerprint, uint64_t *word)
-{
-    for (uint32_t i = 0; i < t->line_slots; i++) {
-        mg_key_slot *slot = slot_in(t, line, i);
-
-        if (mg_key_slot_read(slot, fingerprint, word))
-            return slot;
-    }
-    return NULL;
-}
-
 /* The two lines of a key, the lower first; the same twice when there is one only. */
 typedef struct lines {
     mg_key_slot *low, *high;
@@ -93,16 +82,53 @@ static lines lines_of(const mg_key_table *t, uint64_t fingerprint)
                     mg_key_table_at(t, (size_t)(a < b ? b : a) * t->line_slots) };
 }
 
+static inline uint32_t match(const char *slot, uint64_t fingerprint, unsigned bit)
+{
+    const _Atomic uint64_t *owner = &((const mg_key_slot *)(const void *)slot)->fingerprint;
+
+    return (uint32_t)(atomic_load_explicit(owner, memory_order_acquire) == fingerprint) << bit;
+}
+
+/* A bit for each of four slots that reads as the key's: which one it is, no branch could foresee. */
+static inline uint32_t match_four(const mg_key_slot *line, size_t slot_bytes, uint64_t fingerprint)
+{
+    const char *slots = (const char *)line;
+
+    return match(slots, fingerprint, 0) | match(slots + slot_bytes, fingerprint, 1) |
+           match(slots + 2 * slot_bytes, fingerprint, 2) | match(slots + 3 * slot_bytes, fingerprint, 3);
+}
+
+static mg_key_slot *find_small(const mg_key_table *t, uint64_t fingerprint, uint64_t *word)
+{
+    for (uint32_t i = 0; i < t->line_slots; i++) {
+        mg_key_slot *slot = mg_key_table_at(t, i);
+
+        if (mg_key_slot_read(slot, fingerprint, word))
+            return slot;
+    }
+    return NULL;
+}
+
 mg_key_slot *mg_key_table_find(const mg_key_table *table, uint64_t fingerprint, uint64_t *word)
 {
-    const lines l = lines_of(table, fingerprint);
-    mg_key_slot *slot;
+    const size_t slot_bytes = (size_t)1 << table->shift;
+    lines l;
+    uint32_t bits;
 
+    if (table->lines == 1)
+        return find_small(table, fingerprint, word);
+    l = lines_of(table, fingerprint);
     __builtin_prefetch(l.high);
-    slot = line_find(table, l.low, fingerprint, word);
-    if (!slot && l.high != l.low)
-        slot = line_find(table, l.high, fingerprint, word);
-    return slot;
+    bits = match_four(l.low, slot_bytes, fingerprint) | match_four(l.high, slot_bytes, fingerprint)
+                                                            << LINE_SLOTS;
+    for (; bits; bits &= bits - 1) {
+        const uint32_t at = (uint32_t)__builtin_ctz(bits);
+        mg_key_slot *slot = slot_in(table, at < LINE_SLOTS ? l.low : l.high, at % LINE_SLOTS);
+
+        if (mg_key_slot_read(slot, fingerprint, word))
+            return slot;
+    }
+    return NULL;
 }
 
 /* A slot of the line that may be claimed at `now_ns`: the one whose word is oldest. */
@@ -313,41 +339,48 @@ static uint64_t rotl(uint64_t x, int bits)
     return x << bits | x >> (64 - bits);
 }
 
-static inline void sip_rounds(uint64_t v[4], int rounds)
+typedef struct sip {
+    uint64_t a, b, c, d;
+} sip;
+
+static inline sip sip_round(sip v)
 {
-    while (rounds--) {
-        v[0] += v[1];
-        v[2] += v[3];
-        v[1] = rotl(v[1], 13) ^ v[0];
-        v[3] = rotl(v[3], 16) ^ v[2];
-        v[0] = rotl(v[0], 32) + v[3];
-        v[2] += v[1];
-        v[3] = rotl(v[3], 21) ^ v[0];
-        v[1] = rotl(v[1], 17) ^ v[2];
-        v[2] = rotl(v[2], 32);
-    }
+    v.a += v.b;
+    v.c += v.d;
+    v.b = rotl(v.b, 13) ^ v.a;
+    v.d = rotl(v.d, 16) ^ v.c;
+    v.a = rotl(v.a, 32) + v.d;
+    v.c += v.b;
+    v.d = rotl(v.d, 21) ^ v.a;
+    v.b = rotl(v.b, 17) ^ v.c;
+    v.c = rotl(v.c, 32);
+    return v;
+}
+
+static inline sip sip_take(sip v, uint64_t word)
+{
+    v.d ^= word;
+    v = sip_round(v);
+    v.a ^= word;
+    return v;
 }
 
 uint64_t mg_key_fingerprint(const uint64_t secret[2], const char *key, size_t n)
 {
-    uint64_t v[4] = { secret[0] ^ 0x736f6d6570736575ull, secret[1] ^ 0x646f72616e646f6dull,
-                      secret[0] ^ 0x6c7967656e657261ull, secret[1] ^ 0x7465646279746573ull };
+    sip v = { secret[0] ^ 0x736f6d6570736575ull, secret[1] ^ 0x646f72616e646f6dull,
+              secret[0] ^ 0x6c7967656e657261ull, secret[1] ^ 0x7465646279746573ull };
     uint64_t last = (uint64_t)n << 56, word;
     size_t at = 0;
 
     for (; n - at >= 8; at += 8) {
         memcpy(&word, key + at, 8);
-        v[3] ^= word;
-        sip_rounds(v, 2);
-        v[0] ^= word;
+        v = sip_take(v, word);
     }
     for (size_t i = at; i < n; i++)
         last |= (uint64_t)(uint8_t)key[i] << (8 * (i - at));
-    v[3] ^= last;
-    sip_rounds(v, 2);
-    v[0] ^= last;
-    v[2] ^= 0xff;
-    sip_rounds(v, 4);
-    word = v[0] ^ v[1] ^ v[2] ^ v[3];
+    v = sip_take(v, last);
+    v.c ^= 0xff;
+    v = sip_round(sip_round(sip_round(v)));
+    word = v.a ^ v.b ^ v.c ^ v.d;
     return word ? word : 1;
 }

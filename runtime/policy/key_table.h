@@ -41,7 +41,8 @@ typedef struct mg_key_kind {
 mg_key_table *mg_key_table_new(uint32_t max_keys, const mg_key_kind *kind);
 void mg_key_table_free(mg_key_table *table); /* NULL is fine */
 
-/* SipHash-2-4 (Aumasson and Bernstein 2012) of the key; never 0. */
+/* SipHash-1-3 of the key, never 0: the shorter form of Aumasson and Bernstein's (2012), for what no attacker
+ * ever sees the value of. Who does not know the secret finds no keys that meet; more it need not do. */
 uint64_t mg_key_fingerprint(const uint64_t secret[2], const char *key, size_t n);
 
 /* The key's slot and its word, or NULL when it has none. */

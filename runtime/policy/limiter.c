@@ -296,6 +296,7 @@ static bool charge(const mg_limiter *l, const char *key, size_t n, limiter_turn 
             slot = mg_key_table_claim(table, fingerprint, turn.now_ns, &word);
         if (!slot)
             break;
+        limiter_may_change(l->state, slot);
         if (l->kind->decide(l, slot, fingerprint, &turn, out) != MG_KEY_CHANGED)
             continue;
         if (out->allowed)

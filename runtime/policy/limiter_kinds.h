@@ -99,6 +99,12 @@ static inline uint64_t limiter_place(const limiter_state *s, const mg_key_slot *
     return s->slot_count + (((uintptr_t)slot - (uintptr_t)s->cells) >> limiter_shift(s));
 }
 
+/* The bits of the slot's neighbourhood, on their way before they are wanted. */
+static inline void limiter_may_change(const limiter_state *s, const mg_key_slot *slot)
+{
+    __builtin_prefetch((const void *)&s->changed[limiter_place(s, slot) / 64]);
+}
+
 /* Marks what a flush has to look at. The change comes first: who clears the bit reads what made it. */
 static inline void limiter_changed(const limiter_state *s, const mg_key_slot *slot)
 {
