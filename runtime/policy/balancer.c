@@ -164,7 +164,6 @@ static int pick_random(mg_balancer *b, const uint16_t *among, size_t count)
 typedef struct choice {
     const mg_balancer *b;
     const uint16_t *among;
-    uint64_t now_ns;
 } choice;
 
 static double load_of(void *self, size_t index)
@@ -180,24 +179,46 @@ static double latency_of(const mg_balancer *b, const host *e, uint64_t now_ns)
     return e->latency.known ? mg_ewma_read(&e->latency, (double)b->conf.tau_ms, now_ns) : b->median_ms;
 }
 
-static double cost_of(void *self, size_t index)
-{
-    const choice *c = self;
+/* Latency times load, and how long ago the latency was that. */
+typedef struct cost {
+    double loaded_ms, weight;
+    uint64_t age_ns;
+} cost;
 
-    return latency_of(c->b, &c->b->all[c->among[index]], c->now_ns) * load_of(self, index);
+static cost cost_of(const mg_balancer *b, size_t endpoint, uint64_t now_ns)
+{
+    const host *e = &b->all[endpoint];
+    const double load = mg_inflight_get(b->conf.inflight, endpoint) + 1.0;
+
+    if (!e->latency.known)
+        return (cost){ b->median_ms * load, e->live, 0 };
+    return (cost){ e->latency.ms * load, e->live, now_ns > e->latency.at_ns ? now_ns - e->latency.at_ns : 0 };
+}
+
+/* Both fall with one tau, so that only the difference of their ages is to be reckoned with. */
+static bool is_cheaper(const mg_balancer *b, size_t endpoint, size_t other, uint64_t now_ns)
+{
+    const cost one = cost_of(b, endpoint, now_ns), two = cost_of(b, other, now_ns);
+    const double ahead_ns = (double)(int64_t)(one.age_ns - two.age_ns);
+    const double left = exp(-fabs(ahead_ns) / ((double)b->conf.tau_ms * MG_NS_PER_MS));
+
+    return one.loaded_ms * two.weight * (ahead_ns > 0 ? left : 1) <
+           two.loaded_ms * one.weight * (ahead_ns < 0 ? left : 1);
 }
 
 static int pick_of_two(mg_balancer *b, const uint16_t *among, size_t count, uint64_t now_ns)
 {
-    choice c = { b, among, now_ns };
+    choice c = { b, among };
     size_t first, second;
 
     if (count == 1)
         return among[0];
     first = mg_rand_below(b->conf.rand, count);
     second = mg_rand_below(b->conf.rand, count - 1);
-    return among[mg_balancer_two(count, first, second,
-                                 b->conf.algorithm == MG_BALANCER_PEAK_EWMA ? cost_of : load_of, &c)];
+    if (b->conf.algorithm == MG_BALANCER_LEAST_REQUEST)
+        return among[mg_balancer_two(count, first, second, load_of, &c)];
+    second += second >= first;
+    return among[is_cheaper(b, among[second], among[first], now_ns) ? second : first];
 }
 
 /* The first slot from the key's on whose endpoint may take one more. Who is over the bound is passed by, and
