@@ -4,6 +4,8 @@
 
 #include "base/mem.h"
 
+enum { LARGE = 1 << 16 /* nodes: more than the caches next to a core hold */ };
+
 const mg_str mg_route_methods[MG_METHODS] = {
     { "CONNECT", 7 }, { "DELETE", 6 }, { "GET", 3 }, { "HEAD", 4 },  { "OPTIONS", 7 },
     { "PATCH", 5 },   { "POST", 4 },   { "PUT", 3 }, { "TRACE", 5 },
@@ -104,15 +106,21 @@ static bool offer(walk *w, uint32_t at)
     }
 }
 
+/* Where the path's next segment ends. */
+static const char *segment_end(const char *segment, const char *path_end)
+{
+    const char *stop = memchr(segment, '/', (size_t)(path_end - segment));
+
+    return stop ? stop : path_end;
+}
+
 static const char *node_text(const mg_route_node *node)
 {
     return node->text_n <= MG_NODE_INLINE ? node->text.bytes : node->text.p;
 }
 
-static uint32_t child_of_text(const mg_router *r, uint32_t parent, const char *text, size_t n)
+static uint32_t child_of_text(const mg_router *r, uint32_t parent, uint32_t hash, const char *text, size_t n)
 {
-    const uint32_t hash = mg_route_hash(r->seed, parent, text, n);
-
     for (uint32_t at = hash & r->node_mask;; at = (at + 1) & r->node_mask) {
         const mg_route_node *node = &r->nodes[at];
 
@@ -129,8 +137,9 @@ static uint32_t child_of_text(const mg_router *r, uint32_t parent, const char *t
 static bool descend(walk *w, uint32_t number, const char *at, unsigned params)
 {
     const mg_route_node *node = &w->router->nodes[number];
+    const mg_router *r = w->router;
     const char *segment, *stop;
-    uint32_t child;
+    uint32_t child, hash;
 
     if (at == w->path_end) {
         if (node->end != MG_ROUTE_NONE && offer(w, node->end))
@@ -138,11 +147,12 @@ static bool descend(walk *w, uint32_t number, const char *at, unsigned params)
         return node->prefix != MG_ROUTE_NONE && offer(w, node->prefix);
     }
     segment = at + 1;
-    stop = memchr(segment, '/', (size_t)(w->path_end - segment));
-    if (!stop)
-        stop = w->path_end;
+    stop = segment_end(segment, w->path_end);
+    hash = mg_route_hash(r->seed, number, segment, (size_t)(stop - segment));
+    __builtin_prefetch(&r->nodes[hash & r->node_mask]); /* while the node itself is on its way */
+    __builtin_prefetch(&r->nodes[number + 1]);          /* the next parameter's, if this is one */
     if (node->has_text_children) {
-        child = child_of_text(w->router, number, segment, (size_t)(stop - segment));
+        child = child_of_text(r, number, hash, segment, (size_t)(stop - segment));
         if (child != MG_ROUTE_NONE && descend(w, child, stop, params))
             return true;
     }
@@ -159,10 +169,27 @@ static bool descend(walk *w, uint32_t number, const char *at, unsigned params)
     return node->prefix != MG_ROUTE_NONE && offer(w, node->prefix);
 }
 
-static uint32_t whole_path(const mg_router *r, uint32_t class_id, mg_str path)
+/* Of a large router, the places that a walk will come to are asked for while the whole path is looked up. The
+ * first segment's is seldom cold: there are few of those. */
+static void expect_walk(const walk *w, uint32_t root)
 {
-    const uint32_t hash = mg_route_hash(r->seed, class_id, path.p, path.n);
+    const mg_router *r = w->router;
+    const char *segment = w->query->path.p + 1, *stop = segment_end(segment, w->path_end), *next;
+    const size_t n = (size_t)(stop - segment);
+    uint32_t child;
 
+    if (stop == w->path_end)
+        return;
+    child = child_of_text(r, root, mg_route_hash(r->seed, root, segment, n), segment, n);
+    if (child == MG_ROUTE_NONE)
+        return;
+    next = stop + 1;
+    stop = segment_end(next, w->path_end);
+    __builtin_prefetch(&r->nodes[mg_route_hash(r->seed, child, next, (size_t)(stop - next)) & r->node_mask]);
+}
+
+static uint32_t whole_path(const mg_router *r, uint32_t class_id, uint32_t hash, mg_str path)
+{
     for (uint32_t at = hash & r->whole_mask;; at = (at + 1) & r->whole_mask) {
         const mg_route_whole *whole = &r->wholes[at];
 
@@ -184,7 +211,12 @@ static bool try_class(walk *w, const mg_route_class *class)
     w->first = MG_ROUTE_NONE;
     if (class->has_whole) {
         /* Text in every segment: nothing in the trie stands before it. */
-        leaf = whole_path(w->router, class->id, path);
+        const uint32_t hash = mg_route_hash(w->router->seed, class->id, path.p, path.n);
+
+        __builtin_prefetch(&w->router->wholes[hash & w->router->whole_mask]);
+        if (class->root != MG_ROUTE_NONE && w->router->node_mask >= LARGE)
+            expect_walk(w, class->root);
+        leaf = whole_path(w->router, class->id, hash, path);
         if (leaf != MG_ROUTE_NONE && offer(w, leaf))
             return true;
     }
