@@ -20,6 +20,7 @@ static plan *plan_new(run *r)
     if (one_in(r, 15))
         p->todo[n++] = one_in(r, 3) ? 'e' : 'r';
     p->method = (int)below(r, METHODS);
+    p->upgrades = p->method == GET && one_in(r, 6);
     if (p->method == POST || p->method == PUT)
         p->bytes = one_in(r, 4) ? below(r, 80000) : below(r, 300);
     return p;
@@ -33,6 +34,8 @@ static void write_request(run *r, mg_text *out, const plan *p)
                  method_names[p->method], one_in(r, 30) ? 'o' : "xyz"[below(r, 3)],
                  (unsigned long long)p -> id, (unsigned long long)below(r, 3), p -> todo,
                  groups[below(r, 3)]);
+    if (p->upgrades)
+        mg_text_add_c(out, "connection: upgrade\r\nupgrade: echo\r\n");
     if (p->method == POST || p->method == PUT)
         mg_text_addf(out, "content-length: %zu\r\n", p->bytes);
     mg_text_add_c(out, "\r\n");
@@ -50,7 +53,7 @@ static void check_answer(run *r, const client *c)
     char id[32], tag[64];
 
     if (!field(&c->in, "x-id", id, sizeof id)) {
-        if (!strchr("4 5", c->in.head.p[9]) || status == 400)
+        if (!strchr("45", c->in.head.p[9]) || status == 400)
             wrong(r, "%llu is answered with %d, by nobody", (unsigned long long)p->id, status);
         return;
     }
@@ -76,6 +79,7 @@ static bool next_answer(run *r, client *c)
     if (c->answered == c->count)
         wrong(r, "an answer that nobody asked for: %s", c->in.head.p);
     check_answer(r, c);
+    c->tunnel = memcmp(c->in.head.p, "HTTP/1.1 101", 12) == 0;
     c->answered++;
     c->in.begun = false;
     return true;
@@ -103,8 +107,15 @@ static void client_turn(run *r, client *c)
     if (one_in(r, 4))
         return;
     const ssize_t got = pull(r, c->fd, &c->in);
-    while (next_answer(r, c))
+    while (!c->tunnel && next_answer(r, c))
         continue;
+    if (c->tunnel && one_in(r, 10)) { /* either side may go first */
+        c->ended = true;
+        if (one_in(r, 2))
+            drop(r, &c->fd, one_in(r, 2));
+        else
+            r->w.outside->ops->shutdown_write(r->w.outside, c->fd);
+    }
     c->ended |= got == 0 || got == -2;
 }
 
@@ -214,7 +225,15 @@ static void answer(run *r, up_end *u)
                      strlen(load), load);
         return;
     }
-    u->plan->status[u->attempt] = status;
+    u->tunnel = u->plan->upgrades && good && one_in(r, 2);
+    u->plan->status[u->attempt] = u->tunnel ? 101 : status;
+    if (u->tunnel) {
+        mg_text_addf(&u->out,
+                     "HTTP/1.1 101 Word\r\nconnection: upgrade\r\nupgrade: echo\r\nx-id: %llu\r\nx-try: "
+                     "%u\r\n\r\nbytes of the tunnel",
+                     (unsigned long long)u->plan->id, u->attempt);
+        return;
+    }
     write_answer(r, u, status);
     if (one_in(r, good ? 20 : 4))
         u->stop_at = one_in(r, 3) ? 0 : below(r, u->out.n + 1); /* stalls there, or breaks off */
@@ -223,6 +242,11 @@ static void answer(run *r, up_end *u)
 
 static void has_answered(run *r, up_end *u)
 {
+    if (u->tunnel) {
+        if (one_in(r, 10))
+            drop(r, &u->fd, one_in(r, 2));
+        return;
+    }
     if (u->stop_at != SIZE_MAX && u->stop_at < u->out.n) {
         if (!u->stalls)
             drop(r, &u->fd, one_in(r, 2));
@@ -240,6 +264,7 @@ static void up_turn(run *r, up_end *u)
     if (u->fd < 0)
         return;
     const ssize_t got = pull(r, u->fd, &u->in);
+    u->in.in.n = u->tunnel ? u->in.at : u->in.in.n; /* bytes of the tunnel */
     if (!u->in.complete || !u->begun) {
         (void)read_message(&u->in, false);
         if (u->in.begun && !u->begun)
@@ -308,7 +333,7 @@ static bool all_done(const run *r)
         return false;
     for (unsigned i = 0; i < r->client_count; i++) {
         const client *c = &r->clients[i];
-        if (!c->ended && c->fd >= 0 && c->answered < c->count)
+        if (!c->ended && c->fd >= 0 && (c->tunnel || c->answered < c->count))
             return false;
     }
     return true;
@@ -316,7 +341,7 @@ static bool all_done(const run *r)
 
 static void play(run *r)
 {
-    for (unsigned turn = 0; turn < 20000 && !all_done(r); turn++) {
+    for (unsigned turn = 0; turn < r->turns && !all_done(r); turn++) {
         r->moved = false;
         look_at_hosts(r);
         accept_all(r);
@@ -346,6 +371,13 @@ static void one_run(uint64_t seed)
     open_client(r);
     play(r);
     r->played_ns = now_ns(r);
+    if (r->turns < TURNS_MAX) { /* the gateway goes in the middle of everything */
+        check_bounds(r);
+        world_free_gateway(&r->w);
+        close_ends(r);
+        run_close(r);
+        return;
+    }
     advance(&r->w, 40 * MG_NS_PER_S); /* nobody does anything any more: time ends all that there is */
     if (world_live_exchanges(&r->w))
         wrong(r, "%zu exchanges hang", world_live_exchanges(&r->w));

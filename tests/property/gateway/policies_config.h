@@ -48,7 +48,8 @@ static void add_endpoints(run *r, mg_text *t, unsigned service)
     }
     mg_text_addf(t,
                  "], balance: %s, bound: %s, maglev_size: 307, slow_start: %s, panic: %s,\n"
-                 "    first_byte_timeout: 3s, read_timeout: 3s, pool: { max_connections: %s, queue: %s, "
+                 "    first_byte_timeout: 3s, read_timeout: 3s, tunnel_idle_timeout: 4s, pool: { "
+                 "max_connections: %s, queue: %s, "
                  "queue_timeout: %s, connect_timeout: 400ms, idle_timeout: 2s }",
                  ANY(r, "peak_ewma", "round_robin", "least_request", "maglev", "random"),
                  ANY(r, "1.25", "off"), ANY(r, "0s", "2s"), ANY(r, "0%", "50%", "100%"),

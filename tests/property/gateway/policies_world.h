@@ -17,6 +17,7 @@ enum {
     CONFIGS = 5,
     LIMITS = 7,
     TIMEOUT_MS = 5000,
+    TURNS_MAX = 20000,
 };
 
 enum { GET, POST, PUT, HEAD, METHODS };
@@ -32,6 +33,7 @@ typedef struct plan {
     uint64_t id;
     char todo[12];
     int method;
+    bool upgrades; /* into a tunnel, where its host agrees */
     size_t bytes;
     uint64_t asked_ns;    /* its first byte was sent, not before; 0: not yet */
     uint64_t deadline_ms; /* what its last try was given */
@@ -56,7 +58,7 @@ typedef struct client {
     mg_text out;
     size_t sent, quits_at; /* bytes sent or heard after which it leaves */
     int quits_how;
-    bool ended;
+    bool ended, tunnel;
     reader in;
 } client;
 
@@ -65,7 +67,7 @@ typedef struct up_end {
     unsigned host, attempt;
     reader in;
     plan *plan; /* NULL: a check of health */
-    bool begun, answering, stalls;
+    bool begun, answering, stalls, tunnel;
     mg_text out;
     size_t sent, stop_at;
     uint64_t not_before_ns;
@@ -83,7 +85,7 @@ typedef struct run {
     plan plans[CLIENTS_MAX * REQUESTS_MAX];
     unsigned plan_count;
     client clients[CLIENTS_MAX];
-    unsigned client_count, client_max;
+    unsigned client_count, client_max, turns;
     up_end *ups;
     unsigned up_count;
     host hosts[HOSTS];
@@ -215,7 +217,7 @@ static bool read_head(reader *rd)
 /* True when it is whole; 1xx are passed over. `begun` is the caller's to clear. */
 static bool read_message(reader *rd, bool bodiless)
 {
-    while (!rd->begun || memcmp(rd->head.p, "HTTP/1.1 1", 10) == 0)
+    while (!rd->begun || memcmp(rd->head.p, "HTTP/1.1 103", 12) == 0)
         if (!read_head(rd))
             return false;
     const size_t n = bodiless ? 0 : (size_t)mg_min_u64(rd->left, rd->in.n - rd->at);
@@ -442,6 +444,7 @@ static void run_open(run *r, uint64_t seed)
     mg_rand_init(&r->rand, seed);
     r->ups = MG_NEW_N(up_end, UPS_MAX);
     r->calm = one_in(r, 3);
+    r->turns = one_in(r, 6) ? (unsigned)below(r, 300) : TURNS_MAX;
     r->client_max = 1 + (unsigned)below(r, CLIENTS_MAX);
     for (unsigned s = 0; s < 2; s++) {
         r->attempts[s] = 1;
