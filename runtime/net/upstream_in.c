@@ -34,6 +34,7 @@ static void answer_complete(mg_up *up, bool exact)
         if (given == MG_POOL_HANDED) {
             mg_lease *next = mg_container_of(waiter, mg_lease, waiter);
             next->reused = true;
+            next->x->times.connected_ns = mg_loop_now(mg_up_loop(up));
             next->conn = up;
             up->lease = next;
             mg_later_add(mg_up_loop(up), &up->later); /* starts in its own turn */

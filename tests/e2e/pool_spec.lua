@@ -193,7 +193,8 @@ end)
 
 describe("a full pool", function()
     it("lets a request wait for its turn", function()
-        local gw, up = e2e.proxy { service = { pool = { max_connections = 1, queue_timeout = "10s" } } }
+        local gw, up = e2e.proxy { access_log = true,
+            service = { pool = { max_connections = 1, queue_timeout = "10s" } } }
         local one = gw:send(e2e.GET)
         local conn = up:accept()
         conn:request()
@@ -205,6 +206,8 @@ describe("a full pool", function()
         assert.equal("/2", conn:request().target)
         conn:send(EMPTY)
         assert.equal(200, two:response().status)
+        gw:access()
+        assert.is_true(gw:access().pool_wait_s > 0)
     end)
 
     it("refuses when the wait is over", function()
