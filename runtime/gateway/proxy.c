@@ -222,7 +222,9 @@ static int breaker_retry_s(const mg_flight *flight)
 {
     const uint64_t ms = mg_breaker_retry_after_ms(flight->tries.circuit->breaker, policy_now(flight));
 
-    return ms == UINT64_MAX ? -1 : (int)mg_max_u64(1, mg_min_u64((ms + 999) / 1000, 86400));
+    if (ms == UINT64_MAX) /* an operator opened it: nobody knows until when */
+        return 1;
+    return (int)mg_max_u64(1, mg_min_u64((ms + 999) / 1000, 86400));
 }
 
 /* ---- what became of a try ---- */
