@@ -308,14 +308,15 @@ static void report_type(mg_check *check, const mg_rule *rule, const mg_node *nod
     mg_text want = { 0 };
     mg_finding *f;
 
+    if (node->kind == MG_NODE_FLOAT && !isfinite(node->number)) {
+        f = mg_node_error(check->report, node, "wrong-type", "must be a finite number");
+        hint_format(f, rule);
+        return;
+    }
     if (is_number(node) && has_unit(rule->format)) {
         f = mg_node_error(check->report, node, "missing-unit", "%.*s has no unit; %s is due here",
                           MG_STR_ARGS(mg_node_shown(node)), noun(rule->format));
         hint_unit(f, rule->format, node->text);
-        return;
-    }
-    if (node->kind == MG_NODE_FLOAT && !isfinite(node->number)) {
-        mg_node_error(check->report, node, "wrong-type", "must be a finite number");
         return;
     }
     add_types(&want, rule);

@@ -151,6 +151,11 @@ static void wrong_types_and_words_say_what_is_due(void **state)
          "a.yaml:1:1: error[wrong-type] must be a finite number\n"
          "    1 | .nan\n"
          "      | ^^^^\n");
+    told("{\"type\":\"string\",\"format\":\"share\"}", "-.inf",
+         "a.yaml:1:1: error[wrong-type] must be a finite number\n"
+         "    1 | -.inf\n"
+         "      | ^^^^^\n"
+         "      = write a number and %: 5%\n");
     told("{\"required\":[\"url\"],\"properties\":{\"url\":{\"description\":\"http://HOST:PORT\"}}}", "{}",
          "a.yaml:1:1: error[missing-key] the key \"url\" is missing\n"
          "    1 | {}\n"
