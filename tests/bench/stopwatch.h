@@ -46,7 +46,7 @@ static void stopwatch_row(const char *name, double best, double median, double c
         printf("%9s %-5s\n", "", unit);
 }
 
-static void stopwatch_run(const char *name, double ceiling_ns, stopwatch_operation *op, void *self)
+static inline void stopwatch_run(const char *name, double ceiling_ns, stopwatch_operation *op, void *self)
 {
     double each[STOPWATCH_BATCHES];
     uint64_t i = 0;
