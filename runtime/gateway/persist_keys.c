@@ -387,6 +387,29 @@ static bool confirm(mg_persist *persist, persist_number *number, uint64_t drains
     return due;
 }
 
+/* Takes a number out of use before its row goes: from here on no limiter goes on under it. False: one has
+ * done so meanwhile, or it is not time yet. */
+static bool give_up(mg_persist *persist, persist_number *number, bool swept, uint64_t drains)
+{
+    pthread_mutex_lock(&persist->lock);
+    const bool useless = swept ? !number->seen && !number->limiter
+                               : number->obsolete_at && !number->gone && drains >= number->obsolete_at;
+    if (useless)
+        number->gone = true;
+    if (swept)
+        number->seen = false;
+    pthread_mutex_unlock(&persist->lock);
+    return useless;
+}
+
+/* Its row could not be taken out: it is tried again. */
+static void take_back(mg_persist *persist, persist_number *number)
+{
+    pthread_mutex_lock(&persist->lock);
+    number->gone = false;
+    pthread_mutex_unlock(&persist->lock);
+}
+
 /* Numbers whose keys are all stored under another one by now, and those whose keys are all clamped. */
 static mg_result settle_numbers(mg_persist *persist, mg_error *err)
 {
@@ -396,10 +419,11 @@ static mg_result settle_numbers(mg_persist *persist, mg_error *err)
     for (persist_number *n = NULL; result == MG_OK && (n = next_number(persist, n));) {
         if (confirm(persist, n, drains))
             result = persist_commit(persist, err);
-        if (!n->obsolete_at || n->gone || drains < n->obsolete_at)
+        if (result != MG_OK || !give_up(persist, n, false, drains))
             continue;
         result = forget_number(persist, n, err);
-        n->gone = result == MG_OK;
+        if (result != MG_OK)
+            take_back(persist, n);
     }
     return result;
 }
@@ -494,17 +518,18 @@ static mg_result end_pass(mg_persist *persist, mg_error *err)
 
     for (; n && result == MG_OK; n = next) {
         next = next_number(persist, n);
-        const bool idle = !n->seen && !n->limiter;
-        n->seen = false;
-        if (!idle)
+        const bool has_row = !n->gone; /* which this thread alone changes */
+        if (!give_up(persist, n, true, 0))
             continue;
-        if (!n->gone)
+        if (has_row)
             result = forget_number(persist, n, err);
-        if (result == MG_OK) {
-            pthread_mutex_lock(&persist->lock);
-            number_free(n);
-            pthread_mutex_unlock(&persist->lock);
+        if (result != MG_OK) {
+            take_back(persist, n);
+            continue;
         }
+        pthread_mutex_lock(&persist->lock);
+        number_free(n);
+        pthread_mutex_unlock(&persist->lock);
     }
     if (result != MG_OK || now_ns - persist->items_swept_ns < SWEEP_ITEMS_S * MG_NS_PER_S)
         return result;

@@ -1,6 +1,7 @@
 /* What outlives a process, over real stores: clocks, keys, small things, and what is wrong with disks. */
 #include "persist_fixture.h"
 
+#include "gateway/persist_parts.h"
 #include "policy/breaker.h"
 
 #include <dirent.h>
@@ -318,6 +319,51 @@ static void rows_that_owe_nothing_any_more_are_swept(void **state)
     assert_int_equal(rows(), 0);
     memory_restart(&m, 0);
     assert_int_equal(skipped(), 0);
+}
+
+static mg_limiter_conf comer_conf;
+static mg_limiter *comer;
+static bool comer_came;
+
+/* The flush thread is about to store that a number is not in use any more: just then somebody uses its name.
+ */
+static uint64_t mono_while_given_up(const mg_clock *clock)
+{
+    const persist_batch *batch = &m.persist->batch;
+    bool given_up = false;
+
+    for (size_t i = 0; i < batch->count; i++)
+        given_up |= batch->changes[i].table == m.persist->numbers_table && !batch->changes[i].value.p;
+    if (given_up && !comer_came) {
+        comer_came = true; /* keeping reads this clock, too */
+        comer = keep("l", 1, &comer_conf);
+    }
+    return ((const mg_fake_clock *)(const void *)clock)->mono;
+}
+
+static void a_limiter_that_comes_while_its_number_is_given_up_is_stored_under_another(void **state)
+{
+    mg_limiter *l;
+
+    (void)state;
+    comer = NULL;
+    comer_conf = conf_of(MG_LIMITER_TOKEN_BUCKET, 10, 3600000);
+    l = keep("l", 1, &comer_conf);
+    assert_true(take(l, "k", 4));
+    memory_flush(&m);
+    drop(l);
+    memory_restart(&m, H); /* nothing is owed any more, and no configuration names it */
+    m.clock.clock.mono_ns = mono_while_given_up;
+    turn(4);
+    mg_fake_clock_init(&m.clock, m.clock.mono, m.clock.wall);
+    assert_non_null(comer);
+    assert_true(take(comer, "k", 7));
+    turn(4);
+    drop(comer);
+    memory_restart(&m, 0);
+    l = keep("l", 1, &comer_conf);
+    assert_int_equal(left(l, "k"), 3);
+    drop(l);
 }
 
 static void overflow_cells_come_back_where_there_are_as_many(void **state)
@@ -915,6 +961,7 @@ int main(void)
         TEST(a_table_of_another_size_has_all_keys_and_no_row_twice),
         TEST(a_limiter_that_is_reconfigured_while_it_runs_is_followed),
         TEST(rows_that_owe_nothing_any_more_are_swept),
+        TEST(a_limiter_that_comes_while_its_number_is_given_up_is_stored_under_another),
         TEST(overflow_cells_come_back_where_there_are_as_many),
         TEST(a_small_thing_is_stored_within_50_ms_of_a_change),
         TEST(what_has_not_changed_is_not_written_again),
