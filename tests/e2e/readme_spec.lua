@@ -123,6 +123,24 @@ describe("the README", function()
         assert.is_true(tonumber(refused.fields["retry-after"]) > 3600)
     end)
 
+    it("names what ctx has", function()
+        local names = {}
+        for name in assert(readme():match "\n`ctx` has (.-) All of it"):gmatch "`([%l_]+)`" do
+            names[#names + 1] = ("ctx.%s == nil and '%s'"):format(name, name)
+        end
+        assert.is_true(#names > 15)
+        local gw = e2e.gateway { plugins = { look = { use = "./plugins/look" } },
+            route = { plugins = { "look" } }, up = e2e.server "up", files = { ["plugins/look/plugin.lua"] = [[
+return { name = "look", version = "1.0.0", new = function()
+    return function(ctx)
+        ctx:set_consumer("anna")
+        ctx:respond(200, "missing: " .. tostring(]] .. table.concat(names, " or ") .. [[))
+    end
+end }]] } }
+        local response = gw:ask(e2e.GET)
+        assert.equal("missing: false", response.body)
+    end)
+
     it("shows commands that do what they say", function()
         local gw = e2e.gateway { text = document(e2e.server "up"), files = plugin_files() }
         assert.equal(200, gw:ask("GET /v1/carts/42 HTTP/1.1\r\nHost: a\r\nX-Api-Key: s3cr3t\r\n\r\n").status)
