@@ -38,11 +38,11 @@ static void count_upstream(const mg_flight *flight, mg_upstream_outcome outcome)
                       outcome);
 }
 
-/* A canary is judged by what its clients get from it, after however many tries. Time that was over
- * before the first of them is somebody else's. */
+/* A canary is judged by what its clients get from it, after however many tries. Time that was over before
+ * the first of them, or while the client was still sending, is somebody else's. */
 static void judge_backend(const mg_flight *flight, int status)
 {
-    if (status == 504 && !flight->tries.count)
+    if (status == 504 && (!flight->tries.count || flight->lease.client_late))
         return;
     mg_split_result(flight,
                     status == 504   ? MG_FIGURES_TIMEOUT
@@ -294,7 +294,7 @@ typedef struct failure {
     uint16_t status;
     int16_t retry_after_s;
     mg_upstream_outcome counted;
-    enum { CUT, LATE, NOT_SENT, NO_ADDRESS } kind;
+    enum { CUT, LATE, INNOCENT, NO_ADDRESS } kind; /* INNOCENT: it says nothing of the host */
     const char *error, *detail;
 } failure;
 
@@ -315,7 +315,7 @@ static const failure *failure_of(mg_reset reason)
     static const failure deadline = { 504,  -1,         MG_SERVED_TIMEOUT,
                                       LATE, "deadline", "The time for this request is over." };
     static const failure pool = { 503,      1,      MG_SERVED_POOL,
-                                  NOT_SENT, "pool", "The upstream has no free connection." };
+                                  INNOCENT, "pool", "The upstream has no free connection." };
     static const failure no_host = { 503,        1,         MG_SERVED_CONNECT,
                                      NO_ADDRESS, "no_host", "No upstream is available." };
 
@@ -330,6 +330,10 @@ static const failure *failure_of(mg_reset reason)
     }
 }
 
+/* The client took so long to send the body that the time was over. */
+static const failure slow_client = { 504,      -1,         MG_SERVED_ABORTED,
+                                     INNOCENT, "deadline", "The time for this request is over." };
+
 /* What ended an answer is the upstream's doing, not its client's or ours. */
 static bool is_upstreams(mg_reset reason)
 {
@@ -340,7 +344,7 @@ static verdict verdict_of_failure(const mg_config_breaker *conf, const failure *
 {
     verdict v = { .breaker = MG_BREAKER_IGNORE };
 
-    if (what->kind == NOT_SENT)
+    if (what->kind == INNOCENT)
         return v;
     v.judges_host = true;
     v.figures = what->kind == LATE ? MG_FIGURES_TIMEOUT : MG_FIGURES_ERROR;
@@ -554,7 +558,7 @@ static void on_lease_failed(mg_lease *lease, mg_reset reason)
     mg_flight *flight = mg_container_of(lease, mg_flight, lease);
     if (reason == MG_RESET_DEADLINE && flight->tries.cut_short)
         reason = MG_RESET_UPSTREAM_TIMEOUT; /* this try's time alone was over */
-    const failure *what = failure_of(reason);
+    const failure *what = lease->client_late ? &slow_client : failure_of(reason);
     const verdict v = verdict_of_failure(&flight->service->conf->breaker, what);
     mg_retry_case retry = { .status =
                                 what->kind == LATE || reason == MG_RESET_UPSTREAM_PROTOCOL ? what->status : 0,
@@ -567,8 +571,8 @@ static void on_lease_failed(mg_lease *lease, mg_reset reason)
         return;
     end_call(flight, what->counted);
     flight->failure = reason;
-    if (reason == MG_RESET_DEADLINE)
-        flight->deadline_where = "upstream";
+    if (what == &slow_client || reason == MG_RESET_DEADLINE)
+        flight->deadline_where = what == &slow_client ? "route" : "upstream";
     answer(flight, what->status, what->error, mg_str_of(what->detail), what->retry_after_s);
 }
 

@@ -86,6 +86,7 @@ struct mg_lease {
     bool reused, replayed; /* the connection had served before; this is the second try */
     bool body_taken;       /* request body bytes have left their source */
     bool sent_any;         /* bytes of this request reached the kernel */
+    bool client_late;      /* it failed by its deadline, and was still waiting for the request's body */
 };
 
 /* Sends x->request (fields as they stand) to the endpoint. x->request_body.source is resumed when there is a

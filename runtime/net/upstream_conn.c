@@ -190,7 +190,13 @@ static void on_timer(mg_timer *timer)
 
     if (!up->lease)
         return; /* idle: the pool's timer counts */
+    /* While the client is waited for, the upstream is not. */
+    const bool ours =
+        up->tunnel || (up->state == UP_BODY
+                           ? !up->blocked
+                           : up->request_done || up->out.n || up->waiting_room || up->state == UP_CONNECTING);
     if (!up->answered && up->lease->deadline_ns && now >= up->lease->deadline_ns) {
+        up->lease->client_late = !ours;
         mg_up_fail(up, MG_RESET_DEADLINE);
         return;
     }
@@ -202,11 +208,6 @@ static void on_timer(mg_timer *timer)
         patience = up->request_done ? conf->first_byte_timeout_ns : conf->read_timeout_ns;
     else
         patience = conf->read_timeout_ns;
-    /* While the client is waited for, the upstream is not. */
-    const bool ours =
-        up->tunnel || (up->state == UP_BODY
-                           ? !up->blocked
-                           : up->request_done || up->out.n || up->waiting_room || up->state == UP_CONNECTING);
     if (ours && now >= up->since_ns + patience) {
         if (up->state == UP_CONNECTING) {
             mg_stream_close(&up->stream, false);

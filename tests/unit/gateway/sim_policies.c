@@ -336,6 +336,60 @@ static void a_client_that_leaves_says_nothing_about_the_upstream(void **state)
     group_close(&g);
 }
 
+#define SLOW_SEND "breaker: { mode: consecutive, consecutive_failures: 1 }, eject: { consecutive: 1 }"
+#define IN_A_SECOND                                                                                          \
+    "routes: [{ name: all, match: { paths: [{ prefix: / }] }, service: up, timeout: 1s, hop_factor: 1 }]\n"
+
+static bool any_is_ejected(group *g)
+{
+    const mg_service *service = service_named(g, "up")->newest;
+    bool any = false;
+
+    for (size_t i = 0; i < service->host_count; i++) {
+        mg_host_view view;
+        mg_service_host_view(service, i, mg_shared_policy_now(g->w.gateway->shared.shared), &view);
+        any |= view.ejected;
+    }
+    return any;
+}
+
+static void a_client_that_sends_slowly_says_nothing_about_the_upstream(void **state)
+{
+    group g;
+    int host;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", " SLOW_SEND) IN_A_SECOND, 2);
+    say(&g.w, g.client, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nsome");
+    assert_true(arrives(&g, &host) >= 0);
+    advance(&g.w, 1000 * MS);
+    hear_status(&g.w, g.client, "504");
+    assert_int_equal(breaker_of(&g), MG_BREAKER_CLOSED);
+    assert_false(any_is_ejected(&g));
+    assert_int_equal(mg_cell_get(&service_named(&g, "up")->circuits->cells->calls[MG_CALLS_IGNORED]), 1);
+    group_close(&g);
+}
+
+static void an_upstream_that_does_not_read_is_late(void **state)
+{
+    static char body[20000];
+    group g;
+    int host;
+
+    (void)state;
+    group_open(&g, SERVICE_OF("endpoints: [" HOST(2) "], " SLOW_SEND) IN_A_SECOND, 1);
+    mg_sim_set_buffer(g.w.sim, 1000);
+    memset(body, 'x', sizeof body);
+    say(&g.w, g.client, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 20000\r\n\r\n");
+    assert_true(arrives(&g, &host) >= 0);
+    for (size_t sent = 0, some; sent < sizeof body; sent += some)
+        if ((some = say_bytes(&g.w, g.client, body, sizeof body - sent)) == 0)
+            break;
+    advance(&g.w, 1000 * MS);
+    assert_int_equal(breaker_of(&g), MG_BREAKER_OPEN);
+    group_close(&g);
+}
+
 /* ---- counts ---- */
 
 static uint64_t served(group *g, const char *outcome)
@@ -653,6 +707,8 @@ int main(void)
         cmocka_unit_test(a_route_may_have_a_breaker_of_its_own),
         cmocka_unit_test(what_counts_as_a_failure_is_the_operators_to_say),
         cmocka_unit_test(a_client_that_leaves_says_nothing_about_the_upstream),
+        cmocka_unit_test(a_client_that_sends_slowly_says_nothing_about_the_upstream),
+        cmocka_unit_test(an_upstream_that_does_not_read_is_late),
         cmocka_unit_test(a_try_is_counted_once_and_as_what_ended_it),
         cmocka_unit_test(a_host_that_fails_in_a_row_is_out_for_a_while),
         cmocka_unit_test(a_key_stays_with_its_host),
