@@ -124,24 +124,35 @@ static mg_result store_lock(mg_store *store, mg_error *err)
     return result;
 }
 
+int store_file_bytes(MDB_env *env, mdb_filehandle_t *fd, off_t *is, off_t *whole)
+{
+    MDB_envinfo info;
+    MDB_stat stat_of;
+    struct stat file;
+    int rc;
+
+    if ((rc = mdb_env_info(env, &info)) || (rc = mdb_env_stat(env, &stat_of)) ||
+        (rc = mdb_env_get_fd(env, fd)))
+        return rc;
+    *whole = (off_t)(info.me_last_pgno + 1) * (off_t)stat_of.ms_psize;
+    if (fstat(*fd, &file) != 0)
+        return errno;
+    *is = file.st_size;
+    return 0;
+}
+
 /* A file that was cut short would be a SIGBUS at the first touch of a page beyond it. Grown back with zeros,
  * such a page is seen for what it is: LMDB or a row's checksum reports it. Sparse, so that it costs nothing.
  */
 static int grow_back(MDB_env *env)
 {
-    MDB_envinfo info;
-    MDB_stat stat_of;
-    struct stat file;
     mdb_filehandle_t fd;
-    int rc;
+    off_t is, whole;
+    const int rc = store_file_bytes(env, &fd, &is, &whole);
 
-    if ((rc = mdb_env_info(env, &info)) || (rc = mdb_env_stat(env, &stat_of)) ||
-        (rc = mdb_env_get_fd(env, &fd)))
+    if (rc != 0)
         return rc;
-    if (fstat(fd, &file) != 0)
-        return errno;
-    const off_t whole = (off_t)(info.me_last_pgno + 1) * (off_t)stat_of.ms_psize;
-    return file.st_size < whole && ftruncate(fd, whole) != 0 ? errno : 0;
+    return is < whole && ftruncate(fd, whole) != 0 ? errno : 0;
 }
 
 int store_open_environment(mg_store *store, const mg_store_options *options)

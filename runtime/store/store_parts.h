@@ -26,6 +26,8 @@ mg_result store_fail(mg_error *err, int rc, const char *what, const char *path);
 int store_make_directories(const char *path);
 /* Sets store->env even when it fails: the caller closes it. */
 int store_open_environment(mg_store *store, const mg_store_options *options);
+/* The environment's file: how long it is, and has to be for all its pages. */
+int store_file_bytes(MDB_env *env, mdb_filehandle_t *fd, off_t *is, off_t *whole);
 /* A reader that holds `swapping`; *txn is NULL when there is none. */
 int store_begin_read(mg_store *store, MDB_txn **txn);
 void store_end_read(mg_store *store, MDB_txn *txn);

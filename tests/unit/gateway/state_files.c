@@ -6,6 +6,7 @@
 #include "gateway/state_files.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 static char dir[TMPDIR_PATH_BYTES];
 
@@ -234,6 +235,30 @@ static void a_backup_that_is_none_changes_nothing(void **state)
     tmpdir_remove(dir);
 }
 
+/* The rest of the file did not make it over the network. */
+static void a_backup_that_is_cut_short_changes_nothing(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_text aside = { 0 };
+    struct stat st;
+    char *file;
+    ledger l;
+
+    (void)state;
+    begin(&l);
+    close_ledger(&l);
+    file = in_dir("copy/ledger/data.mdb");
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(truncate(file, 2 * 4096), 0);
+    assert_true(st.st_size > 2 * 4096);
+    assert_int_equal(restore("copy", &aside, &err), MG_ERR_INVALID);
+    assert_non_null(strstr(err.message, "cut short"));
+    check_book("state/ledger", "second");
+    assert_false(is_there("state/ledger.restoring"));
+    mg_free(file);
+    tmpdir_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +269,7 @@ int main(void)
         cmocka_unit_test(a_part_the_backup_lacks_is_set_aside_too),
         cmocka_unit_test(a_store_that_cannot_be_read_is_replaced),
         cmocka_unit_test(a_backup_that_is_none_changes_nothing),
+        cmocka_unit_test(a_backup_that_is_cut_short_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
