@@ -24,6 +24,7 @@ struct mg_rollout_run {
     mg_figures_sum base; /* as the interval began */
     bool stored;         /* the state came out of the store */
     bool followed;       /* a snapshot that workers serve has named it */
+    bool held;           /* the last interval had too few requests: that is told once */
 };
 
 struct mg_rollouts {
@@ -222,7 +223,9 @@ static void run_tick(const mg_rollouts *rollouts, mg_rollout_run *run)
     if (!ended && action == MG_ROLLOUT_HOLD)
         return;
     run_set(run, &state);
-    tell(rollouts, run, action, &figures);
+    if (action != MG_ROLLOUT_HOLD || !run->held)
+        tell(rollouts, run, action, &figures);
+    run->held = action == MG_ROLLOUT_HOLD;
     if (ended)
         run->base = now;
 }

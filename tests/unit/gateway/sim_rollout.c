@@ -438,6 +438,7 @@ static void too_few_requests_hold_a_rollout(void **state)
     canary_gets(&s, 1, "200 OK", 0); /* those of the interval before are over */
     pass(&s, 10);
     assert_stands(&s, MG_ROLLOUT_RUNNING, 5);
+    assert_null(strstr(strstr(s.w.logged.p, "rollout_hold") + 1, "rollout_hold")); /* told once */
     for (unsigned user = 0; user < 2000; user++)
         assert_in_range(ask_as(&s, user), OLD, NEW);
     pass(&s, 10);
