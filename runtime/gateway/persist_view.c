@@ -60,23 +60,25 @@ static void add_record(view *v, const mg_limiter_record *record)
                  (unsigned long long)ms_since(v, record->at_ns));
 }
 
+/* A prefix may leave out most of a million rows: what is not shown is not read either. */
 static bool show_key(void *self, mg_str key, mg_str row)
 {
     view *v = self;
     mg_limiter_record record;
+    bool cell;
+    const uint32_t place = persist_row_place(key, &cell);
 
     mg_text_clear(&v->key);
     mg_text_clear(&v->json);
-    if (persist_read_record(key, row, &record)) {
+    mg_text_add(&v->key, v->limiter->name);
+    mg_text_add_c(&v->key, cell ? "/cell-" : "/");
+    mg_text_add_u64(&v->key, place);
+    if (!mg_str_starts(mg_text_str(&v->key), v->prefix))
+        return true;
+    if (persist_read_record(key, row, &record))
         add_record(v, &record);
-        mg_text_addf(&v->key, "%.*s/%s%u", MG_STR_ARGS(v->limiter->name), record.cell ? "cell-" : "",
-                     record.place);
-    } else {
-        bool cell;
-        const uint32_t place = persist_row_place(key, &cell);
+    else
         add_damaged(v);
-        mg_text_addf(&v->key, "%.*s/%s%u", MG_STR_ARGS(v->limiter->name), cell ? "cell-" : "", place);
-    }
     return show(v);
 }
 
@@ -173,6 +175,31 @@ static mg_result scan_limiters(view *v, mg_str after, mg_error *err)
         persist_row_key(from, limiters[i].number, place, cell);
         result = mg_store_scan(v->persist->store, v->persist->keys, mg_str_make(prefix, 4),
                                order == 0 ? mg_str_make(from, sizeof(from)) : MG_STR(""), show_key, v, err);
+    }
+    mg_arena_fini(&arena);
+    return result;
+}
+
+/* The one row of a key, if it is there. */
+static mg_result get_limiter_key(view *v, mg_str key, mg_error *err)
+{
+    char row_key[PERSIST_KEY_ROW_BYTES];
+    mg_result result = MG_OK;
+    mg_arena arena;
+    shown *limiters;
+    mg_str name;
+    uint32_t place;
+    bool cell;
+
+    if (!split_key(key, &name, &place, &cell))
+        return MG_OK;
+    mg_arena_init(&arena, NULL, 0);
+    const size_t count = list_limiters(v->persist, &arena, &limiters);
+    v->limiter = find_shown(limiters, count, name);
+    if (v->limiter) {
+        persist_row_key(row_key, v->limiter->number, place, cell);
+        result = mg_store_scan(v->persist->store, v->persist->keys, mg_str_make(row_key, sizeof(row_key)),
+                               MG_STR(""), show_key, v, err);
     }
     mg_arena_fini(&arena);
     return result;
@@ -283,18 +310,29 @@ static mg_result scan_space(view *v, mg_str space, mg_str after, mg_error *err)
                    MG_STR_ARGS(space));
 }
 
+static view view_of(mg_persist *persist, mg_str prefix, bool (*each)(void *self, mg_str key, mg_str json),
+                    void *self)
+{
+    return (view){ .persist = persist,
+                   .each = each,
+                   .self = self,
+                   .prefix = prefix,
+                   .now_ns = persist_policy_now(persist) };
+}
+
+static void view_fini(view *v)
+{
+    mg_text_fini(&v->key);
+    mg_text_fini(&v->json);
+}
+
 mg_result mg_persist_scan(mg_persist *persist, mg_str space, mg_str prefix, mg_str after,
                           bool (*each)(void *self, mg_str key, mg_str json), void *self, mg_error *err)
 {
-    view v = { .persist = persist,
-               .each = each,
-               .self = self,
-               .prefix = prefix,
-               .now_ns = persist_policy_now(persist) };
+    view v = view_of(persist, prefix, each, self);
     const mg_result result = scan_space(&v, space, after, err);
 
-    mg_text_fini(&v.key);
-    mg_text_fini(&v.json);
+    view_fini(&v);
     return result;
 }
 
@@ -318,8 +356,11 @@ static bool take_wanted(void *self, mg_str key, mg_str json)
 mg_result mg_persist_get(mg_persist *persist, mg_str space, mg_str key, mg_text *json, mg_error *err)
 {
     wanted w = { key, json, false };
-    const mg_result result = mg_persist_scan(persist, space, key, MG_STR(""), take_wanted, &w, err);
+    view v = view_of(persist, key, take_wanted, &w);
+    const mg_result result = mg_str_eq_c(space, "limiters") ? get_limiter_key(&v, key, err)
+                                                            : scan_space(&v, space, MG_STR(""), err);
 
+    view_fini(&v);
     if (result != MG_OK || w.found)
         return result;
     return mg_fail(err, MG_ERR_NOT_FOUND, "no '%.*s' in %.*s", MG_STR_ARGS(key), MG_STR_ARGS(space));
