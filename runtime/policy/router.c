@@ -214,6 +214,7 @@ static bool try_class(walk *w, const mg_route_class *class)
         const uint32_t hash = mg_route_hash(w->router->seed, class->id, path.p, path.n);
 
         __builtin_prefetch(&w->router->wholes[hash & w->router->whole_mask]);
+        __builtin_prefetch(&w->router->wholes[(hash + 1) & w->router->whole_mask]); /* where it looks next */
         if (class->root != MG_ROUTE_NONE && w->router->node_mask >= LARGE)
             expect_walk(w, class->root);
         leaf = whole_path(w->router, class->id, hash, path);
