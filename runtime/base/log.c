@@ -98,14 +98,17 @@ static void add_people_line(mg_text *line, const char *time, mg_log_level level,
 {
     mg_text_addf(line, "%.12s %s %s ", time + sizeof("2026-11-21T") - 1, level_label(level), event);
     for (size_t i = 0; i < message.n; i++) {
-        const unsigned char c = (unsigned char)message.p[i];
+        const char c = message.p[i];
+        const size_t control = mg_str_control(message, i);
 
         if (c == '\n')
             mg_text_add_c(line, "\n    ");
-        else if ((c < 0x20 && c != '\t') || c == 0x7f)
-            mg_text_addf(line, "\\x%02x", c);
+        else if (control == 2)
+            mg_text_addf(line, "\\u%04x", (unsigned char)message.p[++i]);
+        else if (control && c != '\t')
+            mg_text_addf(line, "\\x%02x", (unsigned char)c);
         else
-            mg_text_add_char(line, (char)c);
+            mg_text_add_char(line, c);
     }
     mg_text_add_char(line, '\n');
 }

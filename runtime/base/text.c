@@ -134,6 +134,15 @@ static void add_escape(mg_text *t, unsigned char c)
     }
 }
 
+size_t mg_str_control(mg_str s, size_t at)
+{
+    const unsigned char *p = (const unsigned char *)s.p + at;
+
+    if (p[0] < 0x20 || p[0] == 0x7f)
+        return 1;
+    return p[0] == 0xc2 && at + 1 < s.n && p[1] >= 0x80 && p[1] <= 0x9f ? 2 : 0;
+}
+
 /* DEL needs no escape in JSON, but a terminal that shows a log does better without it. */
 static bool must_escape(unsigned char c)
 {

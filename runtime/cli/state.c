@@ -160,15 +160,18 @@ static int run_del(options *opt)
 static void print_visible(mg_str text)
 {
     for (size_t i = 0; i < text.n; i++) {
-        const unsigned char c = (unsigned char)text.p[i];
+        const char c = text.p[i];
+        const size_t control = mg_str_control(text, i);
         if (c == '\n')
             fputs("\\n", stdout);
         else if (c == '\t')
             fputs("\\t", stdout);
         else if (c == '\\')
             fputs("\\\\", stdout);
-        else if (c < 0x20 || c == 0x7f)
-            printf("\\x%02x", c);
+        else if (control == 2)
+            printf("\\u%04x", (unsigned char)text.p[++i]);
+        else if (control)
+            printf("\\x%02x", (unsigned char)c);
         else
             putchar(c);
     }

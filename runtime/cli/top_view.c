@@ -149,12 +149,13 @@ static void add_cut(mg_text *out, mg_str text, size_t columns)
     size_t left = cut && columns ? columns - 1 : columns;
 
     for (size_t i = 0; i < text.n; i++) {
-        const unsigned char c = (unsigned char)text.p[i];
-        const bool starts = (c & 0xc0) != 0x80;
+        const bool starts = ((unsigned char)text.p[i] & 0xc0) != 0x80;
+        const size_t control = mg_str_control(text, i);
         if (starts && !left)
             break;
         left -= starts;
-        mg_text_add_char(out, c < 0x20 || c == 0x7f ? '.' : (char)c);
+        mg_text_add_char(out, control ? '.' : text.p[i]);
+        i += control > 1;
     }
     if (cut && columns)
         mg_text_add_char(out, '~');

@@ -23,8 +23,8 @@ static bool is_policy(mg_str name, mg_str *space)
 static bool is_text(mg_str bytes)
 {
     for (size_t i = 0; i < bytes.n; i++) {
-        const unsigned char c = (unsigned char)bytes.p[i];
-        if (c == 0x7f || (c < 0x20 && c != '\t' && c != '\n' && c != '\r'))
+        const char c = bytes.p[i];
+        if (c != '\t' && c != '\n' && c != '\r' && mg_str_control(bytes, i))
             return false;
     }
     return mg_str_is_utf8(bytes);

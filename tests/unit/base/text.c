@@ -95,6 +95,16 @@ static void utf8_is_told_from_other_bytes(void **state)
         assert_false(mg_str_is_utf8(mg_str_of(bad[i])));
 }
 
+static void control_characters_are_told_from_others(void **state)
+{
+    const mg_str text = MG_STR("a\x1f\x7f \xc2\x80\xc2\x9f\xc2\xa0\xc3\x9f\xc2");
+    static const size_t want[] = { 0, 1, 1, 0, 2, 0, 2, 0, 0, 0, 0, 0, 0 };
+
+    (void)state;
+    for (size_t i = 0; i < text.n; i++)
+        assert_int_equal(mg_str_control(text, i), want[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +114,7 @@ int main(void)
         cmocka_unit_test(json_escapes_what_must_be_escaped),
         cmocka_unit_test(json_keeps_utf8),
         cmocka_unit_test(json_replaces_what_is_not_utf8),
+        cmocka_unit_test(control_characters_are_told_from_others),
         cmocka_unit_test(utf8_is_told_from_other_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -190,11 +190,13 @@ static void a_key_that_would_order_the_terminal_about_is_shown_as_dots(void **st
 
     (void)state;
     take(&now, about, "{\"routes\":[{\"name\":\"\\u001b[2J\\u0007evil\"}]}", "{\"services\":[]}",
-         "{\"limiters\":[{\"name\":\"l\",\"hot\":[{\"key\":\"\\u001b]0;x\\u0007\",\"seen\":1}]}]}",
+         "{\"limiters\":[{\"name\":\"l\",\"hot\":[{\"key\":\"\\u001b]0;x\\u0007\\u009b2J\",\"seen\":1}]}]}",
          no_rollouts);
     render(&now, NULL, 80, 0, false, &out);
     assert_null(strchr(out.p, '\033'));
     assert_null(strchr(out.p, '\007'));
+    assert_null(strstr(out.p, "\xc2\x9b"));
+    assert_non_null(strstr(out.p, ".]0;x..2J"));
     assert_non_null(strstr(out.p, ".[2J.evil"));
     drop(&now);
     mg_text_fini(&out);
