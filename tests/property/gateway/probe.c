@@ -99,7 +99,9 @@ static const char *write_config(run *r)
         if (!there)
             continue;
         h->index = count++;
-        n += (size_t)snprintf(text + n, sizeof r->configs[0] - n, "{ url: \"http://%s:9000\" }, ", h->ip);
+        char ip[sizeof h->ip]; /* out of the struct that is written to */
+        memcpy(ip, h->ip, sizeof ip);
+        n += (size_t)snprintf(text + n, sizeof r->configs[0] - n, "{ url: \"http://%s:9000\" }, ", ip);
     }
     snprintf(text + n, sizeof r->configs[0] - n,
              "], pool: { queue: %u }, health: { path: /, interval: %ums, timeout: %ums, unhealthy_after: %u, "
