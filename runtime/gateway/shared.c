@@ -51,6 +51,7 @@ struct mg_shared {
     mg_services *services;                  /* owned */
     mg_limit_stats *limit_stats;            /* owned */
     uint64_t secret[2];                     /* of the limiters' fingerprints */
+    unsigned own_limiters, own_breakers;    /* entries that plugins have made */
 };
 
 mg_shared *mg_shared_new(const mg_shared_options *options)
@@ -229,7 +230,7 @@ static policy_entry *take_older(const policy_kind *kind, policy_name *name, uint
 /* Makes the policy that the configuration asks for, which also clamps what is owed; where there has been one
  * like it over the same state it is that one again, so that changes to and fro leave no trail. */
 static policy_entry *add_entry(mg_shared *shared, const policy_kind *kind, policy_name *name,
-                               uint64_t key_hash, const policy_conf *conf)
+                               uint64_t key_hash, const policy_conf *conf, unsigned *made)
 {
     const policy_entry *latest = of_key(name->entries, key_hash);
     void *policy = kind->make(latest ? latest->policy : NULL, conf, mg_shared_policy_now(shared));
@@ -243,6 +244,8 @@ static policy_entry *add_entry(mg_shared *shared, const policy_kind *kind, polic
     } else {
         entry = MG_NEW(policy_entry);
         *entry = (policy_entry){ .key_hash = key_hash, .conf = *conf, .policy = policy };
+        if (made)
+            ++*made;
     }
     entry->older = name->entries;
     name->entries = entry;
@@ -251,28 +254,29 @@ static policy_entry *add_entry(mg_shared *shared, const policy_kind *kind, polic
     return entry;
 }
 
-static policy_name *name_of(mg_map *map, mg_str text)
+static policy_name *name_new(mg_map *map, mg_str text)
 {
-    policy_name *name = mg_map_get(map, text);
+    policy_name *name = MG_NEW(policy_name);
 
-    if (name)
-        return name;
-    name = MG_NEW(policy_name);
     name->name = mg_str_make(mg_memdup0(text.p, text.n), text.n);
     (void)mg_map_set(map, text, name);
     return name;
 }
 
+/* `made` counts what plugins make, whose names and numbers may come from requests; NULL: a configuration's.
+ */
 static void *find(mg_shared *shared, const policy_kind *kind, mg_map *map, mg_str text, uint64_t key_hash,
-                  const policy_conf *conf)
+                  const policy_conf *conf, unsigned *made)
 {
     policy_entry *entry;
 
     pthread_mutex_lock(&shared->lock);
-    policy_name *name = name_of(map, text);
-    entry = of_key(name->entries, key_hash);
-    if (!entry || !kind->same(&entry->conf, conf))
-        entry = add_entry(shared, kind, name, key_hash, conf);
+    policy_name *name = mg_map_get(map, text);
+    entry = name ? of_key(name->entries, key_hash) : NULL;
+    if ((!entry || !kind->same(&entry->conf, conf)) && made && *made >= MG_SHARED_POLICIES_MAX)
+        entry = NULL;
+    else if (!entry || !kind->same(&entry->conf, conf))
+        entry = add_entry(shared, kind, name ? name : name_new(map, text), key_hash, conf, made);
     pthread_mutex_unlock(&shared->lock);
     return entry ? entry->policy : NULL;
 }
@@ -298,17 +302,18 @@ static void free_policies(mg_shared *shared, const policy_kind *kind, mg_map *ma
     mg_map_free(map);
 }
 
-static mg_limiter *limiter_of(mg_shared *shared, mg_str name, uint64_t key_hash, const mg_limiter_conf *conf)
+static mg_limiter *limiter_of(mg_shared *shared, mg_str name, uint64_t key_hash, const mg_limiter_conf *conf,
+                              unsigned *made)
 {
     policy_conf own = { .limiter = *conf };
 
     memcpy(own.limiter.secret, shared->secret, sizeof(shared->secret));
-    return find(shared, &limiter_kind, shared->limiters, name, key_hash, &own);
+    return find(shared, &limiter_kind, shared->limiters, name, key_hash, &own, made);
 }
 
 mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf)
 {
-    return limiter_of(shared, name, 0, conf);
+    return limiter_of(shared, name, 0, conf, &shared->own_limiters);
 }
 
 /* Stored: what goes into it, and how, never changes. */
@@ -328,15 +333,25 @@ static uint64_t hash_key(const mg_config_limiter *rule)
 
 mg_limiter *mg_shared_rule(mg_shared *shared, const mg_config_limiter *rule)
 {
-    return limiter_of(shared, rule->name, hash_key(rule), &rule->conf);
+    return limiter_of(shared, rule->name, hash_key(rule), &rule->conf, NULL);
 }
 
-mg_breaker *mg_shared_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf)
+static mg_breaker *breaker_of(mg_shared *shared, mg_str name, const mg_breaker_conf *conf, unsigned *made)
 {
     policy_conf own = { .breaker = *conf };
 
     own.breaker.seed = mg_hash(name, shared->options.seed);
-    return find(shared, &breaker_kind, shared->breakers, name, 0, &own);
+    return find(shared, &breaker_kind, shared->breakers, name, 0, &own, made);
+}
+
+mg_breaker *mg_shared_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf)
+{
+    return breaker_of(shared, name, conf, NULL);
+}
+
+mg_breaker *mg_shared_plugin_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf)
+{
+    return breaker_of(shared, name, conf, &shared->own_breakers);
 }
 
 /* ---- counters and the rest ---- */

@@ -18,7 +18,7 @@ typedef struct mg_kv mg_kv;             /* gateway/kv.h */
 typedef struct mg_persist mg_persist;   /* gateway/persist.h */
 typedef struct mg_services mg_services; /* gateway/service.h */
 
-enum { MG_WORKERS_MAX = 256, MG_SHARED_COUNTERS_MAX = 4096 };
+enum { MG_WORKERS_MAX = 256, MG_SHARED_COUNTERS_MAX = 4096, MG_SHARED_POLICIES_MAX = 4096 };
 
 /* A counter with one cell a worker. */
 typedef struct mg_counter {
@@ -43,12 +43,14 @@ void mg_shared_free(mg_shared *shared);
 
 /* Any thread; a lock is held: these are for building. Found by name or made; state is kept and clamped when
  * the configuration differs (POLICIES 2). They live as long as the gateway. NULL when the configuration is
- * out of range (mg_limiter_new tells why) or there are too many counters. Secret and seed of the
- * configuration are ours to set. What a store remembers of them, they begin with (persist.h). */
-mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf);
+ * out of range (mg_limiter_new tells why) or there are too many counters, limiters or
+ * breakers that plugins made: MG_SHARED_POLICIES_MAX each, one a name and configuration. Secret and seed of
+ * the configuration are ours to set. What a store remembers of them, they begin with (persist.h). */
+mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf); /* a plugin's */
 /* A limiter of the configuration: one whose key is made otherwise begins with nothing. */
 mg_limiter *mg_shared_rule(mg_shared *shared, const mg_config_limiter *rule);
 mg_breaker *mg_shared_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf);
+mg_breaker *mg_shared_plugin_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf);
 mg_counter *mg_shared_counter(mg_shared *shared, mg_str name);
 uint64_t mg_counter_sum(const mg_shared *shared, const mg_counter *counter);
 /* All counters, for /metrics; under the lock, `each` must be short. */

@@ -421,6 +421,38 @@ static void counters_sum_over_workers_and_are_bounded(void **state)
     fixture_fini(&f);
 }
 
+static void limiters_and_breakers_of_plugins_are_bounded(void **state)
+{
+    const mg_breaker_spec spec = { 5, -1, -1, -1, -1, -1, -1, -1 };
+    mg_breaker_conf breaker;
+    mg_limiter *first;
+    fixture f;
+    char name[32], error[256] = "";
+
+    (void)state;
+    fixture_init(&f);
+    first = mg_host_limiter(&f.host, "a", 1, 5, 1, 0, 1, error);
+    for (int i = 1; i < MG_SHARED_POLICIES_MAX; i++) { /* half of them are one name with other numbers */
+        snprintf(name, sizeof(name), "l%d", i % 2 ? i : 0);
+        assert_non_null(mg_host_limiter(&f.host, name, (uint32_t)strlen(name), i, 1, 0, 1, error));
+    }
+    assert_null(mg_host_limiter(&f.host, "one more", 8, 5, 1, 0, 1, error));
+    assert_non_null(strstr(error, "too many limiters"));
+    assert_null(mg_host_limiter(&f.host, "a", 1, 6, 1, 0, 1, error));
+    assert_ptr_equal(mg_host_limiter(&f.host, "a", 1, 5, 1, 0, 1, error), first);
+    assert_null(mg_host_limiter(&f.host, "a", 1, 0, 1, 0, 1, error));
+    assert_null(strstr(error, "too many"));
+    for (int i = 0; i < MG_SHARED_POLICIES_MAX; i++) {
+        snprintf(name, sizeof(name), "b%d", i);
+        assert_non_null(mg_host_breaker(&f.host, name, (uint32_t)strlen(name), &spec, error));
+    }
+    assert_null(mg_host_breaker(&f.host, "one more", 8, &spec, error));
+    assert_non_null(strstr(error, "too many breakers"));
+    mg_breaker_conf_defaults(&breaker, MG_BREAKER_CONSECUTIVE); /* a configuration's own are not counted */
+    assert_non_null(mg_shared_breaker(f.shared, MG_STR("one more"), &breaker));
+    fixture_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,6 +472,7 @@ int main(void)
         cmocka_unit_test(shared_limiters_keep_their_state_over_configurations),
         cmocka_unit_test(shared_breakers_keep_their_state_over_configurations),
         cmocka_unit_test(counters_sum_over_workers_and_are_bounded),
+        cmocka_unit_test(limiters_and_breakers_of_plugins_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
