@@ -473,11 +473,15 @@ static uint64_t calls_in_window(mg_service_watch *watch, uint64_t total)
     return total - watch->totals[(now + size - watch->window_s) % size];
 }
 
+/* A breaker that waits for its first probe may be one that nobody asks any more: a route has gone. */
 static bool is_open(const mg_service *service, uint64_t policy_ns)
 {
-    for (const mg_circuit *circuit = service->of->circuits; circuit; circuit = circuit->next)
-        if (mg_breaker_now(circuit->breaker, policy_ns) != MG_BREAKER_CLOSED)
+    for (const mg_circuit *circuit = service->of->circuits; circuit; circuit = circuit->next) {
+        const mg_breaker_state state = mg_breaker_now(circuit->breaker, policy_ns);
+        if (state != MG_BREAKER_CLOSED &&
+            (state != MG_BREAKER_OPEN || mg_breaker_retry_after_ms(circuit->breaker, policy_ns) > 0))
             return true;
+    }
     return false;
 }
 

@@ -354,6 +354,26 @@ static void the_detector_opens_what_behaves_unlike_itself(void **state)
     fixture_free(f);
 }
 
+static void a_breaker_that_nobody_asks_any_more_does_not_blind_the_detector(void **state)
+{
+    fixture *f = fixture_new(1);
+    mg_rand rand;
+
+    (void)state;
+    mg_rand_init(&rand, 3);
+    f->conf.breaker.on = f->conf.breaker.detect = true;
+    mg_service *service = take(f);
+    mg_circuit *gone = mg_services_circuit(f->services, &f->conf, MG_STR("gone"));
+    assert_true(mg_breaker_trip(gone->breaker, now(f)));
+    mg_fake_clock_advance(&f->clock, 60 * MG_NS_PER_S);
+    for (unsigned i = 0; i < 22; i++) {
+        second_of(f, service, i < 20 ? MG_FIGURES_OK : MG_FIGURES_ERROR, 20 + i % 3);
+        assert_int_equal(mg_service_tick(service, now(f), &rand), i == 21);
+    }
+    mg_service_unref(service);
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +388,7 @@ int main(void)
         cmocka_unit_test(a_circuit_keeps_its_cells_whatever_its_configuration),
         cmocka_unit_test(a_configuration_that_comes_back_is_the_one_in_force),
         cmocka_unit_test(the_detector_opens_what_behaves_unlike_itself),
+        cmocka_unit_test(a_breaker_that_nobody_asks_any_more_does_not_blind_the_detector),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
