@@ -90,7 +90,8 @@ static bool open_state(mg_gateway *gateway, const mg_config *config, mg_error *e
         const mg_store_options store = {
             .path = path, .max_bytes = config->state_max_bytes, .tables = 8, .readers = 126, .sync = true
         };
-        gateway->store = mg_store_open(&store, &result, err);
+        if (mg_store_try(&store, err) == MG_OK)
+            gateway->store = mg_store_open(&store, &result, err);
         if (!gateway->store)
             return false;
         options.store = gateway->store;

@@ -192,9 +192,10 @@ static mg_result open_store(mg_persist *persist, mg_error *err)
                                        .tables = TABLES,
                                        .readers = READERS,
                                        .sync = true };
-    mg_result result;
+    mg_result result = mg_store_try(&options, err);
 
-    persist->store = mg_store_open(&options, &result, err);
+    if (result == MG_OK)
+        persist->store = mg_store_open(&options, &result, err);
     if (result == MG_OK)
         result = open_tables(persist, err);
     if (result != MG_OK) {

@@ -24,6 +24,10 @@ enum { MG_STORE_KEY_MAX = 511 };
  * which and what to do. */
 mg_store *mg_store_open(const mg_store_options *options, mg_result *result, mg_error *err);
 void mg_store_close(mg_store *store);
+/* To be asked before opening one that may be damaged: MG_ERR_INVALID where LMDB would end the process over
+ * what stands in its file. A child reads all of it; in a process whose children nobody may wait for, it is
+ * MG_OK. Anything else that is wrong is for mg_store_open to tell. */
+MG_MUST_USE mg_result mg_store_try(const mg_store_options *options, mg_error *err);
 
 /* Index of a named table, made when missing. Not on the request path. */
 MG_MUST_USE mg_result mg_store_table(mg_store *store, const char *name, unsigned *table, mg_error *err);

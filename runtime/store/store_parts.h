@@ -1,4 +1,5 @@
-/* store_parts.h - a store from inside: what store.c shares with store_copy.c. Nobody else includes this. */
+/* store_parts.h - a store from inside: what store.c shares with its other files. Nobody else includes this.
+ */
 #ifndef MG_STORE_STORE_PARTS_H
 #define MG_STORE_STORE_PARTS_H
 
@@ -31,5 +32,7 @@ int store_file_bytes(MDB_env *env, mdb_filehandle_t *fd, off_t *is, off_t *whole
 /* A reader that holds `swapping`; *txn is NULL when there is none. */
 int store_begin_read(mg_store *store, MDB_txn **txn);
 void store_end_read(mg_store *store, MDB_txn *txn);
+/* MDB_CORRUPTED where a page is not as LMDB makes them. */
+int store_look_at_pages(MDB_env *env);
 
 #endif

@@ -3,6 +3,7 @@
 #include "support/tmpdir.h"
 
 #include "base/mem.h"
+#include "base/rand.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -467,6 +468,101 @@ static mg_store *open_at(const char *name)
     return store;
 }
 
+/* ---- damage ---- */
+
+static const mg_store_options unsynced = { .path = dir, .max_bytes = MAP_BYTES, .tables = 2, .readers = 4 };
+
+/* Whether a process can open it, read all of it and write to it. */
+static bool can_be_used(void)
+{
+    int status = 0;
+    const pid_t child = fork();
+
+    if (child == 0) {
+        mg_result result = MG_OK;
+        mg_error err = MG_ERROR_INIT;
+        seen s = { { 0 }, SIZE_MAX };
+        mg_store_change change = { 0, MG_STR("new"), MG_STR("value") };
+        signal(SIGSEGV, SIG_DFL);
+        signal(SIGBUS, SIG_DFL);
+        freopen("/dev/null", "w", stderr);
+        mg_store *store = mg_store_open(&unsynced, &result, &err);
+        if (store && mg_store_table(store, "rows", &change.table, &err) == MG_OK &&
+            mg_store_scan(store, change.table, MG_STR(""), MG_STR(""), collect, &s, &err) == MG_OK)
+            for (int i = 0; i < 5 && result == MG_OK; i++)
+                result = mg_store_commit(store, &change, 1, &err);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static mg_result try_it(mg_error *err)
+{
+    return mg_store_try(&unsynced, err);
+}
+
+static void a_look_at_a_store_leaves_it_as_it_was(void **state)
+{
+    (void)state;
+    assert_int_equal(try_it(NULL), MG_OK); /* there is none */
+    mg_store *store = must_open();
+    const unsigned table = must_table(store, "rows");
+    fill(store, table, 0, 500);
+    assert_int_equal(try_it(NULL), MG_OK); /* held: that is for mg_store_open to tell */
+    mg_store_close(store);
+    assert_int_equal(try_it(NULL), MG_OK);
+    store = must_open();
+    uint64_t rows = 0;
+    assert_int_equal(mg_store_rows(store, must_table(store, "rows"), &rows, NULL), MG_OK);
+    assert_int_equal(rows, 500);
+    mg_store_close(store);
+}
+
+/* Damages up to 200 bytes of the file, behind the two pages that say where the others are. */
+static void damage(mg_rand *rand, const char *whole, size_t n)
+{
+    char *bytes = mg_memdup0(whole, n);
+
+    for (uint64_t left = 1 + mg_rand_below(rand, 200); left > 0; left--)
+        bytes[8192 + mg_rand_below(rand, n - 8192)] = (char)mg_rand_below(rand, 256);
+    overwrite("data.mdb", 0, bytes, n);
+    mg_free(bytes);
+}
+
+static void damage_that_would_end_the_process_is_found_by_a_look(void **state)
+{
+    const uint64_t seed = getenv("SEED") ? strtoull(getenv("SEED"), NULL, 10) : 7;
+    static char whole[1 << 20];
+    mg_result opened;
+    mg_store *store = mg_store_open(&unsynced, &opened, NULL);
+    const unsigned table = must_table(store, "rows");
+    char path[TMPDIR_PATH_BYTES + 16];
+    int found = 0;
+    mg_rand rand;
+
+    (void)state;
+    print_message("SEED=%llu\n", (unsigned long long)seed);
+    for (int i = 0; i < 3; i++)
+        fill(store, table, 30 * i, 30 * i + 60); /* leaves free pages behind */
+    mg_store_close(store);
+    in_dir(path, "data.mdb");
+    const int fd = open(path, O_RDONLY);
+    const ssize_t n = read(fd, whole, sizeof whole);
+    close(fd);
+    assert_true(n > 8192 && (size_t)n < sizeof whole);
+    mg_rand_init(&rand, seed);
+    for (int run = 0; run < 40; run++) {
+        mg_error err = MG_ERROR_INIT;
+        damage(&rand, whole, (size_t)n);
+        const mg_result result = try_it(&err);
+        assert_true(result == MG_OK || result == MG_ERR_INVALID);
+        found += result == MG_ERR_INVALID;
+        assert_true(result == MG_ERR_INVALID || can_be_used());
+    }
+    assert_true(found > 0);
+}
+
 static void figures_say_what_is_used(void **state)
 {
     mg_store *store = must_open();
@@ -595,6 +691,8 @@ int main(void)
         TEST(a_file_that_is_no_store_is_invalid),
         TEST(a_file_cut_within_its_first_pages_is_invalid),
         TEST(a_file_cut_further_on_is_reported_and_not_a_crash),
+        TEST(a_look_at_a_store_leaves_it_as_it_was),
+        TEST(damage_that_would_end_the_process_is_found_by_a_look),
         TEST(a_path_through_a_file_says_so),
         TEST(a_directory_of_somebody_else_is_refused_with_advice),
         TEST(a_killed_process_leaves_what_it_committed_and_no_lock),
