@@ -82,17 +82,24 @@ void mg_host_limiter_take(mg_host *host, mg_limiter *limiter, const char *key, u
     mg_limit_view_fill(out, limiter, &answer);
 }
 
+/* What a plugin makes of the numbers that it was told; what is none counts as 0. */
+static uint64_t natural(double value)
+{
+    return value >= 1 ? (uint64_t)fmin(value, 1e15) : 0;
+}
+
 void mg_host_limit_fields(mg_host *host, const char *name, uint32_t n, const mg_limit_view *view,
                           mg_slice *policy, mg_slice *state)
 {
-    const int64_t retry_ms = view->retry_s < 0 ? MG_LIMITER_NEVER : (int64_t)ceil(view->retry_s * 1e3);
+    const int64_t retry_ms =
+        view->retry_s < 0 ? MG_LIMITER_NEVER : (int64_t)natural(ceil(view->retry_s * 1e3));
 
     n = n > 64 ? 64 : n;
-    policy->n = (uint32_t)mg_limiter_policy_header(host->fields[0], name, n, (uint64_t)view->quota,
-                                                   (uint64_t)llround(view->window_s * 1e3));
+    policy->n = (uint32_t)mg_limiter_policy_header(host->fields[0], name, n, natural(view->quota),
+                                                   natural(round(view->window_s * 1e3)));
     policy->p = host->fields[0];
-    state->n = (uint32_t)mg_limiter_state_header(host->fields[1], name, n, (uint64_t)view->remaining,
-                                                 (uint64_t)llround(view->reset_s * 1e3), retry_ms);
+    state->n = (uint32_t)mg_limiter_state_header(host->fields[1], name, n, natural(view->remaining),
+                                                 natural(round(view->reset_s * 1e3)), retry_ms);
     state->p = host->fields[1];
 }
 

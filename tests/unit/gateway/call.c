@@ -1,6 +1,8 @@
 /* The Lua side and the C half of ctx together: what a chain does to an exchange. */
 #include "call_fixture.h"
 
+#include <math.h>
+
 /* One plugin whose handler is this body. */
 #define HANDLER(body)                                                                                        \
     "local plugin = { version = \"1.2.3\" }\nfunction plugin.new(conf)\nreturn function(ctx, next)\n" body   \
@@ -421,6 +423,32 @@ static void counters_sum_over_workers_and_are_bounded(void **state)
     fixture_fini(&f);
 }
 
+static void assert_slice(const mg_slice *slice, const char *want)
+{
+    assert_int_equal(slice->n, strlen(want));
+    assert_memory_equal(slice->p, want, slice->n);
+}
+
+static void fields_of_numbers_that_are_none_say_nothing_is_left(void **state)
+{
+    const mg_limit_view odd = {
+        .remaining = -1, .quota = NAN, .window_s = -5, .reset_s = NAN, .retry_s = NAN
+    };
+    const mg_limit_view large = { .remaining = 1e300, .quota = 1e300, .window_s = 1e300, .retry_s = 1e300 };
+    mg_slice policy, now;
+    fixture f;
+
+    (void)state;
+    fixture_init(&f);
+    mg_host_limit_fields(&f.host, "l", 1, &odd, &policy, &now);
+    assert_slice(&policy, "\"l\";q=0");
+    assert_slice(&now, "\"l\";r=0;t=0");
+    mg_host_limit_fields(&f.host, "l", 1, &large, &policy, &now);
+    assert_slice(&policy, "\"l\";q=1000000000000000;w=1000000000000");
+    assert_slice(&now, "\"l\";r=1000000000000000;t=1000000000000");
+    fixture_fini(&f);
+}
+
 static void limiters_and_breakers_of_plugins_are_bounded(void **state)
 {
     const mg_breaker_spec spec = { 5, -1, -1, -1, -1, -1, -1, -1 };
@@ -472,6 +500,7 @@ int main(void)
         cmocka_unit_test(shared_limiters_keep_their_state_over_configurations),
         cmocka_unit_test(shared_breakers_keep_their_state_over_configurations),
         cmocka_unit_test(counters_sum_over_workers_and_are_bounded),
+        cmocka_unit_test(fields_of_numbers_that_are_none_say_nothing_is_left),
         cmocka_unit_test(limiters_and_breakers_of_plugins_are_bounded),
     };
 
