@@ -38,11 +38,11 @@ end
 
 describe("docs/configuration.md", function()
     it("is made of the schema", function()
-        local pipe = assert(io.popen "luajit schemas/reference.lua")
+        local pipe = assert(io.popen "luajit docs/reference.lua")
         local made = pipe:read "*a"
         pipe:close()
         assert.is_true(made == read "docs/configuration.md",
-            "docs/configuration.md is stale; run: luajit schemas/reference.lua > docs/configuration.md")
+            "docs/configuration.md is stale; run: luajit docs/reference.lua > docs/configuration.md")
     end)
 
     it("has every key of the schema", function()

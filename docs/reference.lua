@@ -1,6 +1,6 @@
 --- reference: schemas/gateway.json as a page for people.
 ---
----     luajit schemas/reference.lua > docs/configuration.md
+---     luajit docs/reference.lua > docs/configuration.md
 ---
 --- A spec holds the page against the schema, so run this after every change of the schema.
 
@@ -284,7 +284,7 @@ end
 local HEAD = [[
 # Configuration
 
-Every key of `moongate.yaml`, made from `schemas/gateway.json` by `luajit schemas/reference.lua`; a test sees to it
+Every key of `moongate.yaml`, made from `schemas/gateway.json` by `luajit docs/reference.lua`; a test sees to it
 that the two agree. The same tree may be written as JSON. `moongate check` says of each mistake where it is and what
 to write instead; a key that is not here is one.
 
