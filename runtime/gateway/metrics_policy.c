@@ -42,6 +42,21 @@ static void each_circuit(const page *p, const char *name, const char *type, cons
             write(p, name, c);
 }
 
+/* Those that calls go under now: a breaker whose service or route has gone has no state, only its counts. */
+static void each_circuit_now(const page *p, const char *name, const char *type, const char *help,
+                             write_circuit *write)
+{
+    const mg_snapshot *snapshot = p->gateway->snapshot;
+
+    mg_stats_head(p->out, name, type, help);
+    for (size_t i = 0; snapshot && i < snapshot->config->service_count; i++)
+        if (snapshot->services[i].service->circuit)
+            write(p, name, snapshot->services[i].service->circuit);
+    for (size_t i = 0; snapshot && i < snapshot->config->route_count; i++)
+        for (size_t c = 0; c < snapshot->routes[i].circuit_count; c++)
+            write(p, name, snapshot->routes[i].circuits[c].circuit);
+}
+
 static void write_state(const page *p, const char *name, const mg_circuit *c)
 {
     const mg_breaker_state now = mg_breaker_now(c->breaker, p->policy_ns);
@@ -67,7 +82,7 @@ static void write_calls(const page *p, const char *name, const mg_circuit *c)
 
 static void write_breakers(const page *p)
 {
-    each_circuit(p, "circuit_breaker_state", "gauge", "1 for the state a breaker is in.", write_state);
+    each_circuit_now(p, "circuit_breaker_state", "gauge", "1 for the state a breaker is in.", write_state);
     each_circuit(p, "circuit_breaker_calls_total", "counter",
                  "Calls that breakers saw, by what became of them.", write_calls);
 }
@@ -83,6 +98,17 @@ static void each_service(const page *p, const char *name, const char *type, cons
     for (const mg_service_name *s = mg_services_next(p->services, NULL); s;
          s = mg_services_next(p->services, s))
         write(p, name, s);
+}
+
+/* What stands as it is, of the services that there are. */
+static void each_service_now(const page *p, const char *name, const char *type, const char *help,
+                             write_service *write)
+{
+    const mg_snapshot *snapshot = p->gateway->snapshot;
+
+    mg_stats_head(p->out, name, type, help);
+    for (size_t i = 0; snapshot && i < snapshot->config->service_count; i++)
+        write(p, name, snapshot->services[i].service->of);
 }
 
 static void write_slow(const page *p, const char *name, const mg_service_name *service)
@@ -222,14 +248,15 @@ static void write_services(const page *p)
                  write_retries);
     each_service(p, "moongate_upstream_refusals_total", "counter", "Requests the service took no more of.",
                  write_refusals);
-    each_service(p, "moongate_upstream_connections", "gauge", "Connections to its hosts.", write_connections);
+    each_service_now(p, "moongate_upstream_connections", "gauge", "Connections to its hosts.",
+                     write_connections);
     each_service(p, "moongate_upstream_reuse_total", "counter",
                  "Calls on a connection that had served before (hit), on a new one (miss); connections that "
                  "turned out to be closed (stale).",
                  write_reuse);
-    each_service(p, "moongate_upstream_hosts", "gauge", "Hosts, by how they stand.", write_hosts);
-    each_service(p, "moongate_adaptive_limit", "gauge", "Calls at once that the adaptive limit allows.",
-                 write_adaptive);
+    each_service_now(p, "moongate_upstream_hosts", "gauge", "Hosts, by how they stand.", write_hosts);
+    each_service_now(p, "moongate_adaptive_limit", "gauge", "Calls at once that the adaptive limit allows.",
+                     write_adaptive);
 }
 
 /* ---- limiters ---- */

@@ -48,4 +48,20 @@ describe("the metrics", function()
         e2e.ask(gw, 30)
         assert.equal(1, gw:metric("moongate_upstream_hosts", { service = "up", state = "ejected" }))
     end)
+
+    it("say nothing of what has gone, but keep what was counted", function()
+        local gw, up = e2e.behind({ breaker = { mode = "consecutive", open_for = "30s" }, adaptive = e2e.json.map {} },
+            { names = { "up" } })
+        up:does "fail"
+        e2e.ask(gw, 8)
+        assert.equal("open", state_of(gw))
+        gw.opts.service.breaker.per = "route"
+        assert.equal("ok", gw:reload(gw.opts))
+        assert.equal("closed", state_of(gw))
+        gw.opts.service.breaker, gw.opts.service.adaptive = nil, nil
+        assert.equal("ok", gw:reload(gw.opts))
+        assert.is_nil(gw:metric "circuit_breaker_state")
+        assert.is_nil(gw:metric "moongate_adaptive_limit")
+        assert.equal(5, gw:metric("circuit_breaker_calls_total", { service = "up", route = "", outcome = "failed" }))
+    end)
 end)
