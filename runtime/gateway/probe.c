@@ -195,6 +195,18 @@ static void drop_the_others(mg_probe *probe)
 
 /* ---- ticks ---- */
 
+static void tell_ejected(const mg_probe *probe, const mg_snapshot_service *s, uint64_t policy_ns)
+{
+    size_t cursor = 0;
+    mg_str authority;
+    uint64_t left_ns;
+
+    while (mg_service_next_ejected(s->service, policy_ns, &cursor, &authority, &left_ns))
+        mg_log_write(probe->log, MG_LOG_WARN, "host_ejected",
+                     "%.*s: %.*s gets no requests for %llu s: its calls fail", MG_STR_ARGS(s->name),
+                     MG_STR_ARGS(authority), (unsigned long long)((left_ns + MG_NS_PER_S - 1) / MG_NS_PER_S));
+}
+
 static void on_tick(mg_timer *timer)
 {
     mg_probe *probe = mg_container_of(timer, mg_probe, tick);
@@ -208,6 +220,7 @@ static void on_tick(mg_timer *timer)
                          "%.*s: its latest calls are unlike the "
                          "ones before: anomaly",
                          MG_STR_ARGS(s->name));
+        tell_ejected(probe, s, policy_ns);
     }
     mg_timer_set(loop, timer, mg_loop_now(loop) + TICK_S * MG_NS_PER_S);
 }

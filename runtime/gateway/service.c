@@ -196,6 +196,7 @@ static void take_over(mg_service *service, const mg_service *old, uint64_t polic
             host->active = was->active;
             atomic_store(&host->health, atomic_load(&was->health));
         }
+        host->told_ns = was->told_ns;
         atomic_store(&host->down, atomic_load(&was->down));
         atomic_store(&host->since_ns, atomic_load(&was->since_ns));
         if (was->raw > 0 && was->base)
@@ -395,6 +396,22 @@ bool mg_service_result(mg_service *service, size_t host, bool ok, uint64_t polic
         return false;
     tell_balancers(service);
     return true;
+}
+
+bool mg_service_next_ejected(mg_service *service, uint64_t policy_ns, size_t *cursor, mg_str *authority,
+                             uint64_t *left_ns)
+{
+    while (service->ejection && *cursor < service->host_count) {
+        mg_service_host *host = &service->hosts[(*cursor)++];
+        const uint64_t until_ns = mg_ejection_until_ns(service->ejection, *cursor - 1, policy_ns);
+        if (!until_ns || until_ns == host->told_ns)
+            continue;
+        host->told_ns = until_ns;
+        *authority = service->authorities[*cursor - 1];
+        *left_ns = until_ns - policy_ns;
+        return true;
+    }
+    return false;
 }
 
 /* ---- what probes say ---- */

@@ -137,6 +137,11 @@ bool mg_service_result(mg_service *service, size_t host, bool ok, uint64_t polic
 /* An operator's word about a host: it gets no new requests while down. */
 void mg_service_set_down(mg_service *service, size_t host, bool down, uint64_t now_ns);
 
+/* The next host that was ejected since this last said so, and for how long yet; false: no more. The control
+ * thread; start with *cursor = 0. */
+bool mg_service_next_ejected(mg_service *service, uint64_t policy_ns, size_t *cursor, mg_str *authority,
+                             uint64_t *left_ns);
+
 /* Once a second on the control thread: ends intervals of ejection, feeds the detector. True when that opened
  * the breaker. */
 bool mg_service_tick(mg_service *service, uint64_t policy_ns, mg_rand *rand);

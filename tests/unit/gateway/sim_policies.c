@@ -449,6 +449,10 @@ static void a_host_that_fails_in_a_row_is_out_for_a_while(void **state)
             leave(&g);
             (void)hear(&g.w, g.client);
         }
+    advance(&g.w, MG_NS_PER_S);
+    assert_has(g.w.logged.p, "up: 10.0.0.2:9000 gets no requests for 29 s: its calls fail");
+    advance(&g.w, 5 * MG_NS_PER_S);
+    assert_null(strstr(strstr(g.w.logged.p, "gets no requests") + 1, "gets no requests"));
     for (int i = 0; i < 10; i++) {
         seen[ask(&g, OK_EMPTY)]++;
         hear_status(&g.w, g.client, "200");
