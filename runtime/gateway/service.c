@@ -390,9 +390,19 @@ void mg_service_set_down(mg_service *service, size_t host, bool down, uint64_t n
     tell_balancers(service);
 }
 
+/* Nobody else would be left: those of weight 0, and those an operator took away, are no others. */
+static bool is_last(const mg_service *service, size_t host, uint64_t policy_ns)
+{
+    for (size_t i = 0; i < service->host_count; i++)
+        if (i != host && counts(service, i) && !mg_ejection_is_out(service->ejection, i, policy_ns))
+            return false;
+    return true;
+}
+
 bool mg_service_result(mg_service *service, size_t host, bool ok, uint64_t policy_ns)
 {
-    if (!service->ejection || !mg_ejection_result(service->ejection, host, ok, policy_ns))
+    if (!service->ejection || (!ok && is_last(service, host, policy_ns)) ||
+        !mg_ejection_result(service->ejection, host, ok, policy_ns))
         return false;
     tell_balancers(service);
     return true;

@@ -163,6 +163,24 @@ static void an_ejection_is_still_there_after_a_restart(void **state)
     tmpdir_remove(folder);
 }
 
+static void the_last_host_that_gets_requests_is_not_ejected(void **state)
+{
+    fixture *f = fixture_new(3);
+
+    (void)state;
+    f->conf.eject.on = true;
+    f->conf.eject.conf.consecutive = 1;
+    f->endpoints[0].weight = 0;
+    mg_service *service = take(f);
+    mg_service_set_down(service, 1, true, 9);
+    assert_false(mg_service_result(service, 2, false, now(f)));
+    assert_true(usable(f, service, 2));
+    mg_service_set_down(service, 1, false, 9);
+    assert_true(mg_service_result(service, 2, false, now(f)));
+    mg_service_unref(service);
+    fixture_free(f);
+}
+
 static void what_an_operator_takes_away_is_no_reason_to_panic(void **state)
 {
     fixture *f = fixture_new(3);
@@ -380,6 +398,7 @@ int main(void)
         cmocka_unit_test(a_host_that_fails_its_probes_is_used_again_when_too_few_are_left),
         cmocka_unit_test(an_ejected_host_comes_back_when_its_time_is_over),
         cmocka_unit_test(an_ejection_is_still_there_after_a_restart),
+        cmocka_unit_test(the_last_host_that_gets_requests_is_not_ejected),
         cmocka_unit_test(what_an_operator_takes_away_is_no_reason_to_panic),
         cmocka_unit_test(loads_make_weights_and_a_failed_probe_halves_them),
         cmocka_unit_test(the_same_configuration_is_the_same_service),
