@@ -147,7 +147,7 @@ int store_file_bytes(MDB_env *env, mdb_filehandle_t *fd, off_t *is, off_t *whole
 static int grow_back(MDB_env *env)
 {
     mdb_filehandle_t fd;
-    off_t is, whole;
+    off_t is = 0, whole = 0;
     const int rc = store_file_bytes(env, &fd, &is, &whole);
 
     if (rc != 0)
