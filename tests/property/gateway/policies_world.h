@@ -100,24 +100,7 @@ typedef struct run {
     bool moved;
 } run;
 
-#define wrong(r, ...)                                                                                        \
-    do {                                                                                                     \
-        printf("SEED=%llu: ", (unsigned long long)(r)->seed);                                                \
-        printf(__VA_ARGS__);                                                                                 \
-        printf("\n");                                                                                        \
-        fflush(stdout);                                                                                      \
-        abort();                                                                                             \
-    } while (0)
-
-static uint64_t below(run *r, uint64_t n)
-{
-    return mg_rand_below(&r->rand, n);
-}
-
-static bool one_in(run *r, uint64_t n)
-{
-    return below(r, n) == 0;
-}
+#include "raw_ends.h"
 
 static uint64_t now_ns(run *r)
 {
@@ -138,13 +121,6 @@ static char body_byte(const plan *p)
 
 /* ---- bytes ---- */
 
-static void drop(run *r, int *fd, bool hard)
-{
-    r->w.outside->ops->close(r->w.outside, *fd, hard);
-    *fd = -1;
-    r->moved = true;
-}
-
 /* 0 at the end, -1 when there is nothing, -2 when reset. */
 static ssize_t pull(run *r, int fd, reader *rd)
 {
@@ -159,39 +135,6 @@ static ssize_t pull(run *r, int fd, reader *rd)
         r->moved = true;
     }
     return got >= 0 ? got : errno == EAGAIN ? -1 : -2;
-}
-
-static bool push(run *r, int fd, const mg_text *out, size_t *sent, size_t stop_at)
-{
-    mg_loop *loop = r->w.outside;
-    const size_t end = stop_at < out->n ? stop_at : out->n;
-
-    if (*sent >= end)
-        return true;
-    const size_t most = one_in(r, 3) ? 1 + below(r, 40) : 1 + below(r, 20000);
-    const struct iovec part = { out->p + *sent, (size_t)mg_min_u64(most, end - *sent) };
-    const ssize_t n = loop->ops->send(loop, fd, &part, 1);
-    if (n < 0)
-        return errno == EAGAIN || errno == ENOTCONN;
-    *sent += (size_t)n;
-    r->moved |= n > 0;
-    return true;
-}
-
-static bool field(const reader *rd, const char *name, char *value, size_t cap)
-{
-    char wanted[64];
-
-    snprintf(wanted, sizeof wanted, "\r\n%s: ", name);
-    const char *at = strstr(rd->head.p, wanted);
-    if (!at)
-        return false;
-    at += strlen(wanted);
-    const size_t n = (size_t)(strstr(at, "\r\n") - at);
-    MG_CHECK(n < cap);
-    memcpy(value, at, n);
-    value[n] = '\0';
-    return true;
 }
 
 static bool read_head(reader *rd)
@@ -226,13 +169,6 @@ static bool read_message(reader *rd, bool bodiless)
     rd->left -= n;
     rd->complete = bodiless || !rd->left || memcmp(rd->head.p, "HTTP/1.1 304", 12) == 0;
     return rd->complete;
-}
-
-static void reader_fini(reader *rd)
-{
-    mg_text_fini(&rd->in);
-    mg_text_fini(&rd->body);
-    mg_text_fini(&rd->head);
 }
 
 static void accept_all(run *r)
