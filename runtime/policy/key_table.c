@@ -98,20 +98,31 @@ static inline uint32_t match_four(const mg_key_slot *line, size_t slot_bytes, ui
            match(slots + 2 * slot_bytes, fingerprint, 2) | match(slots + 3 * slot_bytes, fingerprint, 3);
 }
 
+/* Of slots that are one key's for a moment the one that owes more: another was claimed and is not united yet,
+ * and would give the key its burst again. Of equals the later one, which is poured from until it is free. */
+static mg_key_slot *better(mg_key_slot *best, mg_key_slot *slot, uint64_t fingerprint, uint64_t *word)
+{
+    uint64_t seen;
+
+    if (!mg_key_slot_read(slot, fingerprint, &seen) || (best && seen < *word))
+        return best;
+    *word = seen;
+    return slot;
+}
+
 static mg_key_slot *find_small(const mg_key_table *t, uint64_t fingerprint, uint64_t *word)
 {
-    for (uint32_t i = 0; i < t->line_slots; i++) {
-        mg_key_slot *slot = mg_key_table_at(t, i);
+    mg_key_slot *best = NULL;
 
-        if (mg_key_slot_read(slot, fingerprint, word))
-            return slot;
-    }
-    return NULL;
+    for (uint32_t i = 0; i < t->line_slots; i++)
+        best = better(best, mg_key_table_at(t, i), fingerprint, word);
+    return best;
 }
 
 mg_key_slot *mg_key_table_find(const mg_key_table *table, uint64_t fingerprint, uint64_t *word)
 {
     const size_t slot_bytes = (size_t)1 << table->shift;
+    mg_key_slot *best = NULL;
     lines l;
     uint32_t bits;
 
@@ -123,12 +134,11 @@ mg_key_slot *mg_key_table_find(const mg_key_table *table, uint64_t fingerprint, 
                                                             << LINE_SLOTS;
     for (; bits; bits &= bits - 1) {
         const uint32_t at = (uint32_t)__builtin_ctz(bits);
-        mg_key_slot *slot = slot_in(table, at < LINE_SLOTS ? l.low : l.high, at % LINE_SLOTS);
 
-        if (mg_key_slot_read(slot, fingerprint, word))
-            return slot;
+        best = better(best, slot_in(table, at < LINE_SLOTS ? l.low : l.high, at % LINE_SLOTS), fingerprint,
+                      word);
     }
-    return NULL;
+    return best;
 }
 
 /* A slot of the line that may be claimed at `now_ns`: the one whose word is oldest. */

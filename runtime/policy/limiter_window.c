@@ -299,7 +299,8 @@ static bool pour(void *state, mg_key_slot *into, mg_key_slot *from, uint64_t fin
     } while (!counters_cas(from, low, high, SEALED, SEALED));
     while (mg_key_slot_read(from, fingerprint, &word) && !mg_key_slot_free(from, fingerprint, &word))
         ;
-    counters_cas(from, SEALED, SEALED, 0, 0);
+    /* What stood here before does not come back: who read it while the slot was the key's must not write. */
+    counters_cas(from, SEALED, SEALED, 0, (c.number + 1) << TAG_BITS | tag_of(fingerprint));
     return true;
 }
 

@@ -106,6 +106,33 @@ static void at_half_load_hardly_a_key_finds_no_slot(void **state)
     mg_key_table_free(t);
 }
 
+static void a_claim_that_is_not_united_yet_gives_nobody_a_burst_again(void **state)
+{
+    const uint64_t now = 1000, debt = 500, fingerprint = 0x123456789abcdef0ull;
+
+    (void)state;
+    for (uint32_t max_keys = 8; max_keys <= 64; max_keys += 56) {
+        mg_key_table *t = mg_key_table_new(max_keys, NULL);
+        const lines l = lines_of(t, fingerprint);
+        mg_key_slot *owing = slot_in(t, l.high, 3), *claimed = slot_in(t, l.low, 1);
+        uint64_t owner = 0, seen = 0, word;
+        assert_true(slot_cas(owing, &owner, &seen, fingerprint, now + debt));
+        owner = seen = 0;
+        assert_true(slot_cas(claimed, &owner, &seen, fingerprint, now));
+        assert_ptr_equal(mg_key_table_find(t, fingerprint, &word), owing);
+        assert_int_equal(word, now + debt);
+        assert_true(owe(claimed, fingerprint, debt, now)); /* half poured: what comes still goes there */
+        assert_ptr_equal(mg_key_table_find(t, fingerprint, &word), owing);
+        assert_true(mg_key_slot_free(claimed, fingerprint, &(uint64_t){ now + debt }));
+        owner = seen = 0;
+        assert_true(slot_cas(claimed, &owner, &seen, fingerprint, now));
+        assert_true(unite(t, l, fingerprint, now));
+        assert_ptr_equal(mg_key_table_find(t, fingerprint, &word), claimed);
+        assert_int_equal(word, now + debt);
+        mg_key_table_free(t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +142,7 @@ int main(void)
         cmocka_unit_test(two_slots_of_one_key_become_the_lower_with_both_debts),
         cmocka_unit_test(the_two_lines_of_a_key_differ_and_lie_inside),
         cmocka_unit_test(at_half_load_hardly_a_key_finds_no_slot),
+        cmocka_unit_test(a_claim_that_is_not_united_yet_gives_nobody_a_burst_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
