@@ -290,8 +290,10 @@ to write instead; a key that is not here is one.
 
 - Times, sizes, rates and shares carry units: `250ms`, `10s`, `3m`, `1h`, `1d`; `512B`, `64KiB`, `1MiB`, `1GiB`;
   `100/s`, `10/m`, `5000/h`, `1000000/d`; `0.5%`, `50%`.
-- `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` are put in after parsing, so that they cannot change the
-  structure; paths are relative to the file that names them.
+- `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` may stand in values and are put in after parsing, so that
+  they cannot change the structure; paths are relative to the file that names them. White space at the end of what they
+  stand for is cut. A file that is empty, a value that begins with white space or a byte order mark, and what is not
+  UTF-8 or longer than 64 KiB are mistakes.
 - `moongate run --set services.cart.balance=maglev` changes one key of the file for one run.
 - NAME in a heading is a name that you give: letters, digits, `.`, `_` and `-`, at most 64. `[]` is each item of a
   list.

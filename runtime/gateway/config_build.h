@@ -33,6 +33,11 @@ mg_node *mg_config_read(mg_building *b, const char *file, mg_str text);
 /* `path` as seen from the folder of the file that names it. */
 mg_str mg_config_resolve(mg_building *b, const mg_node *node, mg_str path);
 
+/* --- config_substitute.c --- */
+
+/* Puts what ${env:..} and ${file:..} stand for into all values of the tree. */
+void mg_config_substitute(mg_building *b, mg_node *root);
+
 /* --- config_env.c --- */
 extern const mg_config_env mg_config_env_real;
 

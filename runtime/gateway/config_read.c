@@ -1,5 +1,4 @@
-/* config_read.c - files to one tree: includes merged, --set applied, ${..} substituted. Substitution comes
- * after parsing, so that no secret can change the structure. */
+/* config_read.c - files to one tree: includes merged, --set applied, ${..} substituted. */
 #include "gateway/config_build.h"
 #include "text/json.h"
 #include "text/yaml.h"
@@ -7,7 +6,6 @@
 enum {
     MAX_FILES = 1000,
     MAX_ALL_BYTES = 64 << 20,
-    MAX_VALUE_BYTES = 64 << 10, /* of a variable or a file that a value names */
     MAX_SET_KEYS = 32,
     MAX_SET_INDEX = 100000,
 };
@@ -263,126 +261,6 @@ static void set(mg_building *b, mg_node *root, const char *text)
         overwrite(at, value);
 }
 
-/* --- ${..} --- */
-
-static bool is_utf8(mg_str s)
-{
-    for (size_t i = 0; i < s.n;) {
-        const unsigned char c = (unsigned char)s.p[i];
-        const size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : 3;
-        unsigned point = more == 0 ? c : c & (0x3fu >> more);
-        if (c == 0 || (c >= 0x80 && c < 0xc2) || c > 0xf4 || more >= s.n - i)
-            return false;
-        for (size_t k = 1; k <= more; k++) {
-            if (((unsigned char)s.p[i + k] & 0xc0) != 0x80)
-                return false;
-            point = point << 6 | ((unsigned char)s.p[i + k] & 0x3f);
-        }
-        if ((more == 2 && (point < 0x800 || (point >= 0xd800 && point < 0xe000))) ||
-            (more == 3 && (point < 0x10000 || point > 0x10ffff)))
-            return false;
-        i += more + 1;
-    }
-    return true;
-}
-
-static bool from_env(mg_building *b, const mg_node *node, mg_str name, mg_text *out)
-{
-    const char *dash = memmem(name.p, name.n, ":-", 2);
-    const mg_str fallback = dash ? mg_str_make(dash + 2, name.n - (size_t)(dash + 2 - name.p)) : MG_STR_NONE;
-    const char *zero, *value;
-
-    if (dash)
-        name.n = (size_t)(dash - name.p);
-    zero = mg_arena_str(&b->config->arena, name).p;
-    value = b->env->getenv(b->env->self, zero);
-    if (dash && (!value || !*value)) {
-        mg_text_add(out, fallback);
-        return true;
-    }
-    if (value && strlen(value) <= MAX_VALUE_BYTES && is_utf8(mg_str_of(value))) {
-        mg_text_add_c(out, value);
-        return true;
-    }
-    mg_finding_hint(mg_node_error(b->report, node, "dangling-reference",
-                                  value ? "the environment variable %.60s is too long or not UTF-8"
-                                        : "there is no environment variable %.60s",
-                                  zero),
-                    "set it, or give a default: ${env:%.60s:-default}", zero);
-    return false;
-}
-
-static bool from_file(mg_building *b, const mg_node *node, mg_str path, mg_text *out)
-{
-    const char *file = mg_config_resolve(b, node, path).p;
-    mg_error err = MG_ERROR_INIT;
-    mg_str text = MG_STR_NONE;
-
-    if (b->env->read_file(b->env->self, file, MAX_VALUE_BYTES, &b->config->arena, &text, &err) != MG_OK) {
-        mg_node_error(b->report, node, "unreadable-file", "%s", err.message);
-        return false;
-    }
-    if (mg_str_ends(text, MG_STR("\n"))) /* what an editor puts at the end of a file */
-        text.n--;
-    if (is_utf8(text)) {
-        mg_text_add(out, text);
-        return true;
-    }
-    mg_node_error(b->report, node, "unreadable-file", "%s is not text in UTF-8", file);
-    return false;
-}
-
-/* Appends what stands at rest ("${" is next) and moves rest behind it. */
-static bool substitute_one(mg_building *b, const mg_node *node, mg_str *rest, mg_text *out)
-{
-    const size_t end = mg_str_find(*rest, '}');
-    const mg_str inner = mg_str_sub(*rest, 2, end == SIZE_MAX ? 2 : end);
-
-    *rest = mg_str_sub(*rest, end == SIZE_MAX ? rest->n : end + 1, rest->n);
-    if (mg_str_starts(inner, MG_STR("env:")) && inner.n > 4)
-        return from_env(b, node, mg_str_sub(inner, 4, inner.n), out);
-    if (mg_str_starts(inner, MG_STR("file:")) && inner.n > 5)
-        return from_file(b, node, mg_str_sub(inner, 5, inner.n), out);
-    mg_finding_hint(
-        mg_node_error(b->report, node, "not-allowed", "${ begins no reference that is known"),
-        "write ${env:NAME}, ${env:NAME:-default} or ${file:PATH}; $${ stands for the characters ${");
-    return false;
-}
-
-static void substitute_text(mg_building *b, mg_node *node)
-{
-    mg_text out = { 0 };
-    mg_str rest = node->text;
-    bool good = true, changed = false;
-
-    while (rest.n > 0 && good) {
-        if (mg_str_starts(rest, MG_STR("$${"))) {
-            mg_text_add_c(&out, "${");
-            rest = mg_str_sub(rest, 3, rest.n);
-        } else if (mg_str_starts(rest, MG_STR("${"))) {
-            good = substitute_one(b, node, &rest, &out);
-            changed = true;
-        } else {
-            mg_text_add_char(&out, rest.p[0]);
-            rest = mg_str_sub(rest, 1, rest.n);
-        }
-    }
-    node->text = mg_arena_str(&b->config->arena, mg_text_str(&out));
-    node->substituted = changed;
-    node->broken = !good;
-    if (!good)
-        node->kind = MG_NODE_NULL;
-    mg_text_fini(&out);
-}
-
-static void substitute(mg_building *b, mg_node *node)
-{
-    if (node->kind == MG_NODE_STRING && memmem(node->text.p, node->text.n, "${", 2))
-        substitute_text(b, node);
-    for (mg_node *it = (mg_node *)mg_node_children(node); it; it = it->next)
-        substitute(b, it);
-}
-
 mg_node *mg_config_read(mg_building *b, const char *file, mg_str text)
 {
     mg_node *root = text.p ? parse(b, file, mg_arena_str(&b->config->arena, text)) : read_file(b, NULL, file);
@@ -394,6 +272,6 @@ mg_node *mg_config_read(mg_building *b, const char *file, mg_str text)
         for (size_t i = 0; i < b->env->set_count; i++)
             set(b, root, b->env->set[i]);
     }
-    substitute(b, root);
+    mg_config_substitute(b, root);
     return root;
 }

@@ -230,13 +230,158 @@ static void what_cannot_be_substituted_is_told_once(void **state)
     assert_string_equal(l.report.findings[0].hint, "set it, or give a default: ${env:NONE:-default}");
     assert_string_equal(l.report.findings[1].message, "cannot open etc/none");
     assert_string_equal(l.report.findings[2].message, "${ begins no reference that is known");
-    assert_string_equal(l.report.findings[3].message,
-                        "the environment variable BAD is too long or not UTF-8");
+    assert_string_equal(l.report.findings[3].message, "the environment variable BAD is not text in UTF-8");
     assert_string_equal(l.report.findings[4].message, "*** is not a URL");
     mg_report_print(&l.report, &out);
     assert_null(strstr(out.p, "hunter2"));
     mg_text_fini(&out);
     loaded_free(&l);
+}
+
+#define ONE_KEY(reference)                                                                                   \
+    HEAD "plugins:\n  p: { use: key_auth, config: { key: \"" reference                                       \
+         "\" } }\nservices: { one: { endpoints: [{ url: \"http://a\" }] } }\nroutes:\n"                      \
+         "  - { name: a, match: { paths: [{ prefix: / }] }, plugins: [p], service: one }\n"
+
+static void white_space_behind_a_value_is_cut(void **state)
+{
+    static const char *const ends[] = { "", "\n", "\r\n", "\n\n", "\r\n\r\n", " ", "\t", " \t \n", "\f\v\r" };
+    static const char *const values[] = { "s3cr3t", "two words", "-----BEGIN\r\n\tmiddle\n-----END",
+                                          "schl\xc3\xbcssel" };
+    char text[128], want[128];
+
+    (void)state;
+    for (size_t e = 0; e < sizeof ends / sizeof *ends; e++) {
+        for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+            mg_text json = { 0 };
+            snprintf(text, sizeof text, "%s%s", values[v], ends[e]);
+            mg_text_add_json(&json, mg_str_of(values[v]));
+            snprintf(want, sizeof want, "{\"key\":%.*s}", (int)json.n, json.p);
+            world w = { .files = { { "etc/m.yaml", ONE_KEY("${file:key}") }, { "etc/key", text } } };
+            loaded l = load(&w, NULL, 0);
+            check_report(&l.report, "");
+            check_json(l.config->plugins[0]->config, want);
+            loaded_free(&l);
+            world from_env = { .files = { { "etc/m.yaml", ONE_KEY("${env:KEY}") } },
+                               .vars = { { "KEY", text } } };
+            l = load(&from_env, NULL, 0);
+            check_report(&l.report, "");
+            check_json(l.config->plugins[0]->config, want);
+            loaded_free(&l);
+            mg_text_fini(&json);
+        }
+    }
+}
+
+static void a_value_that_cannot_be_meant_is_a_mistake_with_a_place(void **state)
+{
+    static const struct {
+        const char *text, *message, *hint;
+    } cases[] = {
+        { "", "etc/key is empty", "write the value into it" },
+        { "\n", "etc/key has nothing but white space", "write the value into it" },
+        { " \t\r\n", "etc/key has nothing but white space", "write the value into it" },
+        { " hunter2\n", "etc/key begins with white space",
+          "take the white space away; only that at the end is cut" },
+        { "\nhunter2", "etc/key begins with white space",
+          "take the white space away; only that at the end is cut" },
+        { "\xef\xbb\xbfhunter2\r\n", "etc/key begins with a byte order mark",
+          "write it as UTF-8 without that mark" },
+        { "\xef\xbb\xbf", "etc/key begins with a byte order mark", "write it as UTF-8 without that mark" },
+        { "\xff\xfeh", "etc/key is not text in UTF-8", "write it as text in UTF-8" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        world w = { .files = { { "etc/m.yaml", ONE_KEY("${file:key}") }, { "etc/key", cases[i].text } } };
+        loaded l = load(&w, NULL, 0);
+        mg_text out = { 0 };
+        assert_int_equal(l.report.errors, 1);
+        assert_string_equal(l.report.findings[0].message, cases[i].message);
+        assert_string_equal(l.report.findings[0].hint, cases[i].hint);
+        assert_int_equal(l.report.findings[0].line, 4);
+        mg_report_print(&l.report, &out);
+        assert_null(strstr(out.p, "hunter2"));
+        mg_text_fini(&out);
+        loaded_free(&l);
+    }
+}
+
+static void a_variable_that_is_blank_counts_as_empty(void **state)
+{
+    world w = { .files = { { "etc/m.yaml", HEAD "workers: ${env:BLANK:-7}\n" } },
+                .vars = { { "BLANK", " \r\n" } } };
+    loaded l = load(&w, NULL, 0);
+
+    (void)state;
+    check_report(&l.report, "");
+    assert_int_equal(l.config->workers, 7);
+    loaded_free(&l);
+}
+
+static void a_reference_in_a_key_is_refused(void **state)
+{
+    world w = { .files = { { "etc/m.yaml",
+                             HEAD "plugins: { p: { use: key_auth, config: { keys: { \"${file:key}\": "
+                                  "anna } } } }\n" } } };
+    loaded l = load(&w, NULL, 0);
+
+    (void)state;
+    assert_int_equal(l.report.errors, 1);
+    assert_string_equal(l.report.findings[0].message, "a key of a map holds no reference");
+    assert_string_equal(l.report.findings[0].pointer, "plugins.p.config.keys.${file:key}");
+    loaded_free(&l);
+}
+
+static void write_file(const char *dir, const char *name, const char *bytes, size_t n)
+{
+    char path[TMPDIR_PATH_BYTES + 16];
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, n, file), n);
+    fclose(file);
+}
+
+static void what_only_real_files_can_hold_is_told_too(void **state)
+{
+    static const struct {
+        const char *message, *hint;
+    } wants[] = { { "key holds a NUL byte and so is no text", "write it as text in UTF-8" },
+                  { "key is larger than 65536 bytes", "a file that a value stands in has at most 64 KiB" },
+                  { "key: No such file or directory",
+                    "make the file, or correct its path: it starts from the folder of this document" } };
+    static char large[(64 << 10) + 1];
+    char dir[TMPDIR_PATH_BYTES], path[TMPDIR_PATH_BYTES + 16];
+
+    (void)state;
+    memset(large, 'x', sizeof large);
+    tmpdir_make(dir);
+    snprintf(path, sizeof path, "%s/m.yaml", dir);
+    write_file(dir, "m.yaml", ONE_KEY("${file:key}"), strlen(ONE_KEY("${file:key}")));
+    for (size_t i = 0; i < sizeof wants / sizeof *wants; i++) {
+        mg_report report = MG_REPORT_INIT;
+        if (i == 2)
+            write_file(dir, "m.yaml", ONE_KEY("${file:no/key}"), strlen(ONE_KEY("${file:no/key}")));
+        else if (i == 1)
+            write_file(dir, "key", large, sizeof large);
+        else
+            write_file(dir, "key", "a\0b", 3);
+        assert_null(mg_config_load_file(path, NULL, &report));
+        assert_int_equal(report.errors, 1);
+        assert_non_null(strstr(report.findings[0].message, wants[i].message));
+        assert_string_equal(report.findings[0].hint, wants[i].hint);
+        mg_report_fini(&report);
+    }
+    write_file(dir, "m.yaml", ONE_KEY("${file:key}"), strlen(ONE_KEY("${file:key}")));
+    write_file(dir, "key", large, sizeof large - 1);
+    mg_report report = MG_REPORT_INIT;
+    mg_config *config = mg_config_load_file(path, NULL, &report);
+    check_report(&report, "");
+    mg_config_free(config);
+    mg_report_fini(&report);
+    tmpdir_remove(dir);
 }
 
 static void real_files_are_read_and_folders_are_not(void **state)
@@ -280,6 +425,11 @@ int main(void)
         cmocka_unit_test(a_wrong_set_is_told_as_such),
         cmocka_unit_test(variables_and_files_are_substituted_after_parsing),
         cmocka_unit_test(what_cannot_be_substituted_is_told_once),
+        cmocka_unit_test(white_space_behind_a_value_is_cut),
+        cmocka_unit_test(a_value_that_cannot_be_meant_is_a_mistake_with_a_place),
+        cmocka_unit_test(a_variable_that_is_blank_counts_as_empty),
+        cmocka_unit_test(a_reference_in_a_key_is_refused),
+        cmocka_unit_test(what_only_real_files_can_hold_is_told_too),
         cmocka_unit_test(real_files_are_read_and_folders_are_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
