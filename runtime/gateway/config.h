@@ -101,6 +101,11 @@ typedef struct mg_config_adaptive {
     mg_adaptive_conf conf;
 } mg_config_adaptive;
 
+typedef struct mg_config_throttle {
+    bool on;
+    mg_throttle_conf conf;
+} mg_config_throttle;
+
 typedef struct mg_config_service {
     mg_str name;
     unsigned index;                      /* its place in mg_config.services */
@@ -119,7 +124,7 @@ typedef struct mg_config_service {
     mg_config_health health;
     mg_config_eject eject;
     mg_config_adaptive adaptive;
-    bool throttle;
+    mg_config_throttle throttle;
     const mg_node *node;
 } mg_config_service;
 

@@ -243,6 +243,13 @@ static void take_adaptive(mg_building *b, mg_adaptive_conf *conf, const mg_node 
     check_adaptive(b, conf, node);
 }
 
+static void take_throttle(mg_building *b, mg_throttle_conf *conf, const mg_node *node)
+{
+    conf->k = mg_read_number(node, "k");
+    conf->min_requests = mg_read_u32(node, "min_requests");
+    conf->max_share = mg_read_parts(b, node, "max_share", 1) / 10000.0;
+}
+
 /* A fixed bound on calls at once under the lowest that the adaptive one may go leaves the latter without a
  * say. */
 static void check_bounds(mg_building *b, const mg_config_service *service, const mg_node *node)
@@ -270,7 +277,7 @@ void mg_build_guards(mg_building *b, mg_config_service *service, const mg_node *
     service->health.on = is_on(node, "health");
     service->eject.on = is_on(node, "eject");
     service->adaptive.on = is_on(node, "adaptive");
-    service->throttle = is_on(node, "throttle");
+    service->throttle.on = is_on(node, "throttle");
     if (service->breaker.on)
         take_breaker(b, &service->breaker, mg_node_get(node, "breaker"));
     if (service->retry.on)
@@ -281,5 +288,7 @@ void mg_build_guards(mg_building *b, mg_config_service *service, const mg_node *
         take_eject(b, &service->eject.conf, mg_node_get(node, "eject"));
     if (service->adaptive.on)
         take_adaptive(b, &service->adaptive.conf, mg_node_get(node, "adaptive"));
+    if (service->throttle.on)
+        take_throttle(b, &service->throttle.conf, mg_node_get(node, "throttle"));
     check_bounds(b, service, node);
 }

@@ -87,8 +87,8 @@ static const char *take_permits(mg_flight *flight)
         }
         tries->adaptive = service->adaptive;
     }
-    if (conf->throttle &&
-        !mg_throttle_admit(service->of->throttle, mg_rand_unit(&loop_of(flight)->rand), policy_now(flight))) {
+    if (conf->throttle.on && !mg_throttle_admit(service->of->throttle, &conf->throttle.conf,
+                                                mg_rand_unit(&loop_of(flight)->rand), policy_now(flight))) {
         mg_cell_add(&cells->refused_throttle, 1);
         return "throttle";
     }
@@ -271,7 +271,7 @@ static void judge(mg_flight *flight, const verdict *v)
         mg_histogram_add(&cells_of(flight)->call_duration, took / 1000);
         count_reuse(flight);
     }
-    if (v->answered && flight->service->conf->throttle && !flight->tries.taken) {
+    if (v->answered && flight->service->conf->throttle.on && !flight->tries.taken) {
         flight->tries.taken = true;
         mg_throttle_accepted(service->of->throttle, policy_now(flight));
     }

@@ -187,6 +187,7 @@ static mg_log_level level_of(mg_rollout_action action)
 static const char *event_of(mg_rollout_action action)
 {
     switch (action) {
+    case MG_ROLLOUT_NONE: break; /* not an event */
     case MG_ROLLOUT_HOLD: return "rollout_hold";
     case MG_ROLLOUT_ADVANCE: return "rollout_advance";
     case MG_ROLLOUT_PROMOTE: return "rollout_promote";
@@ -220,7 +221,7 @@ static void run_tick(const mg_rollouts *rollouts, mg_rollout_run *run)
     const mg_rollout_figures figures = figures_of(run, &now);
     const mg_rollout_action action =
         mg_rollout_tick(&state, &run->conf, &figures, policy_now(rollouts), &ended);
-    if (!ended && action == MG_ROLLOUT_HOLD)
+    if (action == MG_ROLLOUT_NONE)
         return;
     run_set(run, &state);
     if (action != MG_ROLLOUT_HOLD || !run->held)

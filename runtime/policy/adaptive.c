@@ -14,12 +14,10 @@ enum {
     WARM_WINDOWS = 10,
     SAMPLES_MIN = 10,
     THROTTLE_SLICES = 12,
-    THROTTLE_REQUESTS_MIN = 10,
 };
 
 #define WINDOW_NS         MG_NS_PER_S
 #define THROTTLE_SLICE_NS (10 * MG_NS_PER_S) /* 12 of them: two minutes */
-#define THROTTLE_MOST     0.9
 
 static double clamp(double x, double least, double most)
 {
@@ -204,19 +202,24 @@ void mg_throttle_free(mg_throttle *throttle)
     mg_free(throttle);
 }
 
-double mg_throttle_share(uint64_t requests, uint64_t accepts)
+void mg_throttle_conf_defaults(mg_throttle_conf *conf)
 {
-    const double over = (double)requests - 2.0 * (double)accepts;
-
-    if (requests < THROTTLE_REQUESTS_MIN)
-        return 0;
-    return clamp(over / ((double)requests + 1), 0, THROTTLE_MOST);
+    *conf = (mg_throttle_conf){ .k = 2, .min_requests = 10, .max_share = 0.9 };
 }
 
-bool mg_throttle_admit(mg_throttle *throttle, double u, uint64_t now_ns)
+double mg_throttle_share(const mg_throttle_conf *conf, uint64_t requests, uint64_t accepts)
+{
+    const double over = (double)requests - conf->k * (double)accepts;
+
+    if (requests < conf->min_requests)
+        return 0;
+    return clamp(over / ((double)requests + 1), 0, conf->max_share);
+}
+
+bool mg_throttle_admit(mg_throttle *throttle, const mg_throttle_conf *conf, double u, uint64_t now_ns)
 {
     const uint64_t slice = now_ns / THROTTLE_SLICE_NS;
-    const double share = mg_throttle_share(mg_recent_sum(&throttle->requests, slice, THROTTLE_SLICES),
+    const double share = mg_throttle_share(conf, mg_recent_sum(&throttle->requests, slice, THROTTLE_SLICES),
                                            mg_recent_sum(&throttle->accepts, slice, THROTTLE_SLICES));
 
     mg_recent_add(&throttle->requests, slice, 1);

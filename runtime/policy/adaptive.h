@@ -51,13 +51,21 @@ uint32_t mg_adaptive_inflight(const mg_adaptive *adaptive);
 
 typedef struct mg_throttle mg_throttle;
 
+typedef struct mg_throttle_conf {
+    double k;              /* requests an accepted one stands for before any is dropped, from 1 */
+    uint32_t min_requests; /* under so many in two minutes nothing is dropped */
+    double max_share;      /* the most that is dropped, 0..1 */
+} mg_throttle_conf;
+
+void mg_throttle_conf_defaults(mg_throttle_conf *conf);
+
 mg_throttle *mg_throttle_new(void);
 void mg_throttle_free(mg_throttle *throttle); /* NULL is fine */
 /* Counts an attempt, and says whether to go on with it; `u` is in [0, 1). */
-bool mg_throttle_admit(mg_throttle *throttle, double u, uint64_t now_ns);
+bool mg_throttle_admit(mg_throttle *throttle, const mg_throttle_conf *conf, double u, uint64_t now_ns);
 /* The upstream took it: it answered, and not that it is overloaded. */
 void mg_throttle_accepted(mg_throttle *throttle, uint64_t now_ns);
 /* The share to drop after so many requests of which so many were taken. */
-double mg_throttle_share(uint64_t requests, uint64_t accepts);
+double mg_throttle_share(const mg_throttle_conf *conf, uint64_t requests, uint64_t accepts);
 
 #endif

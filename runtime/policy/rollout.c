@@ -93,7 +93,7 @@ mg_rollout_action mg_rollout_judge(mg_rollout *rollout, const mg_rollout_conf *c
                                    const mg_rollout_figures *figures)
 {
     if (rollout->state != MG_ROLLOUT_RUNNING)
-        return MG_ROLLOUT_HOLD;
+        return MG_ROLLOUT_NONE;
     if (is_hopeless(conf, figures))
         return move(rollout, MG_ROLLOUT_FAILED, MG_ROLLOUT_ABORT);
     if (figures->requests < conf->min_requests || !figures->requests)
@@ -121,7 +121,7 @@ mg_rollout_action mg_rollout_tick(mg_rollout *rollout, const mg_rollout_conf *co
     }
     if (rollout->state == MG_ROLLOUT_RUNNING && is_hopeless(conf, figures))
         return move(rollout, MG_ROLLOUT_FAILED, MG_ROLLOUT_ABORT);
-    return MG_ROLLOUT_HOLD;
+    return MG_ROLLOUT_NONE;
 }
 
 uint32_t mg_rollout_weight(const mg_rollout *rollout, const mg_rollout_conf *conf)
@@ -140,7 +140,7 @@ void mg_rollout_force(mg_rollout *rollout, const mg_rollout_conf *conf, mg_rollo
 {
     if (state == MG_ROLLOUT_RUNNING && rollout->state == MG_ROLLOUT_FAILED)
         rollout->step = 0;
-    move(rollout, state, MG_ROLLOUT_HOLD);
+    move(rollout, state, MG_ROLLOUT_NONE);
     mg_rollout_restore(rollout, conf, now_ns);
     rollout->began_ns = now_ns;
 }
@@ -170,7 +170,9 @@ const char *mg_rollout_state_name(mg_rollout_state state)
 
 const char *mg_rollout_action_name(mg_rollout_action action)
 {
-    static const char *const names[] = { "hold", "advance", "promote", "strike", "rollback", "abort" };
+    static const char *const names[] = {
+        "none", "hold", "advance", "promote", "strike", "rollback", "abort"
+    };
 
     MG_CHECK(action < sizeof(names) / sizeof(*names));
     return names[action];

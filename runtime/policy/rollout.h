@@ -37,7 +37,8 @@ typedef enum mg_rollout_state {
 } mg_rollout_state;
 
 typedef enum mg_rollout_action {
-    MG_ROLLOUT_HOLD,
+    MG_ROLLOUT_NONE, /* nothing to decide: the interval is not over, or the rollout does not run */
+    MG_ROLLOUT_HOLD, /* an interval with too few requests */
     MG_ROLLOUT_ADVANCE,
     MG_ROLLOUT_PROMOTE,
     MG_ROLLOUT_STRIKE,
@@ -62,7 +63,7 @@ void mg_rollout_start(mg_rollout *rollout, uint64_t now_ns);
  * whereupon figures are to be counted anew. *ended says whether that was so. */
 mg_rollout_action mg_rollout_tick(mg_rollout *rollout, const mg_rollout_conf *conf,
                                   const mg_rollout_figures *figures, uint64_t now_ns, bool *ended);
-/* The end of an interval, whenever it is. */
+/* The end of an interval, whenever it is; MG_ROLLOUT_NONE unless the rollout runs. */
 mg_rollout_action mg_rollout_judge(mg_rollout *rollout, const mg_rollout_conf *conf,
                                    const mg_rollout_figures *figures);
 /* Percent of the traffic that the canary gets. */

@@ -308,6 +308,7 @@ typedef struct guards {
     mg_retry_conf retry;
     mg_adaptive *adaptive;
     mg_throttle *throttle;
+    mg_throttle_conf throttling;
     mg_ejection *ejection;
 } guards;
 
@@ -338,7 +339,7 @@ static uint64_t throttle(void *self, uint64_t i)
     guards *g = self;
 
     mg_throttle_accepted(g->throttle, i * 1000);
-    return mg_throttle_admit(g->throttle, 0.5, i * 1000);
+    return mg_throttle_admit(g->throttle, &g->throttling, 0.5, i * 1000);
 }
 
 static uint64_t eject(void *self, uint64_t i)
@@ -366,6 +367,7 @@ static guards guards_new(void)
     g.budget = mg_retry_budget_new();
     g.adaptive = mg_adaptive_new(&limit);
     g.throttle = mg_throttle_new();
+    mg_throttle_conf_defaults(&g.throttling);
     g.ejection = mg_ejection_new(&ejection, HOSTS);
     return g;
 }
@@ -443,7 +445,7 @@ static uint64_t decide(void *self, uint64_t i)
     mg_retry_budget_request(r->guards.budget, now_ns);
     ticket = mg_breaker_ask(r->breaker, now_ns);
     passed += mg_adaptive_begin(r->guards.adaptive);
-    passed += mg_throttle_admit(r->guards.throttle, 0.999, now_ns);
+    passed += mg_throttle_admit(r->guards.throttle, &r->guards.throttling, 0.999, now_ns);
     host = (size_t)mg_balancer_pick(r->balancer, NULL, 0, now_ns);
     mg_balancer_begin(r->balancer, host);
     mg_balancer_end(r->balancer, host);

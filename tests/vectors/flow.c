@@ -2,7 +2,6 @@
  */
 #include "vectors.h"
 
-#include "base/check.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "policy/adaptive.h"
@@ -17,12 +16,13 @@ typedef struct budget {
     mg_retry_budget *budget;
 } budget;
 
-static void *budget_open(const json_t *cfg)
+static void *budget_open(const json_t *cfg, mg_error *err)
 {
     budget *b = MG_NEW(budget);
 
+    (void)err;
     mg_retry_conf_defaults(&b->conf);
-    b->conf.budget_milli = (uint32_t)(vector_real(cfg, "ratio", 0.1) * 1000 + 0.5);
+    b->conf.budget_milli = vector_parts(cfg, "ratio", 1000, b->conf.budget_milli);
     b->conf.min_per_second = (uint32_t)vector_int(cfg, "min_per_s", b->conf.min_per_second);
     b->budget = mg_retry_budget_new();
     return b;
@@ -31,7 +31,7 @@ static void *budget_open(const json_t *cfg)
 static json_t *budget_row(void *self, const json_t *in)
 {
     const budget *b = self;
-    const uint64_t now_ns = (uint64_t)vector_int(in, "t", 0) * MG_NS_PER_MS;
+    const uint64_t now_ns = vector_now_ns(in);
     const bool is_retry = strcmp(vector_text(in, "what"), "retry") == 0;
     int admitted = 0;
 
@@ -49,10 +49,11 @@ static void budget_close(void *self)
     mg_free(self);
 }
 
-static void *backoff_open(const json_t *cfg)
+static void *backoff_open(const json_t *cfg, mg_error *err)
 {
     mg_retry_conf *conf = MG_NEW(mg_retry_conf);
 
+    (void)err;
     mg_retry_conf_defaults(conf);
     conf->backoff_ms = (uint64_t)vector_int(cfg, "base", (long long)conf->backoff_ms);
     conf->backoff_max_ms = (uint64_t)vector_int(cfg, "cap", (long long)conf->backoff_max_ms);
@@ -74,12 +75,13 @@ static json_t *grpc_row(void *self, const json_t *in)
     return json_pack("[I]", (json_int_t)mg_deadline_grpc_ms(mg_str_of(vector_text(in, "value"))));
 }
 
-static void *deadline_open(const json_t *cfg)
+static void *deadline_open(const json_t *cfg, mg_error *err)
 {
     mg_deadline_conf *conf = MG_NEW(mg_deadline_conf);
 
+    (void)err;
     mg_deadline_conf_defaults(conf);
-    conf->hop_milli = (uint32_t)(vector_real(cfg, "hop_factor", 0.9) * 1000 + 0.5);
+    conf->hop_milli = vector_parts(cfg, "hop_factor", 1000, conf->hop_milli);
     conf->min_ms = (uint64_t)vector_int(cfg, "min_ms", (long long)conf->min_ms);
     return conf;
 }
@@ -94,11 +96,22 @@ static json_t *deadline_row(void *self, const json_t *in)
     return json_pack("[iI]", child_ms > 0, (json_int_t)child_ms);
 }
 
+static void *throttle_open(const json_t *cfg, mg_error *err)
+{
+    mg_throttle_conf *conf = MG_NEW(mg_throttle_conf);
+
+    (void)err;
+    mg_throttle_conf_defaults(conf);
+    conf->k = vector_real(cfg, "k", conf->k);
+    conf->min_requests = (uint32_t)vector_int(cfg, "min_req", conf->min_requests);
+    conf->max_share = vector_real(cfg, "cap", conf->max_share);
+    return conf;
+}
+
 static json_t *throttle_row(void *self, const json_t *in)
 {
-    (void)self;
-    return json_pack("[f]", mg_throttle_share((uint64_t)vector_int(in, "requests", 0),
-                                              (uint64_t)vector_int(in, "accepts", 0)));
+    return json_pack("[o]", vector_number(mg_throttle_share(self, (uint64_t)vector_int(in, "requests", 0),
+                                                            (uint64_t)vector_int(in, "accepts", 0))));
 }
 
 typedef struct gradient {
@@ -106,10 +119,11 @@ typedef struct gradient {
     mg_gradient gradient;
 } gradient;
 
-static void *gradient_open(const json_t *cfg)
+static void *gradient_open(const json_t *cfg, mg_error *err)
 {
     gradient *g = MG_NEW(gradient);
 
+    (void)err;
     mg_adaptive_conf_defaults(&g->conf);
     g->conf.initial = vector_real(cfg, "initial", g->conf.initial);
     g->conf.min = vector_real(cfg, "min", g->conf.min);
@@ -127,20 +141,22 @@ static json_t *gradient_row(void *self, const json_t *in)
 {
     gradient *g = self;
 
-    return json_pack("[f]", mg_gradient_window(&g->gradient, &g->conf, vector_real(in, "rtt_ms", 0),
-                                               vector_real(in, "inflight", 0)));
+    return json_pack("[o]",
+                     vector_number(mg_gradient_window(&g->gradient, &g->conf, vector_real(in, "rtt_ms", 0),
+                                                      vector_real(in, "inflight", 0))));
 }
 
 static json_t *score_row(void *self, const json_t *in)
 {
     (void)self;
-    return json_pack("[f]", mg_iforest_score(vector_real(in, "mean_path", 0), vector_real(in, "n", 1)));
+    return json_pack(
+        "[o]", vector_number(mg_iforest_score(vector_real(in, "mean_path", 0), vector_real(in, "n", 1))));
 }
 
 static json_t *c_row(void *self, const json_t *in)
 {
     (void)self;
-    return json_pack("[f]", mg_iforest_c(vector_real(in, "n", 1)));
+    return json_pack("[o]", vector_number(mg_iforest_c(vector_real(in, "n", 1))));
 }
 
 static json_t *z_row(void *self, const json_t *in)
@@ -150,10 +166,12 @@ static json_t *z_row(void *self, const json_t *in)
     const size_t count = json_array_size(history);
 
     (void)self;
-    MG_CHECK(count <= MG_DETECTOR_TICKS);
+    if (!count || count > MG_DETECTOR_TICKS)
+        return vector_bad_row("history: 1 to 60 ticks");
     for (size_t i = 0; i < count; i++)
         ticks[i] = json_number_value(json_array_get(history, i));
-    return json_pack("[f]", mg_robust_z(ticks, count, vector_real(in, "x", 0), vector_real(in, "floor", 1)));
+    return json_pack("[o]", vector_number(mg_robust_z(ticks, count, vector_real(in, "x", 0),
+                                                      vector_real(in, "floor", 1))));
 }
 
 static json_t *bucket_row(void *self, const json_t *in)
@@ -168,21 +186,44 @@ typedef struct rollout {
     mg_rollout rollout;
 } rollout;
 
-static void *rollout_open(const json_t *cfg)
+static bool read_steps(mg_rollout_conf *conf, const json_t *steps, mg_error *err)
 {
-    const json_t *steps = json_object_get(cfg, "steps");
-    rollout *r = MG_NEW(rollout);
+    const size_t count = json_array_size(steps);
+    uint32_t last = 0;
 
-    mg_rollout_conf_defaults(&r->conf);
-    if (steps)
-        r->conf.step_count = (uint32_t)json_array_size(steps);
-    MG_CHECK(r->conf.step_count <= MG_ROLLOUT_STEPS);
-    for (size_t i = 0; i < json_array_size(steps); i++)
-        r->conf.steps[i] = (uint32_t)json_integer_value(json_array_get(steps, i));
-    r->conf.min_requests = (uint64_t)vector_int(cfg, "min_requests", (long long)r->conf.min_requests);
-    r->conf.max_errors_milli = (uint32_t)(vector_real(cfg, "max_error_ratio", 0.005) * 100000 + 0.5);
-    r->conf.max_p99_ms = (uint64_t)vector_int(cfg, "max_p99_ms", (long long)r->conf.max_p99_ms);
-    r->conf.strikes = (uint32_t)vector_int(cfg, "strikes", r->conf.strikes);
+    if (!steps)
+        return true;
+    if (!count || count > MG_ROLLOUT_STEPS) {
+        mg_fail(err, MG_ERR_INVALID, "steps: wants 1 to 16 of them");
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        conf->steps[i] = (uint32_t)json_integer_value(json_array_get(steps, i));
+        if (conf->steps[i] <= last || conf->steps[i] > 100) {
+            mg_fail(err, MG_ERR_INVALID, "steps: wants rising ones of 1 to 100");
+            return false;
+        }
+        last = conf->steps[i];
+    }
+    conf->step_count = (uint32_t)count;
+    return true;
+}
+
+static void *rollout_open(const json_t *cfg, mg_error *err)
+{
+    mg_rollout_conf conf;
+    rollout *r;
+
+    mg_rollout_conf_defaults(&conf);
+    if (!read_steps(&conf, json_object_get(cfg, "steps"), err))
+        return NULL;
+    conf.interval_ms = (uint64_t)vector_int(cfg, "interval_ms", (long long)conf.interval_ms);
+    conf.min_requests = (uint64_t)vector_int(cfg, "min_requests", (long long)conf.min_requests);
+    conf.max_errors_milli = vector_parts(cfg, "max_error_ratio", 100000, conf.max_errors_milli);
+    conf.max_p99_ms = (uint64_t)vector_int(cfg, "max_p99_ms", (long long)conf.max_p99_ms);
+    conf.strikes = (uint32_t)vector_int(cfg, "strikes", conf.strikes);
+    r = MG_NEW(rollout);
+    r->conf = conf;
     mg_rollout_start(&r->rollout, 0);
     return r;
 }
@@ -219,6 +260,8 @@ static json_t *restore_window_row(void *self, const json_t *in)
              cur = (uint64_t)vector_int(in, "cur", 0);
 
     (void)self;
+    if (vector_int(in, "window_ms", 1) < 1)
+        return vector_bad_row("window_ms: wants 1 or more");
     mg_restore_window(&age, &prev, &cur, (uint64_t)vector_int(in, "window_ms", 1), elapsed_of(in));
     return json_pack("[III]", (json_int_t)prev, (json_int_t)cur, (json_int_t)age);
 }
@@ -237,20 +280,29 @@ static json_t *restore_breaker_row(void *self, const json_t *in)
     return json_pack("[sI]", mg_breaker_state_name(state), (json_int_t)remaining);
 }
 
+#define NOTHING_KEPT(policy, cols, row)                                                                      \
+    {                                                                                                        \
+        policy, "", cols, vector_nothing_open, row, vector_nothing_close                                     \
+    }
+
 const vector_driver vector_flow_drivers[] = {
-    { "retry_burst", budget_open, budget_row, budget_close },
-    { "backoff", backoff_open, backoff_row, mg_free },
-    { "grpc_timeout", vector_nothing_open, grpc_row, vector_nothing_close },
-    { "deadline", deadline_open, deadline_row, mg_free },
-    { "throttle", vector_nothing_open, throttle_row, vector_nothing_close },
-    { "adaptive", gradient_open, gradient_row, mg_free },
-    { "iforest_score", vector_nothing_open, score_row, vector_nothing_close },
-    { "iforest_c", vector_nothing_open, c_row, vector_nothing_close },
-    { "robust_z", vector_nothing_open, z_row, vector_nothing_close },
-    { "canary_bucket", vector_nothing_open, bucket_row, vector_nothing_close },
-    { "rollout", rollout_open, rollout_row, mg_free },
-    { "restore_bucket", vector_nothing_open, restore_bucket_row, vector_nothing_close },
-    { "restore_window", vector_nothing_open, restore_window_row, vector_nothing_close },
-    { "restore_breaker", vector_nothing_open, restore_breaker_row, vector_nothing_close },
-    { NULL, NULL, NULL, NULL },
+    { "retry_burst", "ratio min_per_s", "t what count", budget_open, budget_row, budget_close },
+    { "backoff", "base cap", "attempt u", backoff_open, backoff_row, mg_free },
+    NOTHING_KEPT("grpc_timeout", "value", grpc_row),
+    { "deadline", "hop_factor min_ms", "route_ms inbound_ms elapsed_ms", deadline_open, deadline_row,
+      mg_free },
+    { "throttle", "k min_req cap", "requests accepts", throttle_open, throttle_row, mg_free },
+    { "adaptive", "initial min max tolerance smoothing long_window probe_after probe_factor",
+      "rtt_ms inflight", gradient_open, gradient_row, mg_free },
+    NOTHING_KEPT("iforest_score", "mean_path n", score_row),
+    NOTHING_KEPT("iforest_c", "n", c_row),
+    NOTHING_KEPT("robust_z", "history x floor", z_row),
+    NOTHING_KEPT("canary_bucket", "key salt", bucket_row),
+    { "rollout", "steps interval_ms min_requests max_error_ratio max_p99_ms strikes",
+      "requests errors p99_ms", rollout_open, rollout_row, mg_free },
+    NOTHING_KEPT("restore_bucket", "debt_ms cap_ms same_boot mono_ms wall_ms", restore_bucket_row),
+    NOTHING_KEPT("restore_window", "age_ms prev cur window_ms same_boot mono_ms wall_ms", restore_window_row),
+    NOTHING_KEPT("restore_breaker", "state remaining_ms open_max_ms same_boot mono_ms wall_ms",
+                 restore_breaker_row),
+    { 0 },
 };

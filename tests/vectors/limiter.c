@@ -2,100 +2,100 @@
  * cluster's limit, and what clients see. */
 #include "vectors.h"
 
-#include "base/check.h"
 #include "base/mem.h"
-#include "base/time.h"
+#include "base/str.h"
 #include "policy/limiter.h"
 
 #include <stdio.h>
 
-enum { ROWS_MAX = 256, RULES_MAX = 8 };
+enum { ROWS_MAX = 1024, RULES_MAX = 8 };
 
 typedef struct bucket {
     mg_limiter *limiter;
+    uint32_t cost; /* where a row has none of its own */
     mg_limiter_answer answers[ROWS_MAX];
     size_t rows;
 } bucket;
 
-static mg_limiter_on_full on_full_of(const json_t *cfg)
-{
-    const char *text = vector_text(cfg, "on_full");
+/* What every limiter reads; the first parameters of its kind stand before these. */
+#define TABLE_KEYS "max_keys on_full overflow_cells"
 
-    return strcmp(text, "allow") == 0  ? MG_LIMITER_FULL_ALLOW
-           : strcmp(text, "deny") == 0 ? MG_LIMITER_FULL_DENY
-                                       : MG_LIMITER_FULL_OVERFLOW;
-}
-
-static mg_limiter *limiter_of(const json_t *cfg, mg_limiter_algorithm algorithm)
+static mg_limiter *limiter_of(const json_t *cfg, mg_limiter_algorithm algorithm, mg_error *err)
 {
-    mg_error err = MG_ERROR_INIT;
+    static const char *const on_full[] = { "overflow", "allow", "deny", NULL };
+    const int full = vector_word(cfg, "on_full", on_full, err);
     mg_limiter_conf conf;
-    mg_limiter *limiter;
 
+    if (full < 0)
+        return NULL;
     mg_limiter_conf_defaults(&conf);
     conf.algorithm = algorithm;
     conf.limit = (uint64_t)vector_int(cfg, "limit", 1);
     conf.period_ms = (uint64_t)vector_int(cfg, "period_ms", vector_int(cfg, "window_ms", 1000));
     conf.max_entries = (uint32_t)vector_int(cfg, "max_entries", conf.max_entries);
-    conf.on_full = on_full_of(cfg);
+    conf.on_full = (mg_limiter_on_full)full;
     conf.burst = (uint64_t)vector_int(cfg, "burst", 0);
     conf.max_wait_ms = (uint64_t)vector_int(cfg, "max_wait_ms", 0);
     conf.max_keys = (uint32_t)vector_int(cfg, "max_keys", 1024);
     conf.overflow_cells = (uint32_t)vector_int(cfg, "overflow_cells", 1024);
-    limiter = mg_limiter_new(&conf, &err);
+    return mg_limiter_new(&conf, err);
+}
+
+static void *open_as(const json_t *cfg, mg_limiter_algorithm algorithm, mg_error *err)
+{
+    mg_limiter *limiter = limiter_of(cfg, algorithm, err);
+    bucket *b;
+
     if (!limiter)
-        printf("  %s\n", err.message);
-    MG_CHECK(limiter);
-    return limiter;
-}
-
-static uint64_t now_of(const json_t *in)
-{
-    return (uint64_t)vector_int(in, "t", 0) * MG_NS_PER_MS;
-}
-
-static void *open_as(const json_t *cfg, mg_limiter_algorithm algorithm)
-{
-    bucket *b = MG_NEW(bucket);
-
-    b->limiter = limiter_of(cfg, algorithm);
+        return NULL;
+    b = MG_NEW(bucket);
+    b->limiter = limiter;
+    b->cost = (uint32_t)vector_int(cfg, "cost", 1);
     return b;
 }
 
-static void *bucket_open(const json_t *cfg)
+static void *bucket_open(const json_t *cfg, mg_error *err)
 {
-    return open_as(cfg, MG_LIMITER_TOKEN_BUCKET);
+    return open_as(cfg, MG_LIMITER_TOKEN_BUCKET, err);
 }
 
-static void *sliding_open(const json_t *cfg)
+static void *sliding_open(const json_t *cfg, mg_error *err)
 {
-    return open_as(cfg, MG_LIMITER_SLIDING_WINDOW);
+    return open_as(cfg, MG_LIMITER_SLIDING_WINDOW, err);
 }
 
-static void *log_open(const json_t *cfg)
+static void *log_open(const json_t *cfg, mg_error *err)
 {
-    return open_as(cfg, MG_LIMITER_SLIDING_LOG);
+    return open_as(cfg, MG_LIMITER_SLIDING_LOG, err);
 }
 
-static void *fixed_open(const json_t *cfg)
+static void *fixed_open(const json_t *cfg, mg_error *err)
 {
-    return open_as(cfg, MG_LIMITER_FIXED_WINDOW);
+    return open_as(cfg, MG_LIMITER_FIXED_WINDOW, err);
 }
 
-static void *leaky_open(const json_t *cfg)
+static void *leaky_open(const json_t *cfg, mg_error *err)
 {
-    return open_as(cfg, MG_LIMITER_LEAKY);
+    return open_as(cfg, MG_LIMITER_LEAKY, err);
 }
 
-static void *permits_open(const json_t *cfg)
+static void *permits_open(const json_t *cfg, mg_error *err)
 {
-    return open_as(cfg, MG_LIMITER_CONCURRENCY);
+    return open_as(cfg, MG_LIMITER_CONCURRENCY, err);
 }
 
 static void bucket_close(void *self)
 {
     mg_limiter_free(((bucket *)self)->limiter);
     mg_free(self);
+}
+
+/* Column key; all rows are of one key where there is none. */
+static mg_str key_of(const json_t *in)
+{
+    const char *key = json_string_value(json_object_get(in, "key"));
+
+    return mg_str_of(key ? key : "k");
 }
 
 static uint64_t remaining_of(const mg_limiter *limiter, uint64_t now_ns)
@@ -108,17 +108,21 @@ static uint64_t remaining_of(const mg_limiter *limiter, uint64_t now_ns)
 
 static json_t *take_row(void *self, const json_t *in)
 {
+    const bucket *b = self;
+    const mg_str key = key_of(in);
     mg_limiter_answer a;
 
-    mg_limiter_take(((bucket *)self)->limiter, "k", 1, (uint32_t)vector_int(in, "n", 1), now_of(in), &a);
+    mg_limiter_take(b->limiter, key.p, key.n, (uint32_t)vector_int(in, "n", b->cost), vector_now_ns(in), &a);
     return json_pack("[iII]", a.allowed, (json_int_t)a.remaining, (json_int_t)a.retry_ms);
 }
 
 static json_t *leaky_row(void *self, const json_t *in)
 {
+    const bucket *b = self;
+    const mg_str key = key_of(in);
     mg_limiter_answer a;
 
-    mg_limiter_take(((bucket *)self)->limiter, "k", 1, (uint32_t)vector_int(in, "n", 1), now_of(in), &a);
+    mg_limiter_take(b->limiter, key.p, key.n, (uint32_t)vector_int(in, "n", b->cost), vector_now_ns(in), &a);
     return json_pack("[iII]", a.allowed, (json_int_t)a.wait_ms, (json_int_t)a.retry_ms);
 }
 
@@ -130,7 +134,7 @@ static json_t *permits_row(void *self, const json_t *in)
     size_t oldest = 0;
 
     if (vector_text(in, "op")[0] == 'A') {
-        mg_limiter_take(b->limiter, "k", 1, 1, now_of(in), &a);
+        mg_limiter_take(b->limiter, "k", 1, 1, vector_now_ns(in), &a);
         if (a.allowed && b->rows < ROWS_MAX)
             b->answers[b->rows++] = a;
     } else {
@@ -140,8 +144,9 @@ static json_t *permits_row(void *self, const json_t *in)
         if (a.allowed)
             mg_limiter_release(b->limiter, &b->answers[oldest]);
     }
-    return json_pack("[iI]", a.allowed,
-                     (json_int_t)(mg_limiter_quota(b->limiter) - remaining_of(b->limiter, now_of(in))));
+    return json_pack(
+        "[iI]", a.allowed,
+        (json_int_t)(mg_limiter_quota(b->limiter) - remaining_of(b->limiter, vector_now_ns(in))));
 }
 
 typedef struct lease {
@@ -149,11 +154,15 @@ typedef struct lease {
     uint64_t tat_ns;
 } lease;
 
-static void *lease_open(const json_t *cfg)
+static void *lease_open(const json_t *cfg, mg_error *err)
 {
-    lease *l = MG_NEW(lease);
+    mg_limiter *limiter = limiter_of(cfg, MG_LIMITER_TOKEN_BUCKET, err);
+    lease *l;
 
-    l->limiter = limiter_of(cfg, MG_LIMITER_TOKEN_BUCKET);
+    if (!limiter)
+        return NULL;
+    l = MG_NEW(lease);
+    l->limiter = limiter;
     return l;
 }
 
@@ -162,7 +171,7 @@ static json_t *lease_row(void *self, const json_t *in)
     lease *l = self;
 
     return json_pack("[i]", (int)mg_limiter_lease(l->limiter, &l->tat_ns, (uint32_t)vector_int(in, "want", 1),
-                                                  now_of(in)));
+                                                  vector_now_ns(in)));
 }
 
 static void lease_close(void *self)
@@ -181,22 +190,28 @@ static json_t *share_row(void *self, const json_t *in)
 static json_t *reserve_row(void *self, const json_t *in)
 {
     bucket *b = self;
-    mg_limiter_answer *a = &b->answers[b->rows++];
+    mg_limiter_answer *a = &b->answers[b->rows];
+    const long long arg = vector_int(in, "arg", b->cost);
+    const mg_str key = key_of(in);
 
-    MG_CHECK(b->rows < ROWS_MAX);
-    if (vector_text(in, "op")[0] == 'C')
-        return json_pack("[ii]", mg_limiter_cancel(b->limiter, &b->answers[vector_int(in, "arg", 0)]), 0);
-    mg_limiter_reserve(b->limiter, "k", 1, (uint32_t)vector_int(in, "arg", 1), now_of(in), a);
+    if (++b->rows == ROWS_MAX)
+        return vector_bad_row("at most 1023 rows");
+    if (vector_text(in, "op")[0] == 'C' && arg >= 0 && arg < (long long)b->rows)
+        return json_pack("[ii]", mg_limiter_cancel(b->limiter, &b->answers[arg]), 0);
+    if (vector_text(in, "op")[0] != 'R' || arg < 0)
+        return vector_bad_row("op: R n, or C and the number of an earlier row");
+    mg_limiter_reserve(b->limiter, key.p, key.n, (uint32_t)arg, vector_now_ns(in), a);
     return json_pack("[iI]", a->allowed, (json_int_t)(a->allowed ? (int64_t)a->wait_ms : a->retry_ms));
 }
 
 static json_t *table_row(void *self, const json_t *in)
 {
     static const char *const via[] = { "own", "overflow", "none" };
+    const bucket *b = self;
     const char *key = vector_text(in, "key");
     mg_limiter_answer a;
 
-    mg_limiter_take(((bucket *)self)->limiter, key, strlen(key), 1, now_of(in), &a);
+    mg_limiter_take(b->limiter, key, strlen(key), b->cost, vector_now_ns(in), &a);
     return json_pack("[is]", a.allowed, via[a.via]);
 }
 
@@ -204,21 +219,53 @@ typedef struct chain {
     size_t count;
     const char *names[RULES_MAX]; /* borrowed: the vector */
     bool per_key[RULES_MAX];
+    uint32_t costs[RULES_MAX];
     mg_limiter *limiters[RULES_MAX];
 } chain;
 
-static void *chain_open(const json_t *cfg)
+static void chain_close(void *self)
+{
+    chain *c = self;
+
+    for (size_t i = 0; i < c->count; i++)
+        mg_limiter_free(c->limiters[i]);
+    mg_free(c);
+}
+
+static bool add_rule(chain *c, const json_t *rule, mg_error *err)
+{
+    static const char *const algorithms[] = { "token_bucket", "sliding_window", "sliding_log", "fixed_window",
+                                              "leaky",        "concurrency",    NULL };
+    const int algorithm = vector_word(rule, "algorithm", algorithms, err);
+    const size_t i = c->count;
+
+    if (algorithm < 0 || !vector_knows(rule,
+                                       "name per_key algorithm limit period_ms window_ms burst cost "
+                                       "max_wait_ms max_entries " TABLE_KEYS,
+                                       err))
+        return false;
+    if (i == RULES_MAX) {
+        mg_fail(err, MG_ERR_INVALID, "rules: wants at most 8");
+        return false;
+    }
+    c->names[i] = vector_text(rule, "name");
+    c->per_key[i] = vector_int(rule, "per_key", 0);
+    c->costs[i] = (uint32_t)vector_int(rule, "cost", 1);
+    c->limiters[i] = limiter_of(rule, (mg_limiter_algorithm)algorithm, err);
+    c->count += c->limiters[i] != NULL;
+    return c->limiters[i] != NULL;
+}
+
+static void *chain_open(const json_t *cfg, mg_error *err)
 {
     const json_t *rules = json_object_get(cfg, "rules");
     chain *c = MG_NEW(chain);
 
-    for (size_t i = 0; i < json_array_size(rules) && i < RULES_MAX; i++) {
-        const json_t *rule = json_array_get(rules, i);
-
-        c->names[i] = vector_text(rule, "name");
-        c->per_key[i] = vector_int(rule, "per_key", 0);
-        c->limiters[i] = limiter_of(rule, MG_LIMITER_TOKEN_BUCKET);
-        c->count++;
+    for (size_t i = 0; i < json_array_size(rules); i++) {
+        if (!add_rule(c, json_array_get(rules, i), err)) {
+            chain_close(c);
+            return NULL;
+        }
     }
     return c;
 }
@@ -232,19 +279,10 @@ static json_t *chain_row(void *self, const json_t *in)
     int by;
 
     for (size_t i = 0; i < c->count; i++)
-        asks[i] =
-            (mg_limiter_ask){ c->limiters[i], c->per_key[i] ? key : "", c->per_key[i] ? strlen(key) : 0, 1 };
-    by = mg_limiter_take_all(asks, c->count, now_of(in), answers);
+        asks[i] = (mg_limiter_ask){ c->limiters[i], c->per_key[i] ? key : "", c->per_key[i] ? strlen(key) : 0,
+                                    (uint32_t)vector_int(in, "n", c->costs[i]) };
+    by = mg_limiter_take_all(asks, c->count, vector_now_ns(in), answers);
     return json_pack("[is]", by < 0, by < 0 ? "-" : c->names[by]);
-}
-
-static void chain_close(void *self)
-{
-    chain *c = self;
-
-    for (size_t i = 0; i < c->count; i++)
-        mg_limiter_free(c->limiters[i]);
-    mg_free(c);
 }
 
 static json_t *headers_row(void *self, const json_t *in)
@@ -263,30 +301,53 @@ static json_t *headers_row(void *self, const json_t *in)
     return json_pack("[sss]", policy, state, retry);
 }
 
+typedef struct prefixes {
+    unsigned v4, v6;
+} prefixes;
+
+static void *prefixes_open(const json_t *cfg, mg_error *err)
+{
+    const long long v4 = vector_int(cfg, "v4", 32), v6 = vector_int(cfg, "v6", 64);
+    prefixes *p;
+
+    if (v4 < 8 || v4 > 32 || v6 < 32 || v6 > 128) {
+        mg_fail(err, MG_ERR_INVALID, "v4 wants 8 to 32, v6 32 to 128");
+        return NULL;
+    }
+    p = MG_NEW(prefixes);
+    *p = (prefixes){ (unsigned)v4, (unsigned)v6 };
+    return p;
+}
+
 static json_t *key_row(void *self, const json_t *in)
 {
+    const prefixes *p = self;
     const char *ip = vector_text(in, "ip");
     char key[MG_LIMITER_IP_KEY_BYTES];
 
-    (void)self;
-    if (!mg_limiter_ip_key(key, ip, strlen(ip), 32, 64))
+    if (!mg_limiter_ip_key(key, ip, strlen(ip), p->v4, p->v6))
         return json_pack("[n]");
     return json_pack("[s]", key);
 }
 
+#define WINDOW_KEYS "limit period_ms window_ms cost " TABLE_KEYS
+#define BUCKET_KEYS WINDOW_KEYS " burst"
+
 const vector_driver vector_limiter_drivers[] = {
-    { "token_bucket", bucket_open, take_row, bucket_close },
-    { "token_bucket_reserve", bucket_open, reserve_row, bucket_close },
-    { "sliding_window", sliding_open, take_row, bucket_close },
-    { "sliding_log", log_open, take_row, bucket_close },
-    { "fixed_window", fixed_open, take_row, bucket_close },
-    { "leaky", leaky_open, leaky_row, bucket_close },
-    { "concurrency", permits_open, permits_row, bucket_close },
-    { "cluster_lease", lease_open, lease_row, lease_close },
-    { "fallback_share", vector_nothing_open, share_row, vector_nothing_close },
-    { "limiter_table", bucket_open, table_row, bucket_close },
-    { "limiter_chain", chain_open, chain_row, chain_close },
-    { "headers", vector_nothing_open, headers_row, vector_nothing_close },
-    { "limit_key", vector_nothing_open, key_row, vector_nothing_close },
-    { NULL, NULL, NULL, NULL },
+    { "token_bucket", BUCKET_KEYS, "t n key", bucket_open, take_row, bucket_close },
+    { "token_bucket_reserve", BUCKET_KEYS " max_wait_ms", "t op arg key", bucket_open, reserve_row,
+      bucket_close },
+    { "sliding_window", WINDOW_KEYS, "t n key", sliding_open, take_row, bucket_close },
+    { "sliding_log", WINDOW_KEYS " max_entries", "t n key", log_open, take_row, bucket_close },
+    { "fixed_window", WINDOW_KEYS, "t n key", fixed_open, take_row, bucket_close },
+    { "leaky", WINDOW_KEYS " max_wait_ms", "t n key", leaky_open, leaky_row, bucket_close },
+    { "concurrency", "limit " TABLE_KEYS, "t op", permits_open, permits_row, bucket_close },
+    { "cluster_lease", "limit period_ms burst", "t node want", lease_open, lease_row, lease_close },
+    { "fallback_share", "", "limit nodes", vector_nothing_open, share_row, vector_nothing_close },
+    { "limiter_table", BUCKET_KEYS, "t key", bucket_open, table_row, bucket_close },
+    { "limiter_chain", "rules", "t key n", chain_open, chain_row, chain_close },
+    { "headers", "", "name quota window_ms rem reset_ms retry_ms", vector_nothing_open, headers_row,
+      vector_nothing_close },
+    { "limit_key", "v4 v6", "ip", prefixes_open, key_row, mg_free },
+    { 0 },
 };

@@ -1,9 +1,10 @@
 /* main.c - drives the policies through files of vectors: one JSON object a line with id, policy, cfg, cols
- * and rows. Prints every row that differs; ends with how many vectors passed, failed, or named a policy that
- * has no driver. */
+ * and rows. Prints every row that differs, and every key or column that the driver does not read, which is a
+ * failure as well; ends with how many vectors passed, failed, or named a policy that has no driver. */
 #include "vectors.h"
 
 #include "base/str.h"
+#include "base/time.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -33,22 +34,87 @@ double vector_real(const json_t *object, const char *name, double otherwise)
     return json_is_number(value) ? json_number_value(value) : otherwise;
 }
 
-void *vector_nothing_open(const json_t *cfg)
-{
-    (void)cfg;
-    return NULL;
-}
-
-void vector_nothing_close(void *self)
-{
-    (void)self;
-}
-
 const char *vector_text(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));
 
     return text ? text : "";
+}
+
+uint64_t vector_now_ns(const json_t *in)
+{
+    return (uint64_t)vector_int(in, "t", 0) * MG_NS_PER_MS;
+}
+
+int vector_word(const json_t *object, const char *name, const char *const *words, mg_error *err)
+{
+    const char *text = vector_text(object, name);
+
+    if (!json_object_get(object, name))
+        return 0;
+    for (int i = 0; words[i]; i++) {
+        if (strcmp(words[i], text) == 0)
+            return i;
+    }
+    mg_fail(err, MG_ERR_INVALID, "%s: \"%s\" is not one of its words", name, text);
+    return -1;
+}
+
+uint32_t vector_parts(const json_t *object, const char *name, double whole, uint32_t otherwise)
+{
+    const json_t *value = json_object_get(object, name);
+
+    return value ? (uint32_t)(json_number_value(value) * whole + 0.5) : otherwise;
+}
+
+static bool is_listed(const char *names, mg_str name)
+{
+    mg_str rest = mg_str_of(names), one;
+
+    while (mg_str_cut(&rest, ' ', &one)) {
+        if (mg_str_eq(one, name))
+            return true;
+    }
+    return false;
+}
+
+bool vector_knows(const json_t *object, const char *keys, mg_error *err)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)object, key, value)
+    {
+        if (!is_listed(keys, mg_str_of(key))) {
+            mg_fail(err, MG_ERR_INVALID, "unknown key \"%s\"; it has: %s", key, *keys ? keys : "none");
+            return false;
+        }
+    }
+    return true;
+}
+
+json_t *vector_number(double number)
+{
+    return isfinite(number) ? json_real(number) : json_null();
+}
+
+json_t *vector_bad_row(const char *why)
+{
+    return json_pack("[s]", why);
+}
+
+void *vector_nothing_open(const json_t *cfg, mg_error *err)
+{
+    static char nothing;
+
+    (void)cfg;
+    (void)err;
+    return &nothing;
+}
+
+void vector_nothing_close(void *self)
+{
+    (void)self;
 }
 
 static const vector_driver *driver_of(const char *policy)
@@ -112,14 +178,34 @@ static bool run_row(const vector_driver *driver, void *self, const mg_str *in, s
     return fine;
 }
 
-static bool run_vector(const vector_driver *driver, const json_t *vector)
+static bool knows_columns(const vector_driver *driver, const mg_str *in, size_t count, mg_error *err)
 {
-    const json_t *rows = json_object_get(vector, "rows");
-    void *self = driver->open(json_object_get(vector, "cfg"));
+    for (size_t i = 0; i < count; i++) {
+        if (!is_listed(driver->cols, in[i])) {
+            mg_fail(err, MG_ERR_INVALID, "unknown column \"%.*s\"; it has: %s", MG_STR_ARGS(in[i]),
+                    driver->cols);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* False when a row differs; with `err` when none was run. */
+static bool run_vector(const vector_driver *driver, const json_t *vector, mg_error *err)
+{
+    const json_t *rows = json_object_get(vector, "rows"), *cfg = json_object_get(vector, "cfg");
     mg_str in[COLS_MAX];
     const size_t in_count = columns(vector_text(vector, "cols"), in);
     bool fine = json_array_size(rows) > 0;
+    void *self;
 
+    if (!fine)
+        mg_fail(err, MG_ERR_INVALID, "it has no rows");
+    if (!fine || !vector_knows(cfg, driver->keys, err) || !knows_columns(driver, in, in_count, err))
+        return false;
+    self = driver->open(cfg, err);
+    if (!self)
+        return false;
     for (size_t i = 0; i < json_array_size(rows); i++)
         fine &= run_row(driver, self, in, in_count, json_array_get(rows, i));
     driver->close(self);
@@ -131,6 +217,7 @@ static void run_line(const char *line, tally *sum)
     json_error_t error;
     json_t *vector = json_loads(line, 0, &error);
     const vector_driver *driver = driver_of(vector_text(vector, "policy"));
+    mg_error err = MG_ERROR_INIT;
 
     if (!vector) {
         printf("FAILED not JSON: %s\n", error.text);
@@ -138,10 +225,11 @@ static void run_line(const char *line, tally *sum)
     } else if (!driver) {
         printf("skipped %s: no driver for %s\n", vector_text(vector, "id"), vector_text(vector, "policy"));
         sum->skipped++;
-    } else if (run_vector(driver, vector)) {
+    } else if (run_vector(driver, vector, &err)) {
         sum->passed++;
     } else {
-        printf("FAILED %s (%s)\n", vector_text(vector, "id"), vector_text(vector, "policy"));
+        printf("FAILED %s (%s)%s%s\n", vector_text(vector, "id"), vector_text(vector, "policy"),
+               err.code ? ": " : "", err.message);
         sum->failed++;
     }
     json_decref(vector);

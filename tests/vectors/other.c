@@ -1,7 +1,6 @@
 /* other.c - vectors of the balancer and of H(text, seed). */
 #include "vectors.h"
 
-#include "base/check.h"
 #include "base/mem.h"
 #include "policy/balancer.h"
 
@@ -9,15 +8,21 @@
 
 #include <stdio.h>
 
-enum { HOSTS_MAX = 26, PICKS_MAX = 64 };
+enum { HOSTS_MAX = 256, PICKS_MAX = 1000 };
 
 typedef struct hosts {
     mg_balancer *balancer;
     size_t count;
-    const char *names[HOSTS_MAX]; /* borrowed: the vector; one letter each */
+    const char *names[HOSTS_MAX]; /* borrowed: the vector */
 } hosts;
 
-static void *swrr_open(const json_t *cfg)
+static bool is_weight(const json_t *weight)
+{
+    return json_is_integer(weight) && json_integer_value(weight) >= 0 &&
+           json_integer_value(weight) <= MG_BALANCER_WEIGHT_MAX;
+}
+
+static void *swrr_open(const json_t *cfg, mg_error *err)
 {
     json_t *weights = json_object_get(cfg, "weights"), *weight;
     uint32_t numbers[HOSTS_MAX];
@@ -26,7 +31,11 @@ static void *swrr_open(const json_t *cfg)
 
     json_object_foreach(weights, name, weight)
     {
-        MG_CHECK(h->count < HOSTS_MAX);
+        if (h->count == HOSTS_MAX || !is_weight(weight)) {
+            mg_fail(err, MG_ERR_INVALID, "weights: wants at most 256 of 0 to 1000000");
+            mg_free(h);
+            return NULL;
+        }
         numbers[h->count] = (uint32_t)json_integer_value(weight);
         h->names[h->count++] = name;
     }
@@ -34,20 +43,65 @@ static void *swrr_open(const json_t *cfg)
     return h;
 }
 
+/* The names picked, one after the other; "-" where there was no one to pick. */
+static json_t *picks_of(hosts *h, long long count)
+{
+    mg_text picks = { 0 };
+    json_t *out;
+
+    if (count < 0 || count > PICKS_MAX)
+        return vector_bad_row("arg: at most 1000 picks");
+    for (long long i = 0; i < count; i++) {
+        const int host = mg_balancer_pick(h->balancer, NULL, 0, 0);
+
+        mg_text_add_c(&picks, host < 0 ? "-" : h->names[host]);
+    }
+    out = json_pack("[s%]", picks.n ? picks.p : "", picks.n);
+    mg_text_fini(&picks);
+    return out;
+}
+
+static int host_of(const hosts *h, const char *name)
+{
+    for (size_t i = 0; i < h->count; i++) {
+        if (name && strcmp(h->names[i], name) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+/* `set` has the host and its weight in arg: {"a": 3} or ["a", 3]; or the weight in a column of its own. */
+static json_t *set_weight(hosts *h, const json_t *in)
+{
+    json_t *arg = json_object_get(in, "arg"), *weight = json_object_get(in, "weight");
+    const char *name = json_string_value(arg);
+
+    if (json_is_object(arg)) {
+        name = json_object_iter_key(json_object_iter(arg));
+        weight = json_object_iter_value(json_object_iter(arg));
+    } else if (json_is_array(arg)) {
+        name = json_string_value(json_array_get(arg, 0));
+        weight = json_array_get(arg, 1);
+    }
+    if (host_of(h, name) < 0 || !is_weight(weight))
+        return vector_bad_row("set: wants a host and its weight");
+    mg_balancer_set_weight(h->balancer, (size_t)host_of(h, name), (uint32_t)json_integer_value(weight));
+    return json_pack("[s]", "-");
+}
+
 static json_t *swrr_row(void *self, const json_t *in)
 {
     hosts *h = self;
-    char picks[PICKS_MAX + 1] = { 0 };
+    const char *op = vector_text(in, "op");
+    const int host = host_of(h, vector_text(in, "arg"));
 
-    if (strcmp(vector_text(in, "op"), "pick") == 0) {
-        for (long long i = 0; i < vector_int(in, "arg", 0) && i < PICKS_MAX; i++)
-            picks[i] = h->names[mg_balancer_pick(h->balancer, NULL, 0, 0)][0];
-        return json_pack("[s]", picks);
-    }
-    for (size_t i = 0; i < h->count; i++) {
-        if (strcmp(h->names[i], vector_text(in, "arg")) == 0)
-            mg_balancer_set_usable(h->balancer, i, strcmp(vector_text(in, "op"), "up") == 0);
-    }
+    if (strcmp(op, "pick") == 0)
+        return picks_of(h, vector_int(in, "arg", 0));
+    if (strcmp(op, "set") == 0)
+        return set_weight(h, in);
+    if (host < 0 || (strcmp(op, "up") != 0 && strcmp(op, "down") != 0))
+        return vector_bad_row("op: pick, set, or up and down of a host");
+    mg_balancer_set_usable(h->balancer, (size_t)host, op[0] == 'u');
     return json_pack("[s]", "-");
 }
 
@@ -69,7 +123,7 @@ static json_t *hash_row(void *self, const json_t *in)
 }
 
 const vector_driver vector_other_drivers[] = {
-    { "swrr", swrr_open, swrr_row, swrr_close },
-    { "hash", vector_nothing_open, hash_row, vector_nothing_close },
-    { NULL, NULL, NULL, NULL },
+    { "swrr", "weights", "op arg weight", swrr_open, swrr_row, swrr_close },
+    { "hash", "", "text seed", vector_nothing_open, hash_row, vector_nothing_close },
+    { 0 },
 };

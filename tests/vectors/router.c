@@ -1,10 +1,11 @@
 /* router.c - vectors of the router, and of the normalisation of paths that comes before it. */
 #include "vectors.h"
 
-#include "base/check.h"
 #include "base/mem.h"
 #include "http/uri.h"
 #include "policy/router.h"
+
+enum { PATH_MAX_BYTES = 8192 };
 
 static mg_str *strings_of(mg_arena *arena, const json_t *array, size_t *count)
 {
@@ -16,32 +17,88 @@ static mg_str *strings_of(mg_arena *arena, const json_t *array, size_t *count)
     return out;
 }
 
-static void *router_open(const json_t *cfg)
+typedef struct table {
+    mg_router *router;
+    size_t max_path; /* bytes; longer is 414 */
+} table;
+
+static mg_route_header *headers_of(mg_arena *arena, const json_t *object, size_t *count)
+{
+    mg_route_header *out = MG_ARENA_NEW_N(arena, mg_route_header, json_object_size(object) + 1);
+    const char *name;
+    json_t *value;
+
+    *count = 0;
+    json_object_foreach((json_t *)object, name, value)
+    {
+        const char *text = json_string_value(value);
+
+        out[(*count)++] = (mg_route_header){ mg_str_of(name), mg_str_of(text ? text : "") };
+    }
+    return out;
+}
+
+static bool add_route(mg_router_builder *builder, mg_arena *arena, const json_t *route, uint32_t index,
+                      mg_report *report, mg_error *err)
+{
+    const char *prefix = json_string_value(json_object_get(route, "prefix"));
+    const mg_route_path path = { mg_str_of(prefix ? prefix : vector_text(route, "path")), prefix != NULL };
+    const mg_str host = mg_str_of(vector_text(route, "host"));
+    mg_route_spec spec = { .name = mg_str_of(vector_text(route, "id")), .paths = &path, .path_count = 1 };
+
+    if (!vector_knows(route, "id path prefix host methods headers priority", err))
+        return false;
+    spec.hosts = &host;
+    spec.host_count = host.n > 0;
+    spec.methods = strings_of(arena, json_object_get(route, "methods"), &spec.method_count);
+    spec.headers = headers_of(arena, json_object_get(route, "headers"), &spec.header_count);
+    spec.priority = (int)vector_int(route, "priority", 0);
+    (void)mg_router_add(builder, &spec, (void *)vector_text(route, "id"), index, report);
+    return true;
+}
+
+static void *router_open(const json_t *cfg, mg_error *err)
 {
     const json_t *routes = json_object_get(cfg, "routes");
     mg_router_builder *builder = mg_router_builder_new(1, NULL, NULL);
     mg_report report = MG_REPORT_INIT;
+    mg_router *router = NULL;
+    table *t = NULL;
     mg_arena arena;
-    mg_router *router;
+    bool fine = true;
 
     mg_arena_init(&arena, NULL, 0);
-    for (size_t i = 0; i < json_array_size(routes); i++) {
-        const json_t *route = json_array_get(routes, i);
-        const mg_route_path path = { mg_str_of(vector_text(route, "path")), false };
-        const mg_str host = mg_str_of(vector_text(route, "host"));
-        mg_route_spec spec = { .name = mg_str_of(vector_text(route, "id")), .paths = &path, .path_count = 1 };
-
-        spec.hosts = &host;
-        spec.host_count = host.n > 0;
-        spec.methods = strings_of(&arena, json_object_get(route, "methods"), &spec.method_count);
-        MG_CHECK(mg_router_add(builder, &spec, (void *)vector_text(route, "id"), (uint32_t)i, &report));
+    for (size_t i = 0; fine && i < json_array_size(routes); i++)
+        fine = add_route(builder, &arena, json_array_get(routes, i), (uint32_t)i, &report, err);
+    if (fine)
+        router = mg_router_build(builder, &report);
+    if (router) {
+        t = MG_NEW(table);
+        t->router = router;
+        t->max_path = (size_t)vector_int(cfg, "max_path", PATH_MAX_BYTES);
+    } else if (fine) {
+        mg_fail(err, MG_ERR_INVALID, "routes: refused: %s", report.count ? report.findings[0].message : "");
     }
-    router = mg_router_build(builder, &report);
-    MG_CHECK(router);
     mg_router_builder_free(builder);
     mg_report_fini(&report);
     mg_arena_fini(&arena);
-    return router;
+    return t;
+}
+
+static bool header_named(void *self, mg_str name, mg_str *value)
+{
+    const char *wanted, *key;
+    json_t *entry;
+
+    json_object_foreach((json_t *)self, key, entry)
+    {
+        wanted = json_string_value(entry);
+        if (wanted && mg_str_eq_c(name, key)) {
+            *value = mg_str_of(wanted);
+            return true;
+        }
+    }
+    return false;
 }
 
 static json_t *params_of(const mg_route_match *m)
@@ -61,18 +118,23 @@ static json_t *params_of(const mg_route_match *m)
 
 static json_t *router_row(void *self, const json_t *in)
 {
-    mg_route_query query = { .method = mg_str_of(vector_text(in, "method")) };
+    const table *t = self;
+    mg_route_query query = { .method = mg_str_of(vector_text(in, "method")),
+                             .header = header_named,
+                             .self = json_object_get(in, "headers") };
     mg_route_match match;
     mg_arena arena;
     json_t *out;
     int port, status;
 
+    if (strlen(vector_text(in, "path")) > t->max_path)
+        return json_pack("[is{}]", 414, "-");
     mg_arena_init(&arena, NULL, 0);
     if (!mg_uri_authority(&arena, mg_str_of(vector_text(in, "host")), &query.host, &port) ||
         !mg_uri_normalise_path(&arena, mg_str_of(vector_text(in, "path")), &query.path)) {
         out = json_pack("[is{}]", 400, "-");
     } else {
-        status = mg_router_match(self, &query, &match);
+        status = mg_router_match(t->router, &query, &match);
         if (status == 200)
             out = json_pack("[iso]", status, (const char *)match.route, params_of(&match));
         else
@@ -84,7 +146,8 @@ static json_t *router_row(void *self, const json_t *in)
 
 static void router_close(void *self)
 {
-    mg_router_free(self);
+    mg_router_free(((table *)self)->router);
+    mg_free(self);
 }
 
 static json_t *path_row(void *self, const json_t *in)
@@ -104,7 +167,7 @@ static json_t *path_row(void *self, const json_t *in)
 }
 
 const vector_driver vector_router_drivers[] = {
-    { "router", router_open, router_row, router_close },
-    { "norm_path", vector_nothing_open, path_row, vector_nothing_close },
-    { NULL, NULL, NULL, NULL },
+    { "router", "routes max_path", "method host path headers", router_open, router_row, router_close },
+    { "norm_path", "", "raw", vector_nothing_open, path_row, vector_nothing_close },
+    { 0 },
 };

@@ -68,6 +68,7 @@ typedef struct shared {
     mg_ejection *ejection;
     mg_adaptive *adaptive;
     mg_throttle *throttle;
+    mg_throttle_conf throttling;
     uint64_t seed;
     _Atomic uint32_t requests, retries, inside, most;
 } shared;
@@ -115,7 +116,7 @@ static void *serve(void *self)
         uint32_t inside, most;
 
         (void)mg_ejection_result(s->ejection, mg_rand_below(&rand, 4), mg_rand_below(&rand, 3) == 0, now);
-        (void)mg_throttle_admit(s->throttle, mg_rand_unit(&rand), now);
+        (void)mg_throttle_admit(s->throttle, &s->throttling, mg_rand_unit(&rand), now);
         mg_throttle_accepted(s->throttle, now);
         if (i % 100 == 0)
             (void)mg_ejection_sweep(s->ejection, now);
@@ -146,6 +147,7 @@ static void what_workers_share_stays_whole(void **state)
     s.ejection = mg_ejection_new(&ejection, 4);
     s.adaptive = mg_adaptive_new(&adaptive);
     s.throttle = mg_throttle_new();
+    mg_throttle_conf_defaults(&s.throttling);
     for (int t = 0; t < 2; t++)
         assert_int_equal(pthread_create(&threads[t], NULL, serve, &s), 0);
     for (int t = 0; t < 2; t++)

@@ -386,6 +386,28 @@ static void what_an_upstream_does_not_take_is_throttled(void **state)
     group_close(&g);
 }
 
+/* Nothing is taken: of 39 all are sent, and of those behind them no more than half is dropped. */
+static void a_throttle_goes_by_its_figures(void **state)
+{
+    group g;
+    unsigned arrived = 0, early = 0;
+
+    (void)state;
+    group_open(&g, SERVICE_OF(PAIR ", throttle: { min_requests: 40, max_share: 50% }"), 2);
+    for (int i = 0; i < 240; i++) {
+        arrived += ask(&g, BUSY) >= 0;
+        early = i < 40 ? arrived : early;
+        hear_status(&g.w, g.client, "503");
+    }
+    assert_int_equal(early, 40);
+    assert_in_range(arrived - early, 70, 130);
+    group_close(&g);
+    group_open(&g, SERVICE_OF(PAIR ", throttle: { k: 100 }"), 2); /* one in a hundred taken is enough */
+    for (int i = 0; i < 200; i++)
+        assert_true(ask(&g, i % 50 ? BUSY : OK_EMPTY) >= 0);
+    group_close(&g);
+}
+
 /* Of the requests one in four is answered, if badly, by every host that it is sent to. */
 static void a_request_that_is_tried_again_counts_once_for_the_throttle(void **state)
 {
@@ -485,6 +507,7 @@ int main(void)
         cmocka_unit_test(who_gets_no_other_try_holds_nothing_while_its_plugin_goes_on),
         cmocka_unit_test(the_adaptive_limit_refuses_what_is_too_much),
         cmocka_unit_test(what_an_upstream_does_not_take_is_throttled),
+        cmocka_unit_test(a_throttle_goes_by_its_figures),
         cmocka_unit_test(a_request_that_is_tried_again_counts_once_for_the_throttle),
         cmocka_unit_test(a_reload_keeps_what_is_known_of_a_service),
         cmocka_unit_test(a_host_that_a_waiter_was_the_last_to_know_may_come_back),

@@ -107,20 +107,22 @@ static void workers_share_one_limit(void **state)
 static void a_throttle_drops_what_would_be_refused_anyway(void **state)
 {
     mg_throttle *t = mg_throttle_new();
+    mg_throttle_conf conf;
     int admitted = 0;
 
     (void)state;
+    mg_throttle_conf_defaults(&conf);
     for (int i = 0; i < 1000; i++) {
-        admitted += mg_throttle_admit(t, i % 100 / 100.0, MG_NS_PER_S);
+        admitted += mg_throttle_admit(t, &conf, i % 100 / 100.0, MG_NS_PER_S);
         if (i % 4 == 0)
             mg_throttle_accepted(t, MG_NS_PER_S);
     }
     assert_in_range(admitted, 480, 560);
     for (int i = 0; i < 500; i++) /* nothing is ever taken: one in ten still asks */
-        mg_throttle_admit(t, 0.5, 200 * MG_NS_PER_S);
-    assert_true(mg_throttle_admit(t, 0.9, 200 * MG_NS_PER_S));
-    assert_false(mg_throttle_admit(t, 0.89, 200 * MG_NS_PER_S));
-    assert_true(mg_throttle_admit(t, 0, 400 * MG_NS_PER_S)); /* two minutes later that is forgotten */
+        mg_throttle_admit(t, &conf, 0.5, 200 * MG_NS_PER_S);
+    assert_true(mg_throttle_admit(t, &conf, 0.9, 200 * MG_NS_PER_S));
+    assert_false(mg_throttle_admit(t, &conf, 0.89, 200 * MG_NS_PER_S));
+    assert_true(mg_throttle_admit(t, &conf, 0, 400 * MG_NS_PER_S)); /* two minutes later that is forgotten */
     mg_throttle_free(t);
 }
 

@@ -23,7 +23,7 @@ static void a_good_canary_is_promoted_step_by_step(void **state)
         const uint64_t end_ns = (i + 1) * 180 * MG_NS_PER_S;
 
         assert_int_equal(mg_rollout_weight(&r, &conf), weights[i]);
-        assert_int_equal(mg_rollout_tick(&r, &conf, &good, end_ns - 1, &ended), MG_ROLLOUT_HOLD);
+        assert_int_equal(mg_rollout_tick(&r, &conf, &good, end_ns - 1, &ended), MG_ROLLOUT_NONE);
         assert_false(ended);
         assert_int_equal(mg_rollout_tick(&r, &conf, &good, end_ns, &ended),
                          i < 4 ? MG_ROLLOUT_ADVANCE : MG_ROLLOUT_PROMOTE);
@@ -31,7 +31,7 @@ static void a_good_canary_is_promoted_step_by_step(void **state)
     }
     assert_int_equal(r.state, MG_ROLLOUT_PROMOTED);
     assert_int_equal(mg_rollout_weight(&r, &conf), 100);
-    assert_int_equal(mg_rollout_judge(&r, &conf, &bad), MG_ROLLOUT_HOLD); /* it is over */
+    assert_int_equal(mg_rollout_judge(&r, &conf, &bad), MG_ROLLOUT_NONE); /* it is over */
 }
 
 static void strikes_in_a_row_roll_back_and_a_good_interval_forgives(void **state)
@@ -61,7 +61,7 @@ static void what_fails_by_the_dozen_is_not_waited_for(void **state)
     (void)state;
     mg_rollout_conf_defaults(&conf);
     mg_rollout_start(&r, 0);
-    assert_int_equal(mg_rollout_tick(&r, &conf, &few, MG_NS_PER_S, &ended), MG_ROLLOUT_HOLD);
+    assert_int_equal(mg_rollout_tick(&r, &conf, &few, MG_NS_PER_S, &ended), MG_ROLLOUT_NONE);
     assert_int_equal(mg_rollout_tick(&r, &conf, &many, MG_NS_PER_S, &ended), MG_ROLLOUT_ABORT);
     assert_int_equal(mg_rollout_weight(&r, &conf), 0);
 }
@@ -77,10 +77,10 @@ static void an_operator_has_the_last_word(void **state)
     mg_rollout_start(&r, 0);
     assert_int_equal(mg_rollout_judge(&r, &conf, &good), MG_ROLLOUT_ADVANCE);
     mg_rollout_force(&r, &conf, MG_ROLLOUT_HELD, 0);
-    assert_int_equal(mg_rollout_tick(&r, &conf, &bad, 1000 * MG_NS_PER_S, &ended), MG_ROLLOUT_HOLD);
+    assert_int_equal(mg_rollout_tick(&r, &conf, &bad, 1000 * MG_NS_PER_S, &ended), MG_ROLLOUT_NONE);
     assert_int_equal(mg_rollout_weight(&r, &conf), 10);
     mg_rollout_force(&r, &conf, MG_ROLLOUT_RUNNING, 1000 * MG_NS_PER_S);
-    assert_int_equal(mg_rollout_tick(&r, &conf, &good, 1179 * MG_NS_PER_S, &ended), MG_ROLLOUT_HOLD);
+    assert_int_equal(mg_rollout_tick(&r, &conf, &good, 1179 * MG_NS_PER_S, &ended), MG_ROLLOUT_NONE);
     assert_int_equal(mg_rollout_tick(&r, &conf, &good, 1180 * MG_NS_PER_S, &ended), MG_ROLLOUT_ADVANCE);
     mg_rollout_force(&r, &conf, MG_ROLLOUT_PROMOTED, 0);
     assert_int_equal(mg_rollout_weight(&r, &conf), 100);
