@@ -163,15 +163,15 @@ static const char *set_path(mg_call *call, mg_str text)
     if (mg_str_find(text, '?') != SIZE_MAX || mg_str_find(text, '#') != SIZE_MAX)
         return "a path has no ? and no #: the query is set by set_query";
     text = mg_arena_str(&call->x->arena, text);
-    if (!mg_uri_normalise_path(&call->x->arena, text, &path))
-        return "no valid path: a broken escape, a control or non-ASCII byte, or \"..\" above /";
+    if (!mg_uri_normalise_path(&call->x->arena, text, 0, &path))
+        return "no valid path: a broken escape, a blank, a control byte, or \"..\" above /";
     call->x->request.path = path;
     return NULL;
 }
 
 static bool is_query_byte(unsigned char c)
 {
-    return c > 0x20 && c < 0x7f && c != '#' && c != '"' && c != '<' && c != '>';
+    return c > 0x20 && c != 0x7f && c != '#';
 }
 
 static const char *set_query(mg_call *call, mg_str text)
@@ -180,8 +180,9 @@ static const char *set_query(mg_call *call, mg_str text)
         return "a query has at most 8192 bytes";
     for (size_t i = 0; i < text.n; i++)
         if (!is_query_byte((unsigned char)text.p[i]))
-            return "a query has no blank, control or non-ASCII byte, no #, \", < or >: percent-encode them";
-    call->x->request.query = text.n ? mg_arena_str(&call->x->arena, text) : MG_STR_NONE;
+            return "a query has no blank, control byte or #: percent-encode them";
+    call->x->request.query =
+        text.n ? mg_uri_normalise_query(&call->x->arena, mg_arena_str(&call->x->arena, text)) : MG_STR_NONE;
     return NULL;
 }
 

@@ -196,9 +196,10 @@ static const char *fill_request(mg_call_http *http, const mg_uri *uri, mg_str me
     request->scheme = MG_STR("http");
     request->authority = mg_arena_str(&x->arena, uri->authority);
     request->host = mg_arena_str(&x->arena, uri->host);
-    if (!mg_uri_normalise_path(&x->arena, mg_arena_str(&x->arena, uri->path), &request->path))
+    if (!mg_uri_normalise_path(&x->arena, mg_arena_str(&x->arena, uri->path), 0, &request->path))
         return "the URL's path is malformed";
-    request->query = uri->query.p ? mg_arena_str(&x->arena, uri->query) : MG_STR_NONE;
+    request->query =
+        uri->query.p ? mg_uri_normalise_query(&x->arena, mg_arena_str(&x->arena, uri->query)) : MG_STR_NONE;
     for (uint32_t i = 0; i < http->fields.count; i++) {
         const mg_field *f = &http->fields.items[i];
         mg_fields_add(&request->fields, &x->arena, f->id, (mg_str){ f->name, f->name_n },

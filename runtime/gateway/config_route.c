@@ -120,17 +120,19 @@ static bool check_path(mg_building *b, const mg_node *node, mg_config_path *path
 
     if (node->text.n == 0 || node->text.p[0] != '/')
         return bad_path(b, node, "does not begin with /", "write /%.*s", MG_STR_ARGS(mg_node_shown(node)));
-    if (!mg_uri_normalise_path(&b->config->arena, node->text, &normal))
+    if (!mg_uri_normalise_path(&b->config->arena, node->text,
+                               path->kind == MG_CONFIG_PATH_TEMPLATE ? MG_URI_KEEP_BRACES : 0, &normal))
         return bad_path(b, node, "is no path", "write other bytes than letters, digits and -._~ as %%XX");
+    if (path->kind != MG_CONFIG_PATH_TEMPLATE && mg_str_find(node->text, '{') != SIZE_MAX)
+        return bad_path(b, node, "has a brace, which only a template understands",
+                        "write template: %.*s, or %%7B and %%7D for braces that requests have",
+                        MG_STR_ARGS(mg_node_shown(node)));
     if (!mg_str_eq(normal, node->text))
         return bad_path(b, node, "would never be seen so: paths are normalised before they are matched",
                         "write %.*s", MG_STR_ARGS(mg_str_sub(normal, 0, 200)));
     if (path->kind == MG_CONFIG_PATH_TEMPLATE && (why = check_template(node->text)))
         return bad_path(b, node, why,
                         "write segments of text, {name}, or {*name} at the end: /v1/carts/{id}");
-    if (path->kind != MG_CONFIG_PATH_TEMPLATE && mg_str_find(node->text, '{') != SIZE_MAX)
-        return bad_path(b, node, "has a brace, which only a template understands", "write template: %.*s",
-                        MG_STR_ARGS(mg_node_shown(node)));
     path->text = normal;
     if (path->kind == MG_CONFIG_PATH_PREFIX && normal.n > 1 && normal.p[normal.n - 1] == '/')
         path->text.n--;

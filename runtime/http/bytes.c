@@ -1,10 +1,10 @@
 /* bytes.c - the table of bytes, and a scan that reads eight at a time.
  *
- * PATH and QUERY follow what clients really send rather than RFC 3986 to the letter: browsers leave "|" and
- * "^" as they are in a path, and "\", "^", "`", "{", "|" and "}" in a query (URL Standard, percent-encode
- * sets), and none of these there means two things to two readers. Refused in both: controls, space, '"', "<",
- * ">", "#" and everything beyond ASCII. Refused in a path only: "\" (some servers read it as a slash), "`",
- * "{" and "}", which every browser escapes. */
+ * PATH and QUERY follow what clients really send rather than RFC 3986 to the letter. Many send '"', "<", ">",
+ * "^",
+ * "`", "{", "|", "}" and bytes beyond ASCII as they are, and in a query "\" too. These are RAW: their one
+ * form is %XX, in which the router, plugins and the upstream get them. Refused in both: controls, space and
+ * "#". Refused in a path only: "\", which some servers and every browser read as a slash. */
 #include "http/bytes.h"
 
 #define T MG_BYTE_TOKEN
@@ -13,9 +13,11 @@
 #define U MG_BYTE_UNRESERVED
 #define X MG_BYTE_HEX
 #define H MG_BYTE_HOST
+#define R MG_BYTE_RAW
 
 const uint8_t mg_byte_classes[256] = {
     ['!'] = T | P | Q,
+    ['"'] = P | Q | R,
     ['#'] = T,
     ['$' ... '\''] = T | P | Q,
     ['('] = P | Q,
@@ -26,23 +28,26 @@ const uint8_t mg_byte_classes[256] = {
     ['/'] = P | Q,
     ['0' ... '9'] = T | P | Q | U | X | H,
     [':' ... ';'] = P | Q,
+    ['<'] = P | Q | R,
     ['='] = P | Q,
+    ['>'] = P | Q | R,
     ['?'] = Q,
     ['@'] = P | Q,
     ['A' ... 'F'] = T | P | Q | U | X | H,
     ['G' ... 'Z'] = T | P | Q | U | H,
     ['['] = P | Q,
-    ['\\'] = Q,
+    ['\\'] = Q | R,
     [']'] = P | Q,
-    ['^'] = T | P | Q,
+    ['^'] = T | P | Q | R,
     ['_'] = T | P | Q | U | H,
-    ['`'] = T | Q,
+    ['`'] = T | P | Q | R,
     ['a' ... 'f'] = T | P | Q | U | X | H,
     ['g' ... 'z'] = T | P | Q | U | H,
-    ['{'] = Q,
-    ['|'] = T | P | Q,
-    ['}'] = Q,
+    ['{'] = P | Q | R,
+    ['|'] = T | P | Q | R,
+    ['}'] = P | Q | R,
     ['~'] = T | P | Q | U,
+    [0x80 ... 0xff] = P | Q | R,
 };
 
 #undef T
@@ -51,6 +56,7 @@ const uint8_t mg_byte_classes[256] = {
 #undef U
 #undef X
 #undef H
+#undef R
 
 static bool is_control(char c)
 {

@@ -11,6 +11,7 @@ enum {
     MG_BYTE_UNRESERVED = 8, /* RFC 3986 2.3 */
     MG_BYTE_HEX = 16,
     MG_BYTE_HOST = 32, /* in a registered name as DNS and browsers have them */
+    MG_BYTE_RAW = 64,  /* in a path or query only as %XX; clients send it bare all the same */
 };
 
 extern const uint8_t mg_byte_classes[256];

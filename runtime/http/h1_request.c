@@ -62,28 +62,32 @@ static bool read_request_line(const mg_h1_limits *limits, mg_str line, mg_reques
     return read_version(mg_str_sub(rest, target_n + 1, rest.n), &out->minor, fault);
 }
 
-static bool read_origin_form(mg_arena *arena, mg_request *out, mg_h1_fault *fault)
+/* `path` and `query` as they were sent. Escaping makes them longer: the bound is that of what is passed on.
+ */
+static bool take_path(mg_arena *arena, const mg_h1_limits *limits, mg_str path, mg_str query, mg_request *out,
+                      mg_h1_fault *fault)
 {
-    const char *at = out->target.p, *end = at + out->target.n;
-    const char *query;
-
-    while (at < end && mg_byte_is(*at, MG_BYTE_PATH))
-        at++;
-    out->path = mg_str_make(out->target.p, (size_t)(at - out->target.p));
-    if (at < end && *at == '?') {
-        for (query = ++at; at < end && mg_byte_is(*at, MG_BYTE_QUERY);)
-            at++;
-        out->query = mg_str_make(query, (size_t)(at - query));
-    }
-    if (at < end)
-        return mg_h1_fail(fault, 400,
-                          *at == '#' ? "fragment in the target" : "byte in the target that must be escaped");
-    if (!mg_uri_normalise_path(arena, out->path, &out->path))
+    if (!mg_uri_normalise_path(arena, path, 0, &out->path))
         return mg_h1_fail(fault, 400, "path with a bad escape, or above /");
+    out->query = mg_uri_normalise_query(arena, query);
+    if (out->path.n + out->query.n > limits->target_bytes)
+        return mg_h1_fail(fault, 414, "target too long once it is escaped");
     return true;
 }
 
-static bool read_absolute_form(mg_arena *arena, mg_request *out, mg_uri *uri, mg_h1_fault *fault)
+static bool read_origin_form(mg_arena *arena, const mg_h1_limits *limits, mg_request *out, mg_h1_fault *fault)
+{
+    mg_str path, query;
+    const char *bad = mg_uri_split(out->target, &path, &query);
+
+    if (bad)
+        return mg_h1_fail(fault, 400,
+                          *bad == '#' ? "fragment in the target" : "byte in the target that must be escaped");
+    return take_path(arena, limits, path, query, out, fault);
+}
+
+static bool read_absolute_form(mg_arena *arena, const mg_h1_limits *limits, mg_request *out, mg_uri *uri,
+                               mg_h1_fault *fault)
 {
     if (mg_uri_parse(arena, out->target, uri))
         return mg_h1_fail(fault, 400, "malformed target");
@@ -91,30 +95,28 @@ static bool read_absolute_form(mg_arena *arena, mg_request *out, mg_uri *uri, mg
         return mg_h1_fail(fault, 400, "scheme of the target is not the listener's");
     out->authority = uri->authority;
     out->host = uri->host;
-    out->query = uri->query;
     if (out->method == MG_METHOD_OPTIONS &&
         uri->authority.p + uri->authority.n == out->target.p + out->target.n) {
         out->path = MG_STR("*"); /* RFC 9112 3.2.4: no path at all */
         return true;
     }
-    if (!mg_uri_normalise_path(arena, uri->path, &out->path))
-        return mg_h1_fail(fault, 400, "path with a bad escape, or above /");
-    return true;
+    return take_path(arena, limits, uri->path, uri->query, out, fault);
 }
 
 /* *uri is filled for the absolute form only, else its host is absent. */
-static bool read_target(mg_arena *arena, mg_request *out, mg_uri *uri, mg_h1_fault *fault)
+static bool read_target(mg_arena *arena, const mg_h1_limits *limits, mg_request *out, mg_uri *uri,
+                        mg_h1_fault *fault)
 {
     uri->host = MG_STR_NONE;
     if (out->target.p[0] == '/')
-        return read_origin_form(arena, out, fault);
+        return read_origin_form(arena, limits, out, fault);
     if (mg_str_eq(out->target, MG_STR("*"))) {
         if (out->method != MG_METHOD_OPTIONS)
             return mg_h1_fail(fault, 400, "target * is for OPTIONS only");
         out->path = out->target;
         return true;
     }
-    return read_absolute_form(arena, out, uri, fault);
+    return read_absolute_form(arena, limits, out, uri, fault);
 }
 
 static int port_or_default(int port, mg_str scheme)
@@ -219,7 +221,7 @@ bool mg_h1_parse_request(mg_arena *arena, const mg_h1_limits *limits, char *head
         head += 2;
     line_end = mg_h1_line_end(head, end, fault);
     if (!line_end || !read_request_line(limits, mg_str_make(head, (size_t)(line_end - head)), out, fault) ||
-        !read_target(arena, out, &uri, fault) ||
+        !read_target(arena, limits, out, &uri, fault) ||
         !mg_h1_read_fields(arena, limits->fields, line_end + 2, end, &out->fields, fault) ||
         !mg_h1_read_hop(arena, &out->fields, true, out->minor, &hop, fault) ||
         !read_host(arena, &hop, &uri, out, fault) || !read_body(&hop, out, fault))

@@ -39,7 +39,7 @@ typedef struct mg_request {
     mg_str host;      /* lower-case, without port or trailing dot */
     mg_str target;    /* as received, for the log */
     mg_str path;      /* normalised: what is matched, what plugins see, what the upstream receives */
-    mg_str query;     /* behind the "?", as sent; {NULL, 0} without one */
+    mg_str query;     /* behind the "?", normalised; {NULL, 0} without one */
     mg_str upgrade;   /* the protocol asked for, else {NULL, 0} */
     mg_fields fields;
     uint64_t length; /* of an MG_BODY_LENGTH body */

@@ -20,19 +20,28 @@ static char escaped_byte(const char *p)
     return (char)(mg_byte_hex(p[1]) << 4 | mg_byte_hex(p[2]));
 }
 
-/* How much of `raw` is path; *plain when it is normal already. False when a byte must not stand there. */
-static bool survey_path(mg_str raw, size_t *path_n, bool *plain)
+/* A byte that the normal form has as %XX. */
+static bool is_bare(char c, unsigned keep)
+{
+    return mg_byte_is(c, MG_BYTE_RAW) && !((keep & MG_URI_KEEP_BRACES) && (c == '{' || c == '}'));
+}
+
+/* How much of `raw` is path; *plain when it is normal already; *bare counts the bytes that become %XX. False
+ * when a byte must not stand there. */
+static bool survey_path(mg_str raw, unsigned keep, size_t *path_n, bool *plain, size_t *bare)
 {
     char before = 0;
 
     *plain = true;
+    *bare = 0;
     for (*path_n = 0; *path_n < raw.n; before = raw.p[(*path_n)++]) {
         const unsigned char c = (unsigned char)raw.p[*path_n];
 
         if (c == '?' || c == '#')
             return true;
-        if (c <= ' ' || c >= 0x7f)
+        if (c <= ' ' || c == 0x7f)
             return false;
+        *bare += is_bare((char)c, keep);
         if (c == '%' || (before == '/' && (c == '/' || c == '.')))
             *plain = false;
     }
@@ -57,10 +66,18 @@ static bool close_segment(char *out, size_t *n, size_t segment, bool slash)
     return true;
 }
 
+static void put_escape(char *out, size_t *n, char c)
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    out[(*n)++] = '%';
+    out[(*n)++] = digits[(unsigned char)c >> 4];
+    out[(*n)++] = digits[c & 15];
+}
+
 /* Copies the escape at p in its one form; returns its end, NULL when it is none or %00. */
 static const char *copy_escape(char *out, size_t *n, const char *p, const char *end)
 {
-    static const char digits[] = "0123456789ABCDEF";
     char c;
 
     if (!is_escape(p, end))
@@ -68,29 +85,36 @@ static const char *copy_escape(char *out, size_t *n, const char *p, const char *
     c = escaped_byte(p);
     if (c == 0)
         return NULL;
-    if (mg_byte_is(c, MG_BYTE_UNRESERVED)) {
+    if (mg_byte_is(c, MG_BYTE_UNRESERVED))
         out[(*n)++] = c;
-    } else {
-        out[(*n)++] = '%';
-        out[(*n)++] = digits[(unsigned char)c >> 4];
-        out[(*n)++] = digits[c & 15];
-    }
+    else
+        put_escape(out, n, c);
     return p + 3;
 }
 
-bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, mg_str *out)
+/* Copies the byte at p, a bare one as its escape. */
+static const char *copy_byte(char *out, size_t *n, const char *p, unsigned keep)
+{
+    if (is_bare(*p, keep))
+        put_escape(out, n, *p);
+    else
+        out[(*n)++] = *p;
+    return p + 1;
+}
+
+bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, unsigned keep, mg_str *out)
 {
     const char *p, *end;
     char *copy;
-    size_t path_n, n = 1, segment = 1;
+    size_t path_n, bare, n = 1, segment = 1;
     bool plain;
 
-    if (raw.n == 0 || raw.p[0] != '/' || !survey_path(raw, &path_n, &plain))
+    if (raw.n == 0 || raw.p[0] != '/' || !survey_path(raw, keep, &path_n, &plain, &bare))
         return false;
     *out = mg_str_make(raw.p, path_n);
-    if (plain)
+    if (plain && !bare)
         return true;
-    copy = mg_arena_bytes(arena, path_n);
+    copy = mg_arena_bytes(arena, path_n + 2 * bare);
     copy[0] = '/';
     for (p = raw.p + 1, end = raw.p + path_n; p < end;) {
         if (*p == '/') {
@@ -102,13 +126,47 @@ bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, mg_str *out)
             if (!(p = copy_escape(copy, &n, p, end)))
                 return false;
         } else {
-            copy[n++] = *p++;
+            p = copy_byte(copy, &n, p, keep);
         }
     }
     if (!close_segment(copy, &n, segment, false))
         return false;
     *out = mg_str_make(copy, n);
     return true;
+}
+
+mg_str mg_uri_normalise_query(mg_arena *arena, mg_str raw)
+{
+    const char *end = raw.p + raw.n;
+    size_t bare = 0, n = 0;
+    char *copy;
+
+    for (size_t i = 0; i < raw.n; i++)
+        bare += is_bare(raw.p[i], 0);
+    if (!bare)
+        return raw;
+    copy = mg_arena_bytes(arena, raw.n + 2 * bare);
+    for (const char *p = raw.p; p < end;)
+        p = copy_byte(copy, &n, p, 0);
+    return mg_str_make(copy, n);
+}
+
+const char *mg_uri_split(mg_str text, mg_str *path, mg_str *query)
+{
+    const char *at = text.p, *end = at + text.n;
+
+    while (at < end && mg_byte_is(*at, MG_BYTE_PATH))
+        at++;
+    *path = mg_str_make(text.p, (size_t)(at - text.p));
+    *query = MG_STR_NONE;
+    if (at < end && *at == '?') {
+        const char *from = ++at;
+
+        while (at < end && mg_byte_is(*at, MG_BYTE_QUERY))
+            at++;
+        *query = mg_str_make(from, (size_t)(at - from));
+    }
+    return at < end ? at : NULL;
 }
 
 static mg_str decode(mg_arena *arena, mg_str raw, bool plus_is_space)
@@ -255,22 +313,13 @@ static const char *parse_authority(mg_arena *arena, mg_str *rest, mg_uri *out)
 
 static const char *parse_path_and_query(mg_str rest, mg_uri *out)
 {
-    size_t n = 0;
+    const char *bad = mg_uri_split(rest, &out->path, &out->query);
 
-    while (n < rest.n && mg_byte_is(rest.p[n], MG_BYTE_PATH))
-        n++;
-    out->path = n ? mg_str_make(rest.p, n) : MG_STR("/");
-    out->query = MG_STR_NONE;
-    if (n < rest.n && rest.p[n] == '?') {
-        size_t from = ++n;
-
-        while (n < rest.n && mg_byte_is(rest.p[n], MG_BYTE_QUERY))
-            n++;
-        out->query = mg_str_make(rest.p + from, n - from);
-    }
-    if (n == rest.n)
+    if (!out->path.n)
+        out->path = MG_STR("/");
+    if (!bad)
         return NULL;
-    return rest.p[n] == '#' ? "it has a fragment (#)" : "it has a byte that must be escaped with %";
+    return *bad == '#' ? "it has a fragment (#)" : "it has a byte that must be escaped with %";
 }
 
 const char *mg_uri_parse(mg_arena *arena, mg_str text, mg_uri *out)

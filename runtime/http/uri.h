@@ -5,9 +5,22 @@
 #include "base/arena.h"
 
 /* The normalised path of a raw one: "?" and "#" parts dropped; only escapes of unreserved characters decoded,
- * the rest upper-cased; slashes merged; "." and ".." resolved. False on a bad escape, %00, a control or
- * non-ASCII byte, or climbing above "/". *out is raw itself when nothing changed, else arena memory. */
-bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, mg_str *out);
+ * the rest upper-case; bytes that clients send bare though a URI has none of them (MG_BYTE_RAW: '"', "{",
+ * those beyond ASCII, ..) written as %XX; slashes merged; "." and ".." resolved. False on a bad escape, %00,
+ * a blank, a control, or climbing above "/". *out is raw itself when nothing changed, else arena memory; it
+ * may be three times as long. `keep` is 0, or bits that leave something as it stands. */
+enum {
+    MG_URI_KEEP_BRACES = 1, /* "{" and "}", which mark the parameters of a template */
+};
+bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, unsigned keep, mg_str *out);
+
+/* The normalised query of a raw one: MG_BYTE_RAW bytes written as %XX, the rest as it is. `raw` itself when
+ * nothing changed, else arena memory. */
+mg_str mg_uri_normalise_query(mg_arena *arena, mg_str raw);
+
+/* Cuts "/path?query" in two, both as they stand; *query is {NULL, 0} without one. Returns NULL, or the first
+ * byte that a client must not send there: a blank, a control, "#", or "\" in the path. */
+const char *mg_uri_split(mg_str text, mg_str *path, mg_str *query);
 
 /* Percent-decodes into arena memory (or returns `raw` itself when there is nothing to do). `raw` is valid
  * already. */
@@ -19,7 +32,7 @@ mg_str mg_uri_decode(mg_arena *arena, mg_str raw);
 bool mg_uri_authority(mg_arena *arena, mg_str authority, mg_str *host, int *port);
 
 typedef struct mg_uri {
-    mg_str scheme, authority, host, path, query; /* path as it stands, "/" when empty */
+    mg_str scheme, authority, host, path, query; /* path and query as they stand, path "/" when empty */
     int port;                                    /* as written, else the scheme's */
 } mg_uri;
 

@@ -71,7 +71,7 @@ static bool parse_text(mg_arena *arena, mg_str raw, mg_str *out, mg_route_fault 
         if (c == '%') {
             to = put_decoded(to, (unsigned char)value);
             i += 2;
-        } else if (c > '~' || c == ' ') {
+        } else if (c > '~' || strchr(" \"<>\\^`|", c)) { /* c is not 0 here */
             to = put_escape(to, c);
         } else {
             *to++ = (char)c;

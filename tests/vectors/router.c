@@ -131,7 +131,7 @@ static json_t *router_row(void *self, const json_t *in)
         return json_pack("[is{}]", 414, "-");
     mg_arena_init(&arena, NULL, 0);
     if (!mg_uri_authority(&arena, mg_str_of(vector_text(in, "host")), &query.host, &port) ||
-        !mg_uri_normalise_path(&arena, mg_str_of(vector_text(in, "path")), &query.path)) {
+        !mg_uri_normalise_path(&arena, mg_str_of(vector_text(in, "path")), 0, &query.path)) {
         out = json_pack("[is{}]", 400, "-");
     } else {
         status = mg_router_match(t->router, &query, &match);
@@ -158,7 +158,7 @@ static json_t *path_row(void *self, const json_t *in)
 
     (void)self;
     mg_arena_init(&arena, NULL, 0);
-    if (mg_uri_normalise_path(&arena, mg_str_of(vector_text(in, "raw")), &path))
+    if (mg_uri_normalise_path(&arena, mg_str_of(vector_text(in, "raw")), 0, &path))
         out = json_pack("[s%]", path.p, path.n);
     else
         out = json_pack("[n]");

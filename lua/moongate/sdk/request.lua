@@ -12,7 +12,7 @@ local stale = message.stale
 ---@field scheme string  "http" or "https"
 ---@field host string  lower-case, without a port
 ---@field path string  normalised: what was matched and what the upstream gets
----@field query? string  behind the "?", as sent; nil without one
+---@field query? string  behind the "?", with escapes where a URI must have them; nil without one
 ---@field target string  as the client sent it
 ---@field client_address string  after trusted proxies
 local request = message.methods("request", REQUEST)
@@ -42,7 +42,8 @@ function request:set_path(path)
     set(self, text_of.path, "path", path)
 end
 
---- Another query for the upstream.
+--- Another query for the upstream. Bytes that a query has only as escapes (those beyond ASCII, '"', "{", ..) are
+--- escaped.
 ---@param value string  without the "?"; "" is none
 function request:set_query(value)
     set(self, text_of.query, "query", value)

@@ -40,11 +40,11 @@ static mg_request make_request(mg_rand *rand, mg_arena *arena)
         r.method = MG_METHOD_OTHER;
     r.method_text = r.method ? mg_method_text(r.method) : MG_STR("BREW!");
     if (!mg_uri_normalise_path(
-            arena, mg_arena_printf(arena, "/%.*s", MG_STR_ARGS(pick(rand, arena, "/a.b|@[", 0, 30))),
-            &r.path))
+            arena, mg_arena_printf(arena, "/%.*s", MG_STR_ARGS(pick(rand, arena, "/a.b|@[\"{\xe9", 0, 30))),
+            0, &r.path))
         r.path = MG_STR("/"); /* it climbed */
     if (mg_rand_below(rand, 2))
-        r.query = pick(rand, arena, "?a=&%{\\}/", 0, 30);
+        r.query = mg_uri_normalise_query(arena, pick(rand, arena, "?a=&%{\\}/\"\x80", 0, 30));
     if (r.method != MG_METHOD_TRACE)
         r.body = (mg_body_kind)mg_rand_below(rand, 3);
     if (r.body == MG_BODY_LENGTH)

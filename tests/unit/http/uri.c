@@ -45,7 +45,13 @@ static void a_path_has_one_form(void **state)
         { "/a#b", "/a" },
         { "/a\n", NULL },
         { "/a b", NULL },
-        { "/\xc3\xa9", NULL },
+        { "/\xc3\xa9", "/%C3%A9" },
+        { "/\xff", "/%FF" },
+        { "/a\"b{c}|d^e`<f>", "/a%22b%7Bc%7D%7Cd%5Ee%60%3Cf%3E" },
+        { "/a\\..\\b", "/a%5C..%5Cb" },
+        { "/{/../}", "/%7D" },
+        { "/%7bid%7d", "/%7Bid%7D" },
+        { "/a{b}?{}", "/a%7Bb%7D" },
         { "/\x7f", NULL },
         { "", NULL },
         { "a", NULL },
@@ -57,13 +63,75 @@ static void a_path_has_one_form(void **state)
     mg_arena_init(&arena, NULL, 0);
     for (size_t i = 0; i < mg_countof(rows); i++) {
         mg_str out;
-        bool ok = mg_uri_normalise_path(&arena, mg_str_of(rows[i].raw), &out);
+        bool ok = mg_uri_normalise_path(&arena, mg_str_of(rows[i].raw), 0, &out);
 
         if (ok != (rows[i].path != NULL))
             fail_msg("%s is %s", rows[i].raw, ok ? "accepted" : "refused");
         if (ok)
             assert_text(out, rows[i].path);
     }
+    mg_arena_fini(&arena);
+}
+
+static void braces_of_a_template_stay(void **state)
+{
+    mg_arena arena;
+    mg_str out;
+    (void)state;
+
+    mg_arena_init(&arena, NULL, 0);
+    assert_true(mg_uri_normalise_path(&arena, MG_STR("//a/{id}/\"/%7bx%7D"), MG_URI_KEEP_BRACES, &out));
+    assert_text(out, "/a/{id}/%22/%7Bx%7D");
+    mg_arena_fini(&arena);
+}
+
+static void a_target_is_split_at_its_first_question_mark(void **state)
+{
+    static const struct {
+        const char *text, *path, *query; /* NULL: none */
+        int bad;                         /* the offset of the byte that may not be there, -1 */
+    } rows[] = {
+        { "/a?b?c", "/a", "b?c", -1 },
+        { "/a", "/a", NULL, -1 },
+        { "/a?", "/a", "", -1 },
+        { "?b", "", "b", -1 },
+        { "/{a}\"?\"|\xff", "/{a}\"", "\"|\xff", -1 },
+        { "/a?\\", "/a", "\\", -1 },
+        { "/a\\?b", "/a", NULL, 2 },
+        { "/a b", "/a", NULL, 2 },
+        { "/a?b c", "/a", "b", 4 },
+        { "/a#b", "/a", NULL, 2 },
+        { "/a?b#", "/a", "b", 4 },
+        { "/\x7f", "/", NULL, 1 },
+        { "/a?\x7f", "/a", "", 3 },
+        { "/a?\t", "/a", "", 3 },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < mg_countof(rows); i++) {
+        const mg_str text = mg_str_of(rows[i].text);
+        mg_str path, query;
+        const char *bad = mg_uri_split(text, &path, &query);
+
+        assert_int_equal(bad ? bad - text.p : -1, rows[i].bad);
+        assert_text(path, rows[i].path);
+        assert_int_equal(query.p != NULL, rows[i].query != NULL);
+        if (query.p)
+            assert_text(query, rows[i].query);
+    }
+}
+
+static void a_query_has_one_form(void **state)
+{
+    const mg_str same = MG_STR("a[]=1&b=%zz&c=x+y'(*)");
+    mg_arena arena;
+    (void)state;
+
+    mg_arena_init(&arena, NULL, 0);
+    assert_ptr_equal(mg_uri_normalise_query(&arena, same).p, same.p);
+    assert_null(mg_uri_normalise_query(&arena, MG_STR_NONE).p);
+    assert_text(mg_uri_normalise_query(&arena, MG_STR("q={\"a\":[1|2]}&r=<\\^`>&s=\xc3\xa9%7b")),
+                "q=%7B%22a%22:[1%7C2]%7D&r=%3C%5C%5E%60%3E&s=%C3%A9%7b");
     mg_arena_fini(&arena);
 }
 
@@ -75,7 +143,7 @@ static void a_path_in_its_form_is_not_copied(void **state)
     (void)state;
 
     mg_arena_init(&arena, NULL, 0);
-    assert_true(mg_uri_normalise_path(&arena, raw, &out));
+    assert_true(mg_uri_normalise_path(&arena, raw, 0, &out));
     assert_ptr_equal(out.p, raw.p);
     assert_int_equal(out.n, 8);
     mg_arena_fini(&arena);
@@ -250,6 +318,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_path_has_one_form),
+        cmocka_unit_test(braces_of_a_template_stay),
+        cmocka_unit_test(a_target_is_split_at_its_first_question_mark),
+        cmocka_unit_test(a_query_has_one_form),
         cmocka_unit_test(a_path_in_its_form_is_not_copied),
         cmocka_unit_test(an_authority_is_a_host_and_perhaps_a_port),
         cmocka_unit_test(a_host_has_a_limit),
