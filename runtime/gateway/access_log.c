@@ -186,6 +186,7 @@ void mg_access_log_add(mg_log_buffer *buffer, const mg_exchange *x, const mg_acc
     add_text(out, "service", line->service);
     add_text(out, "endpoint", line->endpoint);
     add_text(out, "method", x->request.method_text);
+    add_text(out, "scheme", x->request.scheme);
     add_text(out, "host", x->request.host);
     add_text(out, "path", x->request.path);
     mg_text_addf(out, ",\"protocol\":\"HTTP/1.%u\",\"status\":%d", x->request.minor, line->status);

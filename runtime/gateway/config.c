@@ -219,6 +219,7 @@ static void build_listener(mg_building *b, const mg_node *node)
     listener->node = node;
     take_bind(b, mg_node_get(node, "bind"), &listener->bind, &listener->addr);
     take_proxies(b, listener, mg_node_get(node, "trusted_proxies"));
+    listener->client_from_forwarded = mg_str_eq_c(mg_read_str(node, "client_from"), "forwarded");
     listener->head_timeout_ms = mg_read_ms(node, "head_timeout");
     listener->body_timeout_ms = mg_read_ms(node, "body_timeout");
     listener->idle_timeout_ms = mg_read_ms(node, "idle_timeout");

@@ -29,6 +29,7 @@ typedef struct mg_config_listener {
     uint32_t max_head_bytes, max_fields;
     const mg_cidr *trusted_proxies;
     size_t trusted_proxy_count;
+    bool client_from_forwarded; /* else from X-Forwarded-For */
     const mg_node *node;
 } mg_config_listener;
 

@@ -3,51 +3,12 @@
 #include "gateway/forward.h"
 
 #include "base/time.h"
+#include "http/forwarded.h"
+#include "http/uri.h"
 #include "policy/deadline.h"
 
 #define VIA_SELF      "1.1 moongate"
 #define CALLER_MS_MAX (31ull * 86400 * 1000) /* no route waits that long: as good as none */
-
-static bool parse_hop(mg_str hop, mg_addr *addr)
-{
-    hop = mg_str_trim(hop, " \t");
-    if (hop.n > 2 && hop.p[0] == '[') {
-        const size_t end = mg_str_find(hop, ']');
-        hop = end == SIZE_MAX ? hop : mg_str_sub(hop, 1, end);
-    }
-    return mg_addr_from_ip(addr, hop, 0);
-}
-
-static bool in_any(const mg_addr *addr, const mg_cidr *trusted, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (mg_cidr_has(&trusted[i], addr))
-            return true;
-    return false;
-}
-
-mg_str mg_forward_client(mg_exchange *x, const mg_cidr *trusted, size_t count)
-{
-    mg_str client = x->peer, list = MG_STR_NONE;
-
-    if (x->peer_trusted)
-        list = mg_fields_get(&x->request.fields, MG_NAME_X_FORWARDED_FOR);
-    while (list.n) {
-        size_t comma = list.n;
-        while (comma > 0 && list.p[comma - 1] != ',')
-            comma--;
-        const mg_str hop = mg_str_trim(mg_str_sub(list, comma, list.n), " \t");
-        mg_addr addr;
-        if (!parse_hop(hop, &addr))
-            break;
-        char text[MG_ADDR_TEXT];
-        client = mg_arena_str(&x->arena, (mg_str){ text, mg_addr_ip_text(&addr, text) });
-        if (!in_any(&addr, trusted, count))
-            break;
-        list.n = comma ? comma - 1 : 0;
-    }
-    return client;
-}
 
 static char *put(char *at, mg_str s)
 {
@@ -63,31 +24,6 @@ static mg_str joined(mg_arena *arena, mg_str a, mg_str b)
     char *text = mg_arena_bytes(arena, a.n + 2 + b.n);
     put(put(put(text, a), MG_STR(", ")), b);
     return (mg_str){ text, a.n + 2 + b.n };
-}
-
-/* RFC 7239 4: an IPv6 address is quoted and bracketed; a host is quoted when it is no token. */
-static mg_str forwarded_element(mg_exchange *x)
-{
-    const mg_request *request = &x->request;
-    const bool v6 = mg_str_find(x->peer, ':') != SIZE_MAX;
-    const bool quote = !mg_is_token(request->authority);
-    char *text = mg_arena_bytes(&x->arena, x->peer.n + request->authority.n + request->scheme.n + 40);
-    char *at = put(text, MG_STR("for="));
-
-    if (x->peer.n && x->peer.p[0] == 'u') {
-        at = put(at, MG_STR("_unix"));
-    } else {
-        at = put(at, v6 ? MG_STR("\"[") : MG_STR(""));
-        at = put(at, x->peer);
-        at = put(at, v6 ? MG_STR("]\"") : MG_STR(""));
-    }
-    if (request->authority.n) {
-        at = put(at, quote ? MG_STR(";host=\"") : MG_STR(";host="));
-        at = put(at, request->authority);
-        at = put(at, quote ? MG_STR("\"") : MG_STR(""));
-    }
-    at = put(put(at, MG_STR(";proto=")), request->scheme);
-    return (mg_str){ text, (size_t)(at - text) };
 }
 
 /* All values of a list field as one. */
@@ -106,34 +42,191 @@ static void append(mg_exchange *x, mg_fields *fields, mg_name id, mg_str value)
     mg_fields_set(fields, &x->arena, id, mg_name_text(id), joined(&x->arena, old, value));
 }
 
-static void set_unless_trusted(mg_exchange *x, mg_name id, mg_str value)
+/* ---- for whom it is asked ---- */
+
+/* What is known of the client, and of how it asked. */
+typedef struct asker {
+    mg_str address, scheme, host;
+} asker;
+
+static bool in_any(const mg_addr *addr, const mg_forward_rules *rules)
+{
+    for (size_t i = 0; i < rules->trusted_count; i++)
+        if (mg_cidr_has(&rules->trusted[i], addr))
+            return true;
+    return false;
+}
+
+/* Other schemes than these two are not believed. */
+static void take_scheme(asker *who, mg_str proto)
+{
+    if (mg_str_eq_nocase(proto, MG_STR("https")))
+        who->scheme = MG_STR("https");
+    else if (mg_str_eq_nocase(proto, MG_STR("http")))
+        who->scheme = MG_STR("http");
+}
+
+static void take_host(mg_exchange *x, asker *who, mg_str authority)
+{
+    mg_str host;
+    int port;
+
+    if (authority.n && mg_uri_authority(&x->arena, authority, &host, &port))
+        who->host = authority;
+}
+
+/* Every member that is looked at was written by a trusted proxy. The farthest is believed most: it speaks of
+ * the client's own connection. */
+static void walk(mg_exchange *x, const mg_forward_rules *rules, mg_name id, asker *who)
+{
+    mg_hops hops;
+    mg_hop hop;
+    mg_addr addr;
+    char text[MG_ADDR_TEXT];
+
+    mg_hops_init(&hops, &x->request.fields, &x->arena, id);
+    while (mg_hops_next(&hops, &hop)) {
+        take_scheme(who, hop.proto);
+        take_host(x, who, hop.host);
+        if (!mg_addr_from_ip(&addr, hop.ip, 0))
+            break;
+        who->address = mg_arena_str(&x->arena, (mg_str){ text, mg_addr_ip_text(&addr, text) });
+        if (!in_any(&addr, rules))
+            break;
+    }
+}
+
+/* The last member of the last line: the nearest proxy's word. */
+static mg_str last_member(const mg_fields *fields, mg_name id)
+{
+    mg_str value = MG_STR_NONE;
+
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (fields->items[i].id == id)
+            value = mg_str_make(fields->items[i].value, fields->items[i].value_n);
+    for (size_t i = value.n; i > 0; i--)
+        if (value.p[i - 1] == ',')
+            return mg_str_trim(mg_str_sub(value, i, value.n), " \t");
+    return value;
+}
+
+static bool says_x_forwarded(const mg_fields *fields)
+{
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (fields->items[i].id >= MG_NAME_X_FORWARDED_FOR && fields->items[i].id <= MG_NAME_X_FORWARDED_HOST)
+            return true;
+    return false;
+}
+
+/* One of the two ways of telling it is believed, and the other is not looked at: a proxy that writes one may
+ * pass on what a client wrote in the other. */
+static bool believe(mg_exchange *x, const mg_forward_rules *rules, asker *who)
+{
+    const mg_fields *fields = &x->request.fields;
+    const bool by_forwarded = rules->by_forwarded || !says_x_forwarded(fields);
+
+    walk(x, rules, by_forwarded ? MG_NAME_FORWARDED : MG_NAME_X_FORWARDED_FOR, who);
+    if (!by_forwarded) {
+        take_scheme(who, last_member(fields, MG_NAME_X_FORWARDED_PROTO));
+        take_host(x, who, last_member(fields, MG_NAME_X_FORWARDED_HOST));
+    }
+    return by_forwarded;
+}
+
+/* RFC 7239 4: an IPv6 address is quoted and bracketed; a host is quoted when it is no token. */
+static char *put_element(char *at, const asker *who)
+{
+    const bool v6 = mg_str_find(who->address, ':') != SIZE_MAX;
+    const bool quote = !mg_is_token(who->host);
+
+    at = put(at, MG_STR("for="));
+    if (who->address.n && who->address.p[0] == 'u') {
+        at = put(at, MG_STR("_unix"));
+    } else {
+        at = put(at, v6 ? MG_STR("\"[") : MG_STR(""));
+        at = put(at, who->address);
+        at = put(at, v6 ? MG_STR("]\"") : MG_STR(""));
+    }
+    at = put(put(at, MG_STR(";proto=")), who->scheme);
+    if (who->host.n) {
+        at = put(at, quote ? MG_STR(";host=\"") : MG_STR(";host="));
+        at = put(at, who->host);
+        at = put(at, quote ? MG_STR("\"") : MG_STR(""));
+    }
+    return at;
+}
+
+static mg_str element_of(mg_exchange *x, const asker *who)
+{
+    char *text = mg_arena_bytes(&x->arena, who->address.n + who->host.n + who->scheme.n + 40);
+
+    return (mg_str){ text, (size_t)(put_element(text, who) - text) };
+}
+
+/* The list as it came, when it was the one that counted, else the client; then the peer. */
+static mg_str tell_forwarded(mg_exchange *x, bool by_forwarded, const asker *who, const asker *peer)
+{
+    mg_str before = MG_STR_NONE;
+
+    if (by_forwarded && mg_forwarded_is_whole(&x->request.fields))
+        before = collect(x, &x->request.fields, MG_NAME_FORWARDED);
+    if (!before.n && !mg_str_eq(who->address, peer->address))
+        before = element_of(x, who);
+    return joined(&x->arena, before, element_of(x, before.n ? peer : who));
+}
+
+static mg_str tell_x_forwarded_for(mg_exchange *x, bool by_forwarded, const asker *who)
+{
+    mg_str before = MG_STR_NONE;
+
+    if (!by_forwarded)
+        before = collect(x, &x->request.fields, MG_NAME_X_FORWARDED_FOR);
+    else if (!mg_str_eq(who->address, x->peer))
+        before = who->address;
+    return joined(&x->arena, before, x->peer);
+}
+
+static bool says_who(const mg_field *field)
+{
+    return field->id >= MG_NAME_FORWARDED && field->id <= MG_NAME_X_FORWARDED_HOST;
+}
+
+static void add_own(mg_exchange *x, mg_name id, mg_str value)
+{
+    if (value.n)
+        mg_fields_add(&x->request.fields, &x->arena, id, mg_name_text(id), value);
+}
+
+mg_str mg_forward_client(mg_exchange *x, const mg_forward_rules *rules)
 {
     mg_fields *fields = &x->request.fields;
+    const asker peer = { x->peer, x->request.scheme, x->request.authority };
+    asker who = peer;
+    mg_str list = x->peer, forwarded;
+    uint32_t kept = 0;
 
-    if (x->peer_trusted && mg_fields_get(fields, id).p)
-        return;
-    if (value.n)
-        mg_fields_set(fields, &x->arena, id, mg_name_text(id), value);
-    else
-        mg_fields_remove(fields, id, mg_name_text(id));
+    if (x->peer_trusted) {
+        const bool by_forwarded = believe(x, rules, &who);
+        list = tell_x_forwarded_for(x, by_forwarded, &who);
+        forwarded = tell_forwarded(x, by_forwarded, &who, &peer);
+    } else {
+        forwarded = element_of(x, &who);
+    }
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (!says_who(&fields->items[i]))
+            fields->items[kept++] = fields->items[i];
+    fields->count = kept;
+    x->request.scheme = who.scheme;
+    add_own(x, MG_NAME_X_FORWARDED_FOR, list);
+    add_own(x, MG_NAME_X_FORWARDED_PROTO, who.scheme);
+    add_own(x, MG_NAME_X_FORWARDED_HOST, who.host);
+    add_own(x, MG_NAME_FORWARDED, forwarded);
+    return who.address;
 }
 
 void mg_forward_request(mg_exchange *x)
 {
-    mg_fields *fields = &x->request.fields;
-    const mg_str forwarded = forwarded_element(x);
-
-    set_unless_trusted(x, MG_NAME_X_FORWARDED_PROTO, x->request.scheme);
-    set_unless_trusted(x, MG_NAME_X_FORWARDED_HOST, x->request.authority);
-    if (x->peer_trusted) {
-        append(x, fields, MG_NAME_X_FORWARDED_FOR, x->peer);
-        append(x, fields, MG_NAME_FORWARDED, forwarded);
-    } else {
-        mg_fields_set(fields, &x->arena, MG_NAME_X_FORWARDED_FOR, mg_name_text(MG_NAME_X_FORWARDED_FOR),
-                      x->peer);
-        mg_fields_set(fields, &x->arena, MG_NAME_FORWARDED, mg_name_text(MG_NAME_FORWARDED), forwarded);
-    }
-    append(x, fields, MG_NAME_VIA, MG_STR(VIA_SELF));
+    append(x, &x->request.fields, MG_NAME_VIA, MG_STR(VIA_SELF));
 }
 
 void mg_forward_response(mg_exchange *x, mg_str date)

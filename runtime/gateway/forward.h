@@ -6,9 +6,22 @@
 #include "http/exchange.h"
 #include "net/addr.h"
 
-/* The client's address: the other end of the connection or, where that is a trusted proxy, the last address
- * of X-Forwarded-For that is not one. Arena memory of the exchange. */
-mg_str mg_forward_client(mg_exchange *x, const mg_cidr *trusted, size_t count);
+/* What one listener believes of whom. */
+typedef struct mg_forward_rules {
+    const mg_cidr *trusted; /* borrowed: the proxies that are believed */
+    size_t trusted_count;
+    bool by_forwarded; /* they write Forwarded; else X-Forwarded-*, or Forwarded where there is none of these
+                        */
+} mg_forward_rules;
+
+/* Finds the client, and makes what the request says of it true. Once an exchange, before anybody looks at its
+ * fields. Returns the client's address in text, borrowed from the exchange: the other end of the connection
+ * or, where that is a trusted proxy, the first address from the right of the list that is none. A member that
+ * names nobody ends the list: then it is the proxy that wrote it.
+ *
+ * Sets x->request.scheme by what the trusted proxies say, and X-Forwarded-For, -Proto, -Host and Forwarded on
+ * the request as the upstream is to get them. What an untrusted peer sent of them is gone. */
+mg_str mg_forward_client(mg_exchange *x, const mg_forward_rules *rules);
 
 /* What a caller that is trusted said of its own time. */
 typedef struct mg_forward_caller {
@@ -26,8 +39,7 @@ uint64_t mg_forward_deadline(mg_exchange *x, uint64_t route_timeout_ns, mg_forwa
  * runs to their head. */
 void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt);
 
-/* Sets X-Forwarded-For, -Proto, -Host, Forwarded and Via on the request. What an untrusted client sent of
- * them is replaced. Once an exchange: it adds to what is there. */
+/* Adds Via to the request. Once an exchange. */
 void mg_forward_request(mg_exchange *x);
 /* Adds Via, and Date when the upstream sent none. `date` is borrowed until the head is written. */
 void mg_forward_response(mg_exchange *x, mg_str date);

@@ -102,8 +102,7 @@ static step step_route(mg_flight *flight)
     const mg_snapshot *snapshot = flight->view->snapshot;
     const mg_door *door = x->listener;
 
-    if (x->peer_trusted)
-        flight->client = mg_forward_client(x, door->trusted, door->trusted_count);
+    flight->client = mg_forward_client(x, &door->rules);
     const mg_route_query query = { x->request.host, x->request.path, x->request.method_text, find_header, x };
     const int status = mg_router_match(snapshot->router, &query, &flight->match);
     if (status != 200) {

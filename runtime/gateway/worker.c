@@ -355,9 +355,9 @@ static void configure_door(mg_door *door, const mg_config_listener *conf, unsign
     mg_free(door->trusted);
     door->trusted = MG_NEW_N(mg_cidr, conf->trusted_proxy_count + 1);
     memcpy(door->trusted, conf->trusted_proxies, conf->trusted_proxy_count * sizeof *door->trusted);
-    door->trusted_count = conf->trusted_proxy_count;
+    door->rules = (mg_forward_rules){ door->trusted, conf->trusted_proxy_count, conf->client_from_forwarded };
     door->server.trusted = door->trusted;
-    door->server.trusted_count = door->trusted_count;
+    door->server.trusted_count = conf->trusted_proxy_count;
 }
 
 static mg_door *door_new(mg_worker *worker, const mg_config_listener *conf)

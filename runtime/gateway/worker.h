@@ -4,6 +4,7 @@
 #define MG_GATEWAY_WORKER_H
 
 #include "gateway/access_log.h"
+#include "gateway/forward.h"
 #include "gateway/host.h"
 #include "gateway/metrics.h"
 #include "gateway/names.h"
@@ -27,7 +28,7 @@ typedef struct mg_door {
     mg_listener *listener; /* owned; NULL once stopped, and where another worker accepts for this one */
     mg_conn_server server;
     mg_cidr *trusted; /* owned */
-    size_t trusted_count;
+    mg_forward_rules rules;
     bool leaving; /* no longer in the configuration: freed when its connections are gone */
     bool closed;  /* it has left: another door may be at the same address */
 } mg_door;
