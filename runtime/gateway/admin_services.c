@@ -60,10 +60,10 @@ static void add_pool(mg_text *out, const pool_figures *pool)
                  pool->waiting);
 }
 
-/* The connections that all workers have to it; another service may have it, too. */
-static pool_figures read_pool(const mg_admin_call *call, mg_str authority)
+/* The connections that all workers have to it. */
+static pool_figures read_pool(const mg_account *account)
 {
-    mg_pool_node *node = mg_names_node(call->admin->gateway->shared.names, authority);
+    const mg_pool_node *node = &account->node;
     const uint32_t open = atomic_load_explicit(&node->open, memory_order_relaxed);
     const uint32_t idle = atomic_load_explicit(&node->idle, memory_order_relaxed);
 
@@ -77,7 +77,7 @@ static void add_host(mg_admin_call *call, const mg_service *service, size_t i, p
     mg_host_view host;
 
     mg_service_host_view(service, i, policy_now(call), &host);
-    const pool_figures pool = read_pool(call, host.authority);
+    const pool_figures pool = read_pool(mg_service_account(service, i));
     mg_admin_comma(out);
     mg_text_add_char(out, '{');
     mg_admin_name(out, "endpoint", host.authority);

@@ -22,7 +22,8 @@ typedef struct mg_call_http {
     mg_body_sink sink;
     mg_bytes_source bytes;
     mg_text body; /* owned: of the answer */
-    mg_str request_body, authority;
+    mg_str request_body;
+    mg_str key, authority;  /* of the account; a part of it: its host and port */
     struct name_wait *wait; /* borrowed: a name being looked up */
     mg_later later;         /* the coroutine goes on */
     uint64_t deadline_ns;   /* of the whole answer */
@@ -271,8 +272,9 @@ const char *mg_call_http_start(mg_call *call, const char *method, uint32_t metho
         return wrong;
     }
     const bool v6 = mg_str_find(uri.host, ':') != SIZE_MAX;
-    http->authority = mg_arena_printf(&http->x->arena, v6 && uri.host.p[0] != '[' ? "[%.*s]:%d" : "%.*s:%d",
-                                      MG_STR_ARGS(uri.host), uri.port);
+    http->key = mg_arena_printf(&http->x->arena, v6 && uri.host.p[0] != '[' ? " [%.*s]:%d" : " %.*s:%d",
+                                MG_STR_ARGS(uri.host), uri.port);
+    http->authority = mg_str_sub(http->key, 1, http->key.n);
     http->max_body = max_body ? (uint32_t)mg_min_u64(max_body, BODY_MAX) : BODY_DEFAULT;
     set_deadline(http, timeout_s);
     http->error = NULL;
@@ -281,9 +283,27 @@ const char *mg_call_http_start(mg_call *call, const char *method, uint32_t metho
     return NULL;
 }
 
+/* Of the worker's endpoints: plugins share one for each authority, and none with a service. */
+static mg_endpoint *endpoint_of(mg_call_http *http)
+{
+    mg_worker *worker = flight_of(http->call)->worker;
+    mg_endpoint *endpoint = mg_map_get(worker->endpoints, http->key);
+
+    if (endpoint) {
+        mg_endpoint_ref(endpoint);
+        return endpoint;
+    }
+    mg_account *account =
+        mg_accounts_take(mg_shared_accounts(worker->gateway->shared), MG_STR(""), http->authority);
+    endpoint = mg_worker_endpoint(worker, account, &worker->gateway->idle_total);
+    mg_account_unref(account);
+    mg_worker_visit(worker, endpoint);
+    return endpoint;
+}
+
 static void start_lease(mg_call_http *http)
 {
-    const mg_endpoint_conf conf = {
+    static const mg_lease_conf conf = {
         .pool = { .max_connections = 1024,
                   .max_idle = 64,
                   .max_idle_total = 2000,
@@ -298,21 +318,13 @@ static void start_lease(mg_call_http *http)
         .read_timeout_ns = 30 * MG_NS_PER_S,
         .tunnel_idle_timeout_ns = MG_NS_PER_S,
     };
-    mg_worker *worker = flight_of(http->call)->worker;
-    mg_endpoint *endpoint = mg_map_get(worker->endpoints, http->authority);
 
     if (!tell_deadline(http)) {
         finish(http, "deadline");
         return;
     }
-    if (endpoint) {
-        mg_endpoint_ref(endpoint); /* a service's, with its configuration, or one of an earlier call */
-    } else {
-        endpoint = mg_worker_endpoint(worker, http->authority, &conf);
-        mg_worker_visit(worker, endpoint);
-    }
-    http->endpoint = endpoint;
-    mg_lease_start(&http->lease, http->x, endpoint, &http_lease_ops);
+    http->endpoint = endpoint_of(http);
+    mg_lease_start(&http->lease, http->x, http->endpoint, &conf, &http_lease_ops);
 }
 
 /* Back on the worker: the name's addresses are known, or it has none. */
@@ -351,7 +363,7 @@ void mg_call_http_run(mg_call *call)
     mg_addr addrs[MG_RESOLVE_MAX];
 
     http->running = true;
-    if (mg_map_get(worker->endpoints, http->authority) ||
+    if (mg_map_get(worker->endpoints, http->key) ||
         mg_names_known(worker->gateway->names, http->authority, addrs)) {
         start_lease(http);
         return;

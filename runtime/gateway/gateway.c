@@ -112,10 +112,15 @@ typedef struct names_message {
 static void on_names(mg_message *message)
 {
     names_message *names = mg_container_of(message, names_message, message);
-    mg_endpoint *endpoint = mg_map_get(names->worker->endpoints, names->authority);
+    size_t cursor = 0;
+    mg_str key;
+    void *value;
 
-    if (endpoint)
-        mg_endpoint_set_addrs(endpoint, names->addrs, names->count);
+    while (mg_map_next(names->worker->endpoints, &cursor, &key, &value)) {
+        mg_endpoint *endpoint = value;
+        if (mg_str_eq_c(names->authority, endpoint->account->authority))
+            mg_endpoint_set_addrs(endpoint, names->addrs, names->count);
+    }
     mg_free(names);
 }
 

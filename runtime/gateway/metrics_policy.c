@@ -193,7 +193,7 @@ static void write_connections(const page *p, const char *name, const mg_service_
     if (!service->newest)
         return;
     for (size_t i = 0; i < service->newest->host_count; i++) {
-        mg_pool_node *node = mg_names_node(p->gateway->shared.names, service->newest->authorities[i]);
+        const mg_pool_node *node = &mg_service_account(service->newest, i)->node;
         idle += atomic_load(&node->idle);
         open += atomic_load(&node->open);
     }

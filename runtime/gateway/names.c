@@ -22,7 +22,6 @@ typedef struct entry {
     char *authority, *host; /* owned */
     uint16_t port;
     bool watched, answered, literal, failing;
-    mg_pool_node node;
     mg_addr addrs[MG_RESOLVE_MAX];
     unsigned count;
     mg_resolve question;
@@ -242,12 +241,4 @@ unsigned mg_names_known(mg_names *names, mg_str authority, mg_addr addrs[MG_RESO
         memcpy(addrs, e->addrs, sizeof *addrs * count);
     pthread_mutex_unlock(&names->lock);
     return count;
-}
-
-mg_pool_node *mg_names_node(mg_names *names, mg_str authority)
-{
-    pthread_mutex_lock(&names->lock);
-    entry *e = entry_of(names, authority);
-    pthread_mutex_unlock(&names->lock);
-    return &e->node;
 }

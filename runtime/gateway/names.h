@@ -1,12 +1,10 @@
-/* names.h - endpoints as the whole gateway knows them: the addresses of their names and the counters that all
- * workers' pools share. Names are looked up once for the node, on the control loop; workers are told by
- * message. A name that stops resolving keeps its last addresses. */
+/* names.h - the addresses of endpoints' names. They are looked up once for the node, on the control loop;
+ * workers are told by message. A name that stops resolving keeps its last addresses. */
 #ifndef MG_GATEWAY_NAMES_H
 #define MG_GATEWAY_NAMES_H
 
 #include "base/log.h"
 #include "net/resolver.h"
-#include "policy/pool.h"
 
 typedef struct mg_names mg_names;
 
@@ -26,7 +24,5 @@ void mg_names_add(mg_names *names, mg_str authority, void (*done)(void *self), v
 
 /* What is known of an authority; 0 when nothing yet, or it is not known. Any thread. */
 unsigned mg_names_known(mg_names *names, mg_str authority, mg_addr addrs[MG_RESOLVE_MAX]);
-/* The counters its pools share, made when missing. Any thread; lives as long as the names. */
-mg_pool_node *mg_names_node(mg_names *names, mg_str authority);
 
 #endif

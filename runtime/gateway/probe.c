@@ -17,6 +17,7 @@ struct mg_probe {
     mg_log *log;                  /* borrowed */
     mg_net net;                   /* without a log: only changes are told */
     mg_snapshot *snapshot;        /* counted; NULL while nothing is checked */
+    mg_accounts *accounts;        /* owned: of the checks' own connections */
     mg_map *targets;              /* owned, of owned: by key */
     mg_list queue;                /* of targets whose turn has come */
     unsigned running;
@@ -94,7 +95,8 @@ static void start(target *t)
 
     probe->running++;
     t->began_ns = mg_loop_now(probe->net.loop);
-    t->trying = mg_probe_try_start(&probe->net, conf_of(t), authority_of(t), addrs, count, on_verdict, t);
+    t->trying = mg_probe_try_start(&probe->net, probe->accounts, conf_of(t), authority_of(t), addrs, count,
+                                   on_verdict, t);
 }
 
 static void start_queued(mg_probe *probe)
@@ -235,6 +237,7 @@ mg_probe *mg_probe_new(mg_loop *loop, mg_names *names, const mg_policy_clock *cl
     probe->clock = clock;
     probe->log = log;
     mg_net_init(&probe->net, loop, NULL);
+    probe->accounts = mg_accounts_new(mg_rand_next(&loop->rand));
     probe->targets = mg_map_new(mg_rand_next(&loop->rand));
     mg_list_init(&probe->queue);
     mg_timer_init(&probe->tick, on_tick);
@@ -276,6 +279,7 @@ void mg_probe_free(mg_probe *probe)
         return;
     mg_probe_stop(probe);
     mg_map_free(probe->targets);
+    mg_accounts_free(probe->accounts);
     mg_net_fini(&probe->net);
     mg_free(probe);
 }

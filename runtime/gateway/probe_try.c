@@ -20,7 +20,7 @@ struct mg_probe_try {
     /* Of a GET. */
     mg_exchange *x;        /* owned; NULL for a connection */
     mg_endpoint *endpoint; /* counted */
-    mg_pool_node node;
+    mg_lease_conf conf;    /* of the lease */
     mg_lease lease;
     mg_body_sink sink;
     mg_text body; /* owned; MG_PROBE_BODY_MAX at most */
@@ -198,26 +198,28 @@ static void fill_request(mg_exchange *x, mg_str target, mg_str authority)
     x->request_body.ended = true;
 }
 
-static void start_get(mg_probe_try *probe, mg_str path, mg_str authority)
+static void start_get(mg_probe_try *probe, mg_accounts *accounts, mg_str path, mg_str authority)
 {
     /* The check's own timer ends it; a silent address gives way to the next one in time. */
     const uint64_t connect_ns =
         probe->addr_count > 1 ? probe->timeout_ns / probe->addr_count : 2 * probe->timeout_ns;
-    const mg_endpoint_conf conf = {
-        .pool = { .max_connections = 1, .max_requests = 1 }, /* none stays idle, none waits */
+
+    probe->conf = (mg_lease_conf){
+        .pool = { .max_requests = 1 }, /* no connection stays idle, no check waits for another */
         .h1 = MG_H1_LIMITS_DEFAULT,
         .connect_timeout_ns = connect_ns,
         .first_byte_timeout_ns = 2 * probe->timeout_ns,
         .read_timeout_ns = 2 * probe->timeout_ns,
         .tunnel_idle_timeout_ns = 2 * probe->timeout_ns,
     };
-
     probe->x = mg_net_exchange_new(probe->net);
     fill_request(probe->x, path, authority);
-    probe->endpoint = mg_endpoint_new(probe->net, authority, &conf, &probe->node, NULL, NULL);
+    mg_account *account = mg_accounts_take(accounts, MG_STR(""), authority);
+    probe->endpoint = mg_endpoint_new(probe->net, account, NULL, NULL);
+    mg_account_unref(account);
     mg_endpoint_set_addrs(probe->endpoint, probe->addrs, probe->addr_count);
     mg_timer_set(probe->net->loop, &probe->timer, mg_loop_now(probe->net->loop) + probe->timeout_ns);
-    mg_lease_start(&probe->lease, probe->x, probe->endpoint, &probe_lease_ops);
+    mg_lease_start(&probe->lease, probe->x, probe->endpoint, &probe->conf, &probe_lease_ops);
 }
 
 /* ---- a connection ---- */
@@ -269,8 +271,8 @@ static void on_timer(mg_timer *timer)
         fail_late(probe);
 }
 
-mg_probe_try *mg_probe_try_start(mg_net *net, const mg_config_health *conf, mg_str authority,
-                                 const mg_addr *addrs, unsigned addr_count,
+mg_probe_try *mg_probe_try_start(mg_net *net, mg_accounts *accounts, const mg_config_health *conf,
+                                 mg_str authority, const mg_addr *addrs, unsigned addr_count,
                                  void (*done)(void *self, const mg_probe_verdict *verdict), void *self)
 {
     mg_probe_try *probe = MG_NEW(mg_probe_try);
@@ -288,7 +290,7 @@ mg_probe_try *mg_probe_try_start(mg_net *net, const mg_config_health *conf, mg_s
     if (!addr_count)
         fail(probe, "its name has no address");
     else if (conf->path.n)
-        start_get(probe, conf->path, authority);
+        start_get(probe, accounts, conf->path, authority);
     else if (!connect_next(probe))
         fail(probe, "no connection");
     return probe;

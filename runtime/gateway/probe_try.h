@@ -5,6 +5,7 @@
 
 #include "gateway/config.h"
 #include "gateway/service.h"
+#include "net/account.h"
 #include "net/net.h"
 
 enum { MG_PROBE_BODY_MAX = 4096 }; /* a longer answer tells no load */
@@ -18,11 +19,11 @@ typedef struct mg_probe_verdict {
     char reason[64]; /* "answered 503", "no answer within 1000 ms" */
 } mg_probe_verdict;
 
-/* Nothing of what is given is needed once this returns, but net (borrowed). `done` is called once, from the
- * loop with nobody else on the stack, unless the check is freed before; it is to free it. No address: that is
- * why it fails. */
-mg_probe_try *mg_probe_try_start(mg_net *net, const mg_config_health *conf, mg_str authority,
-                                 const mg_addr *addrs, unsigned addr_count,
+/* Nothing of what is given is needed once this returns, but net and accounts (borrowed). `done` is called
+ * once, from the loop with nobody else on the stack, unless the check is freed before; it is to free it. No
+ * address: that is why it fails. */
+mg_probe_try *mg_probe_try_start(mg_net *net, mg_accounts *accounts, const mg_config_health *conf,
+                                 mg_str authority, const mg_addr *addrs, unsigned addr_count,
                                  void (*done)(void *self, const mg_probe_verdict *verdict), void *self);
 void mg_probe_try_free(mg_probe_try *probe); /* NULL is fine */
 

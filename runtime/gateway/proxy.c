@@ -489,7 +489,8 @@ static void try_host(mg_flight *flight)
     mg_balancer_begin(runtime->balancer, (size_t)host);
     mg_forward_deadline_out(flight->x, time_ms, tries->count);
     flight->lease.deadline_ns = now + time_ms * MG_NS_PER_MS;
-    mg_lease_start(&flight->lease, flight->x, runtime->endpoints[host], &lease_ops);
+    mg_lease_start(&flight->lease, flight->x, runtime->endpoints[host], &flight->service->lease_conf,
+                   &lease_ops);
 }
 
 void mg_proxy_start(mg_flight *flight)

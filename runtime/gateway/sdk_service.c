@@ -101,7 +101,7 @@ bool mg_host_pool_view(mg_host *host, const char *service, uint32_t n, mg_pool_v
         out->active += pool->open - pool->idle_count;
         out->waiting += pool->waiting;
         out->open += atomic_load_explicit(&pool->node->open, memory_order_relaxed);
-        out->max_connections += pool->conf.max_connections;
+        out->max_connections += conf->pool.max_connections;
     }
     return true;
 }

@@ -214,6 +214,8 @@ static void add_hosts(mg_service *service, const mg_config_service *conf, const 
     for (size_t i = 0; i < service->host_count; i++) {
         service->authorities[i] =
             (mg_str){ mg_memdup0(authorities[i].p, authorities[i].n), authorities[i].n };
+        service->hosts[i].account =
+            mg_accounts_take(mg_shared_accounts(service->services->shared), conf->name, authorities[i]);
         service->hosts[i].base = conf->endpoints[i].weight;
         atomic_init(&service->hosts[i].weight, conf->endpoints[i].weight);
     }
@@ -303,8 +305,10 @@ void mg_service_unref(mg_service *service)
 {
     if (!service || atomic_fetch_sub_explicit(&service->refs, 1, memory_order_acq_rel) != 1)
         return;
-    for (size_t i = 0; i < service->host_count; i++)
+    for (size_t i = 0; i < service->host_count; i++) {
         mg_free((void *)(uintptr_t)service->authorities[i].p);
+        mg_account_unref(service->hosts[i].account);
+    }
     mg_free(service->authorities);
     mg_free(service->hosts);
     mg_inflight_unref(service->inflight);
@@ -317,6 +321,11 @@ void mg_service_unref(mg_service *service)
 }
 
 /* ---- hosts ---- */
+
+mg_account *mg_service_account(const mg_service *service, size_t host)
+{
+    return service->hosts[host].account;
+}
 
 static bool is_up(const mg_service *service, size_t host, uint64_t policy_ns)
 {

@@ -58,6 +58,7 @@ typedef struct mg_service_name {
     mg_throttle *throttle;
     mg_figures *figures;         /* of all its calls */
     _Atomic uint32_t concurrent; /* calls, for breaker.max_concurrent */
+    _Atomic uint32_t idle_total; /* idle connections to all its hosts, for pool.max_idle_total */
     mg_service_cells *cells;     /* one a worker */
     struct mg_adaptive_entry *adaptives;
     mg_circuit *circuits; /* the newest of each: walk `next` */
@@ -102,6 +103,9 @@ mg_service_name *mg_services_next(mg_services *services, const mg_service_name *
 mg_service_name *mg_services_named(mg_services *services, mg_str name); /* NULL: none */
 
 /* ---- hosts ---- */
+
+/* Its connections and waiting requests, over all workers; borrowed: as long as the service. */
+mg_account *mg_service_account(const mg_service *service, size_t host);
 
 /* How a host stands; health is the active checks' word alone. */
 typedef struct mg_host_view {

@@ -12,10 +12,11 @@
 enum { MG_SERVICE_WINDOW = 600 }; /* seconds: the longest a breaker has */
 
 typedef struct mg_service_host {
-    uint32_t base;    /* the configured weight */
-    mg_health active; /* the control thread's */
-    double raw;       /* the same: what loads make of the weight; 0: none was told */
-    uint64_t told_ns; /* the same: until when it was last said to be ejected */
+    mg_account *account; /* counted */
+    uint32_t base;       /* the configured weight */
+    mg_health active;    /* the control thread's */
+    double raw;          /* the same: what loads make of the weight; 0: none was told */
+    uint64_t told_ns;    /* the same: until when it was last said to be ejected */
     _Atomic uint32_t weight, health;
     _Atomic bool down;
     _Atomic uint64_t since_ns;

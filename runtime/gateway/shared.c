@@ -48,6 +48,7 @@ struct mg_shared {
     mg_shared_options options;
     pthread_mutex_t lock;
     mg_map *limiters, *breakers, *counters; /* owned: policy_name, the counter */
+    mg_accounts *accounts;                  /* owned */
     mg_services *services;                  /* owned */
     mg_limit_stats *limit_stats;            /* owned */
     uint64_t secret[2];                     /* of the limiters' fingerprints */
@@ -69,6 +70,7 @@ mg_shared *mg_shared_new(const mg_shared_options *options)
     shared->secret[1] = mg_hash(MG_STR("fingerprint"), options->seed);
     if (options->persist) /* or nothing that comes back would be found */
         memcpy(shared->secret, mg_persist_secret(options->persist), sizeof(shared->secret));
+    shared->accounts = mg_accounts_new(options->seed);
     shared->services = mg_services_new(shared);
     return shared;
 }
@@ -361,6 +363,7 @@ void mg_shared_free(mg_shared *shared)
     if (!shared)
         return;
     mg_services_free(shared->services);
+    mg_accounts_free(shared->accounts);
     free_policies(shared, &limiter_kind, shared->limiters);
     free_policies(shared, &breaker_kind, shared->breakers);
     free_counters(shared->counters);
@@ -424,6 +427,11 @@ mg_kv *mg_shared_kv(mg_shared *shared)
 mg_persist *mg_shared_persist(mg_shared *shared)
 {
     return shared->options.persist;
+}
+
+mg_accounts *mg_shared_accounts(mg_shared *shared)
+{
+    return shared->accounts;
 }
 
 mg_services *mg_shared_services(mg_shared *shared)

@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "gateway/config.h"
 #include "gateway/limit_stats.h"
+#include "net/account.h"
 #include "policy/breaker.h"
 #include "policy/limiter.h"
 
@@ -60,6 +61,7 @@ void mg_shared_each_counter(mg_shared *shared, void (*each)(void *self, const mg
 mg_kv *mg_shared_kv(mg_shared *shared);
 mg_persist *mg_shared_persist(mg_shared *shared);
 mg_services *mg_shared_services(mg_shared *shared); /* the control thread's, see there */
+mg_accounts *mg_shared_accounts(mg_shared *shared);
 mg_limit_stats *mg_shared_limit_stats(mg_shared *shared);
 unsigned mg_shared_workers(const mg_shared *shared);
 uint64_t mg_shared_seed(const mg_shared *shared);       /* of maps */

@@ -70,12 +70,12 @@ mg_router *mg_snapshot_router(const mg_config *config, mg_snapshot_route *routes
     return router;
 }
 
-static void fill_endpoint_conf(mg_endpoint_conf *out, const mg_config_service *conf)
+static void fill_lease_conf(mg_lease_conf *out, const mg_config_service *conf)
 {
     const mg_config_pool *pool = &conf->pool;
     const mg_h1_limits h1 = MG_H1_LIMITS_DEFAULT;
 
-    *out = (mg_endpoint_conf){
+    *out = (mg_lease_conf){
         .pool = { .max_connections = pool->max_connections,
                   .max_idle = pool->max_idle,
                   .max_idle_total = pool->max_idle_total,
@@ -102,7 +102,7 @@ static void fill_services(mg_snapshot *snapshot, mg_shared *shared)
         mg_snapshot_service *service = &snapshot->services[i];
         service->conf = config->services[i];
         service->name = service->conf->name;
-        fill_endpoint_conf(&service->endpoint_conf, service->conf);
+        fill_lease_conf(&service->lease_conf, service->conf);
         service->authorities = MG_ARENA_NEW_N(arena, mg_str, service->conf->endpoint_count);
         for (size_t e = 0; e < service->conf->endpoint_count; e++) {
             const mg_config_endpoint *endpoint = &service->conf->endpoints[e];

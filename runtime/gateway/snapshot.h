@@ -15,9 +15,9 @@
 typedef struct mg_snapshot_service {
     const mg_config_service *conf; /* borrowed: the snapshot's config */
     mg_str name;
-    mg_service *service; /* counted */
-    mg_endpoint_conf endpoint_conf;
-    mg_str *authorities; /* of each endpoint: "10.0.0.11:9000" */
+    mg_service *service;      /* counted */
+    mg_lease_conf lease_conf; /* of its calls */
+    mg_str *authorities;      /* of each endpoint: "10.0.0.11:9000" */
 } mg_snapshot_service;
 
 /* One native item of a chain: a limiter of the configuration. */

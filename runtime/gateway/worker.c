@@ -55,16 +55,17 @@ void mg_view_unref(mg_view *view)
 typedef struct poke {
     mg_message message;
     mg_worker *worker;
-    mg_str authority; /* behind the struct */
+    mg_account *account; /* counted */
 } poke;
 
 static void on_poke(mg_message *message)
 {
     poke *p = mg_container_of(message, poke, message);
-    mg_endpoint *endpoint = mg_map_get(p->worker->endpoints, p->authority);
+    mg_endpoint *endpoint = mg_map_get(p->worker->endpoints, p->account->key);
 
     if (endpoint)
         mg_endpoint_poke(endpoint);
+    mg_account_unref(p->account);
     mg_free(p);
 }
 
@@ -72,34 +73,30 @@ static void poke_others(mg_endpoint *endpoint)
 {
     mg_worker *self = mg_container_of(endpoint->net, mg_worker, net);
     const mg_gateway_shared *gateway = self->gateway;
-    const size_t n = strlen(endpoint->authority);
 
     for (unsigned w = 0; w < gateway->worker_count; w++) {
         if (gateway->workers[w] == self)
             continue;
-        poke *p = mg_alloc(sizeof *p + n);
-        *p = (poke){ { NULL, on_poke }, gateway->workers[w], { (char *)(p + 1), n } };
-        memcpy(p + 1, endpoint->authority, n);
+        poke *p = MG_NEW(poke);
+        *p = (poke){ { NULL, on_poke }, gateway->workers[w], endpoint->account };
+        mg_account_ref(p->account);
         mg_mailbox_post(gateway->workers[w]->mailbox, &p->message);
     }
 }
 
-mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_str authority, const mg_endpoint_conf *conf)
+mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_account *account, _Atomic uint32_t *idle_total)
 {
-    mg_endpoint *endpoint = mg_map_get(worker->endpoints, authority);
+    mg_endpoint *endpoint = mg_map_get(worker->endpoints, account->key);
+    mg_addr addrs[MG_RESOLVE_MAX];
 
     if (endpoint) {
-        mg_endpoint_configure(endpoint, conf);
         mg_endpoint_ref(endpoint);
         return endpoint;
     }
-    endpoint =
-        mg_endpoint_new(&worker->net, authority, conf, mg_names_node(worker->gateway->names, authority),
-                        &worker->gateway->idle_total, worker->endpoints);
+    endpoint = mg_endpoint_new(&worker->net, account, idle_total, worker->endpoints);
     endpoint->others = poke_others;
-    mg_map_set(worker->endpoints, authority, endpoint);
-    mg_addr addrs[MG_RESOLVE_MAX];
-    const unsigned count = mg_names_known(worker->gateway->names, authority, addrs);
+    (void)mg_map_set(worker->endpoints, account->key, endpoint);
+    const unsigned count = mg_names_known(worker->gateway->names, mg_str_of(account->authority), addrs);
     mg_endpoint_set_addrs(endpoint, addrs, count);
     return endpoint;
 }
@@ -156,7 +153,7 @@ static mg_view_service *view_service(mg_worker *worker, const mg_snapshot_servic
     runtime->since_ns = MG_NEW_N(uint64_t, of->host_count);
     runtime->endpoints = MG_NEW_N(mg_endpoint *, of->host_count);
     for (size_t e = 0; e < of->host_count; e++)
-        runtime->endpoints[e] = mg_worker_endpoint(worker, service->authorities[e], &service->endpoint_conf);
+        runtime->endpoints[e] = mg_worker_endpoint(worker, mg_service_account(of, e), &of->of->idle_total);
     return runtime;
 }
 
@@ -170,8 +167,6 @@ static mg_view_service *share_service(mg_worker *worker, const mg_snapshot_servi
 
     if (!runtime || runtime->service != service->service)
         return view_service(worker, service);
-    for (size_t e = 0; e < runtime->service->host_count; e++)
-        mg_endpoint_configure(runtime->endpoints[e], &service->endpoint_conf);
     runtime->refs++;
     return runtime;
 }

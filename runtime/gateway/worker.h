@@ -82,7 +82,7 @@ typedef struct mg_gateway_shared {
     unsigned worker_count;
     uint32_t connection_cap; /* of all listeners that name none: half the descriptors, the other half is the
                                 upstreams' */
-    _Atomic uint32_t idle_total; /* idle upstream connections */
+    _Atomic uint32_t idle_total; /* idle connections of requests that plugins made */
 } mg_gateway_shared;
 
 struct mg_worker {
@@ -96,7 +96,7 @@ struct mg_worker {
     mg_list doors;
     mg_endpoint *visited[MG_WORKER_VISITED]; /* counted: where ctx.http went last, so that connections stay */
     unsigned visited_next;
-    mg_map *endpoints;        /* by authority: counted by views */
+    mg_map *endpoints;        /* by the key of their account: counted by views, visits and calls */
     mg_log_buffer log_buffer; /* access log lines not yet written */
     char date[32];
     uint64_t date_s;
@@ -132,8 +132,9 @@ void mg_worker_cut(mg_worker *worker); /* ends all that is open */
 mg_str mg_worker_date(mg_worker *worker); /* of this second */
 void mg_view_ref(mg_view *view);
 void mg_view_unref(mg_view *view);
-/* An endpoint by its authority, made when it is missing; one reference is the caller's. */
-mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_str authority, const mg_endpoint_conf *conf);
+/* This worker's endpoint of an account, made when it is missing; one reference is the caller's. `idle_total`
+ * (borrowed) counts the idle connections of all accounts that are bounded together. */
+mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_account *account, _Atomic uint32_t *idle_total);
 /* Keeps an endpoint that no service names for a while: until MG_WORKER_VISITED others have come. */
 void mg_worker_visit(mg_worker *worker, mg_endpoint *endpoint);
 

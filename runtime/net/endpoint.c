@@ -1,4 +1,4 @@
-/* endpoint.c - one worker's view of one host and port: its addresses, its pool, what becomes due. */
+/* endpoint.c - one worker's part of an account: its addresses, its pool, what becomes due. */
 #include "base/check.h"
 #include "base/mem.h"
 #include "net/upstream_parts.h"
@@ -8,17 +8,16 @@ static void on_pool_timer(mg_timer *timer)
     mg_endpoint_work(mg_container_of(timer, mg_endpoint, timer));
 }
 
-mg_endpoint *mg_endpoint_new(mg_net *net, mg_str authority, const mg_endpoint_conf *conf, mg_pool_node *node,
-                             _Atomic uint32_t *idle_total, mg_map *index)
+mg_endpoint *mg_endpoint_new(mg_net *net, mg_account *account, _Atomic uint32_t *idle_total, mg_map *index)
 {
     mg_endpoint *endpoint = MG_NEW(mg_endpoint);
 
     endpoint->net = net;
     endpoint->index = index;
-    endpoint->authority = mg_memdup0(authority.p, authority.n);
-    endpoint->conf = *conf;
+    endpoint->account = account;
+    mg_account_ref(account);
     endpoint->refs = 1;
-    mg_pool_init(&endpoint->pool, &conf->pool, node, idle_total, &net->loop->rand);
+    mg_pool_init(&endpoint->pool, &account->node, idle_total, &net->loop->rand);
     mg_timer_init(&endpoint->timer, on_pool_timer);
     return endpoint;
 }
@@ -29,7 +28,7 @@ void mg_endpoint_maybe_free(mg_endpoint *endpoint)
         return;
     mg_timer_stop(&endpoint->timer);
     mg_pool_fini(&endpoint->pool);
-    mg_free(endpoint->authority);
+    mg_account_unref(endpoint->account);
     mg_free(endpoint);
 }
 
@@ -42,7 +41,7 @@ void mg_endpoint_unref(mg_endpoint *endpoint)
 {
     if (endpoint->refs == 1) {
         if (endpoint->index)
-            mg_map_set(endpoint->index, mg_str_of(endpoint->authority), NULL);
+            (void)mg_map_set(endpoint->index, endpoint->account->key, NULL);
         endpoint->index = NULL;
         mg_pool_shed_all(&endpoint->pool);
         mg_endpoint_work(endpoint);
@@ -50,12 +49,6 @@ void mg_endpoint_unref(mg_endpoint *endpoint)
     MG_CHECK(endpoint->refs > 0);
     endpoint->refs--;
     mg_endpoint_maybe_free(endpoint);
-}
-
-void mg_endpoint_configure(mg_endpoint *endpoint, const mg_endpoint_conf *conf)
-{
-    endpoint->conf = *conf;
-    mg_pool_configure(&endpoint->pool, &conf->pool);
 }
 
 void mg_endpoint_set_addrs(mg_endpoint *endpoint, const mg_addr *addrs, unsigned count)

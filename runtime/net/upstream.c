@@ -68,8 +68,9 @@ void mg_lease_obtain(mg_lease *lease, bool fresh)
     mg_pool_conn *pooled = NULL;
 
     for (;;) {
-        const mg_pool_verdict verdict = fresh ? mg_pool_take_new(pool, now, &lease->waiter)
-                                              : mg_pool_take(pool, now, &lease->waiter, &pooled);
+        const mg_pool_verdict verdict =
+            fresh ? mg_pool_take_new(pool, &lease->conf->pool, now, &lease->waiter)
+                  : mg_pool_take(pool, &lease->conf->pool, now, &lease->waiter, &pooled);
         if (verdict == MG_POOL_REUSED) {
             mg_up *up = mg_container_of(pooled, mg_up, pooled);
             if (up->stream.readable || up->stream.closed || !mg_up_looks_open(up, lease->x)) {
@@ -94,11 +95,12 @@ void mg_lease_obtain(mg_lease *lease, bool fresh)
     }
 }
 
-void mg_lease_start(mg_lease *lease, mg_exchange *x, mg_endpoint *endpoint, const mg_lease_ops *ops)
+void mg_lease_start(mg_lease *lease, mg_exchange *x, mg_endpoint *endpoint, const mg_lease_conf *conf,
+                    const mg_lease_ops *ops)
 {
     const uint64_t deadline = lease->deadline_ns;
 
-    *lease = (mg_lease){ .x = x, .endpoint = endpoint, .ops = ops, .deadline_ns = deadline };
+    *lease = (mg_lease){ .x = x, .endpoint = endpoint, .conf = conf, .ops = ops, .deadline_ns = deadline };
     mg_endpoint_ref(endpoint);
     x->times.upstream_ns = mg_loop_now(endpoint->net->loop);
     mg_lease_obtain(lease, false);

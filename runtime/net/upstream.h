@@ -1,50 +1,50 @@
-/* upstream.h - endpoints, their pooled connections, and leases: one exchange on one connection. Belongs to
- * one loop. */
+/* upstream.h - endpoints, their pooled connections, and leases: one exchange on one connection. What a
+ * service says of its calls belongs to their leases; an endpoint knows only where it is. Belongs to one loop.
+ */
 #ifndef MG_NET_UPSTREAM_H
 #define MG_NET_UPSTREAM_H
 
 #include "base/map.h"
 #include "http/h1.h"
+#include "net/account.h"
 #include "net/net.h"
 #include "policy/pool.h"
 
 typedef struct mg_endpoint mg_endpoint;
 typedef struct mg_lease mg_lease;
 
-typedef struct mg_endpoint_conf {
+/* The limits and times of a call. */
+typedef struct mg_lease_conf {
     mg_pool_conf pool;
     mg_h1_limits h1;
     uint64_t connect_timeout_ns, first_byte_timeout_ns, read_timeout_ns, tunnel_idle_timeout_ns;
-} mg_endpoint_conf;
+} mg_lease_conf;
 
 enum { MG_ENDPOINT_ADDRS = 8 };
 
-/* One worker's view of one host and port: its addresses and its pool. Counted; survives reloads. */
+/* One worker's part of an account: its addresses and its pool. Counted; survives reloads. */
 struct mg_endpoint {
-    mg_net *net;     /* borrowed */
-    mg_map *index;   /* borrowed; NULL once left */
-    char *authority; /* owned: "cart.internal:9000", what Host carries */
-    mg_endpoint_conf conf;
+    mg_net *net;         /* borrowed */
+    mg_map *index;       /* borrowed; NULL once left */
+    mg_account *account; /* counted */
     mg_pool pool;
     mg_addr addrs[MG_ENDPOINT_ADDRS];
     unsigned addr_count, addr_next;
     unsigned refs;
     mg_timer timer; /* of the pool: idle connections and waiters */
     uint32_t conns; /* open */
-    /* Who waits here may be helped by another worker's view of this endpoint, or the other way round: that is
+    /* Who waits here may be helped by another worker's part of the account, or the other way round: that is
      * to call mg_endpoint_poke on each of those. The owner's; may be NULL. */
     void (*others)(mg_endpoint *endpoint);
     mg_cell stale; /* reused connections that turned out to be closed */
 };
 
-/* One reference is the caller's. `node` counts for the whole process (borrowed); `index` (borrowed, may be
- * NULL) is where the owner finds it by its authority: it leaves that with its last reference. */
-mg_endpoint *mg_endpoint_new(mg_net *net, mg_str authority, const mg_endpoint_conf *conf, mg_pool_node *node,
-                             _Atomic uint32_t *idle_total, mg_map *index);
+/* One reference is the caller's; it takes its own of the account. `index` (borrowed, may be NULL) is where
+ * the owner finds it by the account's key: it leaves that with its last reference. */
+mg_endpoint *mg_endpoint_new(mg_net *net, mg_account *account, _Atomic uint32_t *idle_total, mg_map *index);
 void mg_endpoint_ref(mg_endpoint *endpoint);
 /* The last one closes idle connections; the memory goes with the last busy one. */
 void mg_endpoint_unref(mg_endpoint *endpoint);
-void mg_endpoint_configure(mg_endpoint *endpoint, const mg_endpoint_conf *conf);
 /* Something may have changed for whoever waits: closes an idle connection when another worker waits for its
  * place, takes a place that has become free. */
 void mg_endpoint_poke(mg_endpoint *endpoint);
@@ -78,6 +78,7 @@ typedef enum mg_lease_state {
 struct mg_lease {
     mg_exchange *x;                /* borrowed */
     mg_endpoint *endpoint;         /* counted */
+    const mg_lease_conf *conf;     /* borrowed until it is over */
     struct mg_upstream_conn *conn; /* borrowed while it runs */
     const mg_lease_ops *ops;
     mg_pool_waiter waiter;
@@ -90,8 +91,10 @@ struct mg_lease {
 };
 
 /* Sends x->request (fields as they stand) to the endpoint. x->request_body.source is resumed when there is a
- * connection. `failed` may be called before this returns. */
-void mg_lease_start(mg_lease *lease, mg_exchange *x, mg_endpoint *endpoint, const mg_lease_ops *ops);
+ * connection. `conf` holds for this call alone, whatever others of the endpoint have. `failed` may be called
+ * before this returns. */
+void mg_lease_start(mg_lease *lease, mg_exchange *x, mg_endpoint *endpoint, const mg_lease_conf *conf,
+                    const mg_lease_ops *ops);
 /* The exchange ends here: no op is called any more; the connection is closed unless its answer was complete.
  * Harmless when over. */
 void mg_lease_cancel(mg_lease *lease);

@@ -121,10 +121,10 @@ static void on_connected(mg_up *up)
     if (error) {
         mg_stream_close(&up->stream, false);
         if (connect_next(up)) {
-            mg_up_wait(up, up->endpoint->conf.connect_timeout_ns);
+            mg_up_wait(up, up->lease->conf->connect_timeout_ns);
         } else {
             mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_connect", "%s: %s",
-                         up->endpoint->authority, strerror(error));
+                         up->endpoint->account->authority, strerror(error));
             mg_up_fail(up, MG_RESET_UPSTREAM_CONNECT);
         }
         return;
@@ -132,7 +132,7 @@ static void on_connected(mg_up *up)
     /* The next one begins with the address that works. */
     up->endpoint->addr_next = (up->endpoint->addr_next + up->tries - 1) % up->endpoint->addr_count;
     up->opened = true;
-    mg_pool_opened(&up->endpoint->pool, &up->pooled, mg_loop_now(loop));
+    mg_pool_opened(&up->endpoint->pool, &up->lease->conf->pool, &up->pooled, mg_loop_now(loop));
     up->lease->x->times.connected_ns = mg_loop_now(loop);
     mg_up_start(up);
 }
@@ -184,12 +184,12 @@ static void on_later(mg_later *later)
 static void on_timer(mg_timer *timer)
 {
     mg_up *up = mg_container_of(timer, mg_up, timer);
-    const mg_endpoint_conf *conf = &up->endpoint->conf;
     const uint64_t now = mg_loop_now(mg_up_loop(up));
     uint64_t patience;
 
     if (!up->lease)
         return; /* idle: the pool's timer counts */
+    const mg_lease_conf *conf = up->lease->conf;
     /* While the client is waited for, the upstream is not. */
     const bool ours =
         up->tunnel || (up->state == UP_BODY
@@ -252,7 +252,7 @@ void mg_up_connect(mg_lease *lease)
         mg_up_fail(up, endpoint->addr_count ? MG_RESET_UPSTREAM_CONNECT : MG_RESET_NO_HOST);
         return;
     }
-    mg_up_wait(up, endpoint->conf.connect_timeout_ns);
+    mg_up_wait(up, lease->conf->connect_timeout_ns);
 }
 
 /* The connection is the lease's: the head goes out, with the body's first bytes where there are some. */
@@ -260,7 +260,7 @@ void mg_up_start(mg_up *up)
 {
     mg_lease *lease = up->lease;
     mg_exchange *x = lease->x;
-    const mg_endpoint_conf *conf = &up->endpoint->conf;
+    const mg_lease_conf *conf = lease->conf;
 
     lease->state = MG_LEASE_RUNS;
     lease->conn = up;
@@ -273,7 +273,7 @@ void mg_up_start(mg_up *up)
     up->chunked_out = x->request.body == MG_BODY_STREAM;
     up->request_done = x->request_body.ended || !x->request_body.source;
     const size_t cap = mg_net_hold_open(up->endpoint->net, &up->out);
-    mg_h1_write_request(&up->out, &x->request, mg_str_of(up->endpoint->authority), true);
+    mg_h1_write_request(&up->out, &x->request, mg_str_of(up->endpoint->account->authority), true);
     if (x->request_body.ended && x->request.body == MG_BODY_STREAM)
         mg_h1_write_last_chunk(&up->out, NULL);
     mg_net_grew(up->endpoint->net, &up->out, cap);

@@ -16,6 +16,7 @@ static void answer_complete(mg_up *up, bool exact)
     const bool keep =
         exact && up->keep_alive && up->request_done && !up->out.n && !up->tunnel && !up->stream.readable;
     const mg_fields trailers = up->body.trailers; /* in the exchange's arena */
+    const mg_pool_conf *conf = &up->lease->conf->pool;
 
     mg_up_enter(up);
     mg_lease *lease = mg_up_detach(up);
@@ -30,7 +31,7 @@ static void answer_complete(mg_up *up, bool exact)
         const uint64_t idle_ns = up->keep_alive_s > 1 ? (up->keep_alive_s - 1) * MG_NS_PER_S : 0;
         mg_pool_waiter *waiter = NULL;
         const mg_pool_given given =
-            mg_pool_give(&endpoint->pool, &up->pooled, mg_loop_now(mg_up_loop(up)), idle_ns, &waiter);
+            mg_pool_give(&endpoint->pool, conf, &up->pooled, mg_loop_now(mg_up_loop(up)), idle_ns, &waiter);
         if (given == MG_POOL_HANDED) {
             mg_lease *next = mg_container_of(waiter, mg_lease, waiter);
             next->reused = true;
@@ -67,10 +68,10 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
     char *head = mg_arena_alloc(&x->arena, n + 1);
 
     memcpy(head, bytes, n);
-    if (!mg_h1_parse_response(&x->arena, &up->endpoint->conf.h1, head, n, x->request.method,
-                              x->request.upgrade, &response, &framing, &info, &fault)) {
+    if (!mg_h1_parse_response(&x->arena, &lease->conf->h1, head, n, x->request.method, x->request.upgrade,
+                              &response, &framing, &info, &fault)) {
         mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s",
-                     up->endpoint->authority, fault.why);
+                     up->endpoint->account->authority, fault.why);
         mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
         return;
     }
@@ -100,11 +101,10 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
             answer_complete(up, !more);
         return;
     }
-    mg_h1_body_init(&up->body, framing, response.length, &up->endpoint->conf.h1, &x->arena);
+    mg_h1_body_init(&up->body, framing, response.length, &lease->conf->h1, &x->arena);
     up->blocked = true;
     x->response_body.source = &up->source;
-    mg_up_wait(up,
-               up->tunnel ? up->endpoint->conf.tunnel_idle_timeout_ns : up->endpoint->conf.read_timeout_ns);
+    mg_up_wait(up, up->tunnel ? lease->conf->tunnel_idle_timeout_ns : lease->conf->read_timeout_ns);
     lease->ops->head(lease);
     if (up->tunnel && up->lease == lease && x->request_body.source)
         x->request_body.source->resume(x->request_body.source);
@@ -115,10 +115,11 @@ static size_t feed_head(mg_up *up, const char *bytes, size_t n)
 {
     size_t scanned = 0;
     const size_t head_n = mg_h1_head_end(bytes, n, &scanned);
+    const size_t most = up->lease->conf->h1.head_bytes;
 
-    if (!head_n && n <= up->endpoint->conf.h1.head_bytes)
+    if (!head_n && n <= most)
         return 0;
-    if (!head_n || head_n > up->endpoint->conf.h1.head_bytes) {
+    if (!head_n || head_n > most) {
         mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
         return n;
     }
@@ -142,7 +143,7 @@ static size_t feed_body(mg_up *up, const char *bytes, size_t n)
             return at;
         if (step == MG_H1_BAD) {
             mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s",
-                         up->endpoint->authority, fault.why);
+                         up->endpoint->account->authority, fault.why);
             mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
             return n;
         }

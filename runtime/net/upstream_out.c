@@ -115,7 +115,7 @@ static void request_end(mg_body_sink *sink, const mg_fields *trailers)
             mg_net_grew(up->endpoint->net, &up->out, cap);
         }
         up->request_done = true;
-        mg_up_wait(up, up->endpoint->conf.first_byte_timeout_ns);
+        mg_up_wait(up, up->lease->conf->first_byte_timeout_ns);
     }
     if (up->tunnel_ended || up->out.n)
         mg_later_add(mg_up_loop(up), &up->later);

@@ -1,4 +1,4 @@
-/* pool.c - the idle connections of one endpoint in one worker, and who waits for them (POLICIES 6).
+/* pool.c - the idle connections of one account in one worker, and who waits for them (POLICIES 6).
  *
  * `open` counts what holds a slot: connecting, active, idle, or still to be closed by the caller. A slot that
  * becomes free is not passed on by hand: it is given back to the node, and pop_ready takes one for the first
@@ -23,10 +23,9 @@ void mg_pool_conf_defaults(mg_pool_conf *conf)
     };
 }
 
-void mg_pool_init(mg_pool *pool, const mg_pool_conf *conf, mg_pool_node *node, _Atomic uint32_t *idle_total,
-                  mg_rand *rand)
+void mg_pool_init(mg_pool *pool, mg_pool_node *node, _Atomic uint32_t *idle_total, mg_rand *rand)
 {
-    *pool = (mg_pool){ .conf = *conf, .node = node, .idle_total = idle_total, .rand = rand };
+    *pool = (mg_pool){ .node = node, .idle_total = idle_total, .rand = rand };
     mg_list_init(&pool->idle);
     mg_list_init(&pool->waiters);
     mg_list_init(&pool->closing);
@@ -36,11 +35,6 @@ void mg_pool_init(mg_pool *pool, const mg_pool_conf *conf, mg_pool_node *node, _
 void mg_pool_fini(mg_pool *pool)
 {
     MG_CHECK(pool->open == 0 && pool->waiting == 0 && mg_list_empty(&pool->late));
-}
-
-void mg_pool_configure(mg_pool *pool, const mg_pool_conf *conf)
-{
-    pool->conf = *conf;
 }
 
 /* Raises a shared count unless it stands at `max`. */
@@ -60,9 +54,9 @@ static void uncount(_Atomic uint32_t *count)
     MG_CHECK(atomic_fetch_sub(count, 1) > 0);
 }
 
-static bool slot_take(mg_pool *pool)
+static bool slot_take(mg_pool *pool, const mg_pool_conf *conf)
 {
-    if (!count_below(&pool->node->open, pool->conf.max_connections ? pool->conf.max_connections : UINT32_MAX))
+    if (!count_below(&pool->node->open, conf->max_connections ? conf->max_connections : UINT32_MAX))
         return false;
     pool->open++;
     return true;
@@ -75,11 +69,11 @@ static void slot_return(mg_pool *pool)
     uncount(&pool->node->open);
 }
 
-static bool idle_count_in(mg_pool *pool)
+static bool idle_count_in(mg_pool *pool, const mg_pool_conf *conf)
 {
-    if (!count_below(&pool->node->idle, pool->conf.max_idle))
+    if (!count_below(&pool->node->idle, conf->max_idle))
         return false;
-    if (pool->idle_total && !count_below(pool->idle_total, pool->conf.max_idle_total)) {
+    if (pool->idle_total && !count_below(pool->idle_total, conf->max_idle_total)) {
         uncount(&pool->node->idle);
         return false;
     }
@@ -139,37 +133,42 @@ static uint64_t jittered(mg_rand *rand, uint64_t value, uint64_t never)
     return value - part + mg_rand_below(rand, 2 * part + 1);
 }
 
-static mg_pool_verdict queue_up(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter, bool fresh)
+static mg_pool_verdict queue_up(mg_pool *pool, const mg_pool_conf *conf, uint64_t now_ns,
+                                mg_pool_waiter *waiter, bool fresh)
 {
-    if (!waiter || !count_below(&pool->node->waiting, pool->conf.queue))
+    if (!waiter || !count_below(&pool->node->waiting, conf->queue))
         return MG_POOL_FULL;
     MG_CHECK(!waiter->queued);
+    waiter->conf = conf;
     waiter->queued = true;
     waiter->fresh = fresh;
-    waiter->expires_at_ns = mg_add_sat(now_ns, pool->conf.queue_timeout_ns);
+    waiter->expires_at_ns = mg_add_sat(now_ns, conf->queue_timeout_ns);
     mg_list_push(&pool->waiters, &waiter->link);
     pool->waiting++;
     return MG_POOL_WAIT;
 }
 
-static mg_pool_verdict connect_or_wait(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter, bool fresh)
+static mg_pool_verdict connect_or_wait(mg_pool *pool, const mg_pool_conf *conf, uint64_t now_ns,
+                                       mg_pool_waiter *waiter, bool fresh)
 {
-    if (!mg_list_empty(&pool->waiters) || !slot_take(pool))
-        return queue_up(pool, now_ns, waiter, fresh);
+    if (!mg_list_empty(&pool->waiters) || !slot_take(pool, conf))
+        return queue_up(pool, conf, now_ns, waiter, fresh);
     pool->misses++;
     return MG_POOL_CONNECT;
 }
 
-mg_pool_verdict mg_pool_take_new(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter)
+mg_pool_verdict mg_pool_take_new(mg_pool *pool, const mg_pool_conf *conf, uint64_t now_ns,
+                                 mg_pool_waiter *waiter)
 {
-    const mg_pool_verdict verdict = connect_or_wait(pool, now_ns, waiter, true);
+    const mg_pool_verdict verdict = connect_or_wait(pool, conf, now_ns, waiter, true);
 
     if (verdict == MG_POOL_WAIT)
         mg_pool_shed(pool); /* an idle one of ours may hold the slot it waits for */
     return verdict;
 }
 
-mg_pool_verdict mg_pool_take(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter, mg_pool_conn **conn)
+mg_pool_verdict mg_pool_take(mg_pool *pool, const mg_pool_conf *conf, uint64_t now_ns, mg_pool_waiter *waiter,
+                             mg_pool_conn **conn)
 {
     while (!mg_list_empty(&pool->idle)) {
         mg_pool_conn *latest = conn_of(pool->idle.next);
@@ -184,16 +183,16 @@ mg_pool_verdict mg_pool_take(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *wai
         *conn = latest;
         return MG_POOL_REUSED;
     }
-    return connect_or_wait(pool, now_ns, waiter, false);
+    return connect_or_wait(pool, conf, now_ns, waiter, false);
 }
 
-void mg_pool_opened(mg_pool *pool, mg_pool_conn *conn, uint64_t now_ns)
+void mg_pool_opened(mg_pool *pool, const mg_pool_conf *conf, mg_pool_conn *conn, uint64_t now_ns)
 {
     MG_CHECK(conn->state == MG_POOL_CONN_NONE);
     *conn = (mg_pool_conn){ .state = MG_POOL_CONN_ACTIVE, .requests = 1, .opened_at_ns = now_ns };
     conn->requests_max =
-        (uint32_t)mg_min_u64(jittered(pool->rand, pool->conf.max_requests, UINT32_MAX), UINT32_MAX);
-    conn->retires_at_ns = mg_add_sat(now_ns, jittered(pool->rand, pool->conf.max_age_ns, UINT64_MAX));
+        (uint32_t)mg_min_u64(jittered(pool->rand, conf->max_requests, UINT32_MAX), UINT32_MAX);
+    conn->retires_at_ns = mg_add_sat(now_ns, jittered(pool->rand, conf->max_age_ns, UINT64_MAX));
 }
 
 void mg_pool_connect_failed(mg_pool *pool)
@@ -201,10 +200,10 @@ void mg_pool_connect_failed(mg_pool *pool)
     slot_return(pool);
 }
 
-mg_pool_given mg_pool_give(mg_pool *pool, mg_pool_conn *conn, uint64_t now_ns, uint64_t peer_idle_ns,
-                           mg_pool_waiter **waiter)
+mg_pool_given mg_pool_give(mg_pool *pool, const mg_pool_conf *conf, mg_pool_conn *conn, uint64_t now_ns,
+                           uint64_t peer_idle_ns, mg_pool_waiter **waiter)
 {
-    uint64_t idle_ns = pool->conf.idle_timeout_ns;
+    uint64_t idle_ns = conf->idle_timeout_ns;
 
     MG_CHECK(conn->state == MG_POOL_CONN_ACTIVE);
     if (is_worn(conn, now_ns))
@@ -218,9 +217,9 @@ mg_pool_given mg_pool_give(mg_pool *pool, mg_pool_conn *conn, uint64_t now_ns, u
         pool->hits++;
         return MG_POOL_HANDED;
     }
-    if (pool->conf.max_connections && pool->node->open > pool->conf.max_connections)
+    if (conf->max_connections && pool->node->open > conf->max_connections)
         return MG_POOL_CLOSE; /* the configuration has shrunk */
-    if (!idle_count_in(pool))
+    if (!idle_count_in(pool, conf))
         return MG_POOL_CLOSE;
     if (peer_idle_ns)
         idle_ns = mg_min_u64(idle_ns, peer_idle_ns);
@@ -313,9 +312,11 @@ mg_pool_waiter *mg_pool_pop_ready(mg_pool *pool)
 {
     mg_pool_waiter *waiter;
 
-    if (mg_list_empty(&pool->waiters) || !slot_take(pool))
+    if (mg_list_empty(&pool->waiters))
         return NULL;
     waiter = waiter_of(pool->waiters.next);
+    if (!slot_take(pool, waiter->conf))
+        return NULL;
     leave_queue(pool, waiter);
     pool->misses++;
     return waiter;

@@ -1,9 +1,11 @@
 /* pool.h - which idle connection to take, who waits, who is evicted (POLICIES 6). Bookkeeping only: the
  * caller connects, closes and keeps the timer.
  *
- * One mg_pool a worker and endpoint, used by that worker alone; the pools of an endpoint share one
- * mg_pool_node, which counts for the whole process. Connections and waiters are the caller's objects with a
- * node of ours inside.
+ * One mg_pool for each worker and account, used by that worker alone. An account is what one service has at
+ * one address: its pools in all workers share one mg_pool_node, which counts for the whole process. A pool
+ * has no limits of its own: every call brings the limits of its request, so that requests of two
+ * configurations of a service, before and after a reload, each keep to theirs. Connections and waiters are
+ * the caller's objects with a node of ours inside.
  *
  * The life of a connection:
  *     take -> CONNECT     a slot is held; the caller connects
@@ -29,7 +31,7 @@
 typedef struct mg_pool_conf {
     uint32_t max_connections; /* open at once over all workers; 0 = none */
     uint32_t max_idle;        /* idle at once over all workers */
-    uint32_t max_idle_total;  /* the same over all endpoints; needs mg_pool_init's idle_total */
+    uint32_t max_idle_total;  /* the same over all accounts of mg_pool_init's idle_total, if there is one */
     uint32_t queue;           /* waiters over all workers; 0 = nobody waits */
     uint32_t max_requests;    /* on one connection, +-10 %; 0 = no end */
     uint64_t idle_timeout_ns;
@@ -40,7 +42,7 @@ typedef struct mg_pool_conf {
 /* POLICIES' defaults. */
 void mg_pool_conf_defaults(mg_pool_conf *conf);
 
-/* What the workers' pools of one endpoint share. Zeroed is valid. Outlives the pools. */
+/* What the workers' pools of one account share. Zeroed is valid. Outlives the pools. */
 typedef struct mg_pool_node {
     _Atomic uint32_t open; /* connecting, active or idle */
     _Atomic uint32_t idle;
@@ -48,8 +50,7 @@ typedef struct mg_pool_node {
 } mg_pool_node;
 
 typedef struct mg_pool {
-    mg_pool_conf conf;
-    mg_pool_node *node;                 /* borrowed: the endpoint's */
+    mg_pool_node *node;                 /* borrowed: the account's */
     _Atomic uint32_t *idle_total;       /* borrowed; may be NULL */
     mg_rand *rand;                      /* borrowed: the worker's */
     mg_list idle;                       /* the latest first */
@@ -75,6 +76,7 @@ typedef struct mg_pool_conn {
 /* Stands inside whatever waits. Zeroed is valid. */
 typedef struct mg_pool_waiter {
     mg_list link;
+    const mg_pool_conf *conf; /* borrowed: of the take that queued it */
     bool queued;
     bool fresh; /* take_new: no reused connection will do */
     uint64_t expires_at_ns;
@@ -93,29 +95,30 @@ typedef enum mg_pool_given {
     MG_POOL_CLOSE,  /* had its requests or its time, or enough are idle: close it, then mg_pool_closed */
 } mg_pool_given;
 
-void mg_pool_init(mg_pool *pool, const mg_pool_conf *conf, mg_pool_node *node, _Atomic uint32_t *idle_total,
-                  mg_rand *rand);
+void mg_pool_init(mg_pool *pool, mg_pool_node *node, _Atomic uint32_t *idle_total, mg_rand *rand);
 /* Nothing may be open or waiting any more. */
 void mg_pool_fini(mg_pool *pool);
-/* From now on; what is open keeps the age and request limits it drew. What is too much leaves as it is given
- * back. */
-void mg_pool_configure(mg_pool *pool, const mg_pool_conf *conf);
 
-/* *conn is set for REUSED only. `waiter` may be NULL: then FULL instead of WAIT. Whoever came earlier is
- * served first, so WAIT is possible with a slot free: pop_ready then names the one it is for. */
-mg_pool_verdict mg_pool_take(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter, mg_pool_conn **conn);
+/* `conf` holds for this request; it is borrowed while the waiter is queued. *conn is set for REUSED only.
+ * `waiter` may be NULL: then FULL instead of WAIT. Whoever came earlier is served first, so WAIT is possible
+ * with a slot free: pop_ready then names the one it is for. */
+mg_pool_verdict mg_pool_take(mg_pool *pool, const mg_pool_conf *conf, uint64_t now_ns, mg_pool_waiter *waiter,
+                             mg_pool_conn **conn);
 /* A connection of one's own for a request that must not go over a reused one: CONNECT, WAIT or FULL. */
-mg_pool_verdict mg_pool_take_new(mg_pool *pool, uint64_t now_ns, mg_pool_waiter *waiter);
+mg_pool_verdict mg_pool_take_new(mg_pool *pool, const mg_pool_conf *conf, uint64_t now_ns,
+                                 mg_pool_waiter *waiter);
 
-/* The slot that CONNECT gave has become `conn`, which is active and carries its first request. */
-void mg_pool_opened(mg_pool *pool, mg_pool_conn *conn, uint64_t now_ns);
+/* The slot that CONNECT gave has become `conn`, which is active and carries its first request. Its age and
+ * number of requests are bounded by the `conf` of that one. */
+void mg_pool_opened(mg_pool *pool, const mg_pool_conf *conf, mg_pool_conn *conn, uint64_t now_ns);
 /* The slot that CONNECT gave has come to nothing. */
 void mg_pool_connect_failed(mg_pool *pool);
 
-/* The exchange on `conn` has ended and another may follow. `peer_idle_ns` is what the peer's Keep-Alive
- * allows, less the second of grace; 0 when it said nothing. *waiter is set for HANDED only. */
-mg_pool_given mg_pool_give(mg_pool *pool, mg_pool_conn *conn, uint64_t now_ns, uint64_t peer_idle_ns,
-                           mg_pool_waiter **waiter);
+/* The exchange on `conn`, which had `conf`, has ended and another may follow. `peer_idle_ns` is what the
+ * peer's Keep-Alive allows, less the second of grace; 0 when it said nothing. *waiter is set for HANDED only.
+ */
+mg_pool_given mg_pool_give(mg_pool *pool, const mg_pool_conf *conf, mg_pool_conn *conn, uint64_t now_ns,
+                           uint64_t peer_idle_ns, mg_pool_waiter **waiter);
 /* Takes an idle connection out, for the loop saw READ or CLOSED on it. False when it is not idle: nothing
  * changed. */
 bool mg_pool_remove(mg_pool *pool, mg_pool_conn *conn);

@@ -1,15 +1,27 @@
-/* Two workers' pools of one endpoint under random use, beside lists that are searched from end to end. */
+/* The pools of two accounts in two workers under random use, beside lists that are searched from end to end.
+ * Each account has two configurations at once, as in a reload: every request must get what its own says,
+ * whatever the other account and the other configuration do. */
 #include "policy/pool.h"
 
 #include "base/mem.h"
 #include "base/time.h"
 #include "support/check.h"
 
-enum { RUNS = 300, STEPS = 600, POOLS = 2, CONNS = 12, WAITERS = 8 };
+enum {
+    RUNS = 300,
+    STEPS = 600,
+    ACCOUNTS = 2,
+    WORKERS = 2,
+    POOLS = ACCOUNTS * WORKERS,
+    CONFS = 2,
+    CONNS = 16
+};
+enum { WAITERS = 12, IDLE_TOTAL = 5 };
 
 typedef struct conn {
     mg_pool_conn node;
-    int pool; /* -1: not open */
+    int pool;                 /* -1: not open */
+    const mg_pool_conf *conf; /* of the request it carries; idle: of the last one */
     bool idle, closing;
     uint64_t since; /* idle: a count that rises */
 } conn;
@@ -17,33 +29,76 @@ typedef struct conn {
 typedef struct waiter {
     mg_pool_waiter node;
     int pool; /* -1: not waiting */
+    const mg_pool_conf *conf;
     uint64_t since;
 } waiter;
 
 typedef struct world {
     uint64_t seed, now, count;
     mg_rand rand;
-    mg_pool_conf conf;
-    mg_pool_node node;
-    mg_pool pools[POOLS];
+    mg_pool_conf confs[ACCOUNTS][CONFS];
+    mg_pool_node nodes[ACCOUNTS];
+    _Atomic uint32_t idle_total;
+    mg_pool pools[POOLS]; /* the account is pool / WORKERS */
     conn conns[CONNS];
     waiter waiters[WAITERS];
-    uint32_t connecting[POOLS];
+    uint32_t connecting[POOLS][CONFS];
 } world;
+
+typedef struct counts {
+    uint32_t open, idle, waiting;
+} counts;
+
+static int account_of(int pool)
+{
+    return pool / WORKERS;
+}
+
+static counts count(const world *w, int account)
+{
+    counts n = { 0 };
+
+    for (int p = 0; p < POOLS; p++)
+        for (int c = 0; account_of(p) == account && c < CONFS; c++)
+            n.open += w->connecting[p][c];
+    for (int i = 0; i < CONNS; i++)
+        if (w->conns[i].pool >= 0 && account_of(w->conns[i].pool) == account) {
+            n.open++;
+            n.idle += w->conns[i].idle;
+        }
+    for (int i = 0; i < WAITERS; i++)
+        n.waiting += w->waiters[i].pool >= 0 && account_of(w->waiters[i].pool) == account;
+    return n;
+}
+
+static uint32_t idle_of_all(const world *w)
+{
+    uint32_t sum = 0;
+
+    for (int a = 0; a < ACCOUNTS; a++)
+        sum += count(w, a).idle;
+    return sum;
+}
 
 static void check_counts(const world *w)
 {
-    uint32_t open = w->connecting[0] + w->connecting[1], idle = 0, waiting = 0;
-
-    for (int i = 0; i < CONNS; i++) {
-        open += w->conns[i].pool >= 0;
-        idle += w->conns[i].idle;
+    for (int a = 0; a < ACCOUNTS; a++) {
+        const counts n = count(w, a);
+        if (n.open != w->nodes[a].open || n.idle != w->nodes[a].idle || n.waiting != w->nodes[a].waiting)
+            fail_msg("SEED=%llu: account %d: open %u idle %u waiting %u", (unsigned long long)w->seed, a,
+                     n.open, n.idle, n.waiting);
     }
-    for (int i = 0; i < WAITERS; i++)
-        waiting += w->waiters[i].pool >= 0;
-    if (open != w->node.open || idle != w->node.idle || waiting != w->node.waiting ||
-        open > w->conf.max_connections || idle > w->conf.max_idle || waiting > w->conf.queue)
-        fail_msg("SEED=%llu: open %u idle %u waiting %u", (unsigned long long)w->seed, open, idle, waiting);
+    assert_int_equal(w->idle_total, idle_of_all(w));
+}
+
+static const mg_pool_conf *any_conf(world *w, int pool)
+{
+    return &w->confs[account_of(pool)][mg_rand_below(&w->rand, CONFS)];
+}
+
+static uint32_t *connecting(world *w, int pool, const mg_pool_conf *conf)
+{
+    return &w->connecting[pool][conf - w->confs[account_of(pool)]];
 }
 
 static conn *latest_idle(world *w, int pool)
@@ -105,9 +160,12 @@ static void settle(world *w)
             waiter *it = mg_container_of(ready, waiter, node);
 
             assert_ptr_equal(it, first_waiter(w, p));
+            assert_true(count(w, account_of(p)).open < it->conf->max_connections);
             it->pool = -1;
-            w->connecting[p]++;
+            ++*connecting(w, p, it->conf);
         }
+        assert_true(!first_waiter(w, p) ||
+                    count(w, account_of(p)).open >= first_waiter(w, p)->conf->max_connections);
     }
 }
 
@@ -116,10 +174,12 @@ static void take(world *w, int p)
     waiter *it = NULL;
     mg_pool_conn *got = NULL;
     mg_pool_verdict verdict;
+    const mg_pool_conf *conf = any_conf(w, p);
+    const counts before = count(w, account_of(p));
 
     for (int i = 0; i < WAITERS && !it; i++)
         it = w->waiters[i].pool < 0 ? &w->waiters[i] : NULL;
-    verdict = mg_pool_take(&w->pools[p], w->now, it ? &it->node : NULL, &got);
+    verdict = mg_pool_take(&w->pools[p], conf, w->now, it ? &it->node : NULL, &got);
     if (verdict == MG_POOL_REUSED) {
         conn *c = mg_container_of(got, conn, node), *latest = latest_idle(w, p);
 
@@ -133,29 +193,38 @@ static void take(world *w, int p)
             latest->closing = true;
         }
         c->idle = false;
+        c->conf = conf;
     } else if (verdict == MG_POOL_CONNECT) {
-        w->connecting[p]++;
-    } else if (verdict == MG_POOL_WAIT) {
-        it->pool = p;
-        it->since = ++w->count;
+        assert_true(!first_waiter(w, p) && before.open < conf->max_connections);
+        ++*connecting(w, p, conf);
     } else {
-        assert_true(!it || w->node.waiting >= w->conf.queue);
+        assert_true(first_waiter(w, p) || before.open >= conf->max_connections);
+        assert_true((verdict == MG_POOL_WAIT) == (it && before.waiting < conf->queue));
+        if (verdict == MG_POOL_FULL)
+            return;
+        it->pool = p;
+        it->conf = conf;
+        it->since = ++w->count;
+        assert_true(it->node.expires_at_ns == w->now + conf->queue_timeout_ns);
     }
 }
 
 static void connected(world *w, int p, bool fine)
 {
     conn *c = closed_conn(w);
+    const mg_pool_conf *conf = any_conf(w, p);
 
-    if (!w->connecting[p])
+    if (!*connecting(w, p, conf))
         return;
-    w->connecting[p]--;
+    --*connecting(w, p, conf);
     if (!fine || !c) {
         mg_pool_connect_failed(&w->pools[p]);
         return;
     }
     c->pool = p;
-    mg_pool_opened(&w->pools[p], &c->node, w->now);
+    c->conf = conf;
+    mg_pool_opened(&w->pools[p], conf, &c->node, w->now);
+    assert_true(!conf->max_requests || c->node.requests_max <= conf->max_requests + conf->max_requests / 10);
 }
 
 static conn *random_conn(world *w, bool idle)
@@ -178,17 +247,26 @@ static void give(world *w)
 
     if (!c)
         return;
-    switch (mg_pool_give(&w->pools[c->pool], &c->node, w->now, mg_rand_below(&w->rand, 2) * 3, &got)) {
+    const counts before = count(w, account_of(c->pool));
+    const bool worn = w->now >= c->node.retires_at_ns || c->node.requests >= c->node.requests_max;
+    const bool room = before.open <= c->conf->max_connections && before.idle < c->conf->max_idle &&
+                      idle_of_all(w) < IDLE_TOTAL;
+    switch (
+        mg_pool_give(&w->pools[c->pool], c->conf, &c->node, w->now, mg_rand_below(&w->rand, 2) * 3, &got)) {
     case MG_POOL_KEPT:
-        assert_null(first_waiter(w, c->pool));
+        assert_true(!worn && room && !first_waiter(w, c->pool));
+        assert_true(c->node.idle_until_ns <= w->now + c->conf->idle_timeout_ns);
         c->idle = true;
         c->since = ++w->count;
         break;
     case MG_POOL_HANDED:
+        assert_true(!worn);
         assert_ptr_equal(mg_container_of(got, waiter, node), first_waiter(w, c->pool));
+        c->conf = mg_container_of(got, waiter, node)->conf;
         mg_container_of(got, waiter, node)->pool = -1;
         break;
     case MG_POOL_CLOSE:
+        assert_true(worn || (!room && !first_waiter(w, c->pool)));
         mg_pool_closed(&w->pools[c->pool], &c->node);
         c->pool = -1;
         break;
@@ -264,16 +342,18 @@ static void run(uint64_t seed)
 
     w->seed = seed;
     mg_rand_init(&w->rand, seed);
-    w->conf = (mg_pool_conf){ .max_connections = 1 + (uint32_t)mg_rand_below(&w->rand, 6),
-                              .max_idle = (uint32_t)mg_rand_below(&w->rand, 5),
-                              .max_idle_total = 100,
-                              .queue = (uint32_t)mg_rand_below(&w->rand, 6),
-                              .max_requests = (uint32_t)mg_rand_below(&w->rand, 20),
-                              .idle_timeout_ns = 1 + mg_rand_below(&w->rand, 20),
-                              .queue_timeout_ns = 1 + mg_rand_below(&w->rand, 20),
-                              .max_age_ns = mg_rand_below(&w->rand, 60) };
+    for (int i = 0; i < ACCOUNTS * CONFS; i++)
+        w->confs[i / CONFS][i % CONFS] =
+            (mg_pool_conf){ .max_connections = 1 + (uint32_t)mg_rand_below(&w->rand, 6),
+                            .max_idle = (uint32_t)mg_rand_below(&w->rand, 5),
+                            .max_idle_total = IDLE_TOTAL,
+                            .queue = (uint32_t)mg_rand_below(&w->rand, 6),
+                            .max_requests = (uint32_t)mg_rand_below(&w->rand, 20),
+                            .idle_timeout_ns = 1 + mg_rand_below(&w->rand, 20),
+                            .queue_timeout_ns = 1 + mg_rand_below(&w->rand, 20),
+                            .max_age_ns = mg_rand_below(&w->rand, 60) };
     for (int p = 0; p < POOLS; p++)
-        mg_pool_init(&w->pools[p], &w->conf, &w->node, NULL, &w->rand);
+        mg_pool_init(&w->pools[p], &w->nodes[account_of(p)], &w->idle_total, &w->rand);
     for (int i = 0; i < CONNS; i++)
         w->conns[i].pool = -1;
     for (int i = 0; i < WAITERS; i++)
