@@ -4,9 +4,7 @@
 
 #include "base/mem.h"
 
-#include <errno.h>
 #include <stdatomic.h>
-#include <unistd.h>
 
 enum { MESSAGE_MAX_BYTES = 16384 }; /* a traceback with long chunk names fits */
 
@@ -26,29 +24,9 @@ mg_log *mg_log_new(mg_log_level level, const mg_clock *clock, mg_log_sink *sink,
     return log;
 }
 
-/* A line is one write(2), which keeps the lines of several threads and processes apart. What stderr cannot
- * take is lost: a gateway does not stop because nobody reads its log. */
-static void stderr_sink(void *self, mg_log_level level, mg_str line)
+void mg_log_set_pretty(mg_log *log, bool pretty)
 {
-    (void)self;
-    (void)level;
-    while (line.n) {
-        const ssize_t n = write(STDERR_FILENO, line.p, line.n);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return;
-        line = mg_str_sub(line, (size_t)n, line.n);
-    }
-}
-
-mg_log *mg_log_stderr(mg_log_level level, bool pretty)
-{
-    mg_log *log = mg_log_new(level, &mg_clock_real, stderr_sink, NULL);
-
     log->pretty = pretty;
-    return log;
 }
 
 void mg_log_free(mg_log *log)

@@ -1,5 +1,5 @@
 /* log.h - one structured line an event, as JSON or for people. A log is handed in; there is no global one.
- * Any thread may write: a line is one write(2) to the sink. */
+ * Any thread may write: a line is one call of the sink. */
 #ifndef MG_BASE_LOG_H
 #define MG_BASE_LOG_H
 
@@ -13,7 +13,7 @@ typedef struct mg_log mg_log;
 typedef void mg_log_sink(void *self, mg_log_level level, mg_str line);
 
 mg_log *mg_log_new(mg_log_level level, const mg_clock *clock, mg_log_sink *sink, void *self);
-mg_log *mg_log_stderr(mg_log_level level, bool pretty);
+void mg_log_set_pretty(mg_log *log, bool pretty); /* for people, before anything is written */
 void mg_log_free(mg_log *log);
 void mg_log_set_level(mg_log *log, mg_log_level level);
 mg_log_level mg_log_get_level(const mg_log *log);

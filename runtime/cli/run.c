@@ -1,6 +1,7 @@
 /* run.c - serves in the foreground, and turns signals into what the gateway does: HUP reloads, TERM and INT
  * drain, a second one ends at once. */
 #include "cli/cli.h"
+#include "base/log_writer.h"
 #include "gateway/gateway.h"
 
 #include <errno.h>
@@ -98,30 +99,34 @@ static int serve(const options *opt, mg_config *config, mg_report *report)
 {
     runner r = { .opt = opt };
     const mg_log_level level = opt->verbose ? MG_LOG_DEBUG : opt->quiet ? MG_LOG_ERROR : config->log_level;
-    mg_log *log = mg_log_stderr(level, isatty(STDERR_FILENO));
-    const mg_gateway_options wanted = { .log = log,
+    mg_log_writer *writer = mg_log_writer_new(level, isatty(STDERR_FILENO));
+    const mg_gateway_options wanted = { .log = mg_log_writer_events(writer),
+                                        .log_writer = writer,
                                         .read_config = read_config,
                                         .self = (void *)(uintptr_t)opt };
     const int signals = open_signals();
 
+    mg_log_writer_aim(writer, MG_LOG_EVENTS, mg_log_target_fd(STDERR_FILENO));
     raise_descriptors();
     mg_gateway *gateway = mg_gateway_new(&wanted, config, report);
     mg_cli_print_report(report);
     if (!gateway) {
-        mg_log_free(log);
+        mg_log_writer_free(writer);
         return is_fault_of_the_document(report) ? MG_EXIT_INVALID : MG_EXIT_FAILED;
     }
     if (pipe(r.stopped) != 0) {
         perror("moongate run: pipe");
         mg_gateway_free(gateway);
+        mg_log_writer_free(writer);
         return MG_EXIT_FAILED;
     }
+    mg_log_writer_start(writer);
     mg_gateway_on_stopped(gateway, on_stopped, &r);
     mg_gateway_start(gateway, NULL, NULL);
     wait_for_end(gateway, &r, signals);
     mg_gateway_wait(gateway);
     mg_gateway_free(gateway);
-    mg_log_free(log);
+    mg_log_writer_free(writer);
     close(signals);
     close(r.stopped[0]);
     close(r.stopped[1]);

@@ -2,9 +2,7 @@
 #include "gateway/access_log.h"
 
 #include "base/mem.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
+
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -13,77 +11,60 @@ enum { BUFFER_FULL = 32 * 1024 };
 #define BUFFER_OLD_NS (200 * MG_NS_PER_MS)
 
 struct mg_access_log {
-    pthread_mutex_t lock; /* of a write: lines of two workers never mix */
-    int fd;
-    bool owned;
+    mg_log_writer *writer; /* borrowed */
     _Atomic bool on;
 };
 
-static mg_result open_target(mg_config_log_to to, mg_str path, int *fd, bool *owned, mg_error *err)
+static mg_log_target *target_of(mg_config_log_to to, mg_str path, mg_error *err)
 {
-    char name[4096];
+    mg_error why = MG_ERROR_INIT;
+    mg_log_target *target;
 
-    *owned = false;
-    *fd = to == MG_CONFIG_LOG_STDOUT ? STDOUT_FILENO : to == MG_CONFIG_LOG_STDERR ? STDERR_FILENO : -1;
     if (to != MG_CONFIG_LOG_FILE)
-        return MG_OK;
-    snprintf(name, sizeof name, "%.*s", MG_STR_ARGS(path));
-    *fd = open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-    *owned = true;
-    return *fd < 0 ? mg_fail_errno(err, errno, "observability.access_log.to: cannot write %s", name) : MG_OK;
+        return mg_log_target_fd(to == MG_CONFIG_LOG_STDOUT   ? STDOUT_FILENO
+                                : to == MG_CONFIG_LOG_STDERR ? STDERR_FILENO
+                                                             : -1);
+    target = mg_log_target_file(path, &why);
+    if (!target)
+        mg_fail(err, MG_ERR_IO, "observability.access_log.to: %s", why.message);
+    return target;
 }
 
-mg_access_log *mg_access_log_new(mg_config_log_to to, mg_str path, mg_error *err)
+mg_access_log *mg_access_log_new(mg_log_writer *writer, mg_config_log_to to, mg_str path, mg_error *err)
 {
-    int fd;
-    bool owned;
-
-    if (open_target(to, path, &fd, &owned, err) != MG_OK)
-        return NULL;
     mg_access_log *log = MG_NEW(mg_access_log);
-    pthread_mutex_init(&log->lock, NULL);
-    log->fd = fd;
-    log->owned = owned;
-    atomic_init(&log->on, fd >= 0);
-    return log;
+
+    log->writer = writer;
+    if (mg_access_log_change(log, to, path, err) == MG_OK)
+        return log;
+    mg_free(log);
+    return NULL;
 }
 
 mg_result mg_access_log_probe(mg_config_log_to to, mg_str path, mg_error *err)
 {
-    int fd;
-    bool owned;
+    mg_log_target *target = target_of(to, path, err);
 
-    if (open_target(to, path, &fd, &owned, err) != MG_OK)
-        return MG_ERR_IO;
-    if (owned)
-        close(fd);
-    return MG_OK;
+    mg_log_target_free(target);
+    return target ? MG_OK : MG_ERR_IO;
 }
 
 mg_result mg_access_log_change(mg_access_log *log, mg_config_log_to to, mg_str path, mg_error *err)
 {
-    int fd;
-    bool owned;
+    mg_log_target *target = target_of(to, path, err);
 
-    if (open_target(to, path, &fd, &owned, err) != MG_OK)
+    if (!target)
         return MG_ERR_IO;
-    pthread_mutex_lock(&log->lock);
-    if (log->owned)
-        close(log->fd);
-    log->fd = fd;
-    log->owned = owned;
-    atomic_store(&log->on, fd >= 0);
-    pthread_mutex_unlock(&log->lock);
+    atomic_store(&log->on, log->writer && target->fd >= 0);
+    if (log->writer)
+        mg_log_writer_aim(log->writer, MG_LOG_ACCESS, target);
+    else
+        mg_log_target_free(target);
     return MG_OK;
 }
 
 void mg_access_log_free(mg_access_log *log)
 {
-    if (!log)
-        return;
-    if (log->owned)
-        close(log->fd);
-    pthread_mutex_destroy(&log->lock);
     mg_free(log);
 }
 
@@ -94,19 +75,8 @@ bool mg_access_log_is_on(const mg_access_log *log)
 
 void mg_log_buffer_flush(mg_log_buffer *buffer)
 {
-    mg_access_log *log = buffer->log;
-    mg_str left = mg_text_str(&buffer->text);
-
-    pthread_mutex_lock(&log->lock);
-    while (left.n && log->fd >= 0) {
-        const ssize_t n = write(log->fd, left.p, left.n);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break; /* a log that cannot be written stops no traffic */
-        left = mg_str_sub(left, (size_t)n, left.n);
-    }
-    pthread_mutex_unlock(&log->lock);
+    if (buffer->text.n)
+        mg_log_writer_hand(buffer->log->writer, MG_LOG_ACCESS, mg_text_str(&buffer->text));
     mg_text_clear(&buffer->text);
 }
 

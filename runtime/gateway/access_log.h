@@ -1,9 +1,10 @@
 /* access_log.h - one JSON line an exchange (UX 5). Workers format into a buffer of their own; a full one or
- * an old one goes out in one write. */
+ * an old one is handed to the log writer. */
 #ifndef MG_GATEWAY_ACCESS_LOG_H
 #define MG_GATEWAY_ACCESS_LOG_H
 
 #include "base/err.h"
+#include "base/log_writer.h"
 #include "gateway/config.h"
 #include "http/exchange.h"
 #include "net/loop.h"
@@ -18,10 +19,10 @@ typedef struct mg_log_buffer {
     mg_access_log *log; /* borrowed */
 } mg_log_buffer;
 
-/* NULL with err when a file cannot be opened. */
-mg_access_log *mg_access_log_new(mg_config_log_to to, mg_str path, mg_error *err);
+/* NULL with err when a file cannot be opened. `writer` is borrowed; NULL: no line is written. */
+mg_access_log *mg_access_log_new(mg_log_writer *writer, mg_config_log_to to, mg_str path, mg_error *err);
 void mg_access_log_free(mg_access_log *log);
-/* Another target, from the next line on; any thread. */
+/* Another target, or the same file opened again, from the next line on; any thread. */
 MG_MUST_USE mg_result mg_access_log_change(mg_access_log *log, mg_config_log_to to, mg_str path,
                                            mg_error *err);
 /* Whether such a log can be written, for a configuration that is tried; it makes the file. */

@@ -155,7 +155,8 @@ static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *co
     shared->connection_cap = connection_cap();
     shared->shared = mg_shared_new(&options);
     shared->stats = mg_stats_new(count);
-    shared->access_log = mg_access_log_new(config->access_log_to, config->access_log_path, err);
+    shared->access_log =
+        mg_access_log_new(gateway->options.log_writer, config->access_log_to, config->access_log_path, err);
     if (!shared->access_log)
         return false;
     gateway->resolver = gateway->options.resolver;

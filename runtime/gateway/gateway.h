@@ -3,13 +3,16 @@
 #ifndef MG_GATEWAY_GATEWAY_H
 #define MG_GATEWAY_GATEWAY_H
 
+#include "base/log_writer.h"
 #include "gateway/config.h"
 #include "net/resolver.h"
 
 typedef struct mg_gateway mg_gateway;
 
 typedef struct mg_gateway_options {
-    mg_log *log;           /* borrowed; NULL: no log */
+    mg_log *log; /* borrowed; NULL: no log */
+    /* Borrowed: writes the access log. NULL: no access log, whatever the configuration says. */
+    mg_log_writer *log_writer;
     const mg_clock *clock; /* borrowed; NULL: the real one */
     uint64_t seed;         /* 0: from the system */
     /* Loops of the caller's, for a gateway that runs whole on a simulated world: [0] is control's, then one a

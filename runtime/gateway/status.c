@@ -81,6 +81,15 @@ static int write_short(bool ok, mg_text *out)
     return ok ? 200 : 503;
 }
 
+static void write_logs(const mg_log_writer *writer, mg_text *out)
+{
+    mg_stats_head(out, "moongate_log_lines_dropped_total", "counter",
+                  "Lines of logs that could not be written, or not in time.");
+    for (int log = 0; log < MG_LOGS; log++)
+        mg_text_addf(out, "moongate_log_lines_dropped_total{log=\"%s\"} %llu\n", mg_log_names[log],
+                     (unsigned long long)mg_log_writer_dropped(writer, (mg_log_name)log));
+}
+
 static int write_metrics(mg_gateway *gateway, mg_text *out)
 {
     const mg_stats_global global = { .revision = gateway->revision,
@@ -92,6 +101,8 @@ static int write_metrics(mg_gateway *gateway, mg_text *out)
     mg_stats_write(gateway->shared.stats, &global, out);
     mg_metrics_write_policies(gateway, out);
     mg_control_write_counters(gateway, out);
+    if (gateway->options.log_writer)
+        write_logs(gateway->options.log_writer, out);
     return 200;
 }
 

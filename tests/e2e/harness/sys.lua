@@ -116,6 +116,17 @@ function sys.capture(fd)
     return capture
 end
 
+--- Leaves what a pipe holds in it from now on, as a reader that has stopped; resume reads on.
+function sys.pause(capture) captures[capture] = nil end
+function sys.resume(capture) captures[capture] = capture.fd and true end
+
+--- Closes the reading end, whatever comes still.
+function sys.hang_up(capture)
+    captures[capture] = nil
+    C.close(capture.fd)
+    capture.fd = nil
+end
+
 --- Collects what is left and closes.
 function sys.release(capture)
     drain(capture)

@@ -49,7 +49,7 @@ static void people_get_time_level_event_and_message(void **state)
     (void)state;
     mg_fake_clock_init(&fake, 0, NOON);
     log = mg_log_new(MG_LOG_INFO, &fake.clock, keep, &s);
-    log->pretty = true;
+    mg_log_set_pretty(log, true);
     mg_log_write(log, MG_LOG_WARN, "event", "message");
     mg_log_write(log, MG_LOG_ERROR, "trace",
                  "a\n12:00:02.000 INFO  fake \x1b[0m\xc2\x9b"
