@@ -119,7 +119,7 @@ static void answer(mg_flight *flight, int status, const char *error, mg_str deta
 /* ---- a host ---- */
 
 /* What has changed since this worker's balancer looked last: health, ejection, weights. */
-static void learn(mg_view_service *runtime, uint64_t policy_ns)
+static void learn(mg_view_service *runtime, uint64_t policy_ns, uint64_t now_ns)
 {
     mg_service *service = runtime->service;
     const uint32_t version = atomic_load_explicit(&service->version, memory_order_acquire);
@@ -131,11 +131,12 @@ static void learn(mg_view_service *runtime, uint64_t policy_ns)
     runtime->again_ns = mg_service_usable(service, policy_ns, usable);
     for (size_t i = 0; i < service->host_count; i++) {
         uint64_t since_ns;
-        mg_balancer_set_weight(runtime->balancer, i, mg_service_host_weight(service, i, &since_ns));
-        if (since_ns && since_ns != runtime->since_ns[i])
-            mg_balancer_set_new(runtime->balancer, i, since_ns);
-        runtime->since_ns[i] = since_ns;
+        mg_balancer_set_weight(runtime->balancer, i,
+                               mg_service_host_weight(service, i, policy_ns, now_ns, &since_ns));
         mg_balancer_set_usable(runtime->balancer, i, usable[i]);
+        if (since_ns && since_ns != runtime->since_ns[i])
+            mg_balancer_set_new(runtime->balancer, i, since_ns); /* this worker need not have missed it */
+        runtime->since_ns[i] = since_ns;
     }
     if (service->by_key) {
         mg_maglev *table = mg_service_maglev(service);
@@ -153,7 +154,7 @@ static int pick_host(mg_flight *flight)
     const mg_tries *tries = &flight->tries;
     const uint64_t now = mg_loop_now(loop_of(flight));
 
-    learn(runtime, policy_now(flight));
+    learn(runtime, policy_now(flight), now);
     if (!runtime->service->by_key)
         return mg_balancer_pick(runtime->balancer, tries->tried, tries->count, now);
     return mg_balancer_pick_for(runtime->balancer, mg_maglev_hash(mg_split_key(flight)), tries->tried,

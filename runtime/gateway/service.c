@@ -12,6 +12,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#define GONE_NS MG_NS_PER_S /* a host that fails for so long, and nothing else, is taken to be away */
+
 static bool same_rules(const mg_service_rules *a, const mg_config_service *b)
 {
     const mg_ejection_conf *e = &a->eject.conf, *f = &b->eject.conf;
@@ -199,6 +201,8 @@ static void take_over(mg_service *service, const mg_service *old, uint64_t polic
         host->told_ns = was->told_ns;
         atomic_store(&host->down, atomic_load(&was->down));
         atomic_store(&host->since_ns, atomic_load(&was->since_ns));
+        atomic_store(&host->failing_ns, atomic_load(&was->failing_ns));
+        atomic_store(&host->back_ns, atomic_load(&was->back_ns));
         if (was->raw > 0 && was->base)
             host->raw = was->raw * host->base / was->base;
         if (service->ejection && old->ejection)
@@ -367,10 +371,19 @@ uint64_t mg_service_usable(const mg_service *service, uint64_t policy_ns, bool *
     return again_ns;
 }
 
-uint32_t mg_service_host_weight(const mg_service *service, size_t host, uint64_t *since_ns)
+uint32_t mg_service_host_weight(const mg_service *service, size_t host, uint64_t policy_ns, uint64_t now_ns,
+                                uint64_t *since_ns)
 {
-    *since_ns = atomic_load(&service->hosts[host].since_ns);
-    return atomic_load(&service->hosts[host].weight);
+    const mg_service_host *h = &service->hosts[host];
+    const uint64_t until_ns = service->ejection ? mg_ejection_read(service->ejection, host).until_ns : 0;
+    uint64_t back_ns = atomic_load(&h->back_ns);
+
+    *since_ns = atomic_load(&h->since_ns);
+    if (until_ns <= policy_ns)
+        back_ns = mg_max_u64(back_ns, until_ns);
+    if (back_ns && back_ns <= policy_ns && policy_ns - back_ns < now_ns)
+        *since_ns = mg_max_u64(*since_ns, now_ns - (policy_ns - back_ns));
+    return atomic_load(&h->weight);
 }
 
 void mg_service_host_view(const mg_service *service, size_t host, uint64_t policy_ns, mg_host_view *out)
@@ -408,8 +421,22 @@ static bool is_last(const mg_service *service, size_t host, uint64_t policy_ns)
     return true;
 }
 
+/* A failure among good answers is not yet a host that was away. */
+static void note_result(mg_service *service, mg_service_host *host, bool ok, uint64_t policy_ns)
+{
+    uint64_t since_ns = atomic_load_explicit(&host->failing_ns, memory_order_relaxed);
+
+    if (!ok && !since_ns) {
+        (void)atomic_compare_exchange_strong(&host->failing_ns, &since_ns, policy_ns);
+    } else if (ok && since_ns && atomic_exchange(&host->failing_ns, 0) && policy_ns >= since_ns + GONE_NS) {
+        atomic_store(&host->back_ns, policy_ns);
+        tell_balancers(service);
+    }
+}
+
 bool mg_service_result(mg_service *service, size_t host, bool ok, uint64_t policy_ns)
 {
+    note_result(service, &service->hosts[host], ok, policy_ns);
     if (!service->ejection || (!ok && is_last(service, host, policy_ns)) ||
         !mg_ejection_result(service->ejection, host, ok, policy_ns))
         return false;

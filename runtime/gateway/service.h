@@ -118,8 +118,11 @@ typedef struct mg_host_view {
 } mg_host_view;
 
 void mg_service_host_view(const mg_service *service, size_t host, uint64_t policy_ns, mg_host_view *out);
-/* The part of it that no other host has a say in, for balancers: weight and since_ns. */
-uint32_t mg_service_host_weight(const mg_service *service, size_t host, uint64_t *since_ns);
+/* The part of it that no other host has a say in, for balancers: its weight, and when it came or last came
+ * back, be it from ejection or behind failures alone (monotonic; 0: it was always there). `policy_ns` and
+ * `now_ns` are one moment. */
+uint32_t mg_service_host_weight(const mg_service *service, size_t host, uint64_t policy_ns, uint64_t now_ns,
+                                uint64_t *since_ns);
 bool mg_service_in_panic(const mg_service *service, uint64_t policy_ns);
 /* Which hosts balancers are to use: fills `usable` (host_count places) and returns when that must be asked
  * again though the version stays (policy clock; UINT64_MAX: never). */
@@ -136,7 +139,8 @@ typedef struct mg_probe_load {
 } mg_probe_load;
 bool mg_service_probed(mg_service *service, size_t host, bool ok, const mg_probe_load *load, uint64_t now_ns);
 /* How a call to the host ended, for passive ejection: `ok` unless it was a 502, 503, 504, a connection that
- * broke or none, or no answer in time. True when this ejected it. */
+ * broke or none, or no answer in time. A host where for a second or more nothing was has come back with the
+ * first that is. True when this ejected it. */
 bool mg_service_result(mg_service *service, size_t host, bool ok, uint64_t policy_ns);
 /* An operator's word about a host: it gets no new requests while down. */
 void mg_service_set_down(mg_service *service, size_t host, bool down, uint64_t now_ns);

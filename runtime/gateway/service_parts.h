@@ -20,6 +20,8 @@ typedef struct mg_service_host {
     _Atomic uint32_t weight, health;
     _Atomic bool down;
     _Atomic uint64_t since_ns;
+    _Atomic uint64_t failing_ns,
+        back_ns; /* policy clock: since its last good answer; when it had one again */
 } mg_service_host;
 
 /* What a service was made of, as far as two may differ in it. */

@@ -1,48 +1,17 @@
-/* balancer.c - smooth weighted round robin (as nginx picks), weighted random, two choices by load or latency
- * (Mitzenmacher 2001), and maglev with bounded load (arXiv:1608.01350). */
-#include "policy/balancer.h"
+/* balancer.c - smooth weighted round robin (as nginx picks), weighted random, and maglev with bounded load
+ * (arXiv:1608.01350). Two choices by load or latency are balancer_choice.c's. */
+#include "policy/balancer_parts.h"
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "policy/health.h"
 
-#include <math.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { START_STEPS_MAX = 1024, SCALE = 100 };
 
 #define REFRESH_NS (50 * MG_NS_PER_MS) /* how often what moves slowly is looked at again */
-
-struct mg_inflight {
-    _Atomic uint32_t refs;
-    size_t count;
-    _Atomic uint32_t total;
-    struct {
-        _Alignas(64) _Atomic uint32_t now;
-    } each[];
-};
-
-typedef struct host {
-    int64_t current; /* round robin: how much it is due */
-    uint32_t weight; /* as configured */
-    uint32_t live;   /* SCALE * weight while usable, less while it starts; else 0 */
-    bool usable, returning;
-    uint64_t since_ns; /* 0 = warm */
-    mg_ewma latency;
-} host;
-
-struct mg_balancer {
-    mg_balancer_conf conf; /* its weights are not kept */
-    host *all;             /* owned */
-    uint16_t *open;        /* owned: who may be picked, in order */
-    uint16_t *untried;     /* owned: scratch */
-    size_t open_count;
-    size_t starting;       /* endpoints on their ramp */
-    uint64_t refreshed_ns; /* when ramps and the median were */
-    double median_ms;
-};
 
 mg_inflight *mg_inflight_new(size_t count)
 {
@@ -83,35 +52,6 @@ void mg_inflight_add(mg_inflight *inflight, size_t endpoint, int more)
     atomic_fetch_add_explicit(&inflight->total, (uint32_t)more, memory_order_relaxed);
 }
 
-void mg_ewma_observe(mg_ewma *ewma, double ms, double tau_ms, uint64_t now_ns)
-{
-    if (!ewma->known || ms > ewma->ms) {
-        ewma->ms = ms;
-    } else {
-        const uint64_t passed_ns = now_ns > ewma->at_ns ? now_ns - ewma->at_ns : 0;
-        const double old = exp(-(double)passed_ns / (tau_ms * MG_NS_PER_MS));
-
-        ewma->ms = ewma->ms * old + ms * (1 - old);
-    }
-    ewma->known = true;
-    ewma->at_ns = mg_max_u64(ewma->at_ns, now_ns);
-}
-
-double mg_ewma_read(const mg_ewma *ewma, double tau_ms, uint64_t now_ns)
-{
-    return now_ns > ewma->at_ns ? ewma->ms * exp(-(double)(now_ns - ewma->at_ns) / (tau_ms * MG_NS_PER_MS))
-                                : ewma->ms;
-}
-
-size_t mg_balancer_two(size_t count, size_t first, size_t second, double (*score)(void *self, size_t index),
-                       void *self)
-{
-    if (count < 2)
-        return 0;
-    second += second >= first;
-    return score(self, second) < score(self, first) ? second : first;
-}
-
 static bool was_tried(const int *tried, size_t tried_count, size_t endpoint)
 {
     for (size_t i = 0; i < tried_count; i++) {
@@ -126,10 +66,10 @@ static bool was_tried(const int *tried, size_t tried_count, size_t endpoint)
 static int pick_round_robin(mg_balancer *b, const uint16_t *among, size_t count)
 {
     int64_t sum = 0, largest = INT64_MIN;
-    host *best = NULL;
+    balancer_host *best = NULL;
 
     for (size_t i = 0; i < count; i++) {
-        host *e = &b->all[among[i]];
+        balancer_host *e = &b->all[among[i]];
 
         e->current += e->live;
         sum += e->live;
@@ -160,67 +100,6 @@ static int pick_random(mg_balancer *b, const uint16_t *among, size_t count)
     MG_UNREACHABLE();
 }
 
-/* Two choices, being made. */
-typedef struct choice {
-    const mg_balancer *b;
-    const uint16_t *among;
-} choice;
-
-static double load_of(void *self, size_t index)
-{
-    const choice *c = self;
-    const host *e = &c->b->all[c->among[index]];
-
-    return (double)(mg_inflight_get(c->b->conf.inflight, c->among[index]) + 1) / e->live;
-}
-
-static double latency_of(const mg_balancer *b, const host *e, uint64_t now_ns)
-{
-    return e->latency.known ? mg_ewma_read(&e->latency, (double)b->conf.tau_ms, now_ns) : b->median_ms;
-}
-
-/* Latency times load, and how long ago the latency was that. */
-typedef struct cost {
-    double loaded_ms, weight;
-    uint64_t age_ns;
-} cost;
-
-static cost cost_of(const mg_balancer *b, size_t endpoint, uint64_t now_ns)
-{
-    const host *e = &b->all[endpoint];
-    const double load = mg_inflight_get(b->conf.inflight, endpoint) + 1.0;
-
-    if (!e->latency.known)
-        return (cost){ b->median_ms * load, e->live, 0 };
-    return (cost){ e->latency.ms * load, e->live, now_ns > e->latency.at_ns ? now_ns - e->latency.at_ns : 0 };
-}
-
-/* Both fall with one tau, so that only the difference of their ages is to be reckoned with. */
-static bool is_cheaper(const mg_balancer *b, size_t endpoint, size_t other, uint64_t now_ns)
-{
-    const cost one = cost_of(b, endpoint, now_ns), two = cost_of(b, other, now_ns);
-    const double ahead_ns = (double)(int64_t)(one.age_ns - two.age_ns);
-    const double left = exp(-fabs(ahead_ns) / ((double)b->conf.tau_ms * MG_NS_PER_MS));
-
-    return one.loaded_ms * two.weight * (ahead_ns > 0 ? left : 1) <
-           two.loaded_ms * one.weight * (ahead_ns < 0 ? left : 1);
-}
-
-static int pick_of_two(mg_balancer *b, const uint16_t *among, size_t count, uint64_t now_ns)
-{
-    choice c = { b, among };
-    size_t first, second;
-
-    if (count == 1)
-        return among[0];
-    first = mg_rand_below(b->conf.rand, count);
-    second = mg_rand_below(b->conf.rand, count - 1);
-    if (b->conf.algorithm == MG_BALANCER_LEAST_REQUEST)
-        return among[mg_balancer_two(count, first, second, load_of, &c)];
-    second += second >= first;
-    return among[is_cheaper(b, among[second], among[first], now_ns) ? second : first];
-}
-
 /* The first slot from the key's on whose endpoint may take one more. Who is over the bound is passed by, and
  * who may not be picked at all. */
 static int pick_by_key(mg_balancer *b, uint64_t hash, const int *tried, size_t tried_count)
@@ -245,20 +124,19 @@ static int pick_by_key(mg_balancer *b, uint64_t hash, const int *tried, size_t t
     return MG_BALANCER_NONE;
 }
 
-static void weigh(mg_balancer *b, host *e, uint64_t now_ns)
+static void weigh(mg_balancer *b, balancer_host *e, uint64_t now_ns)
 {
-    double share = 1;
-
+    e->share = 1;
     if (e->since_ns) {
         const uint64_t age_ms = now_ns > e->since_ns ? (now_ns - e->since_ns) / MG_NS_PER_MS : 0;
 
-        share = mg_health_slow_start(age_ms, b->conf.slow_start_ms, 1, b->conf.slow_start_min);
+        e->share = mg_health_slow_start(age_ms, b->conf.slow_start_ms, 1, b->conf.slow_start_min);
         if (age_ms >= b->conf.slow_start_ms) {
             e->since_ns = 0;
             b->starting--;
         }
     }
-    e->live = e->usable ? (uint32_t)(e->weight * SCALE * share + 0.5) : 0;
+    e->live = e->usable ? (uint32_t)(e->weight * SCALE * e->share + 0.5) : 0;
     if (e->usable && e->weight && !e->live)
         e->live = 1;
 }
@@ -272,32 +150,6 @@ static void list_open(mg_balancer *b)
     }
 }
 
-static int ascending(const void *a, const void *b)
-{
-    const double left = *(const double *)a, right = *(const double *)b;
-
-    return (left > right) - (left < right);
-}
-
-/* What stands in for a latency nobody has seen yet. */
-static double median_of(const mg_balancer *b, uint64_t now_ns)
-{
-    double known[MG_BALANCER_ENDPOINTS_MAX];
-    size_t count = 0;
-
-    for (size_t i = 0; i < b->open_count; i++)
-        count += b->all[b->open[i]].latency.known;
-    if (!count || count == b->open_count) /* nobody to go by, or nobody who asks */
-        return 1;
-    count = 0;
-    for (size_t i = 0; i < b->open_count; i++) {
-        if (b->all[b->open[i]].latency.known)
-            known[count++] = latency_of(b, &b->all[b->open[i]], now_ns);
-    }
-    qsort(known, count, sizeof(known[0]), ascending);
-    return count % 2 ? known[count / 2] : (known[count / 2 - 1] + known[count / 2]) / 2;
-}
-
 /* Ramps and the median move slowly, so they are not looked at for every pick. */
 static void refresh(mg_balancer *b, uint64_t now_ns)
 {
@@ -305,7 +157,7 @@ static void refresh(mg_balancer *b, uint64_t now_ns)
         return;
     b->refreshed_ns = now_ns ? now_ns : 1;
     for (size_t i = 0; b->starting && i < b->conf.count; i++) {
-        host *e = &b->all[i];
+        balancer_host *e = &b->all[i];
 
         if (e->returning)
             e->since_ns = now_ns ? now_ns : 1;
@@ -314,7 +166,7 @@ static void refresh(mg_balancer *b, uint64_t now_ns)
             weigh(b, e, now_ns);
     }
     if (b->conf.algorithm == MG_BALANCER_PEAK_EWMA)
-        b->median_ms = median_of(b, now_ns);
+        balancer_refresh_median(b, now_ns);
 }
 
 static int pick_among(mg_balancer *b, uint64_t hash, const uint16_t *among, size_t count, uint64_t now_ns)
@@ -325,7 +177,7 @@ static int pick_among(mg_balancer *b, uint64_t hash, const uint16_t *among, size
     case MG_BALANCER_ROUND_ROBIN: return pick_round_robin(b, among, count);
     case MG_BALANCER_RANDOM: return pick_random(b, among, count);
     case MG_BALANCER_LEAST_REQUEST:
-    case MG_BALANCER_PEAK_EWMA: return pick_of_two(b, among, count, now_ns);
+    case MG_BALANCER_PEAK_EWMA: return balancer_of_two(b, among, count, now_ns);
     case MG_BALANCER_MAGLEV: break;
     }
     endpoint = pick_by_key(b, hash, NULL, 0);
@@ -374,22 +226,6 @@ void mg_balancer_begin(mg_balancer *balancer, size_t endpoint)
 void mg_balancer_end(mg_balancer *balancer, size_t endpoint)
 {
     mg_inflight_add(balancer->conf.inflight, endpoint, -1);
-}
-
-void mg_balancer_observe(mg_balancer *balancer, size_t endpoint, uint64_t rtt_ns, bool ok, uint64_t now_ns)
-{
-    const double ms = (double)rtt_ns / MG_NS_PER_MS, penalty_ms = (double)balancer->conf.penalty_ms;
-
-    MG_CHECK(endpoint < balancer->conf.count);
-    mg_ewma_observe(&balancer->all[endpoint].latency, !ok && ms < penalty_ms ? penalty_ms : ms,
-                    (double)balancer->conf.tau_ms, now_ns);
-}
-
-double mg_balancer_latency_ms(mg_balancer *balancer, size_t endpoint, uint64_t now_ns)
-{
-    MG_CHECK(endpoint < balancer->conf.count);
-    refresh(balancer, now_ns);
-    return latency_of(balancer, &balancer->all[endpoint], now_ns);
 }
 
 /* Somewhere in the cycle, so that workers that start together do not all begin with the first endpoint. */
@@ -473,7 +309,7 @@ void mg_balancer_free(mg_balancer *balancer)
 }
 
 /* Puts the endpoint on its ramp; without a moment it begins with the next pick. */
-static void start_slowly(mg_balancer *b, host *e, uint64_t since_ns)
+static void start_slowly(mg_balancer *b, balancer_host *e, uint64_t since_ns)
 {
     if (!b->conf.slow_start_ms)
         return;
@@ -485,11 +321,12 @@ static void start_slowly(mg_balancer *b, host *e, uint64_t since_ns)
 
 void mg_balancer_set_usable(mg_balancer *balancer, size_t endpoint, bool usable)
 {
-    host *e = &balancer->all[endpoint];
+    balancer_host *e = &balancer->all[endpoint];
 
     MG_CHECK(endpoint < balancer->conf.count);
     if (usable && !e->usable) {
         e->current = 0;
+        balancer_forget(balancer, e);
         start_slowly(balancer, e, 0);
     }
     e->usable = usable;
@@ -500,6 +337,7 @@ void mg_balancer_set_usable(mg_balancer *balancer, size_t endpoint, bool usable)
 void mg_balancer_set_new(mg_balancer *balancer, size_t endpoint, uint64_t since_ns)
 {
     MG_CHECK(endpoint < balancer->conf.count);
+    balancer_forget(balancer, &balancer->all[endpoint]);
     start_slowly(balancer, &balancer->all[endpoint], since_ns ? since_ns : 1);
 }
 

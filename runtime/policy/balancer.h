@@ -50,13 +50,15 @@ mg_balancer *mg_balancer_new(mg_balancer_algorithm algorithm, const uint32_t *we
                              mg_rand *rand);
 void mg_balancer_free(mg_balancer *balancer); /* NULL is fine */
 
-/* Health, ejection and panic are decided elsewhere. An endpoint that returns starts at 0, and slowly. */
+/* Health, ejection and panic are decided elsewhere. An endpoint that returns starts at 0, slowly, and without
+ * what was known of its latency. */
 void mg_balancer_set_usable(mg_balancer *balancer, size_t endpoint, bool usable);
 bool mg_balancer_usable(const mg_balancer *balancer, size_t endpoint);
 /* Maglev learns of weights by a new table; only whether they are 0 counts at once. */
 void mg_balancer_set_weight(mg_balancer *balancer, size_t endpoint, uint32_t weight);
 void mg_balancer_set_maglev(mg_balancer *balancer, mg_maglev *table); /* counted */
-/* The endpoint is new since then: it gets a ramp. */
+/* The endpoint is new since then, or was away until then and may not have been missed here: it gets a ramp,
+ * and what was known of its latency is forgotten. */
 void mg_balancer_set_new(mg_balancer *balancer, size_t endpoint, uint64_t since_ns);
 size_t mg_balancer_count(const mg_balancer *balancer);
 
@@ -71,10 +73,12 @@ int mg_balancer_pick_for(mg_balancer *balancer, uint64_t hash, const int *tried,
 void mg_balancer_begin(mg_balancer *balancer, size_t endpoint);
 void mg_balancer_end(mg_balancer *balancer, size_t endpoint);
 /* How long an answer's head took. A failure counts as `penalty` at least, so that failing fast draws no
- * traffic. */
+ * traffic. The first good answer behind failures takes away their penalty: the endpoint has no history then,
+ * or that answer where no other has one. One that is alone keeps to the plain average. */
 void mg_balancer_observe(mg_balancer *balancer, size_t endpoint, uint64_t rtt_ns, bool ok, uint64_t now_ns);
-/* The latency it goes by now, in ms; the median of the others' while it has none. */
-double mg_balancer_latency_ms(mg_balancer *balancer, size_t endpoint, uint64_t now_ns);
+/* The latency it goes by now, in ms; the median of the others' while it has none (without those that fail,
+ * where there are others), 1 where nobody has one. */
+double mg_balancer_latency_ms(const mg_balancer *balancer, size_t endpoint, uint64_t now_ns);
 
 /* What is in flight to each endpoint, for all workers. Any thread may call. */
 mg_inflight *mg_inflight_new(size_t count);

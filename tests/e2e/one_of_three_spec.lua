@@ -131,6 +131,31 @@ describe("of three hosts chosen by latency, one that", function()
         assert.same({ [200] = 60 }, e2e.ask(gw, 60))
         assert.is_true(b:since() > 20)
     end)
+
+    for name, policies in pairs {
+        ["on its own"] = {},
+        ["with retries"] = { retry = { backoff = "1ms", budget = "100%" } },
+        ["and ejected"] = { eject = { consecutive = 1, base = "2s", interval = "1s" } },
+    } do
+        it("is gone for two seconds has its share again when it has started, " .. name, function()
+            policies.balance = "peak_ewma"
+            local gw, a, b, c = e2e.behind(policies)
+            for _, server in ipairs { a, b, c } do
+                server.gateway = gw
+                server:does(takes(10))
+            end
+            e2e.ask(gw, 300)
+            assert.is_true(b:since() > 0)
+            b:die()
+            local told = e2e.ask(gw, 200)
+            assert.is_true((told[502] or 0) <= 3)
+            assert.equal(0, b:since())
+            b:revive()
+            -- The spec's clock runs beside the kernel's: what that adds to a latency may keep it away for a while.
+            assert.is_true(e2e.ask(gw, 2400)[200] >= 2398) -- 24 seconds
+            assert.is_true(b:since() > 200)
+        end)
+    end
 end)
 
 describe("with everything on as it comes, one of three hosts that", function()

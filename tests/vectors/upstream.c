@@ -204,32 +204,49 @@ static json_t *two_row(void *self, const json_t *in)
                                                  (size_t)vector_int(in, "r2", 0), score_at, scores));
 }
 
-/* A balancer of one endpoint. */
+/* `hosts` endpoints, one unless cfg says more. */
 static void *ewma_open(const json_t *cfg, mg_error *err)
 {
-    static const uint32_t weight = 1;
+    const long long count = vector_int(cfg, "hosts", 1);
+    uint32_t weights[HOSTS_MAX];
     mg_balancer_conf conf;
     mg_rand rand;
 
-    (void)err;
+    if (count < 1 || count > HOSTS_MAX) {
+        mg_fail(err, MG_ERR_INVALID, "hosts: wants 1 to 128");
+        return NULL;
+    }
+    for (long long i = 0; i < count; i++)
+        weights[i] = 1;
     mg_rand_init(&rand, 1);
     mg_balancer_conf_defaults(&conf);
-    conf.weights = &weight;
-    conf.count = 1;
-    conf.rand = &rand; /* not drawn from: there is one to choose */
+    conf.weights = weights;
+    conf.count = (size_t)count;
+    conf.rand = &rand; /* not drawn from: no row picks */
     conf.tau_ms = (uint64_t)vector_int(cfg, "tau_ms", (long long)conf.tau_ms);
     conf.penalty_ms = (uint64_t)vector_int(cfg, "penalty_ms", (long long)conf.penalty_ms);
     return mg_balancer_make(&conf);
 }
 
+/* Observe, read, or have the host go down, up, or back though nobody has seen it go; then its latency. */
 static json_t *ewma_row(void *self, const json_t *in)
 {
     const uint64_t now_ns = vector_now_ns(in);
+    const long long host = vector_int(in, "host", 0);
+    const char *op = vector_text(in, "op");
 
-    if (strcmp(vector_text(in, "op"), "obs") == 0)
-        mg_balancer_observe(self, 0, (uint64_t)(vector_real(in, "rtt", 0) * MG_NS_PER_MS),
+    if (host < 0 || (size_t)host >= mg_balancer_count(self))
+        return vector_bad_row("host: is not one of them");
+    if (strcmp(op, "obs") == 0)
+        mg_balancer_observe(self, (size_t)host, (uint64_t)(vector_real(in, "rtt", 0) * MG_NS_PER_MS),
                             vector_int(in, "ok", 1), now_ns);
-    return json_pack("[f]", mg_balancer_latency_ms(self, 0, now_ns));
+    else if (strcmp(op, "up") == 0 || strcmp(op, "down") == 0)
+        mg_balancer_set_usable(self, (size_t)host, op[0] == 'u');
+    else if (strcmp(op, "back") == 0)
+        mg_balancer_set_new(self, (size_t)host, now_ns);
+    else if (strcmp(op, "read") != 0)
+        return vector_bad_row("op: obs, read, up, down or back");
+    return json_pack("[o]", vector_number(mg_balancer_latency_ms(self, (size_t)host, now_ns)));
 }
 
 static void ewma_close(void *self)
@@ -369,7 +386,7 @@ const vector_driver vector_upstream_drivers[] = {
     { "maglev", "hosts m perm", "op arg", table_open, table_row, table_close },
     { "bounded_load", "hosts m perm factor", "key inflight", table_open, bounded_row, table_close },
     { "p2c", "", "r1 r2 score", vector_nothing_open, two_row, vector_nothing_close },
-    { "peak_ewma", "tau_ms penalty_ms", "op t rtt ok", ewma_open, ewma_row, ewma_close },
+    { "peak_ewma", "tau_ms penalty_ms hosts", "op t host rtt ok", ewma_open, ewma_row, ewma_close },
     { "health_weight", "", "base cpu mem latency_ms", vector_nothing_open, weight_row, vector_nothing_close },
     { "normalise", "", "weights", vector_nothing_open, normalise_row, vector_nothing_close },
     { "slow_start", "", "age_ms window_ms aggression min_pct", vector_nothing_open, slow_start_row,

@@ -14,21 +14,71 @@ enum { RUNS = 100, STEPS = 300, HOSTS_MAX = 8 };
 typedef struct seen {
     bool known, usable;
     double ms;
-    uint64_t at_ns;
-    uint32_t inflight, weight;
+    uint64_t at_ns, trial_ns; /* trial: while there are failures */
+    uint32_t inflight, weight, failures;
 } seen;
 
-static double by_hand(const seen *s, bool latency, uint64_t now_ns)
+typedef struct world {
+    seen *all;
+    size_t count;
+} world;
+
+static bool is_open(const seen *s)
 {
-    const double aged = s->ms * exp(-(double)(now_ns - s->at_ns) / 1e10);
+    return s->usable && s->weight;
+}
+
+/* Of those that are measured and do not fail; of those that fail where there are no others; else 1. */
+static double median(world w, const seen *except, uint64_t now_ns)
+{
+    double sorted[HOSTS_MAX];
+    size_t n = 0;
+
+    for (int failing = 0; failing < 2 && !n; failing++) {
+        for (size_t i = 0; i < w.count; i++) {
+            const seen *s = &w.all[i];
+            double ms = s->ms * exp(-(double)(now_ns - s->at_ns) / 1e10);
+            size_t at = n;
+
+            if (s == except || !is_open(s) || !s->known || (s->failures && !failing))
+                continue;
+            for (; at && sorted[at - 1] > ms; at--)
+                sorted[at] = sorted[at - 1];
+            sorted[at] = ms;
+            n++;
+        }
+    }
+    return !n ? 1 : n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+}
+
+static double by_hand(world w, const seen *s, bool latency, uint64_t now_ns)
+{
+    const double aged = s->known ? s->ms * exp(-(double)(now_ns - s->at_ns) / 1e10) : median(w, s, now_ns);
 
     return (latency ? aged : 1) * (s->inflight + 1) / s->weight;
 }
 
-static void observe(seen *s, double ms, bool ok, uint64_t now_ns)
+static void put_off(seen *s, uint64_t now_ns)
+{
+    s->trial_ns = now_ns + (uint64_t)(fmin(10, 1 + s->failures / 2.0) * MG_NS_PER_S);
+}
+
+static void observe(world all, seen *s, double ms, bool ok, uint64_t now_ns)
 {
     const double w = exp(-(double)(now_ns - s->at_ns) / 1e10);
+    bool others = false;
 
+    if (!ok) {
+        s->failures++;
+        put_off(s, now_ns);
+    } else if (s->failures) {
+        for (size_t i = 0; i < all.count; i++)
+            others |= &all.all[i] != s && is_open(&all.all[i]) && all.all[i].known && !all.all[i].failures;
+        s->failures = 0;
+        s->known = s->known && all.count == 1;
+        if (others)
+            return;
+    }
     if (!ok && ms < 1000)
         ms = 1000;
     s->ms = !s->known || ms > s->ms ? ms : s->ms * w + ms * (1 - w);
@@ -37,29 +87,36 @@ static void observe(seen *s, double ms, bool ok, uint64_t now_ns)
 }
 
 /* Two are drawn as the balancer draws them, from a generator in the same state. */
-static int expected(const seen *s, size_t count, mg_rand rand, bool latency, uint64_t now_ns)
+static int expected(world w, mg_rand rand, bool latency, uint64_t now_ns)
 {
     size_t open[HOSTS_MAX], n = 0, first, second;
+    seen *s = w.all;
 
-    for (size_t i = 0; i < count; i++) {
-        if (s[i].usable && s[i].weight)
+    for (size_t i = 0; i < w.count; i++) {
+        if (is_open(&s[i]))
             open[n++] = i;
     }
     if (n < 2)
         return n ? (int)open[0] : MG_BALANCER_NONE;
+    for (size_t i = 0; latency && i < n; i++) { /* whose time has come to be asked again */
+        if (s[open[i]].failures && now_ns >= s[open[i]].trial_ns) {
+            put_off(&s[open[i]], now_ns);
+            return (int)open[i];
+        }
+    }
     first = mg_rand_below(&rand, n);
     second = mg_rand_below(&rand, n - 1);
     second += second >= first;
-    return (int)(by_hand(&s[open[second]], latency, now_ns) < by_hand(&s[open[first]], latency, now_ns)
+    return (int)(by_hand(w, &s[open[second]], latency, now_ns) < by_hand(w, &s[open[first]], latency, now_ns)
                      ? open[second]
                      : open[first]);
 }
 
 /* Scores that differ in their last bits only, worked out in another order. */
-static bool same_score(const seen *s, int a, int b, uint64_t now_ns)
+static bool same_score(world w, int a, int b, uint64_t now_ns)
 {
-    const double left = a < 0 || b < 0 ? 1 : by_hand(&s[a], true, now_ns);
-    const double right = a < 0 || b < 0 ? 2 : by_hand(&s[b], true, now_ns);
+    const double left = a < 0 || b < 0 ? 1 : by_hand(w, &w.all[a], true, now_ns);
+    const double right = a < 0 || b < 0 ? 2 : by_hand(w, &w.all[b], true, now_ns);
 
     return fabs(left - right) <= 1e-9 * left;
 }
@@ -79,17 +136,15 @@ static void run_choice(mg_balancer_algorithm algorithm, uint64_t seed)
     for (size_t i = 0; i < count; i++)
         weights[i] = s[i].weight = (uint32_t)mg_rand_below(&rand, 4);
     b = mg_balancer_new(algorithm, weights, count, &own);
-    for (size_t i = 0; i < count; i++) {
+    const world all = { s, count };
+    for (size_t i = 0; i < count; i++)
         s[i].usable = true;
-        mg_balancer_observe(b, i, 5 * MG_NS_PER_MS, true, now);
-        observe(&s[i], 5, true, now);
-    }
     for (int step = 0; step < STEPS; step++) {
-        const int wanted = expected(s, count, own, algorithm == MG_BALANCER_PEAK_EWMA, now);
+        const int wanted = expected(all, own, algorithm == MG_BALANCER_PEAK_EWMA, now);
         const int got = mg_balancer_pick(b, NULL, 0, now);
         const size_t i = mg_rand_below(&rand, count);
 
-        if (got != wanted && !same_score(s, got, wanted, now))
+        if (got != wanted && !same_score(all, got, wanted, now))
             fail_msg("SEED=%llu step %d: picked %d, wanted %d", (unsigned long long)seed, step, got, wanted);
         if (got >= 0) {
             mg_balancer_begin(b, (size_t)got);
@@ -102,13 +157,17 @@ static void run_choice(mg_balancer_algorithm algorithm, uint64_t seed)
             mg_balancer_end(b, i);
             mg_balancer_observe(b, i, ms * MG_NS_PER_MS, ok, now);
             s[i].inflight--;
-            observe(&s[i], (double)ms, ok, now);
+            observe(all, &s[i], (double)ms, ok, now);
         }
         if (!mg_rand_below(&rand, 10)) {
             s[i].usable = !s[i].usable;
             mg_balancer_set_usable(b, i, s[i].usable);
+            if (s[i].usable) {
+                s[i].known = false;
+                s[i].failures = 0;
+            }
         }
-        now += mg_rand_below(&rand, MG_NS_PER_S);
+        now += 51 * MG_NS_PER_MS + mg_rand_below(&rand, MG_NS_PER_S); /* the median is looked at again */
     }
     mg_balancer_free(b);
 }

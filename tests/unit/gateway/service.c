@@ -132,6 +132,48 @@ static void an_ejected_host_comes_back_when_its_time_is_over(void **state)
     fixture_free(f);
 }
 
+static uint64_t since(fixture *f, const mg_service *service, size_t host)
+{
+    uint64_t since_ns;
+
+    (void)mg_service_host_weight(service, host, now(f), f->clock.mono, &since_ns);
+    return since_ns;
+}
+
+static void a_host_is_back_with_its_first_answer_or_when_its_ejection_ends(void **state)
+{
+    fixture *f = fixture_new(3);
+
+    (void)state;
+    f->clock.mono += 100 * MG_NS_PER_S;
+    f->conf.eject.on = true;
+    f->conf.eject.conf.consecutive = 3;
+    f->conf.eject.conf.base_ms = 2000;
+    mg_service *service = take(f);
+    const uint32_t version = service->version;
+    (void)mg_service_result(service, 0, false, now(f));
+    mg_fake_clock_advance(&f->clock, MG_NS_PER_S - 1);
+    (void)mg_service_result(service, 0, true, now(f)); /* a failure among good answers */
+    assert_int_equal(since(f, service, 0), 0);
+    assert_true(service->version == version);
+    (void)mg_service_result(service, 0, false, now(f));
+    mg_fake_clock_advance(&f->clock, MG_NS_PER_S);
+    (void)mg_service_result(service, 0, true, now(f));
+    const uint64_t back = f->clock.mono;
+    assert_int_equal(since(f, service, 0), back);
+    assert_true(service->version != version); /* every worker is told */
+    for (int i = 0; i < 3; i++)
+        (void)mg_service_result(service, 1, false, now(f));
+    assert_int_equal(since(f, service, 1), 0);
+    mg_fake_clock_advance(&f->clock, 3 * MG_NS_PER_S);
+    assert_int_equal(since(f, service, 1), back + 2 * MG_NS_PER_S);
+    assert_int_equal(since(f, service, 0), back);
+    mg_fake_clock_advance(&f->clock, 3 * MG_NS_PER_S);
+    assert_int_equal(since(f, service, 1), back + 2 * MG_NS_PER_S); /* the same moment whenever it is asked */
+    mg_service_unref(service);
+    fixture_free(f);
+}
+
 static void an_ejection_is_still_there_after_a_restart(void **state)
 {
     char folder[TMPDIR_PATH_BYTES], path[TMPDIR_PATH_BYTES + 16];
@@ -397,6 +439,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_host_that_fails_its_probes_is_used_again_when_too_few_are_left),
         cmocka_unit_test(an_ejected_host_comes_back_when_its_time_is_over),
+        cmocka_unit_test(a_host_is_back_with_its_first_answer_or_when_its_ejection_ends),
         cmocka_unit_test(an_ejection_is_still_there_after_a_restart),
         cmocka_unit_test(the_last_host_that_gets_requests_is_not_ejected),
         cmocka_unit_test(what_an_operator_takes_away_is_no_reason_to_panic),

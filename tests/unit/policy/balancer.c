@@ -166,6 +166,116 @@ static void who_returns_gets_a_ramp(void **state)
     mg_balancer_free(b);
 }
 
+static mg_balancer *warm_pair(mg_balancer_algorithm algorithm, const uint32_t *weights, size_t count,
+                              mg_rand *rand)
+{
+    mg_balancer_conf conf;
+    mg_balancer *b;
+
+    mg_rand_init(rand, 1);
+    mg_balancer_conf_defaults(&conf);
+    conf.algorithm = algorithm;
+    conf.weights = weights;
+    conf.count = count;
+    conf.rand = rand;
+    b = mg_balancer_make(&conf);
+    for (size_t i = 0; i < count; i++)
+        mg_balancer_observe(b, i, 20 * MG_NS_PER_MS, true, 0);
+    return b;
+}
+
+/* How many of a thousand picks at that moment the endpoint gets; all are answered in 20 ms at once. */
+static unsigned share_at(mg_balancer *b, int endpoint, uint64_t now_ns)
+{
+    unsigned got = 0;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        const int picked = mg_balancer_pick(b, NULL, 0, now_ns);
+
+        got += picked == endpoint;
+        mg_balancer_observe(b, (size_t)picked, 20 * MG_NS_PER_MS, true, now_ns);
+    }
+    return got;
+}
+
+/* With nothing in flight a weight in the score would be all or nothing. */
+static void two_choices_ramp_up_without_load_as_well(void **state)
+{
+    const uint32_t weights[] = { 1, 1 };
+    mg_rand rand;
+
+    (void)state;
+    for (int algorithm = MG_BALANCER_LEAST_REQUEST; algorithm <= MG_BALANCER_PEAK_EWMA; algorithm++) {
+        mg_balancer *b = warm_pair((mg_balancer_algorithm)algorithm, weights, 2, &rand);
+
+        mg_balancer_set_usable(b, 1, false);
+        assert_int_equal(share_at(b, 1, 2 * MG_NS_PER_S), 0);
+        mg_balancer_set_usable(b, 1, true);
+        assert_in_range(share_at(b, 1, 4 * MG_NS_PER_S), 25, 100);
+        assert_in_range(share_at(b, 1, 9 * MG_NS_PER_S), 190, 310);
+        assert_in_range(share_at(b, 1, 14 * MG_NS_PER_S), 430, 570);
+        for (size_t i = 0; i < 2; i++)
+            mg_balancer_set_usable(b, i, false);
+        assert_int_equal(mg_balancer_pick(b, NULL, 0, 20 * MG_NS_PER_S), MG_BALANCER_NONE);
+        for (size_t i = 0; i < 2; i++) /* all at once */
+            mg_balancer_set_usable(b, i, true);
+        assert_in_range(share_at(b, 1, 21 * MG_NS_PER_S), 400, 600);
+        mg_balancer_free(b);
+    }
+}
+
+static void who_returns_counts_as_the_median_of_the_others(void **state)
+{
+    const uint32_t weights[] = { 1, 1, 1, 1 };
+    mg_rand rand;
+    mg_balancer *b = warm_pair(MG_BALANCER_PEAK_EWMA, weights, 4, &rand);
+
+    (void)state;
+    mg_balancer_observe(b, 0, 40 * MG_NS_PER_MS, true, 0);
+    mg_balancer_observe(b, 1, 60 * MG_NS_PER_MS, true, 0);
+    mg_balancer_observe(b, 3, MG_NS_PER_MS, false, 0);
+    assert_float_equal(mg_balancer_latency_ms(b, 3, 0), 1000, 1e-6);
+    mg_balancer_set_usable(b, 3, false);
+    mg_balancer_set_usable(b, 3, true);
+    assert_float_equal(mg_balancer_latency_ms(b, 3, 0), 40, 1e-6);
+    mg_balancer_observe(b, 3, MG_NS_PER_MS, false, 0);
+    mg_balancer_set_usable(b, 0, false); /* an even number of others */
+    mg_balancer_set_new(b, 3, MG_NS_PER_S);
+    assert_float_equal(mg_balancer_latency_ms(b, 3, 0), 40, 1e-6); /* (20 + 60) / 2 */
+    mg_balancer_observe(b, 1, MG_NS_PER_MS, false, 0);
+    assert_float_equal(mg_balancer_latency_ms(b, 3, 0), 20, 1e-6); /* a penalty is not a latency */
+    mg_balancer_set_usable(b, 1, false);
+    mg_balancer_set_usable(b, 2, false);
+    assert_float_equal(mg_balancer_latency_ms(b, 3, 0), 1, 1e-6); /* nobody is measured */
+    mg_balancer_free(b);
+}
+
+static void who_failed_is_asked_again_now_and_then(void **state)
+{
+    const uint32_t weights[] = { 1, 1, 1 };
+    const uint64_t asked_ms[] = { 1500, 3500, 6000, 9000 };
+    mg_rand rand;
+    mg_balancer *b = warm_pair(MG_BALANCER_PEAK_EWMA, weights, 3, &rand);
+
+    (void)state;
+    mg_balancer_observe(b, 2, MG_NS_PER_MS, false, 0);
+    for (size_t i = 0; i < sizeof(asked_ms) / sizeof(*asked_ms); i++) {
+        const uint64_t at_ns = asked_ms[i] * MG_NS_PER_MS;
+
+        assert_int_equal(share_at(b, 2, at_ns - 1), 0);
+        assert_int_equal(mg_balancer_pick(b, NULL, 0, at_ns), 2);
+        assert_int_equal(share_at(b, 2, at_ns), 0); /* one asks, the others wait for its answer */
+        mg_balancer_observe(b, 2, MG_NS_PER_MS, false, at_ns);
+    }
+    for (unsigned i = 0; i < 40; i++)
+        mg_balancer_observe(b, 2, MG_NS_PER_MS, false, 9 * MG_NS_PER_S);
+    assert_int_equal(share_at(b, 2, 19 * MG_NS_PER_S - 1), 0);
+    assert_int_equal(mg_balancer_pick(b, NULL, 0, 19 * MG_NS_PER_S), 2);   /* not later than tau */
+    mg_balancer_observe(b, 2, 300 * MG_NS_PER_MS, true, 19 * MG_NS_PER_S); /* a cold connection */
+    assert_in_range(share_at(b, 2, 19 * MG_NS_PER_S), 250, 420);
+    mg_balancer_free(b);
+}
+
 static mg_balancer *by_key(const uint32_t *weights, size_t count, uint32_t bound_milli, mg_rand *rand)
 {
     const mg_str names[] = { MG_STR("10.0.0.1:80"), MG_STR("10.0.0.2:80"), MG_STR("10.0.0.3:80") };
@@ -280,6 +390,9 @@ int main(void)
         cmocka_unit_test(a_host_that_fails_fast_draws_no_traffic),
         cmocka_unit_test(who_has_no_history_counts_as_the_median_of_the_others),
         cmocka_unit_test(who_returns_gets_a_ramp),
+        cmocka_unit_test(two_choices_ramp_up_without_load_as_well),
+        cmocka_unit_test(who_returns_counts_as_the_median_of_the_others),
+        cmocka_unit_test(who_failed_is_asked_again_now_and_then),
         cmocka_unit_test(a_key_keeps_its_endpoint_until_that_is_full_or_gone),
         cmocka_unit_test(without_a_bound_or_a_key_maglev_still_picks),
         cmocka_unit_test(workers_share_what_is_in_flight),

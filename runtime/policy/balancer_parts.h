@@ -1,0 +1,50 @@
+/* balancer_parts.h - a balancer from inside: what balancer.c shares with the two choices
+ * (balancer_choice.c). Nobody else includes this. */
+#ifndef MG_POLICY_BALANCER_PARTS_H
+#define MG_POLICY_BALANCER_PARTS_H
+
+#include "policy/balancer.h"
+
+#include <stdatomic.h>
+
+struct mg_inflight {
+    _Atomic uint32_t refs;
+    size_t count;
+    _Atomic uint32_t total;
+    struct {
+        _Alignas(64) _Atomic uint32_t now;
+    } each[];
+};
+
+typedef struct balancer_host {
+    int64_t current; /* round robin: how much it is due */
+    uint32_t weight; /* as configured */
+    uint32_t live;   /* the scaled weight while usable, less while it starts; else 0 */
+    bool usable, returning;
+    uint32_t failures; /* observed since the last answer that was good */
+    uint64_t trial_ns; /* while there are any: the next pick from then on asks it again */
+    uint64_t since_ns; /* 0 = warm */
+    double share;      /* of its weight, while it starts; else 1 */
+    mg_ewma latency;
+} balancer_host;
+
+struct mg_balancer {
+    mg_balancer_conf conf; /* its weights are not kept */
+    balancer_host *all;    /* owned */
+    uint16_t *open;        /* owned: who may be picked, in order */
+    uint16_t *untried;     /* owned: scratch */
+    size_t open_count;
+    size_t starting;       /* endpoints on their ramp */
+    size_t failing;        /* endpoints whose last answer was a failure */
+    uint64_t refreshed_ns; /* when ramps and the median were */
+    double median_ms;      /* stands in for a latency nobody has seen yet */
+};
+
+/* One of `among`, of whom there is one at least: by load, or by latency and load. */
+int balancer_of_two(mg_balancer *b, const uint16_t *among, size_t count, uint64_t now_ns);
+/* Has the median that the picks go by looked at again. */
+void balancer_refresh_median(mg_balancer *b, uint64_t now_ns);
+/* Drops what is known of the endpoint's latency: it was away. */
+void balancer_forget(mg_balancer *b, balancer_host *e);
+
+#endif
