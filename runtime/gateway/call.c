@@ -408,10 +408,9 @@ double mg_call_mono_s(const mg_call *call)
 double mg_call_remaining_s(const mg_call *call)
 {
     const uint64_t now_ns = call->host->clock->mono_ns(call->host->clock);
+    const uint64_t left_ns = mg_exchange_left_ns(call->x, &call->x->limit, now_ns);
 
-    if (call->x->deadline_ns == 0)
-        return 31 * 86400.0; /* no deadline yet: the longest there is */
-    return call->x->deadline_ns > now_ns ? (double)(call->x->deadline_ns - now_ns) / 1e9 : 0;
+    return left_ns == UINT64_MAX ? 31 * 86400.0 : (double)left_ns / 1e9; /* none: the longest there is */
 }
 
 void mg_call_new_id(mg_call *call, char *out32)

@@ -225,12 +225,12 @@ static void set_deadline(mg_call_http *http, double timeout_s)
     uint64_t own = timeout_s > 0 && timeout_s < MAX_TIMEOUT_S ? mg_add_sat(now, (uint64_t)(timeout_s * 1e9))
                                                               : UINT64_MAX;
 
-    http->exchange_ns = flight->x->deadline_ns;
+    http->exchange_ns = mg_exchange_due_ns(flight->x, &flight->x->limit);
     if (http->call->next_called) { /* the route's time ran to the response head */
-        http->exchange_ns = flight->caller.until_ns;
+        http->exchange_ns = mg_flight_caller_ns(flight);
         own = mg_min_u64(own, now + AFTER_NEXT_NS);
     }
-    http->deadline_ns = http->lease.deadline_ns = mg_min_u64(own, http->exchange_ns);
+    http->deadline_ns = http->lease.limit.fixed_ns = mg_min_u64(own, http->exchange_ns);
     http->late = own <= http->exchange_ns ? "timeout" : "deadline";
 }
 

@@ -12,12 +12,18 @@ static mg_loop *loop_of(const mg_flight *flight)
     return flight->worker->loop;
 }
 
+static void body_rests(mg_flight *flight)
+{
+    mg_exchange_body_rests(flight->x, mg_loop_now(loop_of(flight)));
+}
+
 /* Nobody takes the body into memory any more. */
 static void drop_drain(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
 
     if (flight->draining == MG_REQUEST) {
+        body_rests(flight);
         if (x->request_body.source)
             x->request_body.source->stop(x->request_body.source);
         x->request_body.sink = NULL;
@@ -73,6 +79,48 @@ static void raised(mg_flight *flight, const mg_task_error *error)
     mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."), -1);
 }
 
+/* ---- how long a wait may last ---- */
+
+/* The rest of a request body that a plugin did not wait for. */
+static bool takes_rest(const mg_flight *flight)
+{
+    return flight->call->wait == MG_WAIT_NEXT && flight->draining == MG_REQUEST;
+}
+
+/* When a wait of the chain is the last: before next the exchange's deadline; behind it the upstream's head is
+ * there, for which the route's time ran, and only a caller that gives up ends it. */
+static uint64_t chain_until(const mg_flight *flight)
+{
+    return flight->call->next_called && !takes_rest(flight)
+               ? mg_flight_caller_ns(flight)
+               : mg_exchange_due_ns(flight->x, &flight->x->limit);
+}
+
+static void bound_wait(mg_flight *flight)
+{
+    const uint64_t until = chain_until(flight);
+
+    if (until != UINT64_MAX)
+        mg_timer_set(loop_of(flight), &flight->timer, until);
+}
+
+/* A plugin's `timeout` bounds each of its own waits; the timer is set already for what bounds it otherwise.
+ */
+static void bound_by_plugin(mg_flight *flight)
+{
+    const mg_call *call = flight->call;
+    const uint64_t *timeouts = flight->view->vm->timeouts_ns;
+
+    flight->patience_ns = 0;
+    if (call->plugin == UINT32_MAX || !timeouts[call->plugin])
+        return;
+    const uint64_t due = mg_add_sat(mg_loop_now(loop_of(flight)), timeouts[call->plugin]);
+    if (flight->timer.due_ns && flight->timer.due_ns <= due)
+        return;
+    flight->patience_ns = due;
+    mg_timer_set(loop_of(flight), &flight->timer, due);
+}
+
 /* ---- bodies in memory ---- */
 
 static size_t body_data(mg_body_sink *sink, const char *bytes, size_t n)
@@ -101,6 +149,8 @@ static void body_taken(mg_flight *flight)
     mg_call_buffer *buffer = &flight->call->bodies[flight->draining];
     const int which = flight->draining;
 
+    if (which == MG_REQUEST)
+        body_rests(flight);
     flight->draining = -1;
     buffer->complete = true;
     if (buffer->too_large) {
@@ -150,6 +200,11 @@ static void take_body(mg_flight *flight, int which)
         x->request.expect_continue = false;
         x->client->interim(x, &go_on);
     }
+    if (which == MG_REQUEST)
+        mg_exchange_body_flows(x, mg_loop_now(loop_of(flight)));
+    bound_wait(flight);
+    if (flight->call->wait == MG_WAIT_BODY)
+        bound_by_plugin(flight);
     body->source->resume(body->source);
 }
 
@@ -165,6 +220,7 @@ static void put_request_body_back(mg_flight *flight)
         x->request_body.source->stop(x->request_body.source);
     x->request.body = buffer->text.n || x->request.body != MG_BODY_NONE ? MG_BODY_LENGTH : MG_BODY_NONE;
     x->request.length = buffer->text.n;
+    x->body_is_here = true;
     x->request_body.ended = buffer->text.n == 0;
     x->request_body.sink = NULL;
     if (buffer->text.n) {
@@ -190,20 +246,6 @@ static void put_response_body_back(mg_flight *flight)
 
 /* ---- waits ---- */
 
-/* The rest of a request body that a plugin did not wait for. */
-static bool takes_rest(const mg_flight *flight)
-{
-    return flight->call->wait == MG_WAIT_NEXT && flight->draining == MG_REQUEST;
-}
-
-/* When a wait of the chain is the last: before next the exchange's deadline; behind it the upstream's head is
- * there, for which the route's time ran, and only a caller that gives up ends it. */
-static uint64_t chain_until(const mg_flight *flight)
-{
-    return flight->call->next_called && !takes_rest(flight) ? flight->caller.until_ns
-                                                            : flight->x->deadline_ns;
-}
-
 /* The plugin's own timeout came before what it waits for. */
 static void give_up_wait(mg_flight *flight)
 {
@@ -211,6 +253,8 @@ static void give_up_wait(mg_flight *flight)
     if (flight->draining >= 0) {
         mg_exchange *x = flight->x;
         mg_body *body = flight->draining == MG_REQUEST ? &x->request_body : &x->response_body;
+        if (flight->draining == MG_REQUEST)
+            body_rests(flight);
         body->sink = NULL; /* its source stops reading */
         flight->draining = -1;
     }
@@ -250,14 +294,6 @@ static void sleep_for(mg_flight *flight, double seconds)
     const uint64_t due = mg_add_sat(now, (uint64_t)(seconds * 1e9));
 
     mg_timer_set(loop_of(flight), &flight->timer, mg_min_u64(due, chain_until(flight)));
-}
-
-static void bound_wait(mg_flight *flight)
-{
-    const uint64_t until = chain_until(flight);
-
-    if (until != UINT64_MAX)
-        mg_timer_set(loop_of(flight), &flight->timer, until);
 }
 
 /* A body still has to go past the chain's filters. */
@@ -306,23 +342,6 @@ static void chain_done(mg_flight *flight)
     }
 }
 
-/* A plugin's `timeout` bounds each of its own waits; the timer is set already for what bounds it otherwise.
- */
-static void bound_by_plugin(mg_flight *flight)
-{
-    const mg_call *call = flight->call;
-    const uint64_t *timeouts = flight->view->vm->timeouts_ns;
-
-    flight->patience_ns = 0;
-    if (call->plugin == UINT32_MAX || !timeouts[call->plugin])
-        return;
-    const uint64_t due = mg_add_sat(mg_loop_now(loop_of(flight)), timeouts[call->plugin]);
-    if (flight->timer.due_ns && flight->timer.due_ns <= due)
-        return;
-    flight->patience_ns = due;
-    mg_timer_set(loop_of(flight), &flight->timer, due);
-}
-
 /* A plugin's own timeout may have ended its wait for the body: what it had taken, and the rest, goes on
  * whole. True while that is still to come. */
 static bool lacks_rest(mg_flight *flight)
@@ -340,7 +359,6 @@ static void send_request(mg_flight *flight)
 {
     mg_timer_stop(&flight->timer);
     if (lacks_rest(flight)) {
-        mg_timer_set(loop_of(flight), &flight->timer, flight->x->deadline_ns);
         take_body(flight, MG_REQUEST);
         return;
     }
@@ -360,11 +378,7 @@ static void settle(mg_flight *flight)
         sleep_for(flight, flight->call->wait_s);
         bound_by_plugin(flight);
         return;
-    case MG_WAIT_BODY:
-        bound_wait(flight);
-        bound_by_plugin(flight);
-        take_body(flight, flight->call->wait_which);
-        return;
+    case MG_WAIT_BODY: take_body(flight, flight->call->wait_which); return;
     case MG_WAIT_HTTP: /* never later than the exchange's own deadline, where that still counts */
         mg_timer_set(loop_of(flight), &flight->timer, mg_call_http_deadline(flight->call));
         bound_by_plugin(flight);

@@ -5,7 +5,6 @@
 #include "base/time.h"
 #include "http/forwarded.h"
 #include "http/uri.h"
-#include "policy/deadline.h"
 
 #define VIA_SELF      "1.1 moongate"
 #define CALLER_MS_MAX (31ull * 86400 * 1000) /* no route waits that long: as good as none */
@@ -243,6 +242,7 @@ void mg_forward_response(mg_exchange *x, mg_str date)
 /* The smaller of the two when both stand there. A value that is no number says nothing. */
 static void hear_caller(const mg_field *field, mg_exchange *x, mg_forward_caller *caller)
 {
+    const uint64_t before_ns = x->limit.fixed_ns ? x->limit.fixed_ns : UINT64_MAX;
     const mg_str value = { field->value, field->value_n };
     uint64_t said = UINT64_MAX;
 
@@ -254,8 +254,8 @@ static void hear_caller(const mg_field *field, mg_exchange *x, mg_forward_caller
         said = (uint64_t)mg_deadline_grpc_ms(value); /* MG_DEADLINE_NONE is the largest */
     else if (!mg_str_u64(value, &said))
         return;
-    if (said < CALLER_MS_MAX)
-        caller->until_ns = mg_min_u64(caller->until_ns, x->times.begin_ns + said * MG_NS_PER_MS);
+    if (said < CALLER_MS_MAX) /* never 0, which says nothing */
+        x->limit.fixed_ns = mg_min_u64(before_ns, x->times.begin_ns + said * MG_NS_PER_MS + !said);
 }
 
 static bool speaks_of_time(const mg_field *field)
@@ -263,12 +263,13 @@ static bool speaks_of_time(const mg_field *field)
     return field->id >= MG_NAME_GRPC_TIMEOUT && field->id <= MG_NAME_X_MOONGATE_ATTEMPT;
 }
 
-uint64_t mg_forward_deadline(mg_exchange *x, uint64_t route_timeout_ns, mg_forward_caller *caller)
+void mg_forward_deadline(mg_exchange *x, uint64_t route_timeout_ns, mg_forward_caller *caller)
 {
     mg_fields *fields = &x->request.fields;
     uint32_t kept = 0;
 
-    *caller = (mg_forward_caller){ .until_ns = UINT64_MAX };
+    *caller = (mg_forward_caller){ 0 };
+    x->limit = (mg_time_limit){ .own_ns = mg_add_sat(x->times.begin_ns, route_timeout_ns) };
     for (uint32_t i = 0; i < fields->count; i++) {
         if (speaks_of_time(&fields->items[i])) {
             if (!x->peer_trusted)
@@ -280,7 +281,6 @@ uint64_t mg_forward_deadline(mg_exchange *x, uint64_t route_timeout_ns, mg_forwa
         kept++;
     }
     fields->count = kept;
-    return mg_min_u64(mg_add_sat(x->times.begin_ns, route_timeout_ns), caller->until_ns);
 }
 
 static mg_str number(mg_arena *arena, uint64_t value)
@@ -299,7 +299,9 @@ void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt
 {
     mg_fields *fields = &x->request.fields;
 
-    if (mg_fields_find(fields, MG_NAME_GRPC_TIMEOUT, MG_STR_NONE, 0) >= 0) {
+    if (child_ms == MG_FORWARD_UNTOLD) {
+        (void)mg_fields_remove(fields, MG_NAME_X_MOONGATE_DEADLINE_MS, MG_STR_NONE);
+    } else if (mg_fields_find(fields, MG_NAME_GRPC_TIMEOUT, MG_STR_NONE, 0) >= 0) {
         char *text = mg_arena_bytes(&x->arena, 12);
         set_own(x, MG_NAME_GRPC_TIMEOUT, (mg_str){ text, mg_deadline_grpc_write(text, child_ms) });
         (void)mg_fields_remove(fields, MG_NAME_X_MOONGATE_DEADLINE_MS, MG_STR_NONE);
@@ -308,4 +310,21 @@ void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt
     }
     if (attempt > 1)
         set_own(x, MG_NAME_X_MOONGATE_ATTEMPT, number(&x->arena, attempt));
+}
+
+mg_time_limit mg_forward_try(mg_exchange *x, const mg_deadline_conf *conf, uint64_t time_ms, unsigned attempt,
+                             uint64_t now_ns)
+{
+    const mg_time_limit caller = { .fixed_ns = x->limit.fixed_ns };
+    mg_time_limit limit = { .own_ns = mg_exchange_clock(x, now_ns) + time_ms * MG_NS_PER_MS };
+    uint64_t told_ms = x->body_is_here ? time_ms : MG_FORWARD_UNTOLD;
+
+    if (caller.fixed_ns) {
+        const uint64_t left_ms = mg_exchange_left_ns(x, &caller, now_ns) / MG_NS_PER_MS;
+        const uint64_t child_ms = mg_deadline_child_ms(conf, left_ms);
+        limit.fixed_ns = now_ns + child_ms * MG_NS_PER_MS;
+        told_ms = mg_min_u64(told_ms, child_ms);
+    }
+    mg_forward_deadline_out(x, told_ms, attempt);
+    return limit;
 }

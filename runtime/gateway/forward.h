@@ -5,6 +5,7 @@
 
 #include "http/exchange.h"
 #include "net/addr.h"
+#include "policy/deadline.h"
 
 /* What one listener believes of whom. */
 typedef struct mg_forward_rules {
@@ -25,19 +26,27 @@ mg_str mg_forward_client(mg_exchange *x, const mg_forward_rules *rules);
 
 /* What a caller that is trusted said of its own time. */
 typedef struct mg_forward_caller {
-    uint64_t until_ns; /* when it gives up; UINT64_MAX: it did not say */
-    bool is_retry;     /* this is not its first try: ours would multiply with it */
+    bool is_retry; /* this is not its first try: ours would multiply with it */
 } mg_forward_caller;
 
-/* When the exchange has to have its response head: the route's time from its first byte on, or what
- * grpc-timeout or X-Moongate-Deadline-Ms leave when that is less. From an untrusted peer those two and
- * X-Moongate-Attempt count for nothing, and are taken out of the request. Once an exchange. */
-uint64_t mg_forward_deadline(mg_exchange *x, uint64_t route_timeout_ns, mg_forward_caller *caller);
-/* Tells the next hop: `child_ms` is what is left for it, `attempt` which try of ours this is, from 1. Before
- * each try. A caller that said it in grpc-timeout is followed in that; all others are in
- * X-Moongate-Deadline-Ms, gRPC too: its own field would end a whole stream of answers, where a route's time
- * runs to their head. */
+#define MG_FORWARD_UNTOLD UINT64_MAX
+
+/* Sets x->limit, when the exchange has to have its response head: the route's time from its first byte on,
+ * on the exchange's clock, and what grpc-timeout or X-Moongate-Deadline-Ms say, on the loop's. From an
+ * untrusted peer those two and X-Moongate-Attempt count for nothing, and are taken out of the request. Once
+ * an exchange. */
+void mg_forward_deadline(mg_exchange *x, uint64_t route_timeout_ns, mg_forward_caller *caller);
+/* Tells the next hop: `child_ms` is what is left for it (MG_FORWARD_UNTOLD: that cannot be said), `attempt`
+ * which try of ours this is, from 1. Before each try. A caller that said it in grpc-timeout is followed in
+ * that; all others are in X-Moongate-Deadline-Ms, gRPC too: its own field would end a whole stream of
+ * answers, where a route's time runs to their head. */
 void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt);
+
+/* Before each try: how long it may take for its response's head when the host gets `time_ms` of the
+ * exchange's clock, and no more than a caller leaves it; the next hop is told. While the client still sends
+ * its body, it is told only what a caller has said: the rest begins when the request is whole. */
+mg_time_limit mg_forward_try(mg_exchange *x, const mg_deadline_conf *conf, uint64_t time_ms, unsigned attempt,
+                             uint64_t now_ns);
 
 /* Adds Via to the request. Once an exchange. */
 void mg_forward_request(mg_exchange *x);

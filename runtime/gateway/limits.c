@@ -24,11 +24,11 @@ const mg_snapshot_limit *mg_limits_named(const mg_snapshot *snapshot, mg_str nam
 
 uint64_t mg_limits_patience(const mg_exchange *x, uint64_t now_ns)
 {
-    if (!x->deadline_ns)
-        return UINT64_MAX;
-    if (x->deadline_ns <= now_ns)
-        return 0;
-    return (x->deadline_ns - now_ns - 1) / MG_NS_PER_MS * MG_NS_PER_MS;
+    const uint64_t left_ns = mg_exchange_left_ns(x, &x->limit, now_ns);
+
+    if (left_ns == UINT64_MAX || !left_ns)
+        return left_ns;
+    return (left_ns - 1) / MG_NS_PER_MS * MG_NS_PER_MS;
 }
 
 /* ---- what was decided ---- */

@@ -117,8 +117,8 @@ static step step_route(mg_flight *flight)
         mg_pipeline_refuse(flight, 414, NULL, MG_STR("The path is longer than this route allows."), -1);
         return STEP_WAIT;
     }
-    x->deadline_ns = mg_forward_deadline(x, flight->route->timeout_ns, &flight->caller);
-    if (mg_loop_now(flight->worker->loop) >= x->deadline_ns) {
+    mg_forward_deadline(x, flight->route->timeout_ns, &flight->caller);
+    if (!mg_exchange_left_ns(x, &x->limit, mg_loop_now(flight->worker->loop))) {
         flight->deadline_where = "route";
         mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
         return STEP_WAIT;
@@ -274,8 +274,9 @@ static void record(mg_flight *flight)
         x->times.first_byte_ns && x->times.upstream_ns ? x->times.first_byte_ns - x->times.upstream_ns : 0;
     const uint64_t body = x->times.head_ns ? mg_loop_now(worker->loop) - x->times.head_ns : 0;
     const uint64_t whole = now - x->times.begin_ns;
+    const uint64_t request_body = x->times.upstream_ns ? x->times.body_ns : x->flowed_ns;
     const uint64_t own =
-        whole - mg_min_u64(upstream + body, whole); /* bodies last as long as both ends want */
+        whole - mg_min_u64(request_body + upstream + body, whole); /* bodies last as long as both ends want */
     const int status = logged_status(flight);
 
     x->times.end_ns = now;

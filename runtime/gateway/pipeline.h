@@ -67,6 +67,14 @@ struct mg_flight {
     bool finished;
 };
 
+/* When the caller gives up, on the loop's clock; UINT64_MAX: it did not say. */
+static inline uint64_t mg_flight_caller_ns(const mg_flight *flight)
+{
+    const uint64_t fixed_ns = flight->x->limit.fixed_ns;
+
+    return fixed_ns ? fixed_ns : UINT64_MAX;
+}
+
 /* The coroutine of this flight is to go on: what it waited for is there. */
 void mg_pipeline_resume(mg_flight *flight);
 /* What mg_limits_pass (gateway/limits.h) waited for is over: the chain is next. */

@@ -17,6 +17,18 @@ static mg_loop *loop_of(const mg_flight *flight)
     return flight->worker->loop;
 }
 
+/* By which a call is judged: what a request's body takes on its way is nobody's latency. */
+static uint64_t clock_of(const mg_flight *flight)
+{
+    return mg_exchange_clock(flight->x, mg_loop_now(loop_of(flight)));
+}
+
+/* In ms, until the response has to be there. */
+static uint64_t left_ms(const mg_flight *flight)
+{
+    return mg_exchange_left_ns(flight->x, &flight->x->limit, mg_loop_now(loop_of(flight))) / MG_NS_PER_MS;
+}
+
 static uint64_t policy_now(const mg_flight *flight)
 {
     return mg_shared_policy_at(flight->worker->gateway->shared, mg_loop_now(flight->worker->loop));
@@ -48,7 +60,7 @@ static void judge_backend(const mg_flight *flight, int status)
                     status == 504   ? MG_FIGURES_TIMEOUT
                     : status >= 500 ? MG_FIGURES_ERROR
                                     : MG_FIGURES_OK,
-                    mg_loop_now(loop_of(flight)) - flight->tries.first_ns);
+                    clock_of(flight) - flight->tries.first_ns);
 }
 
 /* ---- what a request holds of its service ---- */
@@ -260,14 +272,16 @@ static void count_reuse(const mg_flight *flight)
 
 static void judge(mg_flight *flight, const verdict *v)
 {
-    const uint64_t now = mg_loop_now(loop_of(flight)), took = now - flight->tries.began_ns;
+    const uint64_t now = mg_loop_now(loop_of(flight)), took = clock_of(flight) - flight->tries.began_ns;
     mg_service *service = flight->service->service;
     const size_t host = (size_t)mg_proxy_host(flight);
+    const bool timed = !flight->x->flowing; /* an answer to half a request shows no latency */
 
     end_breaker(flight, v->breaker, took);
     if (v->judges_host) {
         (void)mg_service_result(service, host, v->host_ok, policy_now(flight));
-        mg_balancer_observe(runtime_of(flight)->balancer, host, took, v->figures == MG_FIGURES_OK, now);
+        if (timed || v->figures != MG_FIGURES_OK)
+            mg_balancer_observe(runtime_of(flight)->balancer, host, took, v->figures == MG_FIGURES_OK, now);
         mg_figures_add(service->of->figures, flight->worker->index, v->figures, took);
         mg_histogram_add(&cells_of(flight)->call_duration, took / 1000);
         count_reuse(flight);
@@ -276,7 +290,7 @@ static void judge(mg_flight *flight, const verdict *v)
         flight->tries.taken = true;
         mg_throttle_accepted(service->of->throttle, policy_now(flight));
     }
-    flight->tries.rtt_ns = v->tells_latency ? mg_max_u64(took, 1) : 0;
+    flight->tries.rtt_ns = v->tells_latency && timed ? mg_max_u64(took, 1) : 0;
 }
 
 static verdict verdict_of_status(const mg_config_breaker *conf, unsigned status)
@@ -377,20 +391,6 @@ static void on_again(mg_timer *timer)
     try_host(mg_container_of(timer, mg_flight, tries.again));
 }
 
-/* The answer's wish, in ms; -1: none, or a date, which is not looked at. */
-static int64_t retry_after_ms(const mg_exchange *x)
-{
-    const mg_str value = mg_fields_get(&x->response.fields, MG_NAME_RETRY_AFTER);
-    uint64_t s = 0;
-
-    for (size_t i = 0; i < value.n; i++) {
-        if (value.p[i] < '0' || value.p[i] > '9' || s > UINT32_MAX)
-            return -1;
-        s = s * 10 + (uint64_t)(value.p[i] - '0');
-    }
-    return value.n ? (int64_t)s * 1000 : -1;
-}
-
 static bool breaker_would_refuse(const mg_flight *flight)
 {
     const mg_circuit *circuit = circuit_of(flight);
@@ -420,7 +420,7 @@ static bool once_more(mg_flight *flight, mg_retry_case *c, mg_upstream_outcome o
     c->body_held = mg_replay_held(flight);
     c->bytes_sent = flight->lease.sent_any;
     c->is_retry = flight->caller.is_retry;
-    c->left_ms = x->deadline_ns > now ? (x->deadline_ns - now) / MG_NS_PER_MS : 0;
+    c->left_ms = left_ms(flight);
     c->breaker_open = breaker_would_refuse(flight);
     const mg_retry_verdict said =
         mg_retry_decide(&conf->conf, &flight->route->conf->deadline, c, flight->service->service->of->budget,
@@ -449,11 +449,9 @@ static void out_of_time(mg_flight *flight)
 }
 
 /* In ms: what the host gets to answer in. */
-static uint64_t time_of_try(mg_flight *flight, uint64_t now)
+static uint64_t time_of_try(mg_flight *flight)
 {
-    const mg_exchange *x = flight->x;
-    const uint64_t left_ms = x->deadline_ns > now ? (x->deadline_ns - now) / MG_NS_PER_MS : 0;
-    const uint64_t child_ms = mg_deadline_child_ms(&flight->route->conf->deadline, left_ms);
+    const uint64_t child_ms = mg_deadline_child_ms(&flight->route->conf->deadline, left_ms(flight));
     const mg_config_retry *retry = &flight->service->conf->retry;
 
     flight->tries.cut_short = retry->on && retry->per_try_timeout_ms && retry->per_try_timeout_ms < child_ms;
@@ -464,8 +462,7 @@ static void try_host(mg_flight *flight)
 {
     mg_tries *tries = &flight->tries;
     mg_view_service *runtime = runtime_of(flight);
-    const uint64_t now = mg_loop_now(loop_of(flight));
-    const uint64_t time_ms = time_of_try(flight, now);
+    const uint64_t time_ms = time_of_try(flight);
 
     if (!time_ms) {
         out_of_time(flight);
@@ -485,11 +482,11 @@ static void try_host(mg_flight *flight)
     }
     MG_CHECK(tries->count < MG_TRIES_MAX);
     tries->tried[tries->count++] = host;
-    tries->began_ns = now;
+    tries->began_ns = clock_of(flight);
     tries->counted = true;
     mg_balancer_begin(runtime->balancer, (size_t)host);
-    mg_forward_deadline_out(flight->x, time_ms, tries->count);
-    flight->lease.deadline_ns = now + time_ms * MG_NS_PER_MS;
+    flight->lease.limit = mg_forward_try(flight->x, &flight->route->conf->deadline, time_ms, tries->count,
+                                         mg_loop_now(loop_of(flight)));
     mg_lease_start(&flight->lease, flight->x, runtime->endpoints[host], &flight->service->lease_conf,
                    &lease_ops);
 }
@@ -503,7 +500,7 @@ void mg_proxy_start(mg_flight *flight)
         return;
     }
     MG_CHECK(!flight->tries.count);
-    flight->tries.first_ns = mg_loop_now(loop_of(flight));
+    flight->tries.first_ns = clock_of(flight);
     const char *busy = take_permits(flight);
     if (busy) {
         answer(flight, 503, busy, MG_STR("The upstream has as much to do as it can."), 1);
@@ -540,8 +537,9 @@ static void on_lease_head(mg_lease *lease)
 {
     mg_flight *flight = mg_container_of(lease, mg_flight, lease);
     const uint16_t status = flight->x->response.status;
+    const mg_str wish = mg_fields_get(&flight->x->response.fields, MG_NAME_RETRY_AFTER);
     const verdict v = verdict_of_status(&flight->service->conf->breaker, status);
-    mg_retry_case retry = { .status = status, .retry_after_ms = retry_after_ms(flight->x) };
+    mg_retry_case retry = { .status = status, .retry_after_ms = mg_retry_after_ms(wish) };
 
     judge(flight, &v);
     if (once_more(flight, &retry, MG_SERVED_OK))

@@ -17,8 +17,8 @@ typedef struct mg_tries {
     uint64_t ticket;           /* of the breaker; 0: none to end */
     mg_adaptive *adaptive;     /* holds a place of it; NULL: none */
     mg_service_name *holds;    /* counts in its `concurrent`; NULL: does not */
-    uint64_t first_ns;         /* when the service was first asked for, whoever refused */
-    uint64_t began_ns;         /* this try */
+    uint64_t first_ns;         /* exchange's clock: when the service was first asked for, whoever refused */
+    uint64_t began_ns;         /* exchange's clock: this try */
     uint64_t rtt_ns;           /* what the adaptive limit is to learn; 0: nothing */
     int tried[MG_TRIES_MAX];
     uint8_t count;

@@ -1,7 +1,43 @@
-/* exchange.c - the words for how an exchange ended. */
+/* exchange.c - the clock of an exchange, and the words for how it ended. */
 #include "http/exchange.h"
 
 #include "base/check.h"
+#include "base/time.h"
+
+void mg_exchange_body_flows(mg_exchange *x, uint64_t now_ns)
+{
+    if (x->flowing)
+        return;
+    x->flowing = true;
+    x->flowing_since_ns = now_ns;
+}
+
+void mg_exchange_body_rests(mg_exchange *x, uint64_t now_ns)
+{
+    if (!x->flowing)
+        return;
+    x->flowing = false;
+    x->flowed_ns += now_ns - x->flowing_since_ns;
+}
+
+static uint64_t left_until(uint64_t moment_ns, uint64_t now_ns)
+{
+    return moment_ns ? moment_ns - mg_min_u64(now_ns, moment_ns) : UINT64_MAX;
+}
+
+uint64_t mg_exchange_left_ns(const mg_exchange *x, const mg_time_limit *limit, uint64_t now_ns)
+{
+    return mg_min_u64(left_until(limit->own_ns, mg_exchange_clock(x, now_ns)),
+                      left_until(limit->fixed_ns, now_ns));
+}
+
+uint64_t mg_exchange_due_ns(const mg_exchange *x, const mg_time_limit *limit)
+{
+    const uint64_t own_ns =
+        limit->own_ns && !x->flowing ? mg_add_sat(limit->own_ns, x->flowed_ns) : UINT64_MAX;
+
+    return limit->fixed_ns ? mg_min_u64(own_ns, limit->fixed_ns) : own_ns;
+}
 
 const char *mg_reset_text(mg_reset reason)
 {

@@ -88,11 +88,18 @@ typedef struct mg_owner_ops {
 typedef struct mg_exchange_times {
     uint64_t begin_ns;      /* first byte of the head */
     uint64_t upstream_ns;   /* handed to the upstream side */
+    uint64_t body_ns;       /* how long the request's body had been on its way by then */
     uint64_t connected_ns;  /* a connection was there */
     uint64_t first_byte_ns; /* of the upstream's final head */
     uint64_t head_ns;       /* that head, or one of our own, went to the client side */
     uint64_t end_ns;
 } mg_exchange_times;
+
+/* When something has to be there. `own_ns` is on the exchange's clock, which stands still while the request's
+ * body is on its way; `fixed_ns` is on the loop's, which never does: what a caller has said. 0: none. */
+typedef struct mg_time_limit {
+    uint64_t own_ns, fixed_ns;
+} mg_time_limit;
 
 struct mg_exchange {
     mg_arena arena; /* all that belongs to this exchange */
@@ -105,7 +112,11 @@ struct mg_exchange {
     const void *listener; /* borrowed: what the client side's server was given; it outlives the exchange */
     void *owner_self; /* borrowed: what the client side was given for its exchanges; then the owner's own */
     mg_exchange_times times;
-    uint64_t deadline_ns; /* 0 = none yet */
+    mg_time_limit limit; /* of the response's head; set with the route */
+    uint64_t flowed_ns,
+        flowing_since_ns; /* how long the request's body was on its way before; and since when */
+    bool flowing;         /* it is: mg_exchange_body_flows */
+    bool body_is_here;    /* the client has sent all of the request's body */
     uint8_t trace_id[16], span_id[8], trace_flags;
     bool head_sent; /* the final response head went to the client side */
     bool local;     /* answered by the gateway itself */
@@ -115,5 +126,25 @@ struct mg_exchange {
     mg_str peer;       /* address of the other end of the client's connection, without port; arena */
     uint64_t bytes_in, bytes_out; /* on the client's wire, bodies and heads */
 };
+
+/* ---- the exchange's clock ----
+ * It runs as the loop's does, and stands still while the request's body is on its way: from the moment its
+ * taker (the upstream, or a plugin that wants all of it) asks for it, to its last byte. Who stands still then
+ * is found by the client's body_timeout and the upstream's read_timeout. */
+
+/* Harmless when it does already, or does not. */
+void mg_exchange_body_flows(mg_exchange *x, uint64_t now_ns);
+void mg_exchange_body_rests(mg_exchange *x, uint64_t now_ns);
+
+static inline uint64_t mg_exchange_clock(const mg_exchange *x, uint64_t now_ns)
+{
+    return (x->flowing ? x->flowing_since_ns : now_ns) - x->flowed_ns;
+}
+
+/* UINT64_MAX: there is no limit. */
+uint64_t mg_exchange_left_ns(const mg_exchange *x, const mg_time_limit *limit, uint64_t now_ns);
+/* The moment on the loop's clock when nothing is left; UINT64_MAX: none, or none that can be told while the
+ * exchange's clock stands still. */
+uint64_t mg_exchange_due_ns(const mg_exchange *x, const mg_time_limit *limit);
 
 #endif

@@ -176,7 +176,7 @@ static bool waits_for_client(const mg_conn *conn)
     if (conn->tunnel)
         return conn->out.n != 0;
     return conn->out.n || conn->waiting_room || conn->state == CONN_DRAIN ||
-           (conn->body_open && !conn->blocked);
+           (conn->body_open && !conn->blocked && !conn->awaits_100);
 }
 
 static void on_timer(mg_timer *timer)

@@ -32,11 +32,11 @@ void mg_conn_attach(mg_conn *conn)
     conn->x = x;
     conn->state = CONN_EXCHANGE;
     conn->head_out = conn->end_out = conn->waiting_room = conn->blocked = conn->tunnel = false;
-    conn->body_open = false;
+    conn->body_open = conn->awaits_100 = false;
 }
 
-/* A whole head stands at `bytes`. */
-static void start_exchange(mg_conn *conn, const char *bytes, size_t n)
+/* A whole head stands at `bytes`, and behind it so many more that have come. */
+static void start_exchange(mg_conn *conn, const char *bytes, size_t n, size_t behind)
 {
     const mg_conn_limits *limits = &conn->server->limits;
     mg_h1_info info = { 0 };
@@ -59,10 +59,12 @@ static void start_exchange(mg_conn *conn, const char *bytes, size_t n)
         mg_h1_body_init(&conn->body, x->request.body == MG_BODY_LENGTH ? MG_H1_LENGTH : MG_H1_CHUNKED,
                         x->request.length, &limits->h1, &x->arena);
         conn->body_open = conn->blocked = true;
+        conn->awaits_100 = x->request.expect_continue;
+        x->body_is_here = x->request.body == MG_BODY_LENGTH && x->request.length <= behind;
         x->request_body.source = &conn->source;
         mg_conn_await(conn);
     } else {
-        x->request_body.ended = true;
+        x->request_body.ended = x->body_is_here = true;
     }
     x->begun = true;
     x->owner->begin(x);
@@ -80,7 +82,7 @@ static size_t feed_head(mg_conn *conn, const char *bytes, size_t n)
         return skip;
     const size_t head_n = mg_h1_head_end(bytes + skip, n - skip, &scanned);
     if (head_n && head_n <= h1->head_bytes) {
-        start_exchange(conn, bytes + skip, head_n);
+        start_exchange(conn, bytes + skip, head_n, n - skip - head_n);
         return skip + head_n;
     }
     if (head_n || n - skip > h1->head_bytes) {
@@ -108,7 +110,7 @@ static void body_ended(mg_conn *conn)
     if (!x)
         return;
     x->request_body.source = NULL;
-    x->request_body.ended = true;
+    x->request_body.ended = x->body_is_here = true;
     if (x->request_body.sink)
         x->request_body.sink->end(x->request_body.sink, trailers);
 }
@@ -255,8 +257,10 @@ static void on_bytes(mg_conn *conn, char *bytes, size_t n)
 {
     mg_net *net = conn->server->net;
 
-    if (conn->body_open)
+    if (conn->body_open) {
+        conn->awaits_100 = false;
         mg_conn_progress(conn);
+    }
     if (conn->in.n) {
         mg_net_hold(net, &conn->in, bytes, n);
         mg_conn_feed_held(conn);

@@ -204,6 +204,10 @@ static void client_interim(mg_exchange *x, const mg_response *head)
 
     if (conn->minor == 0 || conn->head_out)
         return;
+    if (head->status == 100 && conn->awaits_100) {
+        conn->awaits_100 = false;
+        mg_conn_await(conn);
+    }
     const size_t cap = mg_net_hold_open(conn->server->net, &conn->out);
     (void)mg_h1_write_response(&conn->out, head, x->request.method, conn->minor, true);
     mg_net_grew(conn->server->net, &conn->out, cap);

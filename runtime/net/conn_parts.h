@@ -34,11 +34,12 @@ struct mg_conn {
     uint32_t dropped;       /* bytes, in DRAIN and LINGER */
     mg_conn_state state;
     uint8_t out_framing;
-    bool keep_alive;        /* the client may send another request */
-    bool last;              /* this response is the connection's last */
-    bool body_open;         /* the request body has not ended */
-    bool blocked;           /* the sink has no room, or is not there yet */
-    bool feeding;           /* feed() is on the stack */
+    bool keep_alive; /* the client may send another request */
+    bool last;       /* this response is the connection's last */
+    bool body_open;  /* the request body has not ended */
+    bool blocked;    /* the sink has no room, or is not there yet */
+    bool awaits_100; /* the client sends no body before it is told to go on: no move of its own is due */
+    bool feeding;    /* feed() is on the stack */
     bool head_out, end_out; /* of the response: handed over, complete */
     bool waiting_room;      /* the response's source is to be resumed */
     bool tunnel;

@@ -18,6 +18,7 @@ mg_lease *mg_up_detach(mg_up *up)
     lease->conn = NULL;
     lease->state = MG_LEASE_OVER;
     mg_exchange *x = lease->x;
+    mg_exchange_body_rests(x, mg_loop_now(mg_up_loop(up)));
     x->request_body.sink = NULL; /* ours, or what the owner put before it */
     if (x->response_body.source == &up->source)
         x->response_body.source = NULL;
@@ -98,11 +99,12 @@ void mg_lease_obtain(mg_lease *lease, bool fresh)
 void mg_lease_start(mg_lease *lease, mg_exchange *x, mg_endpoint *endpoint, const mg_lease_conf *conf,
                     const mg_lease_ops *ops)
 {
-    const uint64_t deadline = lease->deadline_ns;
+    const mg_time_limit limit = lease->limit;
 
-    *lease = (mg_lease){ .x = x, .endpoint = endpoint, .conf = conf, .ops = ops, .deadline_ns = deadline };
+    *lease = (mg_lease){ .x = x, .endpoint = endpoint, .conf = conf, .ops = ops, .limit = limit };
     mg_endpoint_ref(endpoint);
     x->times.upstream_ns = mg_loop_now(endpoint->net->loop);
+    x->times.body_ns = x->flowed_ns;
     mg_lease_obtain(lease, false);
 }
 

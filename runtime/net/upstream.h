@@ -82,7 +82,7 @@ struct mg_lease {
     struct mg_upstream_conn *conn; /* borrowed while it runs */
     const mg_lease_ops *ops;
     mg_pool_waiter waiter;
-    uint64_t deadline_ns; /* of the response head; 0 = none */
+    mg_time_limit limit; /* of the response head, on the clocks of x */
     mg_lease_state state;
     bool reused, replayed; /* the connection had served before; this is the second try */
     bool body_taken;       /* request body bytes have left their source */

@@ -84,16 +84,56 @@ void mg_up_fail(mg_up *up, mg_reset reason)
 
 /* ---- connecting ---- */
 
+/* When the lease's time is over, as far as that can be told. */
+static uint64_t limit_due(const mg_up *up)
+{
+    return up->lease && !up->answered ? mg_exchange_due_ns(up->lease->x, &up->lease->limit) : UINT64_MAX;
+}
+
+/* While the client is waited for, the upstream is not. */
+static bool is_upstreams_turn(const mg_up *up)
+{
+    if (up->tunnel)
+        return true;
+    if (up->state == UP_BODY)
+        return !up->blocked;
+    return !up->lease->x->flowing || up->out.n || up->waiting_room;
+}
+
+/* How long the upstream may take for its next move. One that stops reading the request's body has no more for
+ * that than its time for all of the answer. */
+static uint64_t patience(const mg_up *up)
+{
+    const mg_lease_conf *conf = up->lease->conf;
+    const mg_exchange *x = up->lease->x;
+
+    if (up->state == UP_CONNECTING)
+        return conf->connect_timeout_ns;
+    if (up->tunnel)
+        return conf->tunnel_idle_timeout_ns;
+    if (up->state == UP_BODY || up->answered)
+        return conf->read_timeout_ns;
+    if (!x->flowing)
+        return conf->first_byte_timeout_ns;
+    return mg_min_u64(conf->read_timeout_ns,
+                      mg_exchange_left_ns(x, &up->lease->limit, mg_loop_now(mg_up_loop(up))));
+}
+
 void mg_up_wait(mg_up *up, uint64_t patience_ns)
 {
     mg_loop *loop = mg_up_loop(up);
-    uint64_t due;
 
     up->since_ns = mg_loop_now(loop);
-    due = mg_add_sat(up->since_ns, patience_ns);
-    if (up->lease && up->lease->deadline_ns && !up->answered && up->lease->deadline_ns < due)
-        due = up->lease->deadline_ns;
-    mg_timer_set(loop, &up->timer, due);
+    mg_timer_set(loop, &up->timer, mg_min_u64(mg_add_sat(up->since_ns, patience_ns), limit_due(up)));
+}
+
+void mg_up_await_room(mg_up *up)
+{
+    const uint64_t patience_ns = patience(up);
+
+    up->since_ns = mg_loop_now(mg_up_loop(up));
+    if (!up->timer.due_ns || up->timer.due_ns > mg_add_sat(up->since_ns, patience_ns))
+        mg_up_wait(up, patience_ns);
 }
 
 static bool connect_next(mg_up *up)
@@ -185,34 +225,21 @@ static void on_timer(mg_timer *timer)
 {
     mg_up *up = mg_container_of(timer, mg_up, timer);
     const uint64_t now = mg_loop_now(mg_up_loop(up));
-    uint64_t patience;
 
     if (!up->lease)
         return; /* idle: the pool's timer counts */
-    const mg_lease_conf *conf = up->lease->conf;
-    /* While the client is waited for, the upstream is not. */
-    const bool ours =
-        up->tunnel || (up->state == UP_BODY
-                           ? !up->blocked
-                           : up->request_done || up->out.n || up->waiting_room || up->state == UP_CONNECTING);
-    if (!up->answered && up->lease->deadline_ns && now >= up->lease->deadline_ns) {
+    const bool ours = is_upstreams_turn(up);
+    if (!up->answered && !mg_exchange_left_ns(up->lease->x, &up->lease->limit, now)) {
         up->lease->client_late = !ours;
         mg_up_fail(up, MG_RESET_DEADLINE);
         return;
     }
-    if (up->state == UP_CONNECTING)
-        patience = conf->connect_timeout_ns;
-    else if (up->tunnel)
-        patience = conf->tunnel_idle_timeout_ns;
-    else if (up->state == UP_HEAD)
-        patience = up->request_done ? conf->first_byte_timeout_ns : conf->read_timeout_ns;
-    else
-        patience = conf->read_timeout_ns;
-    if (ours && now >= up->since_ns + patience) {
+    const uint64_t patience_ns = patience(up);
+    if (ours && now >= up->since_ns + patience_ns) {
         if (up->state == UP_CONNECTING) {
             mg_stream_close(&up->stream, false);
             if (connect_next(up)) {
-                mg_up_wait(up, conf->connect_timeout_ns);
+                mg_up_wait(up, patience_ns);
                 return;
             }
         }
@@ -221,10 +248,8 @@ static void on_timer(mg_timer *timer)
         mg_up_leave(up);
         return;
     }
-    uint64_t due = ours ? up->since_ns + patience : now + patience;
-    if (!up->answered && up->lease->deadline_ns && up->lease->deadline_ns < due)
-        due = up->lease->deadline_ns;
-    mg_timer_set(mg_up_loop(up), timer, due);
+    const uint64_t due = mg_add_sat(ours ? up->since_ns : now, patience_ns);
+    mg_timer_set(mg_up_loop(up), timer, mg_min_u64(due, limit_due(up)));
 }
 
 /* ---- new connections, and what they carry ---- */
@@ -260,7 +285,6 @@ void mg_up_start(mg_up *up)
 {
     mg_lease *lease = up->lease;
     mg_exchange *x = lease->x;
-    const mg_lease_conf *conf = lease->conf;
 
     lease->state = MG_LEASE_RUNS;
     lease->conn = up;
@@ -277,7 +301,10 @@ void mg_up_start(mg_up *up)
     if (x->request_body.ended && x->request.body == MG_BODY_STREAM)
         mg_h1_write_last_chunk(&up->out, NULL);
     mg_net_grew(up->endpoint->net, &up->out, cap);
-    mg_up_wait(up, up->request_done ? conf->first_byte_timeout_ns : conf->read_timeout_ns);
+    /* A client that waits for "100 Continue" sends nothing before the upstream has said it. */
+    if (!up->request_done && !x->request.expect_continue)
+        mg_exchange_body_flows(x, mg_loop_now(mg_up_loop(up)));
+    mg_up_wait(up, patience(up));
     mg_up_enter(up);
     if (!up->request_done) {
         MG_CHECK(x->request_body.source);

@@ -80,6 +80,8 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
             mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
             return;
         }
+        if (response.status == 100 && !up->request_done)
+            mg_exchange_body_flows(x, mg_loop_now(mg_up_loop(up)));
         lease->ops->interim(lease, &response);
         return;
     }

@@ -51,16 +51,13 @@ void mg_up_flush(mg_up *up)
     }
 }
 
-static size_t request_data(mg_body_sink *sink, const char *bytes, size_t n)
+static size_t send_some(mg_up *up, const char *bytes, size_t n)
 {
-    mg_up *up = mg_container_of(sink, mg_up, sink);
     char size[18];
     struct iovec parts[3];
     int count = 0;
     size_t total = n;
 
-    if (up->state == UP_GONE || !up->lease)
-        return n;
     if (up->out.n >= MG_NET_BUFFER || (up->out.n && !up->stream.writable)) {
         up->waiting_room = true;
         return 0;
@@ -100,6 +97,26 @@ static size_t request_data(mg_body_sink *sink, const char *bytes, size_t n)
     return n;
 }
 
+static bool waits_to_send(const mg_up *up)
+{
+    return up->out.n || up->waiting_room;
+}
+
+static size_t request_data(mg_body_sink *sink, const char *bytes, size_t n)
+{
+    mg_up *up = mg_container_of(sink, mg_up, sink);
+
+    if (up->state == UP_GONE || !up->lease)
+        return n;
+    if (!up->tunnel)
+        mg_exchange_body_flows(up->lease->x, mg_loop_now(mg_up_loop(up)));
+    const bool waited = waits_to_send(up);
+    const size_t taken = send_some(up, bytes, n);
+    if (!waited && waits_to_send(up) && !up->answered)
+        mg_up_await_room(up);
+    return taken;
+}
+
 static void request_end(mg_body_sink *sink, const mg_fields *trailers)
 {
     mg_up *up = mg_container_of(sink, mg_up, sink);
@@ -115,6 +132,7 @@ static void request_end(mg_body_sink *sink, const mg_fields *trailers)
             mg_net_grew(up->endpoint->net, &up->out, cap);
         }
         up->request_done = true;
+        mg_exchange_body_rests(up->lease->x, mg_loop_now(mg_up_loop(up)));
         mg_up_wait(up, up->lease->conf->first_byte_timeout_ns);
     }
     if (up->tunnel_ended || up->out.n)

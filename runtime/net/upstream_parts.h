@@ -49,6 +49,8 @@ void mg_up_close(mg_up *up);
 void mg_up_fail(mg_up *up, mg_reset reason);
 /* From now on the upstream is waited for, or the deadline of the lease. */
 void mg_up_wait(mg_up *up, uint64_t patience_ns);
+/* It has no room for what the client sent: from now on the upstream is waited for to read. */
+void mg_up_await_room(mg_up *up);
 /* A new connection for the lease, which may have failed when this returns. */
 void mg_up_connect(mg_lease *lease);
 /* Sends the request of up->lease. */

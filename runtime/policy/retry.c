@@ -112,6 +112,15 @@ mg_retry_verdict mg_retry_decide(const mg_retry_conf *conf, const mg_deadline_co
     return mg_retry_budget_take(budget, conf, now_ns) ? MG_RETRY_AGAIN : MG_RETRY_NO_BUDGET;
 }
 
+int64_t mg_retry_after_ms(mg_str value)
+{
+    uint64_t s = 0;
+
+    if (!mg_str_u64(value, &s) || s > UINT32_MAX)
+        return -1;
+    return (int64_t)s * 1000;
+}
+
 const char *mg_retry_verdict_name(mg_retry_verdict verdict)
 {
     switch (verdict) {

@@ -63,6 +63,9 @@ mg_retry_verdict mg_retry_decide(const mg_retry_conf *conf, const mg_deadline_co
                                  const mg_retry_case *c, mg_retry_budget *budget, double u, uint64_t now_ns,
                                  uint64_t *sleep_ms);
 
+/* What a Retry-After field asks for; -1: nothing, or a date, which is not looked at. */
+int64_t mg_retry_after_ms(mg_str value);
+
 /* Full jitter: floor(u * min(cap, base * 2^attempt)); attempt 0 is the first retry. */
 uint64_t mg_retry_backoff_ms(uint64_t base_ms, uint64_t cap_ms, uint32_t attempt, double u);
 

@@ -131,6 +131,22 @@ describe("an upstream", function()
         conn:expect_end()
     end)
 
+    it("has the route's time from the last byte of a slow upload on", function()
+        local gw, up = e2e.proxy { route = { timeout = "200ms" } }
+        local client = gw:send "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab"
+        local conn = up:accept()
+        assert.is_nil(conn:request_head().fields["x-moongate-deadline-ms"])
+        conn:expect "ab"
+        -- Another request of the same route has used up its whole time meanwhile.
+        local other = gw:send(e2e.GET)
+        up:accept():request()
+        assert.equal(504, other:response().status)
+        client:send "cd"
+        conn:expect "cd"
+        conn:send(e2e.OK)
+        assert.equal(200, client:response().status)
+    end)
+
     it("has more than the route's time for its body", function()
         local gw, up = e2e.proxy { route = { timeout = "200ms" } }
         local client = gw:send(e2e.GET)
