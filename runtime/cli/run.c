@@ -1,7 +1,8 @@
-/* run.c - serves in the foreground, and turns signals into what the gateway does: HUP reloads, TERM and INT
- * drain, a second one ends at once. */
-#include "cli/cli.h"
+/* run.c - serves in the foreground, and turns signals into what the gateway does: HUP reloads, USR1 opens
+ * logs again, TERM, INT and QUIT drain, a second one ends at once. */
 #include "base/log_writer.h"
+#include "base/mem.h"
+#include "cli/cli.h"
 #include "gateway/gateway.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@ typedef struct options {
     const char *file, *to, *listen;
     const char *sets[MG_CLI_SETS + 1];
     size_t set_count;
-    bool verbose, quiet;
+    bool verbose, quiet; /* or the log's level follows the configuration */
 } options;
 
 typedef struct runner {
@@ -51,22 +52,42 @@ static void raise_descriptors(void)
     }
 }
 
-/* Blocked before any thread is, so that none is interrupted. */
+static const int heard[] = { SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT };
+/* A fault of ours, and what stops a job and lets it go on. */
+static const int left_alone[] = { SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,  SIGABRT, SIGTRAP,
+                                  SIGSYS,  SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT };
+
+/* Blocked before any thread is, so that none is interrupted and no signal ends the process undrained; SIGPIPE
+ * and SIGXFSZ too, which writes report as errors. */
 static int open_signals(void)
 {
     sigset_t set;
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGPIPE);
+    sigfillset(&set);
+    for (size_t i = 0; i < mg_countof(left_alone); i++)
+        sigdelset(&set, left_alone[i]);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    sigdelset(&set, SIGPIPE);
+    sigemptyset(&set);
+    for (size_t i = 0; i < mg_countof(heard); i++)
+        sigaddset(&set, heard[i]);
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static void wait_for_end(mg_gateway *gateway, const runner *r, int signals)
+static void hear(mg_gateway *gateway, mg_log *log, uint32_t signal)
+{
+    switch (signal) {
+    case SIGHUP: mg_gateway_reload(gateway); break;
+    case SIGUSR1: mg_gateway_reopen_logs(gateway); break;
+    case SIGUSR2:
+        mg_log_write(log, MG_LOG_WARN, "signal",
+                     "USR2: to change the program while it runs is not in this version; start the new one "
+                     "and send TERM");
+        break;
+    default: mg_gateway_drain(gateway);
+    }
+}
+
+static void wait_for_end(mg_gateway *gateway, mg_log *log, const runner *r, int signals)
 {
     struct pollfd fds[2] = { { signals, POLLIN, 0 }, { r->stopped[0], POLLIN, 0 } };
 
@@ -78,10 +99,7 @@ static void wait_for_end(mg_gateway *gateway, const runner *r, int signals)
         struct signalfd_siginfo info;
         if (!fds[0].revents || read(signals, &info, sizeof info) != (ssize_t)sizeof info)
             continue;
-        if (info.ssi_signo == SIGHUP)
-            mg_gateway_reload(gateway);
-        else
-            mg_gateway_drain(gateway);
+        hear(gateway, log, info.ssi_signo);
     }
 }
 
@@ -101,6 +119,7 @@ static int serve(const options *opt, mg_config *config, mg_report *report)
     const mg_log_level level = opt->verbose ? MG_LOG_DEBUG : opt->quiet ? MG_LOG_ERROR : config->log_level;
     mg_log_writer *writer = mg_log_writer_new(level, isatty(STDERR_FILENO));
     const mg_gateway_options wanted = { .log = mg_log_writer_events(writer),
+                                        .log_level_follows = !opt->verbose && !opt->quiet,
                                         .log_writer = writer,
                                         .read_config = read_config,
                                         .self = (void *)(uintptr_t)opt };
@@ -123,7 +142,7 @@ static int serve(const options *opt, mg_config *config, mg_report *report)
     mg_log_writer_start(writer);
     mg_gateway_on_stopped(gateway, on_stopped, &r);
     mg_gateway_start(gateway, NULL, NULL);
-    wait_for_end(gateway, &r, signals);
+    wait_for_end(gateway, wanted.log, &r, signals);
     mg_gateway_wait(gateway);
     mg_gateway_free(gateway);
     mg_log_writer_free(writer);

@@ -166,6 +166,22 @@ static mg_publication *build(mg_gateway *gateway, mg_config *config, mg_report *
 
 /* ---- publishing ---- */
 
+/* "reloaded" is told by the lower of both levels: whoever turns the log down sees that it was taken. */
+static void tell_published(mg_gateway *gateway, const mg_config *config, bool first)
+{
+    mg_log *log = gateway->options.log;
+    const bool follows = log && gateway->options.log_level_follows;
+
+    if (follows && config->log_level < mg_log_get_level(log))
+        mg_log_set_level(log, config->log_level);
+    mg_log_write(log, MG_LOG_INFO, first ? "ready" : "reloaded",
+                 "revision %llu: %zu routes, %zu services, %zu plugins, %u workers",
+                 (unsigned long long)gateway->revision, config->route_count, config->service_count,
+                 gateway->snapshot->plan.plugin_count, gateway->shared.worker_count);
+    if (follows)
+        mg_log_set_level(log, config->log_level);
+}
+
 static void published(mg_gateway *gateway)
 {
     mg_publication *publication = gateway->publication;
@@ -190,10 +206,7 @@ static void published(mg_gateway *gateway)
     if (mg_access_log_change(gateway->shared.access_log, config->access_log_to, config->access_log_path,
                              &err) != MG_OK)
         mg_log_write(gateway->options.log, MG_LOG_ERROR, "access_log", "%s", err.message);
-    mg_log_write(gateway->options.log, MG_LOG_INFO, first ? "ready" : "reloaded",
-                 "revision %llu: %zu routes, %zu services, %zu plugins, %u workers",
-                 (unsigned long long)gateway->revision, config->route_count, config->service_count,
-                 gateway->snapshot->plan.plugin_count, gateway->shared.worker_count);
+    tell_published(gateway, config, first);
     if (first && gateway->status)
         mg_status_start(gateway->status);
     if (first && gateway->admin)
@@ -376,12 +389,44 @@ static bool follow(mg_gateway *gateway, mg_config *config, mg_report *report)
     return false;
 }
 
+/* False when no log is a file, or it cannot be opened, which is told: the old one is written on. */
+static bool reopen_logs(mg_gateway *gateway)
+{
+    const mg_config *config = gateway->snapshot ? gateway->snapshot->config : NULL;
+    mg_error err = MG_ERROR_INIT;
+
+    if (!config || config->access_log_to != MG_CONFIG_LOG_FILE)
+        return false;
+    if (mg_access_log_change(gateway->shared.access_log, config->access_log_to, config->access_log_path,
+                             &err) == MG_OK)
+        return true;
+    mg_log_write(gateway->options.log, MG_LOG_ERROR, "log_failed", "%s; the file that is open is written on",
+                 err.message);
+    return false;
+}
+
+static void on_reopen_logs(mg_message *message)
+{
+    mg_gateway *gateway = mg_container_of(message, plain_message, message)->gateway;
+
+    mg_free(message);
+    if (reopen_logs(gateway))
+        mg_log_write(gateway->options.log, MG_LOG_INFO, "logs_reopened", "%.*s",
+                     MG_STR_ARGS(gateway->snapshot->config->access_log_path));
+}
+
+void mg_gateway_reopen_logs(mg_gateway *gateway)
+{
+    post(gateway, gateway->mailbox, on_reopen_logs);
+}
+
 static void on_reload(mg_message *message)
 {
     mg_gateway *gateway = mg_container_of(message, plain_message, message)->gateway;
     mg_report report = MG_REPORT_INIT;
 
     mg_free(message);
+    (void)reopen_logs(gateway);
     if (atomic_load(&gateway->state) != MG_GATEWAY_RUNS || !gateway->options.read_config)
         return;
     if (gateway->publication) {
@@ -531,26 +576,4 @@ void mg_control_discard(mg_gateway *gateway)
     if (gateway->publication)
         publication_free(gateway->publication);
     gateway->publication = NULL;
-}
-
-typedef struct counters_text {
-    mg_gateway *gateway;
-    mg_text *out;
-} counters_text;
-
-static void write_counter(void *self, const mg_counter *counter)
-{
-    const counters_text *text = self;
-
-    mg_text_addf(text->out, "moongate_plugin_counter_total{name=\"%s\"} %llu\n", counter->name,
-                 (unsigned long long)mg_counter_sum(text->gateway->shared.shared, counter));
-}
-
-void mg_control_write_counters(mg_gateway *gateway, mg_text *out)
-{
-    counters_text text = { gateway, out };
-
-    mg_text_add_c(out, "# HELP moongate_plugin_counter_total Counters that plugins keep.\n# TYPE "
-                       "moongate_plugin_counter_total counter\n");
-    mg_shared_each_counter(gateway->shared.shared, write_counter, &text);
 }

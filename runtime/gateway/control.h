@@ -60,8 +60,6 @@ bool mg_control_publish(mg_gateway *gateway, mg_config *config, bool first, mg_r
 /* Drops a publication that no loop will finish. */
 void mg_control_discard(mg_gateway *gateway);
 size_t mg_control_lua_memory(mg_gateway *gateway);
-/* The counters that plugins made, for /metrics. */
-void mg_control_write_counters(mg_gateway *gateway, mg_text *out);
 /* metrics_policy.c: what policies did, for /metrics. */
 void mg_metrics_write_policies(mg_gateway *gateway, mg_text *out);
 

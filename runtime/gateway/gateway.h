@@ -10,7 +10,8 @@
 typedef struct mg_gateway mg_gateway;
 
 typedef struct mg_gateway_options {
-    mg_log *log; /* borrowed; NULL: no log */
+    mg_log *log;            /* borrowed; NULL: no log */
+    bool log_level_follows; /* each configuration that is published sets the level of `log` */
     /* Borrowed: writes the access log. NULL: no access log, whatever the configuration says. */
     mg_log_writer *log_writer;
     const mg_clock *clock; /* borrowed; NULL: the real one */
@@ -36,6 +37,9 @@ void mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self
 /* Reads the configuration again and swaps it on all workers or on none; says in the log what became of it.
  * Any thread. */
 void mg_gateway_reload(mg_gateway *gateway);
+/* Opens the access log again where that is a file: whoever has renamed it gets a new one under the old name.
+ * A reload does so too, before anything of it can be refused. Any thread. */
+void mg_gateway_reopen_logs(mg_gateway *gateway);
 /* /readyz turns 503, after drain_delay listeners close, in-flight requests end within drain_timeout; then
  * `stopped` runs on the control loop. Any thread. A second call ends at once. */
 void mg_gateway_drain(mg_gateway *gateway);

@@ -90,6 +90,29 @@ static void write_logs(const mg_log_writer *writer, mg_text *out)
                      (unsigned long long)mg_log_writer_dropped(writer, (mg_log_name)log));
 }
 
+typedef struct counters_text {
+    mg_gateway *gateway;
+    mg_text *out;
+} counters_text;
+
+static void write_counter(void *self, const mg_counter *counter)
+{
+    const counters_text *text = self;
+
+    mg_text_addf(text->out, "moongate_plugin_counter_total{name=\"%s\"} %llu\n", counter->name,
+                 (unsigned long long)mg_counter_sum(text->gateway->shared.shared, counter));
+}
+
+/* The counters that plugins made. */
+static void write_counters(mg_gateway *gateway, mg_text *out)
+{
+    counters_text text = { gateway, out };
+
+    mg_text_add_c(out, "# HELP moongate_plugin_counter_total Counters that plugins keep.\n# TYPE "
+                       "moongate_plugin_counter_total counter\n");
+    mg_shared_each_counter(gateway->shared.shared, write_counter, &text);
+}
+
 static int write_metrics(mg_gateway *gateway, mg_text *out)
 {
     const mg_stats_global global = { .revision = gateway->revision,
@@ -100,7 +123,7 @@ static int write_metrics(mg_gateway *gateway, mg_text *out)
 
     mg_stats_write(gateway->shared.stats, &global, out);
     mg_metrics_write_policies(gateway, out);
-    mg_control_write_counters(gateway, out);
+    write_counters(gateway, out);
     if (gateway->options.log_writer)
         write_logs(gateway->options.log_writer, out);
     return 200;

@@ -19,7 +19,7 @@ local function gateway(opts)
     return e2e.gateway {
         access_log = true,
         extra = opts.to and { observability = { access_log = { to = opts.to } } },
-        files = opts.talks and { ["plugins/talks/plugin.lua"] = TALKS },
+        files = opts.files or opts.talks and { ["plugins/talks/plugin.lua"] = TALKS },
         plugins = {
             fix = opts.talks and { use = "./plugins/talks" } or { use = "respond", config = { body = "yes" } },
         },
@@ -76,7 +76,7 @@ describe("a log that nobody reads", function()
         assert.truthy(told.message:find(lost .. " lines of the events log", 1, true), told.message)
     end)
 
-    for _, signal in ipairs { "SIGTERM", "SIGINT" } do
+    for _, signal in ipairs { "SIGTERM", "SIGINT", "SIGQUIT" } do
         it("does not keep " .. signal .. " from ending the gateway", function()
             local gw = gateway { talks = true }
             e2e.pause(gw.process.out)
@@ -137,5 +137,161 @@ describe("a FIFO as access log", function()
         assert.equal(200, gw:status("/livez").status)
         gw:stop()
         os.remove(dir)
+    end)
+end)
+
+local function text_of(path)
+    local file = io.open(path)
+    local text = file and file:read "*a" or ""
+    if file then file:close() end
+    return text
+end
+
+--- Asks for a path and waits until that is in the file.
+local function ask_into(gw, path, file)
+    assert.equal(200, gw:ask("GET " .. path .. " HTTP/1.1\r\nHost: a\r\n\r\n").status)
+    e2e.eventually(path .. " to be in " .. file, function() return text_of(file):find(path, 1, true) end)
+end
+
+describe("a log file that was renamed", function()
+    local function renamed()
+        local gw = gateway { to = "access.log" }
+        local file = gw.dir .. "/access.log"
+        ask_into(gw, "/one", file)
+        assert(os.rename(file, file .. ".1"))
+        ask_into(gw, "/two", file .. ".1")
+        return gw, file
+    end
+
+    --- From now on lines are in the new file, and no more in the old one.
+    local function assert_reopened(gw, file)
+        e2e.eventually("the new file", function() return io.open(file) end):close()
+        ask_into(gw, "/three", file)
+        assert.is_nil(text_of(file .. ".1"):find("/three", 1, true))
+        assert.equal(2, count(text_of(file .. ".1"), "\n"))
+    end
+
+    it("is opened again at USR1", function()
+        local gw, file = renamed()
+        gw.process:signal(e2e.SIGUSR1)
+        gw:log "logs_reopened"
+        assert_reopened(gw, file)
+    end)
+
+    it("is opened again by a reload", function()
+        local gw, file = renamed()
+        assert.equal("ok", gw:reload())
+        assert_reopened(gw, file)
+    end)
+
+    it("is opened again by a reload that is refused", function()
+        local gw, file = renamed()
+        assert.equal("refused", gw:reload { text = "version: 1\nlisteners: [\n" })
+        assert_reopened(gw, file)
+    end)
+
+    it("is opened again by a reload of a file that is gone", function()
+        local gw, file = renamed()
+        os.remove(gw.config)
+        assert.equal("refused", gw:reload())
+        assert_reopened(gw, file)
+    end)
+
+    it("is written on where the new one cannot be opened", function()
+        local gw = gateway { to = "logs/access.log", files = { ["logs/old"] = "" } }
+        ask_into(gw, "/one", gw.dir .. "/logs/access.log")
+        assert(os.rename(gw.dir .. "/logs", gw.dir .. "/old"))
+        gw.process:signal(e2e.SIGUSR1)
+        gw:log "cannot write"
+        ask_into(gw, "/two", gw.dir .. "/old/access.log")
+    end)
+end)
+
+describe("signals", function()
+    it("QUIT and INT let what is in flight finish, as TERM does", function()
+        for _, signal in ipairs { e2e.SIGQUIT, e2e.SIGINT } do
+            local gw, up = e2e.proxy()
+            local client = gw:send(e2e.GET)
+            local conn = up:accept()
+            conn:request()
+            gw.process:signal(signal)
+            e2e.eventually("the listener to be closed", function() return e2e.connect(gw.port) == nil end)
+            conn:send(e2e.OK)
+            assert.equal("ok", client:response().body)
+            gw:finish()
+        end
+    end)
+
+    it("TERM after QUIT ends at once", function()
+        local gw, up = e2e.proxy()
+        gw:send(e2e.GET)
+        up:accept():request()
+        gw.process:signal(e2e.SIGQUIT)
+        e2e.eventually("the listener to be closed", function() return e2e.connect(gw.port) == nil end)
+        gw.process:signal(e2e.SIGTERM)
+        gw:finish()
+    end)
+
+    it("USR2 is answered in the log, and the gateway goes on", function()
+        local gw = gateway()
+        gw.process:signal(e2e.SIGUSR2)
+        gw:log "not in this version"
+        assert.equal(200, gw:ask(e2e.GET).status)
+    end)
+
+    it("that mean nothing to it end nothing", function()
+        local gw = gateway()
+        for _, number in ipairs { 13, 14, 16, 24, 25, 26, 27, 29, 30, 34, 64 } do gw.process:signal(number) end
+        gw.process:signal(e2e.SIGUSR1) -- no log is a file: nothing to do
+        assert.equal(200, gw:ask(e2e.GET).status)
+        assert.equal("ok", gw:reload())
+    end)
+end)
+
+describe("log_level", function()
+    --- What of `levels` is told when a request has a plugin tell something of each.
+    local function told(gw, mark, last)
+        assert.equal(200, gw:ask("GET /" .. mark .. " HTTP/1.1\r\nHost: a\r\n\r\n").status)
+        local seen = {}
+        repeat
+            local line = e2e.json.decode(gw:log(mark))
+            seen[#seen + 1] = line.level
+        until line.level == last
+        return seen
+    end
+    local LEVELS = [[
+    return { name = "levels", version = "1", new = function()
+        return function(ctx)
+            for _, level in ipairs { "debug", "info", "warn", "error" } do ctx.log[level](ctx.log, ctx.request.path) end
+            return ctx:respond(200, "yes")
+        end
+    end }]]
+    local function opts(level, extra)
+        return { files = { ["plugins/levels/plugin.lua"] = LEVELS },
+            plugins = { levels = { use = "./plugins/levels" } },
+            routes = extra or { { name = "all", match = { paths = { { prefix = "/" } } }, plugins = { "levels" } } },
+            extra = { observability = { access_log = { to = "off" }, log_level = level } } }
+    end
+
+    it("follows a reload, down and up, and no reload that is refused", function()
+        local gw = e2e.gateway(opts "info")
+        assert.same({ "info", "warn", "error" }, told(gw, "one", "error"))
+        assert.equal("ok", gw:reload(opts "error"))
+        gw:log "\"reloaded\""
+        assert.same({ "error" }, told(gw, "two", "error"))
+        assert.equal("ok", gw:reload(opts "debug"))
+        gw:log "\"reloaded\""
+        assert.same({ "debug", "info", "warn", "error" }, told(gw, "three", "error"))
+        assert.equal("refused", gw:reload(opts("error", { { name = "all", service = "none" } })))
+        assert.same({ "debug", "info", "warn", "error" }, told(gw, "four", "error"))
+    end)
+
+    it("stays what -v or -q said", function()
+        local own = opts "info"
+        own.args = { "run", "-q", "-c", "moongate.yaml" }
+        local gw = e2e.gateway(own)
+        own.extra.observability.log_level = "debug"
+        assert.equal("ok", gw:reload(own))
+        assert.same({ "error" }, told(gw, "one", "error"))
     end)
 end)

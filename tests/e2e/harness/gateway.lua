@@ -103,7 +103,7 @@ end
 --- Starts one and waits until it is ready. Options: those of `document`, or config (a whole document) or text
 --- (@PORT@ and @STATUS@ are filled in); files (path to text); env; args (in place of run -c); measured (memory
 --- figures count); shared (stays until it is stopped by hand); unready (do not wait);
---- descriptors (how many it may have); clock (its clocks can be moved).
+--- descriptors (how many it may have); out (a file that its stdout is); clock (its clocks can be moved).
 function Gateway.start(opts)
     local self = setmetatable({ opts = opts }, Gateway)
     self.dir = Gateway.folder()
@@ -151,7 +151,7 @@ function Gateway:launch()
     local env = sanitizer_options(opts)
     if opts.clock then merge(env, clock_options(self)) end
     self.process = Process.start { argv = argv, cwd = self.dir, env = env,
-        descriptors = opts.descriptors }
+        descriptors = opts.descriptors, out = opts.out }
     standing[self] = true
     if not opts.unready then self:await_ready() end
 end

@@ -41,8 +41,9 @@ local function pipe()
     return ends[0], ends[1]
 end
 
---- Options: argv, cwd, env (added to ours), stdin (text), descriptors (how many it may have), bound_by_modes (also for
---- root, a file's mode says whether it may be read). It dies with us.
+--- Options: argv, cwd, env (added to ours), stdin (text), descriptors (how many it may have), out (a file that its
+--- stdout is, in place of a capture), bound_by_modes (also for root, a file's mode says whether it may be read).
+--- It dies with us.
 function Process.start(opts)
     local out_read, out_write = pipe()
     local err_read, err_write = pipe()
@@ -61,7 +62,7 @@ function Process.start(opts)
             C.prctl(24, 2, 0, 0, 0) -- CAP_DAC_READ_SEARCH
         end
         C.dup2(in_read, 0)
-        C.dup2(out_write, 1)
+        C.dup2(opts.out and C.open(opts.out, 1) or out_write, 1) -- O_WRONLY
         C.dup2(err_write, 2)
         if C.chdir(cwd) == 0 then C.execve(opts.argv[1], argv, env) end
         C._exit(127)
