@@ -289,6 +289,36 @@ static void add_header(view *v)
     end_line(v);
 }
 
+/* A line about the listeners that have ever turned connections away. */
+static void add_refused(view *v)
+{
+    const mg_node *items = items_of(v->now->about, "listeners");
+    const mg_node *old_items = v->before ? items_of(v->before->about, "listeners") : NULL, *hint = old_items;
+    mg_text line = { 0 };
+    bool now = false;
+
+    for (; items; items = items->next) {
+        const mg_node *old = earlier(old_items, items, &hint);
+        const double refused = number_of(items, "refused"), rate = rate_of(v, items, old, "refused");
+        if (refused <= 0)
+            continue;
+        now |= rate > 0;
+        mg_text_addf(&line, "%s%.*s %.0f",
+                     line.n ? "   " : "connections: ", MG_STR_ARGS(text_of(items, "name")),
+                     number_of(items, "connections"));
+        if (number_of(items, "max_connections") > 0)
+            mg_text_addf(&line, " of %.0f", number_of(items, "max_connections"));
+        mg_text_addf(&line, ", refused %.0f", refused);
+        if (rate > 0)
+            mg_text_addf(&line, " (%.0f/s)", ceil(rate));
+    }
+    if (line.n) {
+        add_cell(v, mg_text_str(&line), (int)v->width, now ? RED : PLAIN);
+        end_line(v);
+    }
+    mg_text_fini(&line);
+}
+
 enum { ROUTE_COLUMNS = 50 };
 
 static void add_route(view *v, const mg_node *route, const mg_node *old)
@@ -528,6 +558,7 @@ void mg_top_render(const mg_top_sample *now, const mg_top_sample *before, const 
     if (before)
         v.seconds = (number_of(now->routes, "at_ms") - number_of(before->routes, "at_ms")) / 1000;
     add_header(&v);
+    add_refused(&v);
     add_routes(&v);
     add_services(&v);
     add_limiters(&v);

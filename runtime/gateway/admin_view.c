@@ -11,6 +11,26 @@ static const mg_config *config_of(const mg_admin_call *call)
 
 /* ---- the gateway ---- */
 
+/* `max_connections` is 0 where all listeners share the process's. */
+static void add_listeners(mg_admin_call *call)
+{
+    const mg_snapshot *snapshot = call->admin->gateway->snapshot;
+
+    mg_text_add_c(call->out, ",\"listeners\":[");
+    for (size_t i = 0; i < snapshot->config->listener_count; i++) {
+        const mg_config_listener *conf = snapshot->config->listeners[i];
+        const mg_conn_gate *gate = &snapshot->gates[i]->conns;
+        mg_admin_comma(call->out);
+        mg_text_add_char(call->out, '{');
+        mg_admin_name(call->out, "name", conf->name);
+        mg_admin_count(call->out, "connections", atomic_load(&gate->open));
+        mg_admin_count(call->out, "max_connections", conf->max_connections);
+        mg_admin_count(call->out, "refused", atomic_load(&gate->refused));
+        mg_text_add_char(call->out, '}');
+    }
+    mg_text_add_char(call->out, ']');
+}
+
 void mg_admin_about(mg_admin_call *call)
 {
     static const char *const states[] = { [MG_GATEWAY_NEW] = "starts",
@@ -25,6 +45,7 @@ void mg_admin_about(mg_admin_call *call)
     mg_admin_count(call->out, "revision", gateway->revision);
     mg_admin_count(call->out, "workers", gateway->shared.worker_count);
     mg_admin_count(call->out, "in_flight", mg_stats_in_flight_now(gateway->shared.stats));
+    add_listeners(call);
     mg_text_add_char(call->out, '}');
     mg_admin_send_json(call);
 }

@@ -158,6 +158,7 @@ static mg_publication *build(mg_gateway *gateway, mg_config *config, mg_report *
         return NULL;
     }
     mg_rollouts_attach(gateway->rollouts, publication->snapshot);
+    mg_snapshot_open_gates(publication->snapshot, gateway->snapshot);
     if (build_vms(gateway, publication, report) && open_doors(gateway, publication, report))
         return publication;
     publication_free(publication);

@@ -299,6 +299,25 @@ static void write_limiters(const page *p)
              MG_STR_ARGS(snapshot->config->limiters[i]->name));
 }
 
+/* ---- listeners ---- */
+
+static void write_listeners(const page *p)
+{
+    static const char open[] = "moongate_listener_connections",
+                      refused[] = "moongate_listener_connections_refused_total";
+    const mg_snapshot *snapshot = p->gateway->snapshot;
+    const size_t count = snapshot ? snapshot->config->listener_count : 0;
+
+    mg_stats_head(p->out, open, "gauge", "Open connections of clients.");
+    for (size_t i = 0; i < count; i++)
+        line(p, open, atomic_load(&snapshot->gates[i]->conns.open), "listener=\"%.*s\"",
+             MG_STR_ARGS(snapshot->config->listeners[i]->name));
+    mg_stats_head(p->out, refused, "counter", "Connections that found no place.");
+    for (size_t i = 0; i < count; i++)
+        line(p, refused, atomic_load(&snapshot->gates[i]->conns.refused), "listener=\"%.*s\"",
+             MG_STR_ARGS(snapshot->config->listeners[i]->name));
+}
+
 /* ---- rollouts and the store ---- */
 
 static void write_rollout(void *self, const mg_rollout_view *view)
@@ -334,6 +353,7 @@ void mg_metrics_write_policies(mg_gateway *gateway, mg_text *out)
                      .workers = mg_shared_workers(shared),
                      .policy_ns = mg_shared_policy_now(shared) };
 
+    write_listeners(&p);
     write_breakers(&p);
     write_services(&p);
     write_limiters(&p);

@@ -241,6 +241,42 @@ mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *s
     return snapshot;
 }
 
+/* ---- gates ---- */
+
+void mg_gate_ref(mg_gate *gate)
+{
+    atomic_fetch_add_explicit(&gate->refs, 1, memory_order_relaxed);
+}
+
+void mg_gate_unref(mg_gate *gate)
+{
+    if (gate && atomic_fetch_sub_explicit(&gate->refs, 1, memory_order_acq_rel) == 1)
+        mg_free(gate);
+}
+
+static mg_gate *gate_at(const mg_snapshot *before, const mg_addr *addr)
+{
+    for (size_t i = 0; before && i < before->config->listener_count; i++)
+        if (mg_addr_eq(&before->config->listeners[i]->addr, addr)) {
+            mg_gate_ref(before->gates[i]);
+            return before->gates[i];
+        }
+    mg_gate *gate = MG_NEW(mg_gate);
+    atomic_init(&gate->refs, 1);
+    return gate;
+}
+
+void mg_snapshot_open_gates(mg_snapshot *snapshot, const mg_snapshot *before)
+{
+    const mg_config *config = snapshot->config;
+
+    snapshot->gates = MG_ARENA_NEW_N(&snapshot->config->arena, mg_gate *, config->listener_count + 1);
+    for (size_t i = 0; i < config->listener_count; i++)
+        snapshot->gates[i] = gate_at(before, &config->listeners[i]->addr);
+}
+
+/* ---- its life ---- */
+
 void mg_snapshot_ref(mg_snapshot *snapshot)
 {
     atomic_fetch_add_explicit(&snapshot->refs, 1, memory_order_relaxed);
@@ -255,6 +291,8 @@ void mg_snapshot_unref(mg_snapshot *snapshot)
             mg_rollout_run_unref(snapshot->routes[i].split->run);
     for (size_t i = 0; snapshot->services && i < snapshot->config->service_count; i++)
         mg_service_unref(snapshot->services[i].service);
+    for (size_t i = 0; snapshot->gates && i < snapshot->config->listener_count; i++)
+        mg_gate_unref(snapshot->gates[i]);
     mg_router_free(snapshot->router);
     mg_plan_fini(&snapshot->plan);
     mg_config_free(snapshot->config);

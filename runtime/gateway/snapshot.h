@@ -64,6 +64,17 @@ typedef struct mg_snapshot_route {
     mg_str plugins; /* of the chain, by name: a JSON array */
 } mg_snapshot_route;
 
+/* The places of a listener's connections, over all workers. Counted: it outlives a configuration that keeps
+ * the listener. */
+typedef struct mg_gate {
+    mg_conn_gate conns;
+    _Atomic unsigned refs;
+    uint64_t told, told_ns; /* worker 0's: how many of the refused the log has told of, and when */
+} mg_gate;
+
+void mg_gate_ref(mg_gate *gate);   /* any thread */
+void mg_gate_unref(mg_gate *gate); /* any thread; NULL is fine */
+
 typedef struct mg_snapshot {
     _Atomic unsigned refs;
     mg_config *config; /* owned */
@@ -71,6 +82,7 @@ typedef struct mg_snapshot {
     mg_snapshot_route *routes;
     mg_snapshot_service *services;
     mg_snapshot_limit *limits;
+    mg_gate **gates; /* counted: by listener; NULL until mg_snapshot_open_gates */
     mg_plan plan;
     uint64_t revision;
     uint32_t max_path_bytes; /* the largest of all routes */
@@ -84,6 +96,10 @@ mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *s
                                mg_report *report);
 void mg_snapshot_ref(mg_snapshot *snapshot);   /* any thread */
 void mg_snapshot_unref(mg_snapshot *snapshot); /* any thread; the last frees */
+
+/* A gate for each listener, that of `before` (may be NULL) where the address is the same. Before it is
+ * published. */
+void mg_snapshot_open_gates(mg_snapshot *snapshot, const mg_snapshot *before);
 
 /* Router specs of a configuration, for those who want the table alone. `routes` are what matches hand out. */
 mg_router *mg_snapshot_router(const mg_config *config, mg_snapshot_route *routes, mg_report *report);

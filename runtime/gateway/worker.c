@@ -244,6 +244,7 @@ static void door_free(mg_door *door)
     if (door->listener)
         mg_listener_free(door->listener);
     mg_conn_server_fini(&door->server);
+    mg_gate_unref(door->gate);
     mg_free((void *)(uintptr_t)door->name.p);
     mg_free(door->trusted);
     mg_free(door);
@@ -334,7 +335,7 @@ static void on_accepted(void *self, int fd, const mg_addr *peer)
 
 mg_accepted *const mg_worker_accepted = on_accepted;
 
-static void configure_door(mg_door *door, const mg_config_listener *conf, unsigned workers)
+static void configure_door(mg_door *door, const mg_config_listener *conf)
 {
     mg_conn_limits *limits = &door->server.limits;
 
@@ -344,9 +345,8 @@ static void configure_door(mg_door *door, const mg_config_listener *conf, unsign
     limits->head_timeout_ns = conf->head_timeout_ms * MG_NS_PER_MS;
     limits->body_timeout_ns = conf->body_timeout_ms * MG_NS_PER_MS;
     limits->idle_timeout_ns = conf->idle_timeout_ms * MG_NS_PER_MS;
-    const uint32_t cap =
-        conf->max_connections ? conf->max_connections : door->worker->gateway->connection_cap;
-    limits->max_connections = (cap + workers - 1) / workers;
+    limits->max_connections = conf->max_connections ? conf->max_connections : UINT32_MAX;
+    limits->max_of_all = conf->max_connections ? UINT32_MAX : door->worker->gateway->connection_cap;
     mg_free(door->trusted);
     door->trusted = MG_NEW_N(mg_cidr, conf->trusted_proxy_count + 1);
     memcpy(door->trusted, conf->trusted_proxies, conf->trusted_proxy_count * sizeof *door->trusted);
@@ -355,7 +355,7 @@ static void configure_door(mg_door *door, const mg_config_listener *conf, unsign
     door->server.trusted_count = conf->trusted_proxy_count;
 }
 
-static mg_door *door_new(mg_worker *worker, const mg_config_listener *conf)
+static mg_door *door_new(mg_worker *worker, const mg_config_listener *conf, mg_gate *gate)
 {
     mg_door *door = MG_NEW(mg_door);
 
@@ -366,6 +366,10 @@ static mg_door *door_new(mg_worker *worker, const mg_config_listener *conf)
     door->server.listener = door;
     door->server.drained = door_drained;
     door->server.live = &worker->live;
+    door->gate = gate;
+    mg_gate_ref(gate);
+    door->server.gate = &gate->conns;
+    door->server.all = &worker->gateway->clients;
     mg_list_push(&worker->doors, &door->link);
     return door;
 }
@@ -390,9 +394,9 @@ static void apply_doors(mg_worker *worker, const mg_worker_change *change)
         const mg_config_listener *conf = config->listeners[i];
         mg_door *door = door_at(worker, &conf->addr);
         if (!door)
-            door = door_new(worker, conf);
+            door = door_new(worker, conf, change->snapshot->gates[i]);
         door->leaving = false;
-        configure_door(door, conf, worker->gateway->worker_count);
+        configure_door(door, conf);
         if (!change->opened[i])
             continue;
         door->listener = change->opened[i];
@@ -443,6 +447,27 @@ void mg_worker_cut(mg_worker *worker)
     mg_conn_server_fini(&mg_container_of(link, mg_door, link)->server);
 }
 
+/* ---- refused connections ---- */
+
+/* Once for all workers, at most once a second: how many found no place since the log told of it last. */
+static void tell_refused(mg_door *door, uint64_t now_ns)
+{
+    mg_gate *gate = door->gate;
+    const mg_conn_limits *limits = &door->server.limits;
+    const uint64_t refused = atomic_load_explicit(&gate->conns.refused, memory_order_relaxed);
+    const uint32_t max = mg_min_u64(limits->max_connections, limits->max_of_all);
+
+    if (refused == gate->told || (gate->told_ns && now_ns < gate->told_ns + MG_NS_PER_S))
+        return;
+    mg_log_write(door->worker->gateway->log, MG_LOG_WARN, "connections_refused",
+                 "listener %.*s: %llu refused; %s may have %u at once (%s)", MG_STR_ARGS(door->name),
+                 (unsigned long long)(refused - gate->told),
+                 limits->max_of_all == UINT32_MAX ? "it" : "all listeners together", max,
+                 limits->max_of_all == UINT32_MAX ? "max_connections" : "half of what ulimit -n allows");
+    gate->told = refused;
+    gate->told_ns = now_ns;
+}
+
 /* ---- the worker ---- */
 
 static void on_beat(mg_timer *timer)
@@ -457,6 +482,8 @@ static void on_beat(mg_timer *timer)
     MG_LIST_EACH(&worker->doors, link)
     {
         mg_door *door = mg_container_of(link, mg_door, link);
+        if (!worker->index)
+            tell_refused(door, now);
         if (door->closed && !door->server.count && !worker->flights)
             door_free(door);
     }

@@ -27,6 +27,7 @@ typedef struct mg_door {
     mg_addr addr;
     mg_listener *listener; /* owned; NULL once stopped, and where another worker accepts for this one */
     mg_conn_server server;
+    mg_gate *gate;    /* counted: what the server's connections are counted in */
     mg_cidr *trusted; /* owned */
     mg_forward_rules rules;
     bool leaving; /* no longer in the configuration: freed when its connections are gone */
@@ -80,8 +81,9 @@ typedef struct mg_gateway_shared {
     const mg_clock *clock;
     mg_worker **workers;
     unsigned worker_count;
-    uint32_t connection_cap; /* of all listeners that name none: half the descriptors, the other half is the
-                                upstreams' */
+    uint32_t connection_cap; /* for listeners that name none: of all clients' connections together. Half the
+                                descriptors, the other half is the upstreams' */
+    mg_conn_gate clients;    /* all of these connections */
     _Atomic uint32_t idle_total; /* idle connections of requests that plugins made */
 } mg_gateway_shared;
 

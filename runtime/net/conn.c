@@ -30,6 +30,8 @@ void mg_conn_leave(mg_conn *conn)
 static void count(mg_conn_server *server, int by)
 {
     server->count += (uint32_t)by;
+    if (by < 0)
+        mg_conn_leave_gates(server);
     if (server->live)
         atomic_fetch_add_explicit(server->live, (uint32_t)by, memory_order_relaxed);
 }
@@ -228,7 +230,6 @@ void mg_conn_open(mg_conn_server *server, int fd, const mg_addr *peer, bool trus
     mg_timer_init(&conn->timer, on_timer);
     mg_list_push(&server->conns, &conn->link);
     count(server, 1);
-    mg_cell_add(&server->accepted, 1);
     mg_stream_open(&conn->stream, server->net->loop, fd, true, on_ready);
     mg_conn_set_timer(conn, server->limits.head_timeout_ns);
 }

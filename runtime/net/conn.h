@@ -13,8 +13,16 @@ typedef struct mg_conn_limits {
     uint64_t head_timeout_ns; /* from the first byte of a head to its last */
     uint64_t body_timeout_ns; /* without progress: a body that does not come, a response that is not read */
     uint64_t idle_timeout_ns; /* between requests */
-    uint32_t max_connections; /* on this loop; above it: 503 */
+    uint32_t max_connections; /* of its gate; above it: 503 */
+    uint32_t max_of_all;      /* of the gate of all listeners, where there is one; above it: 503 */
 } mg_conn_limits;
+
+/* The places for connections of one listener, on however many loops: exact, for they are counted in one cell.
+ * Any thread. */
+typedef struct mg_conn_gate {
+    _Atomic uint32_t open;
+    _Atomic uint64_t refused; /* found no place, ever */
+} mg_conn_gate;
 
 /* One listener's connections on one loop. The owner's fields may change at any time between turns. */
 typedef struct mg_conn_server {
@@ -27,10 +35,12 @@ typedef struct mg_conn_server {
     mg_cidr *trusted; /* borrowed: proxies that are believed */
     size_t trusted_count;
     mg_list conns;
-    uint32_t count;            /* open connections */
-    _Atomic uint32_t *live;    /* borrowed, may be NULL: counts with `count`, for other threads to read */
-    bool draining;             /* no further request on any of them */
-    mg_cell accepted, refused; /* over the limit */
+    mg_conn_gate own;       /* where no other loop has a part in the listener */
+    mg_conn_gate *gate;     /* borrowed: of the listener; its own until the owner sets another one */
+    mg_conn_gate *all;      /* borrowed, may be NULL: counts the connections of all listeners, too */
+    uint32_t count;         /* open connections */
+    _Atomic uint32_t *live; /* borrowed, may be NULL: counts with `count`, for other threads to read */
+    bool draining;          /* no further request on any of them */
     void (*drained)(struct mg_conn_server *server); /* draining and the last one has gone; may be NULL */
 } mg_conn_server;
 

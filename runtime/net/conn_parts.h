@@ -59,7 +59,9 @@ static inline mg_loop *mg_conn_loop(const mg_conn *conn)
 
 /* ---- the connection ---- */
 
-/* A new one of the server, which takes the descriptor. */
+/* The place of a connection that closes is free again. */
+void mg_conn_leave_gates(mg_conn_server *server);
+/* A new one of the server, which takes the descriptor and has its place. */
 void mg_conn_open(mg_conn_server *server, int fd, const mg_addr *peer, bool trusted);
 void mg_conn_enter(mg_conn *conn);
 /* The outermost one frees a connection that is gone. */

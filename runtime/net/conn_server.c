@@ -12,9 +12,50 @@ void mg_conn_server_init(mg_conn_server *server, mg_net *net, const mg_owner_ops
                                        .head_timeout_ns = 10 * MG_NS_PER_S,
                                        .body_timeout_ns = 30 * MG_NS_PER_S,
                                        .idle_timeout_ns = 75 * MG_NS_PER_S,
-                                       .max_connections = UINT32_MAX };
+                                       .max_connections = UINT32_MAX,
+                                       .max_of_all = UINT32_MAX };
+    server->gate = &server->own;
     mg_list_init(&server->conns);
 }
+
+/* ---- places ---- */
+
+/* One that is refused is never counted in between, so that it takes nobody else's place. */
+static bool enter(mg_conn_gate *gate, uint32_t max)
+{
+    uint32_t open = atomic_load_explicit(&gate->open, memory_order_relaxed);
+
+    do {
+        if (open >= max)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&gate->open, &open, open + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+static void leave(mg_conn_gate *gate)
+{
+    atomic_fetch_sub_explicit(&gate->open, 1, memory_order_relaxed);
+}
+
+static bool enter_gates(mg_conn_server *server)
+{
+    if (!enter(server->gate, server->limits.max_connections))
+        return false;
+    if (!server->all || enter(server->all, server->limits.max_of_all))
+        return true;
+    leave(server->gate);
+    return false;
+}
+
+void mg_conn_leave_gates(mg_conn_server *server)
+{
+    leave(server->gate);
+    if (server->all)
+        leave(server->all);
+}
+
+/* ---- who is let in ---- */
 
 /* Over the limit: one answer that needs no connection of ours, then the end. */
 static void turn_away(mg_conn_server *server, int fd)
@@ -32,7 +73,7 @@ static void turn_away(mg_conn_server *server, int fd)
                            body_n, body);
     struct iovec part = { answer, (size_t)n };
 
-    mg_cell_add(&server->refused, 1);
+    atomic_fetch_add_explicit(&server->gate->refused, 1, memory_order_relaxed);
     /* What has come is read, else closing would send RST before the answer is. */
     (void)loop->ops->recv(loop, fd, drop, sizeof drop);
     (void)loop->ops->send(loop, fd, &part, 1);
@@ -66,7 +107,7 @@ static void drain_conn(mg_conn *conn)
 
 void mg_conn_accept(mg_conn_server *server, int fd, const mg_addr *peer)
 {
-    if (server->count >= server->limits.max_connections) {
+    if (!enter_gates(server)) {
         turn_away(server, fd);
         return;
     }

@@ -73,6 +73,36 @@ static void take_two(fixture *before, fixture *now)
          "\"percent\":5,\"strikes\":1,\"requests\":200,\"errors\":3}]}");
 }
 
+#define ABOUT(listeners)                                                                                     \
+    "{\"version\":\"0.1.0\",\"state\":\"runs\",\"revision\":3,\"workers\":2,\"in_flight\":12,\"listeners\":" \
+    "[" listeners "]}"
+#define DOOR(name, open, max, refused)                                                                       \
+    "{\"name\":\"" name "\",\"connections\":" open ",\"max_connections\":" max ",\"refused\":" refused "}"
+
+static void refused_connections_have_a_line(void **state)
+{
+    static const char routes[] = "{\"at_ms\":1000,\"routes\":[]}", later[] = "{\"at_ms\":3000,\"routes\":[]}",
+                      services[] = "{\"services\":[]}";
+    fixture before, now;
+    mg_text out = { 0 };
+
+    (void)state;
+    take(&before, ABOUT(DOOR("web", "100", "100", "30") "," DOOR("more", "4", "0", "2")), routes, services,
+         no_limiters, no_rollouts);
+    take(&now,
+         ABOUT(DOOR("web", "99", "100", "40") "," DOOR("more", "4", "0", "2") "," DOOR("new", "1", "0", "0")),
+         later, services, no_limiters, no_rollouts);
+    render(&now, &before, 80, 0, false, &out);
+    mg_text_add_char(&out, '\0');
+    assert_non_null(strstr(out.p, "\nconnections: web 99 of 100, refused 40 (5/s)   more 4, refused 2\n"));
+    render(&before, NULL, 80, 0, false, &out);
+    mg_text_add_char(&out, '\0');
+    assert_non_null(strstr(out.p, "\nconnections: web 100 of 100, refused 30   more 4, refused 2\n"));
+    drop(&before);
+    drop(&now);
+    mg_text_fini(&out);
+}
+
 static void two_samples_make_rates_and_latencies_of_what_lies_between(void **state)
 {
     fixture before, now;
@@ -230,6 +260,7 @@ static void documents_of_any_shape_are_drawn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refused_connections_have_a_line),
         cmocka_unit_test(two_samples_make_rates_and_latencies_of_what_lies_between),
         cmocka_unit_test(one_sample_shows_no_rates),
         cmocka_unit_test(no_line_is_wider_than_the_screen),
