@@ -453,14 +453,14 @@ void mg_log_writer_start(mg_log_writer *writer)
     MG_CHECK(pthread_create(&writer->thread, NULL, run, writer) == 0);
 }
 
-/* Waits for the end of the thread. False when it sits in a write that does not return. */
+/* Waits for the end of the thread, by the clock that nobody sets. False when it sits in a write that does not
+ * return. */
 static bool join(mg_log_writer *writer, uint64_t end_ns)
 {
-    const int64_t wall_ns = mg_clock_real.wall_ns(&mg_clock_real) + (int64_t)(end_ns - now_ns()) +
-                            (int64_t)(MG_LOG_LAST_MS / 4 * MG_NS_PER_MS);
-    const struct timespec until = { wall_ns / (int64_t)MG_NS_PER_S, wall_ns % (int64_t)MG_NS_PER_S };
+    const uint64_t until_ns = end_ns + MG_LOG_LAST_MS / 4 * MG_NS_PER_MS;
+    const struct timespec until = { (time_t)(until_ns / MG_NS_PER_S), (long)(until_ns % MG_NS_PER_S) };
 
-    if (pthread_timedjoin_np(writer->thread, NULL, &until) == 0)
+    if (pthread_clockjoin_np(writer->thread, NULL, CLOCK_MONOTONIC, &until) == 0)
         return true;
     pthread_detach(writer->thread);
     return false;
