@@ -72,21 +72,12 @@ static bool next_word(mg_str *line, mg_str *word)
     return word->n > 0;
 }
 
-static void add_new(mg_resolved *answer, const mg_addr *addr)
-{
-    for (unsigned i = 0; i < answer->count; i++)
-        if (mg_addr_eq(&answer->addrs[i], addr))
-            return;
-    if (answer->count < MG_RESOLVE_MAX)
-        answer->addrs[answer->count++] = *addr;
-}
-
 bool mg_hosts_find(mg_hosts *hosts, mg_str name, mg_resolved *answer)
 {
     mg_str rest, line, word;
 
     refresh(hosts);
-    answer->count = 0;
+    *answer = (mg_resolved){ 0 };
     answer->ttl_s = MG_HOSTS_TTL_S;
     rest = mg_text_str(&hosts->text);
     while (mg_str_cut(&rest, '\n', &line)) {
@@ -96,7 +87,7 @@ bool mg_hosts_find(mg_hosts *hosts, mg_str name, mg_resolved *answer)
             continue;
         while (next_word(&line, &word))
             if (mg_str_eq_nocase(word, name))
-                add_new(answer, &addr);
+                mg_resolved_add(answer, &addr);
     }
     return answer->count > 0;
 }

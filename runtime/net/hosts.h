@@ -10,7 +10,7 @@ enum { MG_HOSTS_MAX_BYTES = 4 << 20, MG_HOSTS_TTL_S = 5 };
 
 mg_hosts *mg_hosts_new(const char *path); /* copied; the file need not exist */
 void mg_hosts_free(mg_hosts *hosts);
-/* The addresses of a name, in the file's order; reads the file again when it has changed. False when it is
+/* The addresses of a name; reads the file again when it has changed. False when it is
  * not in it. */
 bool mg_hosts_find(mg_hosts *hosts, mg_str name, mg_resolved *answer);
 

@@ -1,30 +1,55 @@
 /* resolver.c - names to addresses. A literal, a simulated name, the hosts file and localhost are known at
- * once, and told in the next turn; the rest goes to evdns, A and AAAA at the same time (RFC 8305, 3). */
+ * once, and told in the next turn; the rest goes to evdns, A and AAAA at the same time (RFC 8305, 3). evdns
+ * asks over UDP alone: what is cut short there goes to dns_tcp. */
+#include "net/dns_message.h"
+#include "net/dns_tcp.h"
 #include "net/hosts.h"
 #include "net/loop_parts.h"
+#include "net/search.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include <event2/dns.h>
 #include <event2/event.h>
 
-enum { MAX_NAME = 253, MAX_LABEL = 63, TTL_MIN_S = 1, TTL_MAX_S = 3600, DEFAULT_TIMEOUT_MS = 2000 };
+enum {
+    MAX_NAME = MG_DNS_NAME_MAX,
+    MAX_LABEL = 63,
+    TTL_MIN_S = 1,
+    TTL_MAX_S = 3600,
+    DEFAULT_TIMEOUT_MS = 2000
+};
 
 struct mg_resolver {
     mg_loop *loop;            /* borrowed */
     struct evdns_base *evdns; /* owned; NULL in a simulated world */
     mg_hosts *hosts;          /* owned; NULL in a simulated world */
+    mg_search search;
+    mg_dns_servers servers; /* those of evdns */
+    unsigned timeout_ms;
     mg_list jobs;
 };
+
+/* One type of address of one name. */
+typedef struct lookup {
+    struct job *work;
+    unsigned type;
+    mg_dns_tcp *tcp; /* owned; NULL unless it is being asked for over TCP */
+    mg_resolved answer;
+} lookup;
 
 /* The work on a question. evdns cannot be made to forget a request at once, so a job outlives a question that
  * is cancelled, and a resolver that is freed, until evdns has called back. */
 typedef struct job {
-    mg_list link;         /* in resolver->jobs; alone once that is freed */
-    mg_later later;       /* tells what was known at once */
-    mg_resolve *question; /* NULL: nobody waits any more */
-    unsigned pending;     /* requests that evdns still has */
+    mg_list link;          /* in resolver->jobs; alone once that is freed */
+    mg_later later;        /* tells what was known at once */
+    mg_resolve *question;  /* NULL: nobody waits any more, and the resolver may be gone */
+    mg_resolver *resolver; /* borrowed */
+    char name[MAX_NAME + 1], asked[MAX_NAME + 1];
+    bool absolute;
+    unsigned tried;   /* names of the search list */
+    unsigned pending; /* lookups that run */
     mg_result result;
-    mg_resolved v4, v6;
+    lookup v4, v6;
 } job;
 
 /* RFC 1035, 2.3.4: labels of 1 to 63 bytes, and what evdns and hosts files could misread is out. */
@@ -56,22 +81,49 @@ static mg_str normal_name(char out[MAX_NAME + 1], mg_str name, bool *absolute)
 
 /* ---- answers ---- */
 
+static int order(const mg_addr *a, const mg_addr *b)
+{
+    if (a->sa.sa_family != b->sa.sa_family)
+        return a->sa.sa_family == AF_INET ? -1 : 1;
+    return a->sa.sa_family == AF_INET ? memcmp(&a->in.sin_addr, &b->in.sin_addr, sizeof a->in.sin_addr)
+                                      : memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof a->in6.sin6_addr);
+}
+
+void mg_resolved_add(mg_resolved *resolved, const mg_addr *addr)
+{
+    unsigned at = 0;
+
+    while (at < resolved->count && order(&resolved->addrs[at], addr) < 0)
+        at++;
+    if (at < resolved->count && order(&resolved->addrs[at], addr) == 0)
+        return;
+    if (resolved->count == MG_RESOLVE_MAX)
+        resolved->dropped++;
+    else
+        resolved->count++;
+    if (at == resolved->count)
+        return;
+    memmove(&resolved->addrs[at + 1], &resolved->addrs[at], (resolved->count - 1 - at) * sizeof *addr);
+    resolved->addrs[at] = *addr;
+}
+
 static void append(mg_resolved *to, const mg_resolved *from)
 {
     if (from->count == 0)
         return;
     to->ttl_s = to->count ? (uint32_t)mg_min_u64(to->ttl_s, from->ttl_s) : from->ttl_s;
-    for (unsigned i = 0; i < from->count && to->count < MG_RESOLVE_MAX; i++)
-        to->addrs[to->count++] = from->addrs[i];
+    for (unsigned i = 0; i < from->count; i++)
+        mg_resolved_add(to, &from->addrs[i]);
+    to->dropped += from->dropped;
 }
 
 static void finish(job *work)
 {
     mg_resolve *question = work->question;
-    mg_resolved answer = work->v4;
+    mg_resolved answer = work->v4.answer;
     const mg_result result = work->result;
 
-    append(&answer, &work->v6);
+    append(&answer, &work->v6.answer);
     answer.ttl_s = (uint32_t)mg_min_u64(mg_max_u64(answer.ttl_s, TTL_MIN_S), TTL_MAX_S);
     mg_list_remove(&work->link);
     mg_free(work);
@@ -89,7 +141,9 @@ static void on_later(mg_later *later)
     finish(mg_container_of(later, job, later));
 }
 
-/* ---- evdns ---- */
+/* ---- lookups ---- */
+
+static bool ask_next(job *work);
 
 static mg_result result_of(int error)
 {
@@ -110,47 +164,89 @@ static void note_failure(job *work, mg_result result)
         work->result = result;
 }
 
+/* One of the two is over. A name that nobody could tell of in time is not followed by another. */
+static void lookup_over(lookup *l, mg_result result)
+{
+    job *work = l->work;
+
+    note_failure(work, result);
+    if (--work->pending > 0)
+        return;
+    if (!work->question)
+        mg_free(work);
+    else if (work->v4.answer.count + work->v6.answer.count > 0 || work->result == MG_ERR_TIMEOUT ||
+             !ask_next(work))
+        finish(work);
+}
+
 static void keep(mg_resolved *answer, char type, int count, const void *addresses)
 {
     const int family = type == DNS_IPv4_A ? AF_INET : AF_INET6;
 
-    for (int i = 0; i < count && answer->count < MG_RESOLVE_MAX; i++) {
-        mg_addr *addr = &answer->addrs[answer->count++];
-        *addr = (mg_addr){ .n = family == AF_INET ? sizeof(addr->in) : sizeof(addr->in6) };
-        addr->sa.sa_family = (sa_family_t)family;
+    for (int i = 0; i < count; i++) {
+        mg_addr addr = { .n = family == AF_INET ? sizeof(addr.in) : sizeof(addr.in6) };
+        addr.sa.sa_family = (sa_family_t)family;
         if (family == AF_INET)
-            memcpy(&addr->in.sin_addr, (const char *)addresses + (size_t)i * 4, 4);
+            memcpy(&addr.in.sin_addr, (const char *)addresses + (size_t)i * 4, 4);
         else
-            memcpy(&addr->in6.sin6_addr, (const char *)addresses + (size_t)i * 16, 16);
+            memcpy(&addr.in6.sin6_addr, (const char *)addresses + (size_t)i * 16, 16);
+        mg_resolved_add(answer, &addr);
     }
+}
+
+static void on_tcp(void *self, mg_result result, const mg_resolved *answer)
+{
+    lookup *l = self;
+
+    l->tcp = NULL;
+    if (answer)
+        l->answer = *answer;
+    lookup_over(l, result);
 }
 
 static void on_reply(int error, char type, int count, int ttl, void *addresses, void *arg)
 {
-    job *work = arg;
-    mg_result result = result_of(error);
+    lookup *l = arg;
+    job *work = l->work;
 
-    if (result == MG_OK && (type == DNS_IPv4_A || type == DNS_IPv6_AAAA)) {
-        mg_resolved *answer = type == DNS_IPv4_A ? &work->v4 : &work->v6;
-        answer->ttl_s = ttl > 0 ? (uint32_t)ttl : 0;
-        keep(answer, type, count, addresses);
+    if (error == DNS_ERR_TRUNCATED && work->question) {
+        l->tcp = mg_dns_tcp_ask(work->resolver->loop, &work->resolver->servers, mg_str_of(work->asked),
+                                l->type, work->resolver->timeout_ms * MG_NS_PER_MS, on_tcp, l);
+        return;
     }
-    note_failure(work, result);
-    if (--work->pending == 0)
-        finish(work);
+    if (error == DNS_ERR_NONE && (type == DNS_IPv4_A || type == DNS_IPv6_AAAA)) {
+        l->answer.ttl_s = ttl > 0 ? (uint32_t)ttl : 0;
+        keep(&l->answer, type, count, addresses);
+    }
+    lookup_over(l, result_of(error));
 }
 
-static void ask_evdns(mg_resolver *resolver, job *work, const char *name, int flags)
+static void ask_evdns(job *work)
 {
+    struct evdns_base *evdns = work->resolver->evdns;
+
     work->pending = 2;
-    if (!evdns_base_resolve_ipv4(resolver->evdns, name, flags, on_reply, work))
+    if (!evdns_base_resolve_ipv4(evdns, work->asked, DNS_QUERY_NO_SEARCH, on_reply, &work->v4))
         work->pending--;
-    if (!evdns_base_resolve_ipv6(resolver->evdns, name, flags, on_reply, work))
+    if (!evdns_base_resolve_ipv6(evdns, work->asked, DNS_QUERY_NO_SEARCH, on_reply, &work->v6))
         work->pending--;
     if (work->pending < 2)
         note_failure(work, MG_ERR_IO);
     if (work->pending == 0)
-        mg_later_add(resolver->loop, &work->later);
+        mg_later_add(work->resolver->loop, &work->later);
+}
+
+/* The next name of the search list that can be one; false when there is none. */
+static bool ask_next(job *work)
+{
+    const mg_search *search = &work->resolver->search;
+
+    do
+        if (!mg_search_name(search, mg_str_of(work->name), work->absolute, work->tried++, work->asked))
+            return false;
+    while (!valid(mg_str_of(work->asked)));
+    ask_evdns(work);
+    return true;
 }
 
 /* ---- questions ---- */
@@ -172,7 +268,7 @@ static void loopback(mg_resolved *answer)
 static bool known(mg_resolver *resolver, job *work, mg_str name)
 {
     const mg_loop_ops *ops = resolver->loop->ops;
-    mg_resolved *answer = &work->v4;
+    mg_resolved *answer = &work->v4.answer;
 
     if (mg_addr_from_ip(&answer->addrs[0], name, 0)) {
         answer->count = 1;
@@ -192,24 +288,33 @@ static bool known(mg_resolver *resolver, job *work, mg_str name)
 
 void mg_resolver_ask(mg_resolver *resolver, mg_resolve *question, mg_str name)
 {
-    char text[MAX_NAME + 1];
-    bool absolute;
-    const mg_str lower = normal_name(text, name, &absolute);
     job *work = MG_NEW(job);
+    const mg_str lower = normal_name(work->name, name, &work->absolute);
 
     MG_CHECK(!question->space); /* one answer at a time */
     question->space = work;
     work->question = question;
+    work->resolver = resolver;
     work->later.run = on_later;
+    work->v4.work = work->v6.work = work;
+    work->v4.type = MG_DNS_A;
+    work->v6.type = MG_DNS_AAAA;
     mg_list_push(&resolver->jobs, &work->link);
     if (lower.n == 0) {
         work->result = MG_ERR_INVALID;
         mg_later_add(resolver->loop, &work->later);
-    } else if (known(resolver, work, lower)) {
+    } else if (known(resolver, work, lower) || !ask_next(work)) {
         mg_later_add(resolver->loop, &work->later);
-    } else {
-        ask_evdns(resolver, work, text, absolute ? DNS_QUERY_NO_SEARCH : 0);
     }
+}
+
+static void forget_tcp(lookup *l)
+{
+    if (!l->tcp)
+        return;
+    mg_dns_tcp_cancel(l->tcp);
+    l->tcp = NULL;
+    l->work->pending--;
 }
 
 static void drop(job *work)
@@ -217,6 +322,8 @@ static void drop(job *work)
     work->question = NULL;
     mg_list_remove(&work->link);
     mg_later_cancel(&work->later);
+    forget_tcp(&work->v4);
+    forget_tcp(&work->v6);
     if (work->pending == 0)
         mg_free(work);
 }
@@ -247,13 +354,15 @@ static bool set_timeouts(struct evdns_base *evdns, unsigned timeout_ms)
            evdns_base_set_option(evdns, "attempts:", "3") == 0;
 }
 
-static bool add_servers(struct evdns_base *evdns, const mg_resolver_options *options, mg_error *err)
+static bool add_servers(mg_resolver *resolver, const mg_resolver_options *options, mg_error *err)
 {
     const char *file = options->resolv_conf ? options->resolv_conf : "/etc/resolv.conf";
-    const int flags = DNS_OPTION_SEARCH | DNS_OPTION_NAMESERVERS | DNS_OPTION_MISC;
+    const int flags = DNS_OPTION_NAMESERVERS | DNS_OPTION_MISC;
 
+    if (!options->nameserver || options->resolv_conf)
+        mg_search_read(&resolver->search, file);
     if (options->nameserver) {
-        if (evdns_base_nameserver_ip_add(evdns, options->nameserver) == 0)
+        if (evdns_base_nameserver_ip_add(resolver->evdns, options->nameserver) == 0)
             return true;
         (void)mg_fail(err, MG_ERR_INVALID,
                       "\"%s\" is no nameserver: write \"192.0.2.53\" or \"192.0.2.53:53\"",
@@ -261,10 +370,23 @@ static bool add_servers(struct evdns_base *evdns, const mg_resolver_options *opt
         return false;
     }
     /* Without a file, or without a server in it, evdns asks 127.0.0.1, as the C library does. */
-    if (evdns_base_resolv_conf_parse(evdns, flags, file) == 0 || !options->resolv_conf)
+    if (evdns_base_resolv_conf_parse(resolver->evdns, flags, file) == 0 || !options->resolv_conf)
         return true;
     (void)mg_fail(err, MG_ERR_INVALID, "%s: cannot be read, or names no nameserver", file);
     return false;
+}
+
+static void note_servers(mg_resolver *resolver)
+{
+    mg_dns_servers *servers = &resolver->servers;
+    const int count = evdns_base_count_nameservers(resolver->evdns);
+
+    for (int i = 0; i < count && servers->count < MG_DNS_SERVERS_MAX; i++) {
+        mg_addr *addr = &servers->addrs[servers->count];
+        const int n = evdns_base_get_nameserver_addr(resolver->evdns, i, &addr->sa, sizeof addr->un);
+        addr->n = n > 0 ? (socklen_t)n : 0;
+        servers->count += n > 0;
+    }
 }
 
 mg_resolver *mg_resolver_new(mg_loop *loop, const mg_resolver_options *options, mg_error *err)
@@ -281,13 +403,15 @@ mg_resolver *mg_resolver_new(mg_loop *loop, const mg_resolver_options *options, 
     resolver->hosts = mg_hosts_new(options->hosts_file ? options->hosts_file : "/etc/hosts");
     evdns_set_log_fn(discard_log);
     resolver->evdns = evdns_base_new(base, 0);
-    if (!resolver->evdns ||
-        !set_timeouts(resolver->evdns, options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS)) {
+    resolver->timeout_ms = options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
+    if (!resolver->evdns || !set_timeouts(resolver->evdns, resolver->timeout_ms)) {
         (void)mg_fail(err, MG_ERR_IO, "cannot start the resolver");
         goto failed;
     }
-    if (add_servers(resolver->evdns, options, err))
+    if (add_servers(resolver, options, err)) {
+        note_servers(resolver);
         return resolver;
+    }
 failed:
     mg_resolver_free(resolver);
     return NULL;

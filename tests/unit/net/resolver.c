@@ -9,7 +9,10 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-enum { TYPE_A = 1, TYPE_AAAA = 28, MAX_ASKED = 16 };
+enum { TYPE_A = 1, TYPE_AAAA = 28, MAX_ASKED = 16, TCP_CONNS = 16 };
+
+/* What the server does over TCP. */
+typedef enum over_tcp { ANSWERS, CLOSES, IS_SILENT, ANSWERS_ANOTHER, IS_CUT_TOO } over_tcp;
 
 typedef struct script { /* what the server says to a name */
     const char *name;
@@ -17,16 +20,25 @@ typedef struct script { /* what the server says to a name */
     bool silent;
     uint32_t ttl_a, ttl_aaaa;
     unsigned a, aaaa; /* how many addresses */
+    bool cut;         /* over UDP it says only that there is more, and tells the first address */
+    over_tcp tcp;
 } script;
+
+typedef struct tcp_conn {
+    struct world *world;
+    mg_watch watch;
+} tcp_conn;
 
 typedef struct world {
     mg_loop *loop;
     mg_resolver *resolver;
-    mg_watch watch;
-    int fd;
+    mg_watch watch, listener;
+    int fd, tcp_fd;
+    tcp_conn conns[TCP_CONNS];
     const script *scripts;
     size_t count;
-    unsigned queries;
+    unsigned queries, tcp_queries;
+    char last[256]; /* the name asked for last */
     mg_timer guard;
     bool timed_out, free_in_done;
     unsigned answers, wanted;
@@ -81,20 +93,26 @@ static size_t read_name(const uint8_t *q, char name[256])
     return at + 1;
 }
 
-static size_t reply(const world *w, uint8_t *q, size_t n)
+static const script *script_of(const world *w, const char *name)
 {
-    char name[256];
-    const size_t at = read_name(q, name);
-    const unsigned type = q[at + 1];
-    const script *s = NULL;
-
     for (size_t i = 0; i < w->count; i++)
         if (strcmp(w->scripts[i].name, name) == 0)
-            s = &w->scripts[i];
+            return &w->scripts[i];
+    return NULL;
+}
+
+static size_t reply(world *w, uint8_t *q, size_t n, bool udp)
+{
+    const size_t at = read_name(q, w->last);
+    const unsigned type = q[at + 1];
+    const script *s = script_of(w, w->last);
+
     if (s && s->silent)
         return 0;
-    const unsigned count = s && type == TYPE_A ? s->a : s ? s->aaaa : 0;
-    q[2] = 0x81;
+    unsigned count = s && type == TYPE_A ? s->a : s ? s->aaaa : 0;
+    const bool cut = s && s->cut && count > 0 && (udp || s->tcp == IS_CUT_TOO);
+    count = cut ? 1 : count;
+    q[2] = cut ? 0x83 : 0x81;
     q[3] = (uint8_t)(0x80 | (s ? s->rcode : 3));
     q[7] = (uint8_t)count;
     for (unsigned i = 0; i < count; i++)
@@ -113,9 +131,69 @@ static void on_query(mg_watch *watch, unsigned what)
     (void)what;
     while ((n = recvfrom(w->fd, q, 512, 0, (struct sockaddr *)&from, &from_n)) > 16) {
         w->queries++;
-        const size_t m = reply(w, q, (size_t)n);
+        const size_t m = reply(w, q, (size_t)n, true);
         if (m > 0)
             assert_int_equal(sendto(w->fd, q, m, 0, (struct sockaddr *)&from, from_n), m);
+    }
+}
+
+static void close_conn(tcp_conn *c)
+{
+    if (!c->world)
+        return;
+    mg_watch_stop(&c->watch);
+    close(c->watch.fd);
+    c->world = NULL;
+}
+
+/* In two pieces, so that neither is an answer. */
+static void send_pieces(int fd, const uint8_t *bytes, size_t n)
+{
+    assert_int_equal(send(fd, bytes, n / 2, MSG_NOSIGNAL), n / 2);
+    assert_int_equal(send(fd, bytes + n / 2, n - n / 2, MSG_NOSIGNAL), n - n / 2);
+}
+
+static void on_tcp_query(mg_watch *watch, unsigned what)
+{
+    tcp_conn *c = mg_container_of(watch, tcp_conn, watch);
+    world *w = c->world;
+    uint8_t q[8192];
+
+    (void)what;
+    const ssize_t n = recv(watch->fd, q + 2, 1024, 0);
+    if (n < 0)
+        return;
+    if (n == 0) {
+        close_conn(c);
+        return;
+    }
+    assert_int_equal(q[2] << 8 | q[3], n - 2); /* all of the question at once */
+    w->tcp_queries++;
+    memmove(q, q + 2, (size_t)n);
+    const size_t m = reply(w, q + 2, (size_t)n - 2, false);
+    const script *s = script_of(w, w->last);
+    if (s->tcp == CLOSES) {
+        close_conn(c);
+    } else if (s->tcp != IS_SILENT) {
+        q[2] = (uint8_t)(q[2] ^ (s->tcp == ANSWERS_ANOTHER));
+        q[0] = (uint8_t)(m >> 8);
+        q[1] = (uint8_t)m;
+        send_pieces(watch->fd, q, m + 2);
+    }
+}
+
+static void on_tcp_conn(mg_watch *watch, unsigned what)
+{
+    world *w = mg_container_of(watch, world, listener);
+    int fd;
+
+    (void)what;
+    while ((fd = accept4(w->tcp_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        tcp_conn *c = w->conns;
+        while (c->world)
+            c++;
+        *c = (tcp_conn){ .world = w };
+        mg_watch_start(w->loop, &c->watch, fd, on_tcp_query);
     }
 }
 
@@ -174,7 +252,7 @@ static void write_hosts(world *w, const char *text)
     assert_int_equal(rename(next, w->hosts), 0);
 }
 
-static void open_world(world *w, const script *scripts, size_t count)
+static void open_searching(world *w, const script *scripts, size_t count, const char *resolv_conf)
 {
     mg_error err = MG_ERROR_INIT;
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -191,16 +269,31 @@ static void open_world(world *w, const script *scripts, size_t count)
     assert_int_equal(bind(w->fd, (struct sockaddr *)&at, sizeof(at)), 0);
     assert_int_equal(getsockname(w->fd, (struct sockaddr *)&at, &n), 0);
     mg_watch_start(w->loop, &w->watch, w->fd, on_query);
+    w->tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(w->tcp_fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(w->tcp_fd, 8), 0);
+    mg_watch_start_listener(w->loop, &w->listener, w->tcp_fd, on_tcp_conn);
     snprintf(server, sizeof(server), "127.0.0.1:%u", ntohs(at.sin_port));
-    const mg_resolver_options options = { .hosts_file = w->hosts, .nameserver = server, .timeout_ms = 30 };
+    const mg_resolver_options options = {
+        .hosts_file = w->hosts, .nameserver = server, .resolv_conf = resolv_conf, .timeout_ms = 30
+    };
     w->resolver = mg_resolver_new(w->loop, &options, &err);
     assert_string_equal(err.message, "");
     assert_non_null(w->resolver);
 }
 
+static void open_world(world *w, const script *scripts, size_t count)
+{
+    open_searching(w, scripts, count, NULL);
+}
+
 static void close_world(world *w)
 {
     mg_resolver_free(w->resolver);
+    for (size_t i = 0; i < TCP_CONNS; i++)
+        close_conn(&w->conns[i]);
+    mg_watch_stop(&w->listener);
+    close(w->tcp_fd);
     mg_watch_stop(&w->watch);
     mg_timer_stop(&w->guard);
     close(w->fd);
@@ -257,7 +350,94 @@ static void more_addresses_than_are_kept_are_cut(void **state)
     ask(&w, &a, "many.internal");
     run_until(&w, 1);
     assert_int_equal(a.answer.count, MG_RESOLVE_MAX);
+    assert_int_equal(a.answer.dropped, 8);
     close_world(&w);
+}
+
+static void what_is_cut_short_over_udp_is_asked_again_over_tcp(void **state)
+{
+    static const script scripts[] = {
+        { "some.internal", .a = 3, .aaaa = 1, .ttl_a = 7, .ttl_aaaa = 9, .cut = true },
+        { "many.internal", .a = 200, .ttl_a = 9, .cut = true },
+        { "half.internal", .a = 2, .aaaa = 1, .ttl_a = 9, .ttl_aaaa = 9, .cut = true, .tcp = CLOSES },
+        { "silent.internal", .a = 2, .ttl_a = 9, .cut = true, .tcp = IS_SILENT },
+        { "other.internal", .a = 2, .ttl_a = 9, .cut = true, .tcp = ANSWERS_ANOTHER },
+        { "again.internal", .a = 2, .ttl_a = 9, .cut = true, .tcp = IS_CUT_TOO },
+    };
+    world w;
+    asked a[6];
+
+    (void)state;
+    open_world(&w, scripts, mg_countof(scripts));
+    ask(&w, &a[0], "some.internal");
+    run_until(&w, 1);
+    assert_addrs(&a[0], "10.0.0.1 10.0.0.2 10.0.0.3 fd00::1");
+    assert_int_equal(a[0].answer.ttl_s, 7);
+    assert_int_equal(w.tcp_queries, 2);
+    ask(&w, &a[1], "many.internal");
+    run_until(&w, 2);
+    assert_int_equal(a[1].answer.count, MG_RESOLVE_MAX);
+    assert_int_equal(a[1].answer.dropped, 200 - MG_RESOLVE_MAX);
+    for (size_t i = 2; i < mg_countof(a); i++) {
+        ask(&w, &a[i], scripts[i].name);
+        run_until(&w, (unsigned)i + 1);
+        assert_int_equal(a[i].result, scripts[i].tcp == IS_SILENT ? MG_ERR_TIMEOUT : MG_ERR_IO);
+    }
+    close_world(&w);
+}
+
+static void a_question_over_tcp_can_be_cancelled_and_dropped(void **state)
+{
+    static const script scripts[] = {
+        { "silent.internal", .a = 2, .aaaa = 2, .ttl_a = 9, .cut = true, .tcp = IS_SILENT },
+        { "fast.internal", .a = 1, .ttl_a = 9 },
+    };
+    world w;
+    asked a[3];
+
+    (void)state;
+    open_world(&w, scripts, mg_countof(scripts));
+    ask(&w, &a[0], "silent.internal");
+    ask(&w, &a[1], "silent.internal");
+    ask(&w, &a[2], "fast.internal");
+    run_until(&w, 1);
+    mg_resolver_cancel(&a[0].question);
+    close_world(&w);
+    assert_int_equal(a[0].calls + a[1].calls, 0);
+}
+
+static void relative_names_are_searched_for(void **state)
+{
+    static const script scripts[] = { { "db.one.internal", .a = 1, .ttl_a = 9 },
+                                      { "db.two.internal", .a = 2, .ttl_a = 9 },
+                                      { "api.eu.two.internal", .a = 3, .ttl_a = 9, .cut = true },
+                                      { "api.eu", .a = 4, .ttl_a = 9 } };
+    char path[] = "/tmp/moongate-resolv-XXXXXX";
+    world w;
+    asked a[5];
+
+    (void)state;
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    dprintf(fd, "# comment\nnameserver 192.0.2.1\ndomain nowhere.internal\n"
+                "search Two.internal. one.internal a..b\noptions ndots:2 attempts:1\n");
+    close(fd);
+    open_searching(&w, scripts, mg_countof(scripts), path);
+    ask(&w, &a[0], "db");
+    ask(&w, &a[1], "api.eu");
+    ask(&w, &a[2], "api.eu.");
+    ask(&w, &a[3], "db.one.internal");
+    run_until(&w, 4);
+    assert_addrs(&a[0], "10.0.0.1 10.0.0.2");
+    assert_addrs(&a[1], "10.0.0.1 10.0.0.2 10.0.0.3");
+    assert_int_equal(a[2].answer.count, 4);
+    assert_addrs(&a[3], "10.0.0.1");
+    ask(&w, &a[4], "nobody");
+    run_until(&w, 5);
+    assert_int_equal(a[4].result, MG_ERR_NOT_FOUND);
+    assert_string_equal(w.last, "nobody"); /* as it stands comes last */
+    close_world(&w);
+    unlink(path);
 }
 
 static void what_does_not_exist_is_not_found_and_silence_is_a_timeout(void **state)
@@ -435,6 +615,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_families_come_together_with_the_shorter_ttl),
         cmocka_unit_test(more_addresses_than_are_kept_are_cut),
+        cmocka_unit_test(what_is_cut_short_over_udp_is_asked_again_over_tcp),
+        cmocka_unit_test(a_question_over_tcp_can_be_cancelled_and_dropped),
+        cmocka_unit_test(relative_names_are_searched_for),
         cmocka_unit_test(what_does_not_exist_is_not_found_and_silence_is_a_timeout),
         cmocka_unit_test(literals_and_nonsense_ask_nobody),
         cmocka_unit_test(the_hosts_file_comes_first_and_is_read_again),
