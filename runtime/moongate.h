@@ -160,6 +160,7 @@ typedef struct mg_service_seen {
 
 typedef struct mg_service_host_seen {
     mg_slice authority; /* "10.0.0.11:9000" */
+    mg_slice address;   /* of a name, the one that this host is; else empty */
     const char *health; /* what active checks say: "unknown", "healthy", "unhealthy"; static */
     uint32_t weight, inflight;
     bool healthy, ejected;

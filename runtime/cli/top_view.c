@@ -421,14 +421,16 @@ static bool is_troubled(const mg_node *host)
 
 static void add_endpoint(view *v, const mg_node *host)
 {
-    char text[160];
+    char text[160], name[320];
 
     snprintf(text, sizeof text, "%.*s%s%s   weight %.0f   in flight %.0f",
              MG_STR_ARGS(text_of(host, "health")), is_true(host, "ejected") ? ", ejected" : "",
              mg_str_eq_c(text_of(host, "state"), "down") ? ", down" : "", number_of(host, "weight"),
              number_of(host, "inflight"));
     add_cell(v, MG_STR("  "), 2, PLAIN);
-    add_cell(v, text_of(host, "endpoint"), 28, PLAIN);
+    snprintf(name, sizeof name, "%.*s%s%.*s", MG_STR_ARGS(text_of(host, "endpoint")),
+             text_of(host, "address").n ? "@" : "", MG_STR_ARGS(text_of(host, "address")));
+    add_cell(v, mg_str_of(name), 28, PLAIN);
     add_cell(v, mg_str_of(text), (int)v->width - 30, is_troubled(host) ? RED : PLAIN);
     end_line(v);
 }

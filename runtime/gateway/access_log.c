@@ -155,6 +155,7 @@ void mg_access_log_add(mg_log_buffer *buffer, const mg_exchange *x, const mg_acc
     add_text(out, "route", line->route);
     add_text(out, "service", line->service);
     add_text(out, "endpoint", line->endpoint);
+    add_text(out, "address", line->address);
     add_text(out, "method", x->request.method_text);
     add_text(out, "scheme", x->request.scheme);
     add_text(out, "host", x->request.host);

@@ -36,6 +36,7 @@ void mg_log_buffer_fini(mg_log_buffer *buffer); /* flushes */
 /* What the line says beside the exchange itself. */
 typedef struct mg_access_line {
     mg_str listener, route, service, endpoint, consumer;
+    mg_str address;      /* of an endpoint that is a name */
     mg_str limiter;      /* that refused, or has least remaining */
     mg_str plugins;      /* of its chain: a JSON array; none: no chain ran */
     const char *breaker; /* the state of the one it asked, at its end; NULL: it asked none */

@@ -81,6 +81,8 @@ static void add_host(mg_admin_call *call, const mg_service *service, size_t i, p
     mg_admin_comma(out);
     mg_text_add_char(out, '{');
     mg_admin_name(out, "endpoint", host.authority);
+    if (host.address.n)
+        mg_admin_name(out, "address", host.address);
     mg_admin_name(out, "health", mg_str_of(mg_health_state_name(host.health)));
     mg_admin_name(out, "state", host.down ? MG_STR("down") : MG_STR("up"));
     mg_text_addf(out, ",\"ejected\":%s,\"usable\":%s", host.ejected ? "true" : "false",

@@ -293,10 +293,13 @@ static mg_endpoint *endpoint_of(mg_call_http *http)
         mg_endpoint_ref(endpoint);
         return endpoint;
     }
-    mg_account *account =
-        mg_accounts_take(mg_shared_accounts(worker->gateway->shared), MG_STR(""), http->authority);
+    mg_account *account = mg_accounts_take(mg_shared_accounts(worker->gateway->shared), MG_STR(""),
+                                           http->authority, http->authority);
     endpoint = mg_worker_endpoint(worker, account, &worker->gateway->idle_total);
     mg_account_unref(account);
+    mg_addr addrs[MG_RESOLVE_MAX];
+    const unsigned count = mg_names_known(worker->gateway->names, http->authority, addrs);
+    mg_endpoint_set_addrs(endpoint, addrs, count);
     mg_worker_visit(worker, endpoint);
     return endpoint;
 }

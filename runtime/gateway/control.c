@@ -9,8 +9,6 @@
 #include "gateway/call.h"
 #include <time.h>
 
-enum { NAMES_PATIENCE_S = 5 };
-
 /* One way from a configuration to the workers. */
 typedef struct mg_publication {
     mg_gateway *gateway;
@@ -197,6 +195,8 @@ static void published(mg_gateway *gateway)
     mg_snapshot_ref(gateway->snapshot);
     gateway->revision = gateway->snapshot->revision;
     publication_free(publication);
+    if (gateway->renew_later)
+        mg_control_renew(gateway, MG_STR_NONE);
     mg_rollouts_follow(gateway->rollouts, gateway->snapshot);
     mg_snapshot_unref(old);
     if (atomic_load(&gateway->state) < MG_GATEWAY_DRAINS)
@@ -262,8 +262,7 @@ static void send_out(mg_publication *publication)
         return;
     publication->sent = true;
     mg_timer_stop(&publication->patience);
-    for (size_t i = 0; i < publication->snapshot->config->service_count; i++)
-        mg_service_adopt(publication->snapshot->services[i].service, mg_loop_now(gateway->loops[0]));
+    mg_snapshot_adopt(publication->snapshot, gateway->shared.shared, mg_loop_now(gateway->loops[0]));
     for (unsigned w = 0; w < gateway->shared.worker_count; w++) {
         apply_message *apply = MG_NEW(apply_message);
         mg_snapshot_ref(publication->snapshot);
@@ -276,36 +275,38 @@ static void send_out(mg_publication *publication)
     }
 }
 
+bool mg_control_publishes(const mg_gateway *gateway)
+{
+    return gateway->publication && gateway->publication->sent;
+}
+
 static void on_patience(mg_timer *timer)
 {
     send_out(mg_container_of(timer, mg_publication, patience));
 }
 
-static void on_name(void *self)
+static void name_is_there(mg_gateway *gateway, uint64_t revision)
 {
-    mg_gateway *gateway = self;
     mg_publication *publication = gateway->publication;
 
-    if (publication && !publication->sent && --publication->names_waiting == 0)
+    if (publication && !publication->sent && publication->snapshot->revision == revision &&
+        --publication->names_waiting == 0)
         send_out(publication);
 }
 
-/* Names are looked up before anyone needs them; what does not resolve in time answers 503 until it does. */
 static void await_names(mg_publication *publication)
 {
     mg_gateway *gateway = publication->gateway;
     const mg_snapshot *snapshot = publication->snapshot;
 
     mg_timer_init(&publication->patience, on_patience);
-    mg_timer_set(gateway->loops[0], &publication->patience,
-                 mg_loop_now(gateway->loops[0]) + NAMES_PATIENCE_S * MG_NS_PER_S);
     publication->names_waiting = 1;
     for (size_t s = 0; s < snapshot->config->service_count; s++)
-        for (size_t e = 0; e < snapshot->services[s].conf->endpoint_count; e++) {
-            publication->names_waiting++;
-            mg_names_add(gateway->shared.names, snapshot->services[s].authorities[e], on_name, gateway);
-        }
-    on_name(gateway);
+        publication->names_waiting += (unsigned)snapshot->services[s].conf->endpoint_count;
+    const unsigned patience_s = mg_control_ask_names(gateway, snapshot, name_is_there);
+    mg_timer_set(gateway->loops[0], &publication->patience,
+                 mg_loop_now(gateway->loops[0]) + patience_s * MG_NS_PER_S);
+    name_is_there(gateway, snapshot->revision);
 }
 
 static void on_start(mg_message *message)

@@ -39,6 +39,7 @@ struct mg_gateway {
     mg_snapshot *snapshot;              /* counted: the one published last */
     struct mg_publication *publication; /* under way */
     bool reload_again;                  /* asked for while one was under way */
+    bool renew_later;                   /* names have changed while one was being swapped in */
     uint64_t revision;
     _Atomic uint64_t reloads_ok, reloads_refused, last_success_s;
     _Atomic int state; /* mg_gateway_state */
@@ -57,6 +58,18 @@ struct mg_gateway {
 /* Builds and tries a configuration and hands it to all workers. Takes the config. `first` runs before any
  * loop does: then it is applied in place. False with a report: nothing has changed. */
 bool mg_control_publish(mg_gateway *gateway, mg_config *config, bool first, mg_report *report);
+/* Whether one is on its way to the workers: services in force are no longer those of gateway->snapshot. */
+bool mg_control_publishes(const mg_gateway *gateway);
+/* Looks the names of a snapshot up before anyone needs them, those that are known again, as the hosts file
+ * may be another one. `there` is called once for each endpoint, when its name is answered, perhaps before
+ * this returns. Returns for how many seconds that is worth waiting: what does not resolve in time answers 503
+ * until it does.
+ */
+unsigned mg_control_ask_names(mg_gateway *gateway, const mg_snapshot *snapshot,
+                              void (*there)(mg_gateway *gateway, uint64_t revision));
+/* The addresses of an authority have changed, or (absent) any may have: services that have it get other
+ * hosts. */
+void mg_control_renew(mg_gateway *gateway, mg_str authority);
 /* Drops a publication that no loop will finish. */
 void mg_control_discard(mg_gateway *gateway);
 size_t mg_control_lua_memory(mg_gateway *gateway);

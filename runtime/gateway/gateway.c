@@ -100,7 +100,7 @@ static bool open_state(mg_gateway *gateway, const mg_config *config, mg_error *e
     return gateway->kv != NULL;
 }
 
-/* A name has (other) addresses: every worker hears of it. */
+/* A name has (other) addresses: services get new hosts, and requests of plugins hear of it. */
 typedef struct names_message {
     mg_message message;
     mg_worker *worker;
@@ -112,15 +112,13 @@ typedef struct names_message {
 static void on_names(mg_message *message)
 {
     names_message *names = mg_container_of(message, names_message, message);
-    size_t cursor = 0;
-    mg_str key;
-    void *value;
+    mg_text key = { 0 };
 
-    while (mg_map_next(names->worker->endpoints, &cursor, &key, &value)) {
-        mg_endpoint *endpoint = value;
-        if (mg_str_eq_c(names->authority, endpoint->account->authority))
-            mg_endpoint_set_addrs(endpoint, names->addrs, names->count);
-    }
+    mg_text_addf(&key, " %.*s", MG_STR_ARGS(names->authority)); /* an account of no service */
+    mg_endpoint *endpoint = mg_map_get(names->worker->endpoints, mg_text_str(&key));
+    if (endpoint)
+        mg_endpoint_set_addrs(endpoint, names->addrs, names->count);
+    mg_text_fini(&key);
     mg_free(names);
 }
 
@@ -128,6 +126,7 @@ static void names_changed(void *self, mg_str authority, const mg_addr *addrs, un
 {
     mg_gateway *gateway = self;
 
+    mg_control_renew(gateway, authority);
     for (unsigned w = 0; w < gateway->shared.worker_count; w++) {
         names_message *names = mg_alloc(sizeof *names + authority.n);
         *names = (names_message){ .message = { NULL, on_names },
@@ -168,7 +167,8 @@ static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *co
         return false;
     shared->names =
         mg_names_new(gateway->loops[0], gateway->resolver, gateway->options.log, names_changed, gateway);
-    gateway->probe = mg_probe_new(gateway->loops[0], shared->names, &gateway->policy_clock, shared->log);
+    mg_services_set_names(mg_shared_services(shared->shared), shared->names);
+    gateway->probe = mg_probe_new(gateway->loops[0], &gateway->policy_clock, shared->log);
     shared->control = gateway->mailbox;
     shared->workers = MG_NEW_N(mg_worker *, count);
     for (unsigned i = 0; i < count; i++)

@@ -21,7 +21,7 @@ typedef struct entry {
     mg_names *names;
     char *authority, *host; /* owned */
     uint16_t port;
-    bool watched, answered, literal, failing;
+    bool watched, answered, failing, crowded;
     mg_addr addrs[MG_RESOLVE_MAX];
     unsigned count;
     mg_resolve question;
@@ -100,6 +100,28 @@ static void on_again(mg_timer *timer)
     ask(mg_container_of(timer, entry, again));
 }
 
+/* Returns the port. */
+static uint16_t split(mg_str authority, mg_str *host)
+{
+    size_t colon = authority.n;
+    uint64_t port = 0;
+
+    while (colon > 0 && authority.p[colon - 1] != ':')
+        colon--;
+    *host = mg_str_sub(authority, 0, colon ? colon - 1 : 0);
+    if (host->n > 2 && host->p[0] == '[')
+        *host = mg_str_sub(*host, 1, host->n - 1);
+    return mg_str_u64(mg_str_sub(authority, colon, authority.n), &port) ? (uint16_t)port : 0;
+}
+
+bool mg_names_literal(mg_str authority, mg_addr *addr)
+{
+    mg_str host;
+    const uint16_t port = split(authority, &host);
+
+    return mg_addr_from_ip(addr, host, port);
+}
+
 /* Under the lock. */
 static entry *entry_of(mg_names *names, mg_str authority)
 {
@@ -112,18 +134,13 @@ static entry *entry_of(mg_names *names, mg_str authority)
     e = MG_NEW(entry);
     e->names = names;
     e->authority = mg_memdup0(authority.p, authority.n);
-    size_t colon = authority.n;
-    while (colon > 0 && authority.p[colon - 1] != ':')
-        colon--;
-    mg_str host = mg_str_sub(authority, 0, colon ? colon - 1 : 0);
-    if (host.n > 2 && host.p[0] == '[')
-        host = mg_str_sub(host, 1, host.n - 1);
+    mg_str host;
+    e->port = split(authority, &host);
     e->host = mg_memdup0(host.p, host.n);
-    e->port = (uint16_t)strtoul(e->authority + colon, NULL, 10);
     mg_timer_init(&e->again, on_again);
     if (mg_addr_from_ip(&e->addrs[0], host, e->port)) {
         e->count = 1;
-        e->literal = e->answered = true;
+        e->answered = true;
     }
     mg_map_set(names->entries, authority, e);
     return e;
@@ -142,14 +159,23 @@ static void tell_waiters(entry *e)
     }
 }
 
+static void set_port(mg_addr *addr, uint16_t port)
+{
+    if (addr->sa.sa_family == AF_INET6)
+        addr->in6.sin6_port = htons(port);
+    else
+        addr->in.sin_port = htons(port);
+}
+
+/* An answer has one order: the same addresses stand in the same places. */
 static bool same_addrs(const entry *e, const mg_resolved *answer)
 {
     if (e->count != answer->count)
         return false;
     for (unsigned i = 0; i < e->count; i++) {
         mg_addr with_port = answer->addrs[i];
-        char a[MG_ADDR_TEXT], b[MG_ADDR_TEXT];
-        if (mg_addr_ip_text(&e->addrs[i], a) != mg_addr_ip_text(&with_port, b) || strcmp(a, b) != 0)
+        set_port(&with_port, e->port);
+        if (!mg_addr_eq(&e->addrs[i], &with_port))
             return false;
     }
     return true;
@@ -163,10 +189,7 @@ static void keep(entry *e, const mg_resolved *answer)
     e->count = answer->count;
     for (unsigned i = 0; i < answer->count; i++) {
         e->addrs[i] = answer->addrs[i];
-        if (e->addrs[i].sa.sa_family == AF_INET6)
-            e->addrs[i].in6.sin6_port = htons(e->port);
-        else
-            e->addrs[i].in.sin_port = htons(e->port);
+        set_port(&e->addrs[i], e->port);
     }
     pthread_mutex_unlock(&names->lock);
 }
@@ -178,6 +201,15 @@ static void tell_recovery(entry *e, bool resolves)
     e->failing = !resolves;
 }
 
+/* Once until it fits again. */
+static void tell_crowd(entry *e, unsigned dropped)
+{
+    if (dropped && !e->crowded)
+        mg_log_write(e->names->log, MG_LOG_WARN, "dns", "%s has %u addresses; the first %d are used", e->host,
+                     MG_RESOLVE_MAX + dropped, MG_RESOLVE_MAX);
+    e->crowded = dropped > 0;
+}
+
 static void on_answer(mg_resolve *question, mg_result result, const mg_resolved *answer)
 {
     entry *e = mg_container_of(question, entry, question);
@@ -187,6 +219,7 @@ static void on_answer(mg_resolve *question, mg_result result, const mg_resolved 
     e->asking = false;
     if (result == MG_OK && answer->count) {
         again_s = answer->ttl_s ? answer->ttl_s : 1;
+        tell_crowd(e, answer->dropped);
         if (!same_addrs(e, answer)) {
             keep(e, answer);
             names->changed(names->self, mg_str_of(e->authority), e->addrs, e->count);
@@ -216,7 +249,7 @@ void mg_names_add(mg_names *names, mg_str authority, void (*done)(void *self), v
     pthread_mutex_lock(&names->lock);
     entry *e = entry_of(names, authority);
     pthread_mutex_unlock(&names->lock);
-    if (e->answered) {
+    if (e->answered && !e->asking) {
         if (done)
             done(self);
         return;
@@ -234,6 +267,8 @@ void mg_names_add(mg_names *names, mg_str authority, void (*done)(void *self), v
 
 unsigned mg_names_known(mg_names *names, mg_str authority, mg_addr addrs[MG_RESOLVE_MAX])
 {
+    if (!names || mg_names_literal(authority, &addrs[0]))
+        return mg_names_literal(authority, &addrs[0]);
     pthread_mutex_lock(&names->lock);
     const entry *e = mg_map_get(names->entries, authority);
     const unsigned count = e ? e->count : 0;
@@ -241,4 +276,19 @@ unsigned mg_names_known(mg_names *names, mg_str authority, mg_addr addrs[MG_RESO
         memcpy(addrs, e->addrs, sizeof *addrs * count);
     pthread_mutex_unlock(&names->lock);
     return count;
+}
+
+void mg_names_refresh(mg_names *names)
+{
+    size_t cursor = 0;
+    mg_str key;
+    void *value;
+
+    while (mg_map_next(names->entries, &cursor, &key, &value)) {
+        entry *e = value;
+        if (!e->watched)
+            continue;
+        mg_timer_stop(&e->again);
+        ask(e);
+    }
 }

@@ -18,11 +18,16 @@ void mg_names_free(mg_names *names);
 void mg_names_stop(mg_names *names);
 
 /* Makes `authority` ("host:port") known and begins to look its host up; IP literals are known at once.
- * Control loop. Kept while the gateway lives. `done`, when given, runs on the control loop once the first
- * answer is there, perhaps before this returns. */
+ * Control loop. Kept while the gateway lives. `done`, when given, runs on the control loop once nothing is
+ * being asked about it and an answer is there, perhaps before this returns. */
 void mg_names_add(mg_names *names, mg_str authority, void (*done)(void *self), void *self);
 
-/* What is known of an authority; 0 when nothing yet, or it is not known. Any thread. */
+/* What is known of an authority; 0 when nothing yet, or it is not known. `names` may be NULL: then only a
+ * literal is. Any thread. */
 unsigned mg_names_known(mg_names *names, mg_str authority, mg_addr addrs[MG_RESOLVE_MAX]);
+/* Whether its host is an IP literal, and which address it is then. */
+bool mg_names_literal(mg_str authority, mg_addr *addr);
+/* Asks for all names again, whatever their TTL: the hosts file may be another one. Control loop. */
+void mg_names_refresh(mg_names *names);
 
 #endif

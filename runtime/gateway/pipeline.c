@@ -288,12 +288,13 @@ static void record(mg_flight *flight)
     if (!mg_access_log_is_on(worker->gateway->access_log))
         return;
     const mg_door *door = x->listener;
+    const int host = mg_proxy_host(flight);
     const mg_access_line line = {
         .listener = door->name,
         .route = flight->route ? flight->route->name : MG_STR_NONE,
         .service = service ? service->name : MG_STR_NONE,
-        .endpoint =
-            service && mg_proxy_host(flight) >= 0 ? service->authorities[mg_proxy_host(flight)] : MG_STR_NONE,
+        .endpoint = host >= 0 ? flight->runtime->service->authorities[host] : MG_STR_NONE,
+        .address = host >= 0 ? mg_service_host_address(flight->runtime->service, (size_t)host) : MG_STR_NONE,
         .error = flight->error ? flight->error
                  : x->reset    ? mg_reset_text(x->reset)
                                : NULL,
@@ -328,6 +329,8 @@ void mg_pipeline_maybe_finish(mg_flight *flight)
     record(flight);
     worker->flights--;
     mg_stats_in_flight(worker->gateway->stats, worker->index, -1);
+    mg_view_service *runtime = flight->runtime;
     mg_net_exchange_free(&worker->net, x);
+    mg_view_service_unref(runtime);
     mg_view_unref(view);
 }

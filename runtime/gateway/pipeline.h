@@ -31,6 +31,7 @@ struct mg_flight {
     mg_worker *worker;
     const mg_snapshot_route *route;     /* borrowed: snapshot; NULL when none matched */
     const mg_snapshot_service *service; /* borrowed: snapshot; NULL: a plugin has to answer */
+    mg_view_service *runtime;           /* counted: the hosts it has to choose from; NULL before it asks */
     mg_route_match match;
     mg_str client; /* the client's address after trusted proxies */
     mg_lease lease;

@@ -12,7 +12,6 @@ enum {
 };
 
 struct mg_probe {
-    mg_names *names;              /* borrowed */
     const mg_policy_clock *clock; /* borrowed */
     mg_log *log;                  /* borrowed */
     mg_net net;                   /* without a log: only changes are told */
@@ -27,9 +26,10 @@ struct mg_probe {
 
 typedef struct target {
     mg_probe *probe;               /* borrowed */
-    char *key;                     /* owned: the service and the endpoint's authority */
+    char *key;                     /* owned: the service and the host's name */
     const mg_snapshot_service *of; /* borrowed: the snapshot's; NULL before it was ever followed */
-    size_t host;                   /* its number in the service */
+    mg_service *service;           /* counted: the hosts in force */
+    size_t host;                   /* its number among them */
     uint64_t generation;
     uint64_t began_ns;    /* the last check */
     mg_timer timer;       /* the next one */
@@ -48,7 +48,7 @@ static const mg_config_health *conf_of(const target *t)
 
 static mg_str authority_of(const target *t)
 {
-    return t->of->authorities[t->host];
+    return t->service->authorities[t->host];
 }
 
 static void set_next(target *t)
@@ -65,7 +65,7 @@ static void tell(const target *t, bool first, const mg_probe_verdict *verdict)
     const mg_log_level level = !verdict->ok ? MG_LOG_WARN : first ? MG_LOG_DEBUG : MG_LOG_INFO;
 
     mg_log_write(t->probe->log, level, verdict->ok ? "host_up" : "host_down", "%.*s: %.*s is %s: %s",
-                 MG_STR_ARGS(t->of->name), MG_STR_ARGS(authority_of(t)),
+                 MG_STR_ARGS(t->of->name), MG_STR_ARGS(t->service->names[t->host]),
                  mg_health_state_name(verdict->ok ? MG_HEALTH_UP : MG_HEALTH_DOWN), verdict->reason);
 }
 
@@ -73,7 +73,7 @@ static void on_verdict(void *self, const mg_probe_verdict *verdict)
 {
     target *t = self;
     mg_probe *probe = t->probe;
-    mg_service *service = t->of->service;
+    mg_service *service = t->service;
     mg_host_view before;
 
     mg_service_host_view(service, t->host, mg_policy_clock_now(probe->clock), &before);
@@ -90,13 +90,11 @@ static void on_verdict(void *self, const mg_probe_verdict *verdict)
 static void start(target *t)
 {
     mg_probe *probe = t->probe;
-    mg_addr addrs[MG_RESOLVE_MAX];
-    const unsigned count = mg_names_known(probe->names, authority_of(t), addrs);
 
     probe->running++;
     t->began_ns = mg_loop_now(probe->net.loop);
-    t->trying = mg_probe_try_start(&probe->net, probe->accounts, conf_of(t), authority_of(t), addrs, count,
-                                   on_verdict, t);
+    t->trying = mg_probe_try_start(&probe->net, probe->accounts, conf_of(t), authority_of(t),
+                                   mg_service_host_addr(t->service, t->host), on_verdict, t);
 }
 
 static void start_queued(mg_probe *probe)
@@ -129,17 +127,18 @@ static void halt(target *t)
 static void target_free(target *t)
 {
     halt(t);
+    mg_service_unref(t->service);
     mg_free(t->key);
     mg_free(t);
 }
 
 /* That of an earlier snapshot, or a new one. An endpoint may stand in a service more than once. */
-static target *target_of(mg_probe *probe, mg_str service, mg_str authority)
+static target *target_of(mg_probe *probe, mg_str service, mg_str host)
 {
     mg_text key = { 0 };
     target *t;
 
-    mg_text_addf(&key, "%.*s %.*s", MG_STR_ARGS(service), MG_STR_ARGS(authority));
+    mg_text_addf(&key, "%.*s %.*s", MG_STR_ARGS(service), MG_STR_ARGS(host));
     while ((t = mg_map_get(probe->targets, mg_text_str(&key))) && t->generation == probe->generation)
         mg_text_add_char(&key, '+');
     if (!t) {
@@ -163,10 +162,14 @@ static bool asks_the_same(const mg_config_health *a, const mg_config_health *b)
 static void follow_service(mg_probe *probe, const mg_snapshot_service *of, uint64_t *first_ns)
 {
     const mg_config_health *conf = &of->conf->health;
+    mg_service *service = of->service->of->newest;
 
-    for (size_t host = 0; conf->on && host < of->conf->endpoint_count; host++) {
-        target *t = target_of(probe, of->name, of->authorities[host]);
+    for (size_t host = 0; conf->on && host < service->host_count; host++) {
+        target *t = target_of(probe, of->name, service->names[host]);
         const bool same = t->of && asks_the_same(conf_of(t), conf);
+        mg_service_ref(service);
+        mg_service_unref(t->service);
+        t->service = service;
         t->of = of;
         t->host = host;
         if (same)
@@ -200,13 +203,13 @@ static void drop_the_others(mg_probe *probe)
 static void tell_ejected(const mg_probe *probe, const mg_snapshot_service *s, uint64_t policy_ns)
 {
     size_t cursor = 0;
-    mg_str authority;
+    mg_str name;
     uint64_t left_ns;
 
-    while (mg_service_next_ejected(s->service, policy_ns, &cursor, &authority, &left_ns))
+    while (mg_service_next_ejected(s->service->of->newest, policy_ns, &cursor, &name, &left_ns))
         mg_log_write(probe->log, MG_LOG_WARN, "host_ejected",
                      "%.*s: %.*s gets no requests for %llu s: its calls fail", MG_STR_ARGS(s->name),
-                     MG_STR_ARGS(authority), (unsigned long long)((left_ns + MG_NS_PER_S - 1) / MG_NS_PER_S));
+                     MG_STR_ARGS(name), (unsigned long long)((left_ns + MG_NS_PER_S - 1) / MG_NS_PER_S));
 }
 
 static void on_tick(mg_timer *timer)
@@ -217,7 +220,7 @@ static void on_tick(mg_timer *timer)
 
     for (size_t i = 0; i < probe->snapshot->config->service_count; i++) {
         const mg_snapshot_service *s = &probe->snapshot->services[i];
-        if (mg_service_tick(s->service, policy_ns, &loop->rand))
+        if (mg_service_tick(s->service->of->newest, policy_ns, &loop->rand))
             mg_log_write(probe->log, MG_LOG_WARN, "breaker_open",
                          "%.*s: its latest calls are unlike the "
                          "ones before: anomaly",
@@ -229,11 +232,10 @@ static void on_tick(mg_timer *timer)
 
 /* ---- the whole ---- */
 
-mg_probe *mg_probe_new(mg_loop *loop, mg_names *names, const mg_policy_clock *clock, mg_log *log)
+mg_probe *mg_probe_new(mg_loop *loop, const mg_policy_clock *clock, mg_log *log)
 {
     mg_probe *probe = MG_NEW(mg_probe);
 
-    probe->names = names;
     probe->clock = clock;
     probe->log = log;
     mg_net_init(&probe->net, loop, NULL);

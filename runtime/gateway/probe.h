@@ -3,16 +3,15 @@
 #ifndef MG_GATEWAY_PROBE_H
 #define MG_GATEWAY_PROBE_H
 
-#include "gateway/names.h"
 #include "gateway/service.h"
 #include "gateway/snapshot.h"
 
 typedef struct mg_probe mg_probe;
 
 /* All are borrowed and outlive it. Nothing happens before the first mg_probe_follow. */
-mg_probe *mg_probe_new(mg_loop *loop, mg_names *names, const mg_policy_clock *clock, mg_log *log);
-/* From now on the services of this snapshot (counted) are checked. Endpoints that stay keep their turn, new
- * ones are checked at once, those that left no more. */
+mg_probe *mg_probe_new(mg_loop *loop, const mg_policy_clock *clock, mg_log *log);
+/* From now on the services of this snapshot (counted) are checked, every host that they have in force. Hosts
+ * that stay keep their turn, new ones are checked at once, those that left no more. */
 void mg_probe_follow(mg_probe *probe, mg_snapshot *snapshot);
 /* No check and no tick any more; what runs is cut. NULL is fine. */
 void mg_probe_stop(mg_probe *probe);

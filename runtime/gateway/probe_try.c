@@ -13,8 +13,7 @@ struct mg_probe_try {
     void *self;
     mg_probe_verdict verdict;
     uint64_t timeout_ns; /* of all of it */
-    mg_addr addrs[MG_ENDPOINT_ADDRS];
-    unsigned addr_count, addr_next;
+    mg_addr addr;
     mg_timer timer;
     mg_later later; /* it is decided */
     /* Of a GET. */
@@ -200,24 +199,21 @@ static void fill_request(mg_exchange *x, mg_str target, mg_str authority)
 
 static void start_get(mg_probe_try *probe, mg_accounts *accounts, mg_str path, mg_str authority)
 {
-    /* The check's own timer ends it; a silent address gives way to the next one in time. */
-    const uint64_t connect_ns =
-        probe->addr_count > 1 ? probe->timeout_ns / probe->addr_count : 2 * probe->timeout_ns;
-
+    /* The check's own timer ends it. */
     probe->conf = (mg_lease_conf){
         .pool = { .max_requests = 1 }, /* no connection stays idle, no check waits for another */
         .h1 = MG_H1_LIMITS_DEFAULT,
-        .connect_timeout_ns = connect_ns,
+        .connect_timeout_ns = 2 * probe->timeout_ns,
         .first_byte_timeout_ns = 2 * probe->timeout_ns,
         .read_timeout_ns = 2 * probe->timeout_ns,
         .tunnel_idle_timeout_ns = 2 * probe->timeout_ns,
     };
     probe->x = mg_net_exchange_new(probe->net);
     fill_request(probe->x, path, authority);
-    mg_account *account = mg_accounts_take(accounts, MG_STR(""), authority);
+    mg_account *account = mg_accounts_take(accounts, MG_STR(""), authority, authority);
     probe->endpoint = mg_endpoint_new(probe->net, account, NULL, NULL);
     mg_account_unref(account);
-    mg_endpoint_set_addrs(probe->endpoint, probe->addrs, probe->addr_count);
+    mg_endpoint_set_addrs(probe->endpoint, &probe->addr, 1);
     mg_timer_set(probe->net->loop, &probe->timer, mg_loop_now(probe->net->loop) + probe->timeout_ns);
     mg_lease_start(&probe->lease, probe->x, probe->endpoint, &probe->conf, &probe_lease_ops);
 }
@@ -226,21 +222,17 @@ static void start_get(mg_probe_try *probe, mg_accounts *accounts, mg_str path, m
 
 static void on_ready(mg_stream *stream);
 
-/* The next address that can be tried gets its part of the time. */
-static bool connect_next(mg_probe_try *probe)
+static void start_connect(mg_probe_try *probe)
 {
     mg_loop *loop = probe->net->loop;
+    const int fd = loop->ops->connect(loop, &probe->addr);
 
-    mg_stream_close(&probe->stream, false);
-    while (probe->addr_next < probe->addr_count) {
-        const int fd = loop->ops->connect(loop, &probe->addrs[probe->addr_next++]);
-        if (fd < 0)
-            continue;
-        mg_stream_open(&probe->stream, loop, fd, false, on_ready);
-        mg_timer_set(loop, &probe->timer, mg_loop_now(loop) + probe->timeout_ns / probe->addr_count);
-        return true;
+    if (fd < 0) {
+        fail(probe, "no connection");
+        return;
     }
-    return false;
+    mg_stream_open(&probe->stream, loop, fd, false, on_ready);
+    mg_timer_set(loop, &probe->timer, mg_loop_now(loop) + probe->timeout_ns);
 }
 
 static void on_ready(mg_stream *stream)
@@ -251,12 +243,10 @@ static void on_ready(mg_stream *stream)
     if (!stream->writable && !stream->closed)
         return;
     const int error = loop->ops->connect_error(loop, stream->watch.fd);
-    if (!error) {
-        if (decide(probe, true))
-            snprintf(probe->verdict.reason, sizeof probe->verdict.reason, "connected");
-    } else if (!connect_next(probe)) {
+    if (error)
         fail(probe, strerror(error));
-    }
+    else if (decide(probe, true))
+        snprintf(probe->verdict.reason, sizeof probe->verdict.reason, "connected");
 }
 
 /* ---- the start ---- */
@@ -267,12 +257,12 @@ static void on_timer(mg_timer *timer)
 
     if (probe->x && probe->x->response.status)
         answered(probe, false);
-    else if (probe->x || !connect_next(probe))
+    else
         fail_late(probe);
 }
 
 mg_probe_try *mg_probe_try_start(mg_net *net, mg_accounts *accounts, const mg_config_health *conf,
-                                 mg_str authority, const mg_addr *addrs, unsigned addr_count,
+                                 mg_str authority, const mg_addr *addr,
                                  void (*done)(void *self, const mg_probe_verdict *verdict), void *self)
 {
     mg_probe_try *probe = MG_NEW(mg_probe_try);
@@ -281,17 +271,18 @@ mg_probe_try *mg_probe_try_start(mg_net *net, mg_accounts *accounts, const mg_co
     probe->done = done;
     probe->self = self;
     probe->timeout_ns = conf->timeout_ms * MG_NS_PER_MS;
-    probe->addr_count = addr_count < MG_ENDPOINT_ADDRS ? addr_count : MG_ENDPOINT_ADDRS;
-    memcpy(probe->addrs, addrs, sizeof *addrs * probe->addr_count);
     probe->later.run = on_later;
     mg_timer_init(&probe->timer, on_timer);
     probe->stream.watch.fd = -1;
     probe->stream.watch.loop = net->loop;
-    if (!addr_count)
+    if (!addr) {
         fail(probe, "its name has no address");
-    else if (conf->path.n)
+        return probe;
+    }
+    probe->addr = *addr;
+    if (conf->path.n)
         start_get(probe, accounts, conf->path, authority);
-    else if (!connect_next(probe))
-        fail(probe, "no connection");
+    else
+        start_connect(probe);
     return probe;
 }

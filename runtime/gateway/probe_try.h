@@ -20,10 +20,10 @@ typedef struct mg_probe_verdict {
 } mg_probe_verdict;
 
 /* Nothing of what is given is needed once this returns, but net and accounts (borrowed). `done` is called
- * once, from the loop with nobody else on the stack, unless the check is freed before; it is to free it. No
- * address: that is why it fails. */
+ * once, from the loop with nobody else on the stack, unless the check is freed before; it is to free it.
+ * Without an address (NULL) it fails for that. */
 mg_probe_try *mg_probe_try_start(mg_net *net, mg_accounts *accounts, const mg_config_health *conf,
-                                 mg_str authority, const mg_addr *addrs, unsigned addr_count,
+                                 mg_str authority, const mg_addr *addr,
                                  void (*done)(void *self, const mg_probe_verdict *verdict), void *self);
 void mg_probe_try_free(mg_probe_try *probe); /* NULL is fine */
 

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "gateway/forward.h"
+#include "gateway/pick.h"
 #include "gateway/pipeline.h"
 #include "gateway/replay.h"
 #include "gateway/split.h"
@@ -34,9 +35,13 @@ static uint64_t policy_now(const mg_flight *flight)
     return mg_shared_policy_at(flight->worker->gateway->shared, mg_loop_now(flight->worker->loop));
 }
 
-static mg_view_service *runtime_of(const mg_flight *flight)
+/* The hosts in force when it first asks: it goes on with these, whatever becomes of names meanwhile. */
+static mg_view_service *hosts_now(const mg_flight *flight)
 {
-    return flight->view->services[flight->service->conf->index];
+    mg_view_service *runtime = flight->view->services[flight->service->conf->index];
+
+    runtime->refs++;
+    return runtime;
 }
 
 static mg_service_cells *cells_of(const mg_flight *flight)
@@ -46,8 +51,7 @@ static mg_service_cells *cells_of(const mg_flight *flight)
 
 static void count_upstream(const mg_flight *flight, mg_upstream_outcome outcome)
 {
-    mg_stats_upstream(flight->worker->gateway->stats, flight->worker->index, runtime_of(flight)->stat,
-                      outcome);
+    mg_stats_upstream(flight->worker->gateway->stats, flight->worker->index, flight->runtime->stat, outcome);
 }
 
 /* A canary is judged by what its clients get from it, after however many tries. Time that was over before
@@ -81,7 +85,7 @@ static void return_permits(mg_flight *flight)
 static const char *take_permits(mg_flight *flight)
 {
     const mg_config_service *conf = flight->service->conf;
-    mg_service *service = flight->service->service;
+    mg_service *service = flight->runtime->service;
     mg_tries *tries = &flight->tries;
     mg_service_cells *cells = cells_of(flight);
 
@@ -130,47 +134,13 @@ static void answer(mg_flight *flight, int status, const char *error, mg_str deta
 
 /* ---- a host ---- */
 
-/* What has changed since this worker's balancer looked last: health, ejection, weights. */
-static void learn(mg_view_service *runtime, uint64_t policy_ns, uint64_t now_ns)
-{
-    mg_service *service = runtime->service;
-    const uint32_t version = atomic_load_explicit(&service->version, memory_order_acquire);
-    bool usable[MG_BALANCER_ENDPOINTS_MAX];
-
-    if (version == runtime->version && policy_ns < runtime->again_ns)
-        return;
-    runtime->version = version;
-    runtime->again_ns = mg_service_usable(service, policy_ns, usable);
-    for (size_t i = 0; i < service->host_count; i++) {
-        uint64_t since_ns;
-        mg_balancer_set_weight(runtime->balancer, i,
-                               mg_service_host_weight(service, i, policy_ns, now_ns, &since_ns));
-        mg_balancer_set_usable(runtime->balancer, i, usable[i]);
-        if (since_ns && since_ns != runtime->since_ns[i])
-            mg_balancer_set_new(runtime->balancer, i, since_ns); /* this worker need not have missed it */
-        runtime->since_ns[i] = since_ns;
-    }
-    if (service->by_key) {
-        mg_maglev *table = mg_service_maglev(service);
-        if (table)
-            mg_balancer_set_maglev(runtime->balancer, table);
-        else
-            runtime->version = version - 1; /* it is just being made: the next call looks again */
-        mg_maglev_unref(table);
-    }
-}
-
 static int pick_host(mg_flight *flight)
 {
-    mg_view_service *runtime = runtime_of(flight);
-    const mg_tries *tries = &flight->tries;
-    const uint64_t now = mg_loop_now(loop_of(flight));
+    mg_view_service *runtime = flight->runtime;
+    const mg_str key = runtime->service->by_key ? mg_split_key(flight) : MG_STR_NONE;
 
-    learn(runtime, policy_now(flight), now);
-    if (!runtime->service->by_key)
-        return mg_balancer_pick(runtime->balancer, tries->tried, tries->count, now);
-    return mg_balancer_pick_for(runtime->balancer, mg_maglev_hash(mg_split_key(flight)), tries->tried,
-                                tries->count, now);
+    return mg_pick_host(runtime, key, flight->tries.tried, flight->tries.count, policy_now(flight),
+                        mg_loop_now(loop_of(flight)));
 }
 
 int mg_proxy_host(const mg_flight *flight)
@@ -257,7 +227,7 @@ static void end_call(mg_flight *flight, mg_upstream_outcome outcome)
     if (!flight->tries.counted)
         return;
     flight->tries.counted = false;
-    mg_balancer_end(runtime_of(flight)->balancer, (size_t)mg_proxy_host(flight));
+    mg_balancer_end(flight->runtime->balancer, (size_t)mg_proxy_host(flight));
     count_upstream(flight, outcome);
 }
 
@@ -273,7 +243,7 @@ static void count_reuse(const mg_flight *flight)
 static void judge(mg_flight *flight, const verdict *v)
 {
     const uint64_t now = mg_loop_now(loop_of(flight)), took = clock_of(flight) - flight->tries.began_ns;
-    mg_service *service = flight->service->service;
+    mg_service *service = flight->runtime->service;
     const size_t host = (size_t)mg_proxy_host(flight);
     const bool timed = !flight->x->flowing; /* an answer to half a request shows no latency */
 
@@ -281,7 +251,7 @@ static void judge(mg_flight *flight, const verdict *v)
     if (v->judges_host) {
         (void)mg_service_result(service, host, v->host_ok, policy_now(flight));
         if (timed || v->figures != MG_FIGURES_OK)
-            mg_balancer_observe(runtime_of(flight)->balancer, host, took, v->figures == MG_FIGURES_OK, now);
+            mg_balancer_observe(flight->runtime->balancer, host, took, v->figures == MG_FIGURES_OK, now);
         mg_figures_add(service->of->figures, flight->worker->index, v->figures, took);
         mg_histogram_add(&cells_of(flight)->call_duration, took / 1000);
         count_reuse(flight);
@@ -458,10 +428,17 @@ static uint64_t time_of_try(mg_flight *flight)
     return flight->tries.cut_short ? retry->per_try_timeout_ms : child_ms;
 }
 
+static void call_host(mg_flight *flight, int host)
+{
+    flight->tries.began_ns = clock_of(flight);
+    mg_balancer_begin(flight->runtime->balancer, (size_t)host);
+    mg_lease_start(&flight->lease, flight->x, flight->runtime->endpoints[host], &flight->service->lease_conf,
+                   &lease_ops);
+}
+
 static void try_host(mg_flight *flight)
 {
     mg_tries *tries = &flight->tries;
-    mg_view_service *runtime = runtime_of(flight);
     const uint64_t time_ms = time_of_try(flight);
 
     if (!time_ms) {
@@ -481,14 +458,31 @@ static void try_host(mg_flight *flight)
         return;
     }
     MG_CHECK(tries->count < MG_TRIES_MAX);
-    tries->tried[tries->count++] = host;
-    tries->began_ns = clock_of(flight);
+    tries->tried[tries->count++] = tries->first_host = host;
     tries->counted = true;
-    mg_balancer_begin(runtime->balancer, (size_t)host);
     flight->lease.limit = mg_forward_try(flight->x, &flight->route->conf->deadline, time_ms, tries->count,
                                          mg_loop_now(loop_of(flight)));
-    mg_lease_start(&flight->lease, flight->x, runtime->endpoints[host], &flight->service->lease_conf,
-                   &lease_ops);
+    call_host(flight, host);
+}
+
+/* Nothing is there at the address: the same try goes on with another one of the endpoint, as nothing has been
+ * sent. False when there is none. */
+static bool try_next_address(mg_flight *flight)
+{
+    const uint64_t now = mg_loop_now(loop_of(flight));
+    mg_tries *tries = &flight->tries;
+    mg_view_service *runtime = flight->runtime;
+    const int host = mg_proxy_host(flight);
+    const int next = mg_pick_next(runtime, host, tries->first_host, now);
+
+    if (next < 0 || !mg_exchange_left_ns(flight->x, &flight->lease.limit, now))
+        return false;
+    (void)mg_service_result(runtime->service, (size_t)host, false, policy_now(flight));
+    mg_balancer_observe(runtime->balancer, (size_t)host, clock_of(flight) - tries->began_ns, false, now);
+    mg_balancer_end(runtime->balancer, (size_t)host);
+    tries->tried[tries->count - 1] = next;
+    call_host(flight, next);
+    return true;
 }
 
 void mg_proxy_start(mg_flight *flight)
@@ -499,7 +493,8 @@ void mg_proxy_start(mg_flight *flight)
         answer(flight, 404, "no_service", MG_STR("This route has no service and no plugin answered."), -1);
         return;
     }
-    MG_CHECK(!flight->tries.count);
+    MG_CHECK(!flight->tries.count && !flight->runtime);
+    flight->runtime = hosts_now(flight);
     flight->tries.first_ns = clock_of(flight);
     const char *busy = take_permits(flight);
     if (busy) {
@@ -541,6 +536,7 @@ static void on_lease_head(mg_lease *lease)
     const verdict v = verdict_of_status(&flight->service->conf->breaker, status);
     mg_retry_case retry = { .status = status, .retry_after_ms = mg_retry_after_ms(wish) };
 
+    mg_pick_reached(flight->runtime, mg_proxy_host(flight));
     judge(flight, &v);
     if (once_more(flight, &retry, MG_SERVED_OK))
         return;
@@ -558,6 +554,8 @@ static void on_lease_failed(mg_lease *lease, mg_reset reason)
     mg_flight *flight = mg_container_of(lease, mg_flight, lease);
     if (reason == MG_RESET_DEADLINE && flight->tries.cut_short)
         reason = MG_RESET_UPSTREAM_TIMEOUT; /* this try's time alone was over */
+    if (reason == MG_RESET_UPSTREAM_CONNECT && try_next_address(flight))
+        return;
     const failure *what = lease->client_late ? &slow_client : failure_of(reason);
     const verdict v = verdict_of_failure(&flight->service->conf->breaker, what);
     mg_retry_case retry = { .status =

@@ -20,7 +20,8 @@ typedef struct mg_tries {
     uint64_t first_ns;         /* exchange's clock: when the service was first asked for, whoever refused */
     uint64_t began_ns;         /* exchange's clock: this try */
     uint64_t rtt_ns;           /* what the adaptive limit is to learn; 0: nothing */
-    int tried[MG_TRIES_MAX];
+    int tried[MG_TRIES_MAX];   /* by try, the host that it came to */
+    int first_host;            /* of this try */
     uint8_t count;
     bool cut_short; /* this try has less time than the exchange: per_try_timeout */
     bool counted;   /* a try is under way: the balancer has begun a call, and no outcome was counted */
@@ -35,7 +36,7 @@ void mg_proxy_start(mg_flight *flight);
 void mg_proxy_stop(mg_flight *flight);
 /* The state of the breaker that was asked; NULL: none was. */
 const char *mg_proxy_breaker(const mg_flight *flight);
-/* The host of the last try, or -1. */
+/* The host of the last try in flight->runtime, or -1. */
 int mg_proxy_host(const mg_flight *flight);
 
 #endif

@@ -24,6 +24,14 @@ static mg_breaker *breaker_of(const mg_call *call, const mg_snapshot_service *se
     return service->service->circuit ? service->service->circuit->breaker : NULL;
 }
 
+/* The hosts that the worker of a request has. */
+static const mg_service *hosts_of(const mg_call *call, const mg_snapshot_service *service)
+{
+    const mg_flight *flight = call->owner;
+
+    return flight ? flight->view->services[service->conf->index]->service : service->service;
+}
+
 static bool is_healthy(const mg_host_view *host)
 {
     return host->health != MG_HEALTH_DOWN && !host->ejected && !host->down;
@@ -39,11 +47,12 @@ bool mg_call_service(const mg_call *call, const char *name, uint32_t n, mg_servi
         return false;
     const uint64_t now_ns = mg_shared_policy_now(call->host->shared);
     const mg_breaker *breaker = breaker_of(call, found);
+    const mg_service *service = hosts_of(call, found);
     out->name = (mg_slice){ found->name.p, (uint32_t)found->name.n };
-    out->hosts = (uint32_t)found->service->host_count;
-    out->panic = mg_service_in_panic(found->service, now_ns);
-    for (size_t i = 0; i < found->service->host_count; i++) {
-        mg_service_host_view(found->service, i, now_ns, &host);
+    out->hosts = (uint32_t)service->host_count;
+    out->panic = mg_service_in_panic(service, now_ns);
+    for (size_t i = 0; i < service->host_count; i++) {
+        mg_service_host_view(service, i, now_ns, &host);
         out->healthy += is_healthy(&host);
         out->inflight += host.inflight;
     }
@@ -60,11 +69,14 @@ bool mg_call_service_host(const mg_call *call, const char *name, uint32_t n, uin
     const mg_snapshot_service *found = find(call, name, n);
     mg_host_view host;
 
-    if (!found || index >= found->service->host_count)
+    const mg_service *service = found ? hosts_of(call, found) : NULL;
+
+    if (!found || index >= service->host_count)
         return false;
-    mg_service_host_view(found->service, index, mg_shared_policy_now(call->host->shared), &host);
+    mg_service_host_view(service, index, mg_shared_policy_now(call->host->shared), &host);
     *out = (mg_service_host_seen){
         .authority = { host.authority.p, (uint32_t)host.authority.n },
+        .address = { host.address.p, (uint32_t)host.address.n },
         .health = mg_health_state_name(host.health),
         .weight = host.weight,
         .inflight = host.inflight,
@@ -95,7 +107,7 @@ bool mg_host_pool_view(mg_host *host, const char *service, uint32_t n, mg_pool_v
     if (!conf)
         return false;
     const mg_view_service *runtime = worker->view->services[conf->index];
-    for (size_t e = 0; e < conf->endpoint_count; e++) {
+    for (size_t e = 0; e < runtime->service->host_count; e++) {
         const mg_pool *pool = &runtime->endpoints[e]->pool;
         out->idle += pool->idle_count;
         out->active += pool->open - pool->idle_count;

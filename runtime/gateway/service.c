@@ -31,15 +31,15 @@ static bool same_rules(const mg_service_rules *a, const mg_config_service *b)
                              e->max_percent == f->max_percent && e->success_rate == f->success_rate));
 }
 
-static bool is_same(const mg_service *service, const mg_config_service *conf, const mg_str *authorities,
-                    const mg_circuit *circuit, const mg_adaptive *adaptive)
+static bool is_same(const mg_service *service, const mg_config_service *conf, const mg_service_place *places,
+                    size_t count, const mg_circuit *circuit, const mg_adaptive *adaptive)
 {
     if (!service || service->circuit != circuit || service->adaptive != adaptive ||
-        service->host_count != conf->endpoint_count || !same_rules(service->rules, conf))
+        service->host_count != count || !same_rules(service->rules, conf))
         return false;
-    for (size_t i = 0; i < service->host_count; i++)
-        if (service->hosts[i].base != conf->endpoints[i].weight ||
-            !mg_str_eq(service->authorities[i], authorities[i]))
+    for (size_t i = 0; i < count; i++)
+        if (service->hosts[i].base != places[i].weight || service->hosts[i].endpoint != places[i].endpoint ||
+            !mg_str_eq(service->names[i], places[i].name))
             return false;
     return true;
 }
@@ -67,70 +67,6 @@ static mg_service_rules *rules_of(const mg_config_service *conf)
     return rules;
 }
 
-/* ---- ejections, kept ---- */
-
-static uint64_t ejection_stamp(const void *self)
-{
-    const mg_service *service = self;
-    uint64_t stamp = 0;
-
-    for (size_t i = 0; i < service->host_count; i++) {
-        const mg_ejection_record record = mg_ejection_read(service->ejection, i);
-        stamp = (stamp ^ record.until_ns ^ (uint64_t)record.times << 56) * 0x9e3779b97f4a7c15ull;
-    }
-    return stamp;
-}
-
-static void ejection_write(const void *self, uint64_t policy_ns, mg_text *row)
-{
-    const mg_service *service = self;
-    uint32_t count = 0;
-
-    (void)policy_ns;
-    for (size_t i = 0; i < service->host_count; i++)
-        count += mg_ejection_read(service->ejection, i).times > 0;
-    mg_record_u32(row, count);
-    for (size_t i = 0; i < service->host_count; i++) {
-        const mg_ejection_record record = mg_ejection_read(service->ejection, i);
-        if (!record.times || !count)
-            continue;
-        count--;
-        mg_record_str(row, service->authorities[i]);
-        mg_record_u64(row, record.until_ns);
-        mg_record_u32(row, record.times);
-    }
-    for (; count; count--) { /* one that has come to nothing in between */
-        mg_record_str(row, MG_STR(""));
-        mg_record_u64(row, 0);
-        mg_record_u32(row, 0);
-    }
-}
-
-static int host_named(const mg_service *service, mg_str authority)
-{
-    for (size_t i = 0; i < service->host_count; i++)
-        if (mg_str_eq(service->authorities[i], authority))
-            return (int)i;
-    return -1;
-}
-
-static bool ejection_restore(void *self, mg_record *row, uint64_t policy_ns)
-{
-    mg_service *service = self;
-    const uint32_t count = mg_record_get_u32(row);
-
-    for (uint32_t i = 0; i < count && row->ok; i++) {
-        const int host = host_named(service, mg_record_get_str(row));
-        mg_ejection_record record = { .until_ns = mg_record_get_u64(row) };
-        record.times = mg_record_get_u32(row);
-        if (host >= 0 && row->ok)
-            mg_ejection_restore(service->ejection, (size_t)host, record, policy_ns);
-    }
-    return row->ok;
-}
-
-static const mg_keep_ops ejection_ops = { ejection_stamp, ejection_write, ejection_restore };
-
 /* ---- weights ---- */
 
 static void tell_balancers(mg_service *service)
@@ -146,7 +82,7 @@ static void build_table(mg_service *service)
 
     for (size_t i = 0; i < service->host_count; i++)
         weights[i] = atomic_load(&service->hosts[i].weight);
-    table = mg_maglev_new(service->authorities, weights, service->host_count, rules->maglev_size);
+    table = mg_maglev_new(service->names, weights, service->host_count, rules->maglev_size);
     mg_free(weights);
     pthread_mutex_lock(&rules->table_lock);
     old = rules->table;
@@ -183,14 +119,41 @@ static void weigh(mg_service *service)
 
 /* ---- made and freed ---- */
 
+/* An operator's word is about all addresses of an endpoint, also those it has only now. */
+static bool was_down(const mg_service *old, mg_str authority)
+{
+    for (size_t i = 0; i < old->host_count; i++)
+        if (mg_str_eq(old->authorities[i], authority))
+            return atomic_load(&old->hosts[i].down);
+    return false;
+}
+
+/* What goes on through a change of hosts: calls under way, the interval of ejection, what the detector has
+ * seen. */
+static void go_on(mg_service *service, const mg_service *old, const int *from)
+{
+    mg_inflight *inflight = mg_inflight_next(old->inflight, from, service->host_count);
+
+    mg_inflight_unref(service->inflight);
+    service->inflight = inflight;
+    if (service->ejection && old->ejection)
+        service->sweep_ns = mg_min_u64(service->sweep_ns, old->sweep_ns);
+    if (service->watch && old->watch && service->rules->detector == old->rules->detector &&
+        service->watch->window_s == old->watch->window_s)
+        *service->watch = *old->watch;
+}
+
 /* The hosts that were there stay what they are; others are new from now on. */
 static void take_over(mg_service *service, const mg_service *old, uint64_t policy_ns, uint64_t now_ns)
 {
+    int *from = MG_NEW_N(int, service->host_count + 1);
+
     for (size_t i = 0; i < service->host_count; i++) {
         mg_service_host *host = &service->hosts[i];
-        const int at = host_named(old, service->authorities[i]);
+        const int at = from[i] = mg_service_host_named(old, service->names[i]);
         if (at < 0) {
             atomic_store(&host->since_ns, now_ns);
+            atomic_store(&host->down, was_down(old, service->authorities[i]));
             continue;
         }
         const mg_service_host *was = &old->hosts[at];
@@ -206,22 +169,31 @@ static void take_over(mg_service *service, const mg_service *old, uint64_t polic
         if (was->raw > 0 && was->base)
             host->raw = was->raw * host->base / was->base;
         if (service->ejection && old->ejection)
-            mg_ejection_restore(service->ejection, i, mg_ejection_read(old->ejection, (size_t)at), policy_ns);
+            mg_ejection_take_over(service->ejection, i, old->ejection, (size_t)at, policy_ns);
     }
+    go_on(service, old, from);
+    mg_free(from);
 }
 
-static void add_hosts(mg_service *service, const mg_config_service *conf, const mg_str *authorities)
+/* Takes the strings of the places. */
+static void add_hosts(mg_service *service, mg_service_place *places, size_t count)
 {
-    service->host_count = conf->endpoint_count;
-    service->hosts = MG_NEW_N(mg_service_host, service->host_count);
-    service->authorities = MG_NEW_N(mg_str, service->host_count);
-    for (size_t i = 0; i < service->host_count; i++) {
-        service->authorities[i] =
-            (mg_str){ mg_memdup0(authorities[i].p, authorities[i].n), authorities[i].n };
-        service->hosts[i].account =
-            mg_accounts_take(mg_shared_accounts(service->services->shared), conf->name, authorities[i]);
-        service->hosts[i].base = conf->endpoints[i].weight;
-        atomic_init(&service->hosts[i].weight, conf->endpoints[i].weight);
+    mg_accounts *accounts = mg_shared_accounts(service->services->shared);
+
+    service->host_count = count;
+    service->hosts = MG_NEW_N(mg_service_host, count);
+    service->authorities = MG_NEW_N(mg_str, count);
+    service->names = MG_NEW_N(mg_str, count);
+    for (size_t i = 0; i < count; i++) {
+        mg_service_host *host = &service->hosts[i];
+        service->authorities[i] = places[i].authority;
+        service->names[i] = places[i].name;
+        host->account = mg_accounts_take(accounts, service->of->name, places[i].name, places[i].authority);
+        host->addr = places[i].addr;
+        host->endpoint = places[i].endpoint;
+        host->base = places[i].weight;
+        atomic_init(&host->weight, places[i].weight);
+        places[i].authority = places[i].name = MG_STR_NONE;
     }
 }
 
@@ -239,7 +211,7 @@ static mg_service_watch *watch_new(const mg_service *service, const mg_config_br
 }
 
 static mg_service *service_new(mg_services *services, mg_service_name *name, const mg_config_service *conf,
-                               const mg_str *authorities)
+                               mg_service_place *places, size_t count)
 {
     mg_service *service = MG_NEW(mg_service);
 
@@ -249,7 +221,7 @@ static mg_service *service_new(mg_services *services, mg_service_name *name, con
     service->rules = rules_of(conf);
     service->by_key = conf->balance == MG_BALANCER_MAGLEV;
     MG_CHECK(pthread_mutex_init(&service->rules->table_lock, NULL) == 0);
-    add_hosts(service, conf, authorities);
+    add_hosts(service, places, count);
     service->inflight = mg_inflight_new(service->host_count);
     if (conf->eject.on)
         service->ejection = mg_ejection_new(&conf->eject.conf, service->host_count);
@@ -267,13 +239,31 @@ mg_service *mg_services_take(mg_services *services, const mg_config_service *con
                               : NULL;
     mg_adaptive *adaptive = conf->adaptive.on ? mg_service_name_adaptive(name, &conf->adaptive.conf) : NULL;
 
-    if (is_same(name->newest, conf, authorities, circuit, adaptive)) {
-        atomic_fetch_add(&name->newest->refs, 1);
-        return name->newest;
+    mg_service_place *places;
+    const size_t count = mg_service_places(services, conf, authorities, &places);
+    mg_service *service = name->newest;
+
+    if (is_same(service, conf, places, count, circuit, adaptive)) {
+        atomic_fetch_add(&service->refs, 1);
+    } else {
+        service = service_new(services, name, conf, places, count);
+        service->circuit = circuit;
+        service->adaptive = adaptive;
     }
-    mg_service *service = service_new(services, name, conf, authorities);
-    service->circuit = circuit;
-    service->adaptive = adaptive;
+    mg_service_places_free(places, count);
+    return service;
+}
+
+mg_service *mg_services_renew(mg_services *services, const mg_config_service *conf, const mg_str *authorities,
+                              uint64_t now_ns)
+{
+    mg_service *service = mg_services_take(services, conf, authorities);
+
+    if (service == service->of->newest) {
+        mg_service_unref(service);
+        return NULL;
+    }
+    mg_service_adopt(service, now_ns);
     return service;
 }
 
@@ -286,7 +276,7 @@ void mg_service_adopt(mg_service *service, uint64_t now_ns)
         return;
     mg_persist *persist = mg_shared_persist(service->services->shared);
     if (service->ejection) {
-        mg_persist_keep(persist, MG_KEEP_EJECTION, service->of->name, &ejection_ops, service);
+        mg_persist_keep(persist, MG_KEEP_EJECTION, service->of->name, &mg_service_keep_ops, service);
         service->sweep_ns = policy_ns + service->rules->eject.conf.interval_ms * MG_NS_PER_MS;
     }
     if (old)
@@ -311,9 +301,11 @@ void mg_service_unref(mg_service *service)
         return;
     for (size_t i = 0; i < service->host_count; i++) {
         mg_free((void *)(uintptr_t)service->authorities[i].p);
+        mg_free((void *)(uintptr_t)service->names[i].p);
         mg_account_unref(service->hosts[i].account);
     }
     mg_free(service->authorities);
+    mg_free(service->names);
     mg_free(service->hosts);
     mg_inflight_unref(service->inflight);
     mg_ejection_free(service->ejection);
@@ -392,6 +384,7 @@ void mg_service_host_view(const mg_service *service, size_t host, uint64_t polic
 
     *out = (mg_host_view){
         .authority = service->authorities[host],
+        .address = mg_service_host_address(service, host),
         .health = (mg_health_state)atomic_load(&h->health),
         .ejected = service->ejection && mg_ejection_is_out(service->ejection, host, policy_ns),
         .down = atomic_load(&h->down),
@@ -405,10 +398,12 @@ void mg_service_host_view(const mg_service *service, size_t host, uint64_t polic
 
 void mg_service_set_down(mg_service *service, size_t host, bool down, uint64_t now_ns)
 {
-    if (atomic_exchange(&service->hosts[host].down, down) == down)
-        return;
-    if (!down)
-        atomic_store(&service->hosts[host].since_ns, now_ns);
+    size_t first;
+    const size_t count = mg_service_siblings(service, host, &first);
+
+    for (size_t i = first; i < first + count; i++)
+        if (atomic_exchange(&service->hosts[i].down, down) != down && !down)
+            atomic_store(&service->hosts[i].since_ns, now_ns);
     tell_balancers(service);
 }
 
@@ -444,7 +439,7 @@ bool mg_service_result(mg_service *service, size_t host, bool ok, uint64_t polic
     return true;
 }
 
-bool mg_service_next_ejected(mg_service *service, uint64_t policy_ns, size_t *cursor, mg_str *authority,
+bool mg_service_next_ejected(mg_service *service, uint64_t policy_ns, size_t *cursor, mg_str *name,
                              uint64_t *left_ns)
 {
     while (service->ejection && *cursor < service->host_count) {
@@ -453,7 +448,7 @@ bool mg_service_next_ejected(mg_service *service, uint64_t policy_ns, size_t *cu
         if (!until_ns || until_ns == host->told_ns)
             continue;
         host->told_ns = until_ns;
-        *authority = service->authorities[*cursor - 1];
+        *name = service->names[*cursor - 1];
         *left_ns = until_ns - policy_ns;
         return true;
     }

@@ -1,7 +1,8 @@
 /* service.h - what a node knows of one service beside its configuration: which hosts are up, what is in
- * flight, how much may be. Made when a snapshot is built and counted by those that name it; what a later
- * snapshot changes keeps its state (POLICIES 2). Where nothing else is said any thread may call, and nothing
- * locks, allocates or waits. */
+ * flight, how much may be. A host is an endpoint at one of its addresses. The set of hosts is made when a
+ * snapshot is built, and again when the addresses of a name change; it is counted by those that use it. What
+ * a later set has of an earlier one keeps its state (POLICIES 2). Where nothing else is said any thread may
+ * call, and nothing locks, allocates or waits. */
 #ifndef MG_GATEWAY_SERVICE_H
 #define MG_GATEWAY_SERVICE_H
 
@@ -12,6 +13,7 @@
 typedef struct mg_service mg_service;
 typedef struct mg_services mg_services;
 typedef struct mg_persist mg_persist; /* gateway/persist.h */
+typedef struct mg_names mg_names;     /* gateway/names.h */
 
 /* What became of calls, one writer each (POLICIES 12). */
 enum {
@@ -71,12 +73,13 @@ struct mg_service {
     mg_service_name *of; /* borrowed: the registry's */
     mg_services *services;
     size_t host_count;
-    mg_str *authorities;            /* owned */
-    bool by_key;                    /* balancers ask with a key, and go by a table */
-    mg_circuit *circuit;            /* borrowed: the registry's; NULL: no breaker, or one a route */
-    mg_inflight *inflight;          /* counted */
-    mg_ejection *ejection;          /* owned; NULL: off */
-    mg_adaptive *adaptive;          /* borrowed: the registry's; NULL: off */
+    mg_str *authorities;   /* owned, by host: "cart.internal:9000" */
+    mg_str *names;         /* owned, by host: the authority, and "@10.0.0.5" behind one that is a name */
+    bool by_key;           /* balancers ask with a key, and go by a table */
+    mg_circuit *circuit;   /* borrowed: the registry's; NULL: no breaker, or one a route */
+    mg_inflight *inflight; /* counted */
+    mg_ejection *ejection; /* owned; NULL: off */
+    mg_adaptive *adaptive; /* borrowed: the registry's; NULL: off */
     struct mg_service_host *hosts;  /* owned */
     struct mg_service_rules *rules; /* owned: what it was made of */
     struct mg_service_watch *watch; /* owned; NULL: no detector */
@@ -87,6 +90,8 @@ struct mg_service {
 /* ---- the registry; the control thread's, as all that is not said otherwise ---- */
 
 mg_services *mg_services_new(mg_shared *shared);
+/* Where it looks addresses up (borrowed). */
+void mg_services_set_names(mg_services *services, mg_names *names);
 void mg_services_free(mg_services *services); /* no snapshot may live */
 /* As a snapshot is built: the one in force when nothing differs, else a new one. One reference is the
  * caller's. */
@@ -94,6 +99,10 @@ mg_service *mg_services_take(mg_services *services, const mg_config_service *con
 /* As the snapshot is published: takes over what is known of its hosts, and is in force from now on. `now_ns`
  * is monotonic. */
 void mg_service_adopt(mg_service *service, uint64_t now_ns);
+/* As names have other addresses: the set that the service in force now has, adopted; NULL when it has it
+ * already. `conf` is that of the service in force. One reference is the caller's. */
+mg_service *mg_services_renew(mg_services *services, const mg_config_service *conf, const mg_str *authorities,
+                              uint64_t now_ns);
 void mg_service_ref(mg_service *service);   /* any thread */
 void mg_service_unref(mg_service *service); /* any thread; NULL is fine */
 /* The circuit of a service, or of a route and service; found or made. */
@@ -107,9 +116,18 @@ mg_service_name *mg_services_named(mg_services *services, mg_str name); /* NULL:
 /* Its connections and waiting requests, over all workers; borrowed: as long as the service. */
 mg_account *mg_service_account(const mg_service *service, size_t host);
 
+/* Its address; NULL: none is known. Borrowed: as long as the service. */
+const mg_addr *mg_service_host_addr(const mg_service *service, size_t host);
+/* The same as text, for a name's; absent where the authority says it. */
+mg_str mg_service_host_address(const mg_service *service, size_t host);
+/* How many hosts its endpoint has, itself one of them; they stand together from *first on. */
+size_t mg_service_siblings(const mg_service *service, size_t host, size_t *first);
+int mg_service_host_named(const mg_service *service, mg_str name); /* -1: none */
+
 /* How a host stands; health is the active checks' word alone. */
 typedef struct mg_host_view {
     mg_str authority; /* borrowed: as long as the service */
+    mg_str address;   /* the same: of a name, one of its addresses; absent where the authority says it */
     mg_health_state health;
     bool ejected, down, usable; /* down: an operator's word; usable: what balancers go by, panic included */
     uint32_t weight;            /* in force: the configured one, or what probes made of it */
@@ -142,12 +160,12 @@ bool mg_service_probed(mg_service *service, size_t host, bool ok, const mg_probe
  * broke or none, or no answer in time. A host where for a second or more nothing was has come back with the
  * first that is. True when this ejected it. */
 bool mg_service_result(mg_service *service, size_t host, bool ok, uint64_t policy_ns);
-/* An operator's word about a host: it gets no new requests while down. */
+/* An operator's word about the endpoint of a host: it gets no new requests while down, at no address. */
 void mg_service_set_down(mg_service *service, size_t host, bool down, uint64_t now_ns);
 
 /* The next host that was ejected since this last said so, and for how long yet; false: no more. The control
  * thread; start with *cursor = 0. */
-bool mg_service_next_ejected(mg_service *service, uint64_t policy_ns, size_t *cursor, mg_str *authority,
+bool mg_service_next_ejected(mg_service *service, uint64_t policy_ns, size_t *cursor, mg_str *name,
                              uint64_t *left_ns);
 
 /* Once a second on the control thread: ends intervals of ejection, feeds the detector. True when that opened

@@ -1,10 +1,12 @@
-/* service_parts.h - what service.c (one set of hosts) and services.c (the registry) share; for these two
- * alone. */
+/* service_parts.h - what service.c and service_hosts.c (one set of hosts) and services.c (the registry)
+ * share; for these alone. */
 #ifndef MG_GATEWAY_SERVICE_PARTS_H
 #define MG_GATEWAY_SERVICE_PARTS_H
 
 #include "gateway/service.h"
 #include "base/map.h"
+#include "gateway/names.h"
+#include "gateway/persist.h"
 #include "policy/maglev.h"
 
 #include <pthread.h>
@@ -13,7 +15,9 @@ enum { MG_SERVICE_WINDOW = 600 }; /* seconds: the longest a breaker has */
 
 typedef struct mg_service_host {
     mg_account *account; /* counted */
-    uint32_t base;       /* the configured weight */
+    mg_addr addr;        /* n 0: none is known */
+    uint32_t endpoint;   /* its place in the document */
+    uint32_t base;       /* its share of the configured weight */
     mg_health active;    /* the control thread's */
     double raw;          /* the same: what loads make of the weight; 0: none was told */
     uint64_t told_ns;    /* the same: until when it was last said to be ejected */
@@ -53,8 +57,25 @@ typedef struct mg_adaptive_entry {
     mg_adaptive *adaptive; /* owned */
 } mg_adaptive_entry;
 
+/* What a host is made of: an endpoint of the document, at one of its addresses. */
+typedef struct mg_service_place {
+    mg_str authority, name; /* owned */
+    mg_addr addr;
+    uint32_t endpoint, weight;
+} mg_service_place;
+
+/* The hosts of a service as its names stand now; owned by the caller. An endpoint of which no address is
+ * known has one host, without any. */
+size_t mg_service_places(mg_services *services, const mg_config_service *conf, const mg_str *authorities,
+                         mg_service_place **out);
+void mg_service_places_free(mg_service_place *places, size_t count);
+
+/* Of its ejections; `self` is a mg_service. */
+extern const mg_keep_ops mg_service_keep_ops;
+
 struct mg_services {
     mg_shared *shared; /* borrowed */
+    mg_names *lookup;  /* borrowed; NULL: only literal addresses are known */
     mg_map *names;     /* owned: mg_service_name */
     mg_map *circuits;  /* owned: the newest mg_circuit, by route and service */
     mg_service_name *first;

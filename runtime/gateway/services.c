@@ -17,6 +17,11 @@ mg_services *mg_services_new(mg_shared *shared)
     return services;
 }
 
+void mg_services_set_names(mg_services *services, mg_names *names)
+{
+    services->lookup = names;
+}
+
 static void *cells_new(size_t size, unsigned count)
 {
     void *cells = aligned_alloc(64, size * count);

@@ -277,6 +277,17 @@ void mg_snapshot_open_gates(mg_snapshot *snapshot, const mg_snapshot *before)
 
 /* ---- its life ---- */
 
+void mg_snapshot_adopt(mg_snapshot *snapshot, mg_shared *shared, uint64_t now_ns)
+{
+    for (size_t i = 0; i < snapshot->config->service_count; i++) {
+        mg_snapshot_service *service = &snapshot->services[i];
+        mg_service *built = service->service;
+        service->service = mg_services_take(mg_shared_services(shared), service->conf, service->authorities);
+        mg_service_unref(built);
+        mg_service_adopt(service->service, now_ns);
+    }
+}
+
 void mg_snapshot_ref(mg_snapshot *snapshot)
 {
     atomic_fetch_add_explicit(&snapshot->refs, 1, memory_order_relaxed);

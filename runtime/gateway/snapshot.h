@@ -15,7 +15,7 @@
 typedef struct mg_snapshot_service {
     const mg_config_service *conf; /* borrowed: the snapshot's config */
     mg_str name;
-    mg_service *service;      /* counted */
+    mg_service *service;      /* counted: with the hosts it had when it was published */
     mg_lease_conf lease_conf; /* of its calls */
     mg_str *authorities;      /* of each endpoint: "10.0.0.11:9000" */
 } mg_snapshot_service;
@@ -94,6 +94,9 @@ typedef struct mg_stats mg_stats; /* gateway/metrics.h */
  * caller's. `stats` may be NULL: for commands that only look. */
 mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *stats, uint64_t revision,
                                mg_report *report);
+/* As it is published: its services have the hosts that names have now, and are in force. Control thread,
+ * before any worker has it. */
+void mg_snapshot_adopt(mg_snapshot *snapshot, mg_shared *shared, uint64_t now_ns);
 void mg_snapshot_ref(mg_snapshot *snapshot);   /* any thread */
 void mg_snapshot_unref(mg_snapshot *snapshot); /* any thread; the last frees */
 

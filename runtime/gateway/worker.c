@@ -26,14 +26,15 @@ static void drop_vm(mg_worker_vm *vm)
     mg_free(vm);
 }
 
-static void drop_service(mg_view_service *runtime)
+void mg_view_service_unref(mg_view_service *runtime)
 {
-    if (--runtime->refs)
+    if (!runtime || --runtime->refs)
         return;
     for (size_t e = 0; e < runtime->service->host_count; e++)
         mg_endpoint_unref(runtime->endpoints[e]);
     mg_free(runtime->endpoints);
     mg_free(runtime->since_ns);
+    mg_free(runtime->avoid_ns);
     mg_balancer_free(runtime->balancer);
     mg_service_unref(runtime->service);
     mg_free(runtime);
@@ -44,7 +45,7 @@ void mg_view_unref(mg_view *view)
     if (!view || --view->refs)
         return;
     for (size_t s = 0; s < view->snapshot->config->service_count; s++)
-        drop_service(view->services[s]);
+        mg_view_service_unref(view->services[s]);
     mg_free(view->services);
     drop_vm(view->vm);
     mg_snapshot_unref(view->snapshot);
@@ -87,7 +88,6 @@ static void poke_others(mg_endpoint *endpoint)
 mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_account *account, _Atomic uint32_t *idle_total)
 {
     mg_endpoint *endpoint = mg_map_get(worker->endpoints, account->key);
-    mg_addr addrs[MG_RESOLVE_MAX];
 
     if (endpoint) {
         mg_endpoint_ref(endpoint);
@@ -96,8 +96,6 @@ mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_account *account, _Atomic 
     endpoint = mg_endpoint_new(&worker->net, account, idle_total, worker->endpoints);
     endpoint->others = poke_others;
     (void)mg_map_set(worker->endpoints, account->key, endpoint);
-    const unsigned count = mg_names_known(worker->gateway->names, mg_str_of(account->authority), addrs);
-    mg_endpoint_set_addrs(endpoint, addrs, count);
     return endpoint;
 }
 
@@ -112,14 +110,18 @@ void mg_worker_visit(mg_worker *worker, mg_endpoint *endpoint)
         mg_endpoint_unref(old);
 }
 
-static mg_balancer *balancer_of(mg_worker *worker, mg_service *service, const mg_config_service *conf)
+/* With what the one before knows of the hosts that stay. */
+static mg_balancer *balancer_of(mg_worker *worker, mg_service *service, const mg_config_service *conf,
+                                const int *from, const mg_view_service *before)
 {
     mg_balancer_conf balancer;
     uint32_t *weights = MG_NEW_N(uint32_t, service->host_count);
     mg_balancer *made;
+    uint64_t since_ns;
 
     for (size_t e = 0; e < service->host_count; e++)
-        weights[e] = conf->endpoints[e].weight;
+        weights[e] = mg_service_host_weight(service, e, mg_shared_policy_now(worker->gateway->shared),
+                                            mg_loop_now(worker->loop), &since_ns);
     mg_balancer_conf_defaults(&balancer);
     balancer.algorithm = conf->balance;
     balancer.weights = weights;
@@ -134,41 +136,88 @@ static mg_balancer *balancer_of(mg_worker *worker, mg_service *service, const mg
     if (service->by_key)
         balancer.maglev = mg_service_maglev_wait(service);
     made = mg_balancer_make(&balancer);
+    if (before)
+        mg_balancer_take_over(made, before->balancer, from);
     mg_maglev_unref(balancer.maglev);
     mg_free(weights);
     return made;
 }
 
-static mg_view_service *view_service(mg_worker *worker, const mg_snapshot_service *service)
+static mg_endpoint *endpoint_of(mg_worker *worker, mg_service *service, size_t host)
 {
-    mg_service *of = service->service;
+    mg_endpoint *endpoint =
+        mg_worker_endpoint(worker, mg_service_account(service, host), &service->of->idle_total);
+    const mg_addr *addr = mg_service_host_addr(service, host);
+
+    if (addr && !endpoint->addr_count) /* it is new: the key of an account has the address in it */
+        mg_endpoint_set_addrs(endpoint, addr, 1);
+    return endpoint;
+}
+
+static mg_view_service *view_service(mg_worker *worker, mg_service *of, const mg_config_service *conf,
+                                     const mg_view_service *before)
+{
     mg_view_service *runtime = MG_NEW(mg_view_service);
+    int *from = MG_NEW_N(int, of->host_count + 1);
 
     runtime->refs = 1;
     runtime->service = of;
     mg_service_ref(of);
-    runtime->balancer = balancer_of(worker, of, service->conf);
-    runtime->stat = mg_stats_service(worker->gateway->stats, service->name);
-    runtime->version = atomic_load(&of->version) - 1; /* learns at its first call */
     runtime->since_ns = MG_NEW_N(uint64_t, of->host_count);
+    runtime->avoid_ns = MG_NEW_N(uint64_t, of->host_count);
     runtime->endpoints = MG_NEW_N(mg_endpoint *, of->host_count);
-    for (size_t e = 0; e < of->host_count; e++)
-        runtime->endpoints[e] = mg_worker_endpoint(worker, mg_service_account(of, e), &of->of->idle_total);
+    for (size_t e = 0; e < of->host_count; e++) {
+        runtime->endpoints[e] = endpoint_of(worker, of, e);
+        from[e] = before ? mg_service_host_named(before->service, of->names[e]) : MG_BALANCER_NONE;
+        if (from[e] < 0)
+            continue;
+        runtime->since_ns[e] = before->since_ns[from[e]];
+        runtime->avoid_ns[e] = before->avoid_ns[from[e]];
+    }
+    runtime->balancer = balancer_of(worker, of, conf, from, before);
+    runtime->stat = mg_stats_service(worker->gateway->stats, conf->name);
+    runtime->version = atomic_load(&of->version) - 1; /* learns at its first call */
+    mg_free(from);
     return runtime;
+}
+
+/* New calls go to other hosts: what `before` has and `after` has not keeps no connection. */
+static void retire_hosts(const mg_view_service *before, const mg_view_service *after)
+{
+    for (size_t e = 0; before != after && e < before->service->host_count; e++)
+        if (!after || mg_service_host_named(after->service, before->service->names[e]) < 0)
+            mg_endpoint_retire(before->endpoints[e]);
+}
+
+static mg_view_service *service_of(const mg_view *view, mg_str name)
+{
+    const mg_config_service *conf = view ? mg_config_service_named(view->snapshot->config, name) : NULL;
+
+    return conf ? view->services[conf->index] : NULL;
 }
 
 /* The one of the view before, where the service is the same; else its own. */
 static mg_view_service *share_service(mg_worker *worker, const mg_snapshot_service *service)
 {
-    const mg_view *before = worker->view;
-    const mg_config_service *conf =
-        before ? mg_config_service_named(before->snapshot->config, service->name) : NULL;
-    mg_view_service *runtime = conf ? before->services[conf->index] : NULL;
+    mg_view_service *runtime = service_of(worker->view, service->name);
 
     if (!runtime || runtime->service != service->service)
-        return view_service(worker, service);
+        return view_service(worker, service->service, service->conf, runtime);
     runtime->refs++;
     return runtime;
+}
+
+void mg_worker_renew(mg_worker *worker, mg_service *service)
+{
+    const mg_config_service *conf =
+        worker->view ? mg_config_service_named(worker->view->snapshot->config, service->of->name) : NULL;
+
+    if (!conf || worker->view->services[conf->index]->service == service)
+        return;
+    mg_view_service *before = worker->view->services[conf->index];
+    worker->view->services[conf->index] = view_service(worker, service, conf, before);
+    retire_hosts(before, worker->view->services[conf->index]);
+    mg_view_service_unref(before);
 }
 
 static mg_chain_bodies *chain_bodies(const mg_snapshot *snapshot, const mg_vm *vm)
@@ -419,6 +468,8 @@ void mg_worker_apply(mg_worker *worker, mg_worker_change *change)
     mg_view *old = worker->view;
 
     worker->view = view_new(worker, change);
+    for (size_t s = 0; old && s < old->snapshot->config->service_count; s++)
+        retire_hosts(old->services[s], service_of(worker->view, old->snapshot->services[s].name));
     apply_doors(worker, change);
     mg_view_unref(old);
     mg_free(change->opened);

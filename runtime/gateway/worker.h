@@ -48,8 +48,8 @@ typedef struct mg_worker_vm {
     unsigned refs;
 } mg_worker_vm;
 
-/* A service as one worker calls it; views whose services are the same share one, with what its balancer
- * knows. */
+/* A service as one worker calls it: a set of hosts. Counted by views, which share one where their services
+ * are the same, and by calls. */
 typedef struct mg_view_service {
     unsigned refs;
     mg_service *service; /* counted */
@@ -59,6 +59,7 @@ typedef struct mg_view_service {
     uint32_t version;   /* of the service, when the balancer learnt of it */
     uint64_t again_ns;  /* policy clock: it has to look again then */
     uint64_t *since_ns; /* of each host: since when the balancer takes it for new */
+    uint64_t *avoid_ns; /* of each host: until when others of its endpoint are tried first; 0: it answers */
 } mg_view_service;
 
 /* A snapshot as one worker serves it. Counted by this worker's exchanges. */
@@ -127,15 +128,18 @@ typedef struct mg_worker_change {
         *opened; /* new listeners, by index in the config; NULL where the old one stays; owned array */
 } mg_worker_change;
 void mg_worker_apply(mg_worker *worker, mg_worker_change *change);
+/* The addresses of a service in force have changed: new calls go to these hosts. */
+void mg_worker_renew(mg_worker *worker, mg_service *service);
 /* No new connections; those open end behind their exchange. drained is called once all are gone. */
 void mg_worker_drain(mg_worker *worker);
 void mg_worker_cut(mg_worker *worker); /* ends all that is open */
 
-mg_str mg_worker_date(mg_worker *worker); /* of this second */
+mg_str mg_worker_date(mg_worker *worker);             /* of this second */
+void mg_view_service_unref(mg_view_service *runtime); /* NULL is fine */
 void mg_view_ref(mg_view *view);
 void mg_view_unref(mg_view *view);
-/* This worker's endpoint of an account, made when it is missing; one reference is the caller's. `idle_total`
- * (borrowed) counts the idle connections of all accounts that are bounded together. */
+/* This worker's endpoint of an account, made without an address when it is missing; one reference is the
+ * caller's. `idle_total` (borrowed) counts the idle connections of all accounts that are bounded together. */
 mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_account *account, _Atomic uint32_t *idle_total);
 /* Keeps an endpoint that no service names for a while: until MG_WORKER_VISITED others have come. */
 void mg_worker_visit(mg_worker *worker, mg_endpoint *endpoint);

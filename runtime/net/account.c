@@ -41,12 +41,12 @@ static mg_account *account_new(mg_accounts *accounts, mg_str key, mg_str authori
     return account;
 }
 
-mg_account *mg_accounts_take(mg_accounts *accounts, mg_str service, mg_str authority)
+mg_account *mg_accounts_take(mg_accounts *accounts, mg_str service, mg_str host, mg_str authority)
 {
     mg_text key = { 0 };
     mg_account *account;
 
-    mg_text_addf(&key, "%.*s %.*s", MG_STR_ARGS(service), MG_STR_ARGS(authority));
+    mg_text_addf(&key, "%.*s %.*s", MG_STR_ARGS(service), MG_STR_ARGS(host));
     pthread_mutex_lock(&accounts->lock);
     account = mg_map_get(accounts->by_key, mg_text_str(&key));
     if (!account)

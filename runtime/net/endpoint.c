@@ -29,6 +29,7 @@ void mg_endpoint_maybe_free(mg_endpoint *endpoint)
     mg_timer_stop(&endpoint->timer);
     mg_pool_fini(&endpoint->pool);
     mg_account_unref(endpoint->account);
+    mg_free(endpoint->addrs);
     mg_free(endpoint);
 }
 
@@ -37,25 +38,70 @@ void mg_endpoint_ref(mg_endpoint *endpoint)
     endpoint->refs++;
 }
 
+void mg_endpoint_retire(mg_endpoint *endpoint)
+{
+    if (endpoint->index)
+        (void)mg_map_set(endpoint->index, endpoint->account->key, NULL);
+    endpoint->index = NULL;
+    endpoint->retired = true;
+    mg_pool_shed_all(&endpoint->pool);
+    mg_endpoint_work(endpoint);
+}
+
 void mg_endpoint_unref(mg_endpoint *endpoint)
 {
-    if (endpoint->refs == 1) {
-        if (endpoint->index)
-            (void)mg_map_set(endpoint->index, endpoint->account->key, NULL);
-        endpoint->index = NULL;
-        mg_pool_shed_all(&endpoint->pool);
-        mg_endpoint_work(endpoint);
-    }
+    if (endpoint->refs == 1)
+        mg_endpoint_retire(endpoint);
     MG_CHECK(endpoint->refs > 0);
     endpoint->refs--;
     mg_endpoint_maybe_free(endpoint);
 }
 
+/* Its place among the addresses; addr_count when it is none of them. */
+static unsigned place_of(const mg_endpoint *endpoint, const mg_addr *addr)
+{
+    unsigned i = 0;
+
+    while (i < endpoint->addr_count && !mg_addr_eq(&endpoint->addrs[i], addr))
+        i++;
+    return i;
+}
+
+void mg_endpoint_prefer(mg_endpoint *endpoint, const mg_addr *addr)
+{
+    const unsigned place = place_of(endpoint, addr);
+
+    if (place < endpoint->addr_count)
+        endpoint->addr_next = place;
+}
+
+bool mg_endpoint_keeps(const mg_endpoint *endpoint, const mg_addr *addr)
+{
+    return !endpoint->retired && place_of(endpoint, addr) < endpoint->addr_count;
+}
+
+static void close_others(mg_endpoint *endpoint)
+{
+    mg_endpoint_ref(endpoint);
+    MG_LIST_EACH(&endpoint->pool.idle, it)
+    {
+        mg_up *up = mg_container_of(mg_container_of(it, mg_pool_conn, link), mg_up, pooled);
+        if (!mg_endpoint_keeps(endpoint, &up->addr))
+            mg_pool_condemn(&endpoint->pool, &up->pooled);
+    }
+    mg_endpoint_work(endpoint);
+    mg_endpoint_unref(endpoint);
+}
+
 void mg_endpoint_set_addrs(mg_endpoint *endpoint, const mg_addr *addrs, unsigned count)
 {
-    endpoint->addr_count = count < MG_ENDPOINT_ADDRS ? count : MG_ENDPOINT_ADDRS;
-    memcpy(endpoint->addrs, addrs, sizeof *addrs * endpoint->addr_count);
+    mg_free(endpoint->addrs);
+    endpoint->addrs = MG_NEW_N(mg_addr, count + 1);
+    endpoint->addr_count = count;
+    if (count)
+        memcpy(endpoint->addrs, addrs, sizeof *addrs * count);
     endpoint->addr_next = 0;
+    close_others(endpoint);
 }
 
 /* Whether another worker waits for a connection to this endpoint. The fence pairs with the one in

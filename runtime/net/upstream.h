@@ -20,16 +20,15 @@ typedef struct mg_lease_conf {
     uint64_t connect_timeout_ns, first_byte_timeout_ns, read_timeout_ns, tunnel_idle_timeout_ns;
 } mg_lease_conf;
 
-enum { MG_ENDPOINT_ADDRS = 8 };
-
 /* One worker's part of an account: its addresses and its pool. Counted; survives reloads. */
 struct mg_endpoint {
     mg_net *net;         /* borrowed */
     mg_map *index;       /* borrowed; NULL once left */
     mg_account *account; /* counted */
     mg_pool pool;
-    mg_addr addrs[MG_ENDPOINT_ADDRS];
+    mg_addr *addrs; /* owned */
     unsigned addr_count, addr_next;
+    bool retired; /* no connection is kept any more */
     unsigned refs;
     mg_timer timer; /* of the pool: idle connections and waiters */
     uint32_t conns; /* open */
@@ -48,8 +47,11 @@ void mg_endpoint_unref(mg_endpoint *endpoint);
 /* Something may have changed for whoever waits: closes an idle connection when another worker waits for its
  * place, takes a place that has become free. */
 void mg_endpoint_poke(mg_endpoint *endpoint);
-/* From now on; at most MG_ENDPOINT_ADDRS are kept. */
+/* From now on; copied. Connections to other addresses are closed as soon as they are idle. */
 void mg_endpoint_set_addrs(mg_endpoint *endpoint, const mg_addr *addrs, unsigned count);
+/* New requests go elsewhere: it leaves the index, and its connections are closed as soon as they are idle.
+ * Who has it, or waits for a connection, is still served. */
+void mg_endpoint_retire(mg_endpoint *endpoint);
 
 typedef struct mg_lease_ops {
     /* A 1xx that is not 101. */

@@ -144,6 +144,7 @@ static bool connect_next(mg_up *up)
     while (up->tries < endpoint->addr_count) {
         const mg_addr *addr = &endpoint->addrs[(endpoint->addr_next + up->tries) % endpoint->addr_count];
         up->tries++;
+        up->addr = *addr;
         const int fd = loop->ops->connect(loop, addr);
         if (fd < 0)
             continue;
@@ -169,8 +170,7 @@ static void on_connected(mg_up *up)
         }
         return;
     }
-    /* The next one begins with the address that works. */
-    up->endpoint->addr_next = (up->endpoint->addr_next + up->tries - 1) % up->endpoint->addr_count;
+    mg_endpoint_prefer(up->endpoint, &up->addr);
     up->opened = true;
     mg_pool_opened(&up->endpoint->pool, &up->lease->conf->pool, &up->pooled, mg_loop_now(loop));
     up->lease->x->times.connected_ns = mg_loop_now(loop);

@@ -30,8 +30,12 @@ static void answer_complete(mg_up *up, bool exact)
         up->body = (mg_h1_body){ 0 };
         const uint64_t idle_ns = up->keep_alive_s > 1 ? (up->keep_alive_s - 1) * MG_NS_PER_S : 0;
         mg_pool_waiter *waiter = NULL;
-        const mg_pool_given given =
+        mg_pool_given given =
             mg_pool_give(&endpoint->pool, conf, &up->pooled, mg_loop_now(mg_up_loop(up)), idle_ns, &waiter);
+        if (given == MG_POOL_KEPT && !mg_endpoint_keeps(endpoint, &up->addr)) {
+            (void)mg_pool_remove(&endpoint->pool, &up->pooled);
+            given = MG_POOL_CLOSE;
+        }
         if (given == MG_POOL_HANDED) {
             mg_lease *next = mg_container_of(waiter, mg_lease, waiter);
             next->reused = true;

@@ -16,6 +16,7 @@ typedef struct mg_upstream_conn {
     mg_pool_conn pooled;
     mg_endpoint *endpoint; /* borrowed: it outlives its connections */
     mg_lease *lease;       /* borrowed; NULL while idle */
+    mg_addr addr;          /* where it goes */
     mg_body_sink sink;     /* of the request body */
     mg_body_source source; /* of the response body */
     mg_h1_body body;
@@ -82,6 +83,10 @@ bool mg_lease_may_replay(const mg_lease *lease);
 /* What has become due in the pool: closes, refuses, connects. */
 void mg_endpoint_work(mg_endpoint *endpoint);
 void mg_endpoint_maybe_free(mg_endpoint *endpoint);
+/* The next connection begins with this address, which works. */
+void mg_endpoint_prefer(mg_endpoint *endpoint, const mg_addr *addr);
+/* Whether a connection to the address may serve another request. */
+bool mg_endpoint_keeps(const mg_endpoint *endpoint, const mg_addr *addr);
 /* Whether another worker waits for a connection to it. */
 bool mg_endpoint_others_wait(const mg_endpoint *endpoint);
 /* Ours has joined the queue: idle connections of other workers may hold the places. */

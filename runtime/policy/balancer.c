@@ -13,19 +13,45 @@ enum { START_STEPS_MAX = 1024, SCALE = 100 };
 
 #define REFRESH_NS (50 * MG_NS_PER_MS) /* how often what moves slowly is looked at again */
 
-mg_inflight *mg_inflight_new(size_t count)
+static inflight_cell *cell_new(void)
+{
+    inflight_cell *cell = aligned_alloc(64, sizeof *cell);
+
+    MG_CHECK(cell);
+    atomic_init(&cell->now, 0);
+    atomic_init(&cell->refs, 1);
+    return cell;
+}
+
+static inflight_cell *cell_ref(inflight_cell *cell)
+{
+    atomic_fetch_add(&cell->refs, 1);
+    return cell;
+}
+
+static void cell_unref(inflight_cell *cell)
+{
+    if (atomic_fetch_sub(&cell->refs, 1) == 1)
+        free(cell);
+}
+
+mg_inflight *mg_inflight_next(const mg_inflight *old, const int *from, size_t count)
 {
     mg_inflight *f;
 
     MG_CHECK(count <= MG_BALANCER_ENDPOINTS_MAX);
-    f = aligned_alloc(64, sizeof(*f) + count * sizeof(f->each[0]));
-    MG_CHECK(f);
+    f = mg_alloc(sizeof(*f) + count * sizeof(f->each[0]));
     atomic_init(&f->refs, 1);
-    atomic_init(&f->total, 0);
     f->count = count;
+    f->total = old ? cell_ref(old->total) : cell_new();
     for (size_t i = 0; i < count; i++)
-        atomic_init(&f->each[i].now, 0);
+        f->each[i] = old && from[i] >= 0 ? cell_ref(old->each[from[i]]) : cell_new();
     return f;
+}
+
+mg_inflight *mg_inflight_new(size_t count)
+{
+    return mg_inflight_next(NULL, NULL, count);
 }
 
 mg_inflight *mg_inflight_ref(mg_inflight *inflight)
@@ -36,20 +62,24 @@ mg_inflight *mg_inflight_ref(mg_inflight *inflight)
 
 void mg_inflight_unref(mg_inflight *inflight)
 {
-    if (inflight && atomic_fetch_sub(&inflight->refs, 1) == 1)
-        free(inflight);
+    if (!inflight || atomic_fetch_sub(&inflight->refs, 1) != 1)
+        return;
+    for (size_t i = 0; i < inflight->count; i++)
+        cell_unref(inflight->each[i]);
+    cell_unref(inflight->total);
+    mg_free(inflight);
 }
 
 uint32_t mg_inflight_get(const mg_inflight *inflight, size_t endpoint)
 {
-    return atomic_load_explicit(&inflight->each[endpoint].now, memory_order_relaxed);
+    return atomic_load_explicit(&inflight->each[endpoint]->now, memory_order_relaxed);
 }
 
 void mg_inflight_add(mg_inflight *inflight, size_t endpoint, int more)
 {
     MG_CHECK(endpoint < inflight->count);
-    atomic_fetch_add_explicit(&inflight->each[endpoint].now, (uint32_t)more, memory_order_relaxed);
-    atomic_fetch_add_explicit(&inflight->total, (uint32_t)more, memory_order_relaxed);
+    atomic_fetch_add_explicit(&inflight->each[endpoint]->now, (uint32_t)more, memory_order_relaxed);
+    atomic_fetch_add_explicit(&inflight->total->now, (uint32_t)more, memory_order_relaxed);
 }
 
 static bool was_tried(const int *tried, size_t tried_count, size_t endpoint)
@@ -105,7 +135,7 @@ static int pick_random(mg_balancer *b, const uint16_t *among, size_t count)
 static int pick_by_key(mg_balancer *b, uint64_t hash, const int *tried, size_t tried_count)
 {
     const mg_maglev *t = b->conf.maglev;
-    const uint64_t room = 1ull + atomic_load_explicit(&b->conf.inflight->total, memory_order_relaxed);
+    const uint64_t room = 1ull + atomic_load_explicit(&b->conf.inflight->total->now, memory_order_relaxed);
     const uint64_t share = 1000 * b->open_count;
     uint64_t bound = UINT64_MAX;
     uint32_t slot = mg_maglev_slot(t, hash);
@@ -366,4 +396,28 @@ void mg_balancer_set_maglev(mg_balancer *balancer, mg_maglev *table)
 size_t mg_balancer_count(const mg_balancer *balancer)
 {
     return balancer->conf.count;
+}
+
+void mg_balancer_take_over(mg_balancer *balancer, const mg_balancer *old, const int *from)
+{
+    mg_balancer *b = balancer;
+
+    b->starting = b->failing = 0;
+    for (size_t i = 0; i < b->conf.count; i++) {
+        balancer_host *e = &b->all[i];
+        const uint32_t weight = e->weight;
+
+        e->current = 0; /* it begins in the middle of no cycle */
+        if (from[i] >= 0)
+            *e = old->all[from[i]];
+        e->weight = weight;
+        if (!b->conf.slow_start_ms)
+            e->since_ns = e->returning = 0;
+        b->starting += e->since_ns || e->returning;
+        b->failing += e->failures > 0;
+    }
+    b->refreshed_ns = 0;
+    for (size_t i = 0; i < b->conf.count; i++)
+        weigh(b, &b->all[i], old->refreshed_ns);
+    list_open(b);
 }

@@ -61,6 +61,9 @@ void mg_balancer_set_maglev(mg_balancer *balancer, mg_maglev *table); /* counted
  * and what was known of its latency is forgotten. */
 void mg_balancer_set_new(mg_balancer *balancer, size_t endpoint, uint64_t since_ns);
 size_t mg_balancer_count(const mg_balancer *balancer);
+/* Goes on with what `old` knows of the endpoints that it had: `from` has the number there of each, or
+ * MG_BALANCER_NONE. Weights stay as they are. Before its first pick. */
+void mg_balancer_take_over(mg_balancer *balancer, const mg_balancer *old, const int *from);
 
 /* A usable endpoint, or MG_BALANCER_NONE when there is none. `tried` names endpoints this request has been
  * to, which are picked again only when nothing else is usable. Maglev takes a key at random. */
@@ -82,6 +85,9 @@ double mg_balancer_latency_ms(const mg_balancer *balancer, size_t endpoint, uint
 
 /* What is in flight to each endpoint, for all workers. Any thread may call. */
 mg_inflight *mg_inflight_new(size_t count);
+/* For a later set of endpoints, which counts together with `old` for those that stay: `from` as of
+ * mg_balancer_take_over. */
+mg_inflight *mg_inflight_next(const mg_inflight *old, const int *from, size_t count);
 mg_inflight *mg_inflight_ref(mg_inflight *inflight);
 void mg_inflight_unref(mg_inflight *inflight); /* NULL is fine */
 uint32_t mg_inflight_get(const mg_inflight *inflight, size_t endpoint);

@@ -7,13 +7,17 @@
 
 #include <stdatomic.h>
 
+/* One number; sets of endpoints that follow each other share it. */
+typedef struct inflight_cell {
+    _Alignas(64) _Atomic uint32_t now;
+    _Atomic uint32_t refs;
+} inflight_cell;
+
 struct mg_inflight {
     _Atomic uint32_t refs;
     size_t count;
-    _Atomic uint32_t total;
-    struct {
-        _Alignas(64) _Atomic uint32_t now;
-    } each[];
+    inflight_cell *total;  /* counted; those of endpoints that have gone included */
+    inflight_cell *each[]; /* counted */
 };
 
 typedef struct balancer_host {

@@ -209,3 +209,15 @@ void mg_ejection_restore(mg_ejection *ejection, size_t endpoint, mg_ejection_rec
                  (uint32_t)mg_min_u64(record.times, ejection->conf.max_ms / ejection->conf.base_ms + 1));
     atomic_store(&m->until_ns, mg_min_u64(record.until_ns, latest_ns));
 }
+
+void mg_ejection_take_over(mg_ejection *ejection, size_t endpoint, const mg_ejection *old, size_t was,
+                           uint64_t now_ns)
+{
+    member *m = &ejection->members[endpoint];
+    const member *before = &old->members[was];
+
+    mg_ejection_restore(ejection, endpoint, mg_ejection_read(old, was), now_ns);
+    atomic_store(&m->run, atomic_load(&before->run));
+    atomic_store(&m->requests, atomic_load(&before->requests));
+    atomic_store(&m->failures, atomic_load(&before->failures));
+}

@@ -71,6 +71,9 @@ typedef struct mg_ejection_record {
 } mg_ejection_record;
 
 mg_ejection_record mg_ejection_read(const mg_ejection *ejection, size_t endpoint);
+/* The endpoint is `was` of an earlier set: it goes on with what is known of it, as mg_ejection_restore. */
+void mg_ejection_take_over(mg_ejection *ejection, size_t endpoint, const mg_ejection *old, size_t was,
+                           uint64_t now_ns);
 /* Takes no endpoint out beyond what the rule allows at once or for longer than it allows at most. */
 void mg_ejection_restore(mg_ejection *ejection, size_t endpoint, mg_ejection_record record, uint64_t now_ns);
 

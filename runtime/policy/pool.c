@@ -92,7 +92,7 @@ static void leave_idle(mg_pool *pool, mg_pool_conn *conn, enum mg_pool_conn_stat
         uncount(pool->idle_total);
 }
 
-static void condemn(mg_pool *pool, mg_pool_conn *conn)
+void mg_pool_condemn(mg_pool *pool, mg_pool_conn *conn)
 {
     leave_idle(pool, conn, MG_POOL_CONN_CLOSING);
     mg_list_push(&pool->closing, &conn->link);
@@ -174,7 +174,7 @@ mg_pool_verdict mg_pool_take(mg_pool *pool, const mg_pool_conf *conf, uint64_t n
         mg_pool_conn *latest = conn_of(pool->idle.next);
 
         if (now_ns >= latest->idle_until_ns || is_worn(latest, now_ns)) {
-            condemn(pool, latest);
+            mg_pool_condemn(pool, latest);
             continue;
         }
         leave_idle(pool, latest, MG_POOL_CONN_ACTIVE);
@@ -262,7 +262,7 @@ uint64_t mg_pool_expire(mg_pool *pool, uint64_t now_ns)
         mg_pool_conn *conn = conn_of(it);
 
         if (now_ns >= conn->idle_until_ns)
-            condemn(pool, conn);
+            mg_pool_condemn(pool, conn);
         else
             next_ns = mg_min_u64(next_ns, conn->idle_until_ns);
     }
@@ -284,7 +284,7 @@ bool mg_pool_shed(mg_pool *pool)
 {
     if (mg_list_empty(&pool->idle))
         return false;
-    condemn(pool, conn_of(pool->idle.prev));
+    mg_pool_condemn(pool, conn_of(pool->idle.prev));
     return true;
 }
 

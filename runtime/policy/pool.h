@@ -134,6 +134,8 @@ uint64_t mg_pool_expire(mg_pool *pool, uint64_t now_ns);
 /* The longest idle one is to be closed, because another worker starves: pop_closing gives it. False when none
  * is. */
 bool mg_pool_shed(mg_pool *pool);
+/* An idle one is to be closed, because it must serve nobody any more: pop_closing gives it. */
+void mg_pool_condemn(mg_pool *pool, mg_pool_conn *conn);
 /* All idle ones are to be closed: the endpoint leaves. */
 void mg_pool_shed_all(mg_pool *pool);
 

@@ -187,11 +187,10 @@ void mg_sim_set_name(mg_sim *sim, const char *name, const mg_addr *addrs, unsign
 {
     mg_resolved *answer = NULL;
 
-    MG_CHECK(count <= MG_RESOLVE_MAX);
     if (count > 0) {
         answer = MG_NEW(mg_resolved);
-        memcpy(answer->addrs, addrs, count * sizeof(*addrs));
-        answer->count = count;
+        for (unsigned i = 0; i < count; i++)
+            mg_resolved_add(answer, &addrs[i]);
         answer->ttl_s = ttl_s;
     }
     mg_free(mg_map_set(sim->names, mg_str_of(name), answer));

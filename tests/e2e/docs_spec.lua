@@ -80,7 +80,7 @@ return {
 local function gateway(up)
     local nowhere = e2e.upstream()
     nowhere:close()
-    local policies = { endpoints = { { url = up:url() } } }
+    local policies = { endpoints = { { url = "http://localhost:" .. up.port } } }
     for _, name in ipairs { "breaker", "retry", "health", "eject", "adaptive", "throttle" } do
         policies[name] = e2e.json.map {}
     end

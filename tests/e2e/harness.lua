@@ -12,6 +12,7 @@
 ---         conn:send "HTTP/1.1 204 No Content\r\n\r\n"
 ---         assert.equal(204, client:response().status)
 ---     end)
+local dns = require "tests.e2e.harness.dns"
 local Gateway = require "tests.e2e.harness.gateway"
 local json = require "tests.e2e.harness.json"
 local load = require "tests.e2e.harness.load"
@@ -27,6 +28,8 @@ local e2e = {
     connect = peer.connect,
     upstream = peer.listener,
     server = server.start,
+    dns = dns.start,
+    can_have_names = dns.possible,
     habits = server.habits,
     message = server.message,
     gateway = Gateway.start,
@@ -137,6 +140,7 @@ function e2e.finish()
     peer.close_all()
     server.stop_all()
     Gateway.stop_all()
+    dns.stop_all()
 end
 
 --- For specs of one gateway in several examples: call in setup; `finish` leaves it alone. Stop it in teardown.

@@ -35,10 +35,11 @@ end
 
 ---@param index integer  from 0
 ---@return ffi.cdata*? host  mg_service_host_seen, good until the next call; nil past the end
----@return string? authority, string? health
+---@return string? authority, string? health, string? address  no address where the authority says it
 function service.host(call, name, index)
     if look_host(call, name, #name, index, host) then
-        return host, string_of(host.authority.p, host.authority.n), string_of(host.health)
+        local address = host.address.n > 0 and string_of(host.address.p, host.address.n) or nil
+        return host, string_of(host.authority.p, host.authority.n), string_of(host.health), address
     end
 end
 

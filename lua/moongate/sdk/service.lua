@@ -9,6 +9,7 @@ local type, error, tostring, setmetatable = type, error, tostring, setmetatable
 
 ---@class moongate.Host
 ---@field authority string  "10.0.0.11:9000"
+---@field address? string  "10.0.0.11", of an authority that is a name; each of its addresses is a host
 ---@field health "unknown"|"healthy"|"unhealthy"  what active checks say
 ---@field ejected boolean  taken out because it failed real requests
 ---@field healthy boolean  neither unhealthy, nor ejected, nor taken out by an operator
@@ -88,10 +89,11 @@ local properties = {
     hosts = function(self)
         look(self)
         local hosts, name = {}, names[self]
-        local host, authority, health = host_at(running.call, name, 0)
+        local host, authority, health, address = host_at(running.call, name, 0)
         while host do
             hosts[#hosts + 1] = {
                 authority = authority,
+                address = address,
                 health = health,
                 ejected = host.ejected,
                 healthy = host.healthy,
@@ -99,7 +101,7 @@ local properties = {
                 weight = host.weight,
                 inflight = host.inflight,
             }
-            host, authority, health = host_at(running.call, name, #hosts)
+            host, authority, health, address = host_at(running.call, name, #hosts)
         end
         return hosts
     end,

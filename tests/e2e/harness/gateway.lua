@@ -103,13 +103,18 @@ end
 --- Starts one and waits until it is ready. Options: those of `document`, or config (a whole document) or text
 --- (@PORT@ and @STATUS@ are filled in); files (path to text); env; args (in place of run -c); measured (memory
 --- figures count); shared (stays until it is stopped by hand); unready (do not wait);
---- descriptors (how many it may have); out (a file that its stdout is); clock (its clocks can be moved).
+--- descriptors (how many it may have); out (a file that its stdout is); clock (its clocks can be moved); dns and hosts
+--- (the name server that it asks, and the text of its hosts file).
 function Gateway.start(opts)
     local self = setmetatable({ opts = opts }, Gateway)
     self.dir = Gateway.folder()
     self.config = self.dir .. "/moongate.yaml"
     self.port, self.status_port = sys.free_port(), sys.free_port()
     self:configure(opts)
+    if opts.dns then
+        Gateway.write(self.dir .. "/resolv.conf", "nameserver " .. opts.dns.address .. "\n")
+        self:set_hosts(opts.hosts or "127.0.0.1 localhost\n")
+    end
     if opts.clock then
         self.moved = { mono_ms = 0, wall_ms = 0 }
         self:write_clock()
@@ -118,6 +123,9 @@ function Gateway.start(opts)
     self:launch()
     return self
 end
+
+--- What its hosts file says from now on, where it has one of its own.
+function Gateway:set_hosts(text) Gateway.write(self.dir .. "/hosts", text) end
 
 function Gateway:write_clock()
     local numbers = ffi.new("int64_t[2]", self.moved.mono_ms * 1000000LL, self.moved.wall_ms * 1000000LL)
@@ -149,6 +157,7 @@ function Gateway:launch()
     local argv = { Gateway.binary(), unpack(opts.args or { "run", "-c", self.config }) }
     for i, arg in ipairs(argv) do argv[i] = arg:gsub("@PORT@", self.port):gsub("@STATUS@", self.status_port) end
     local env = sanitizer_options(opts)
+    if opts.dns then argv = opts.dns:wrap(argv, self.dir) end
     if opts.clock then merge(env, clock_options(self)) end
     self.process = Process.start { argv = argv, cwd = self.dir, env = env,
         descriptors = opts.descriptors, out = opts.out }

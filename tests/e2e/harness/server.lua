@@ -126,7 +126,7 @@ end
 function Server:revive()
     if self.fd then return self end
     self.fd = sys.tcp()
-    sys.check(sys.bind(self.fd, "127.0.0.1", self.port), "bind")
+    sys.check(sys.bind(self.fd, self.address, self.port), "bind")
     sys.check(C.listen(self.fd, 1024), "listen")
     sys.watch(self.fd, sys.POLLIN, function() welcome(self) end)
     return self
@@ -139,14 +139,14 @@ function Server:since()
     return n
 end
 
-function Server:url() return "http://127.0.0.1:" .. self.port end
+function Server:url() return "http://" .. self.address .. ":" .. self.port end
 
 local server = { habits = habits, message = message }
 
---- One that answers 200 with its name.
-function server.start(name)
-    local self = setmetatable({ name = name or "upstream", port = sys.free_port(), conns = {}, seen = 0, counted = 0,
-        accepted = 0, habit = habits.ok }, Server)
+--- One that answers 200 with its name; of an address (127.0.0.1) and a port (a free one).
+function server.start(name, address, port)
+    local self = setmetatable({ name = name or "upstream", address = address or "127.0.0.1",
+        port = port or sys.free_port(), conns = {}, seen = 0, counted = 0, accepted = 0, habit = habits.ok }, Server)
     standing[self] = true
     return self:revive()
 end

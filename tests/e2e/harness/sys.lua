@@ -20,6 +20,8 @@ if not pcall(ffi.typeof, "e2e_sockaddr") then
         int getsockopt(int, int, int, void *, unsigned *);
         ssize_t send(int, const void *, size_t, int);
         ssize_t recv(int, void *, size_t, int);
+        ssize_t recvfrom(int, void *, size_t, int, void *, unsigned *);
+        ssize_t sendto(int, const void *, size_t, int, const void *, unsigned);
         ssize_t read(int, void *, size_t);
         ssize_t write(int, const void *, size_t);
         int shutdown(int, int);

@@ -257,7 +257,9 @@ static void check_nothing_is_held(run *r)
             if (mg_inflight_get(name->newest->inflight, i))
                 wrong(r, "%s: host %zu still has %u in flight", service_names[s], i,
                       mg_inflight_get(name->newest->inflight, i));
-        if (atomic_load(&name->newest->refs) != 2 + r->w.workers)
+        const mg_config_service *conf = mg_config_service_named(snapshot->config, name->name);
+        const size_t checked = conf->health.on ? name->newest->host_count : 0;
+        if (atomic_load(&name->newest->refs) != 2 + r->w.workers + checked)
             wrong(r, "%s: %u references", service_names[s], atomic_load(&name->newest->refs));
     }
     for (int i = 4; i <= 5; i++) { /* permits do not come back by time */

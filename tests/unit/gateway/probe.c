@@ -218,7 +218,7 @@ static void a_connection_is_enough_where_no_path_is_asked_for(void **state)
     world_close(&w);
 }
 
-static void a_silent_address_gives_way_to_the_next_in_time(void **state)
+static void each_address_of_a_name_is_checked(void **state)
 {
     static const char *const checks[] = { "health: {}", CHECK };
     const mg_addr addrs[2] = { addr_of("10.0.0.8", 0), addr_of("10.0.0.9", 0) };
@@ -237,12 +237,16 @@ static void a_silent_address_gives_way_to_the_next_in_time(void **state)
                  "services: { up: { endpoints: [{ url: \"http://up.internal:9000\" }], %s } }\n" ROUTE,
                  checks[i]);
         assert_true(world_try_start(&w, 1, config));
-        advance(&w, 502 * MS);
+        advance(&w, 2 * MS);
         const int fd = take(&w, up);
         assert_true(fd >= 0);
         if (i == 1)
             say(&w, fd, OK);
-        assert_health(&w, 0, UP);
+        assert_health(&w, 0, UNKNOWN);
+        assert_health(&w, 1, UP);
+        advance(&w, 1000 * MS);
+        assert_health(&w, 0, DOWN);
+        assert_has(w.logged.p, "up: up.internal:9000@10.0.0.8 is unhealthy: no answer within 1000 ms");
         hang_up(&w, fd);
         hang_up(&w, up);
         world_close(&w);
@@ -356,7 +360,7 @@ int main(void)
         cmocka_unit_test(a_body_is_read_so_far_and_no_further),
         cmocka_unit_test(no_answer_in_time_is_a_failure),
         cmocka_unit_test(a_connection_is_enough_where_no_path_is_asked_for),
-        cmocka_unit_test(a_silent_address_gives_way_to_the_next_in_time),
+        cmocka_unit_test(each_address_of_a_name_is_checked),
         cmocka_unit_test(a_name_without_an_address_is_down_until_it_has_one),
         cmocka_unit_test(checks_come_at_their_interval_more_or_less_a_tenth),
         cmocka_unit_test(so_many_checks_run_at_once_and_the_others_wait),

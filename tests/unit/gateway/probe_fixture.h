@@ -19,7 +19,7 @@
 
 static inline mg_service *service_of(const world *w)
 {
-    return w->gateway->snapshot->services[0].service;
+    return w->gateway->snapshot->services[0].service->of->newest;
 }
 
 static inline mg_host_view view_of(const world *w, size_t host)

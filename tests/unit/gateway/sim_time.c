@@ -12,7 +12,8 @@
     "read_timeout: 7s, tunnel_idle_timeout: 9s, pool: { max_connections: 1, queue: 4, queue_timeout: "       \
     "200ms, connect_timeout: 500ms, idle_timeout: 55s } } }\n"
 #define NAMED                                                                                                \
-    "services: { up: { endpoints: [{ url: \"http://up.internal:9000\" }], pool: { connect_timeout: 500ms } " \
+    "services: { up: { balance: round_robin, endpoints: [{ url: \"http://up.internal:9000\" }], "            \
+    "pool: { connect_timeout: 500ms } "                                                                      \
     "} }\n"
 #define OK_LAST     "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 #define ROUTE_TIMED "routes: [{ name: all, match: { paths: [{ prefix: / }] }, service: up, timeout: 20s }]\n"
@@ -101,21 +102,23 @@ static void an_address_that_does_not_answer_gives_way_to_the_next(void **state)
     assert_true(world_try_start(&l.w, 1, LISTENER QUIET NAMED ROUTE));
     l.upstream = listen_at(&l.w, "10.0.0.2", 9000);
     l.client = dial(&l.w, "10.0.0.1", 80);
-    say(&l.w, l.client, GET);
-    advance(&l.w, 499 * MS);
-    l.up = take(&l.w, l.upstream);
-    assert_int_equal(l.up, -1);
-    advance(&l.w, 2 * MS);
-    l.up = take(&l.w, l.upstream);
-    assert_true(l.up >= 0);
-    say(&l.w, l.up, OK_LAST);
-    hear_status(&l.w, l.client, "200");
-    line_drop(&l, &l.up);
-    say(&l.w, l.client, GET); /* and the one that works is the first from now on */
-    l.up = take(&l.w, l.upstream);
-    assert_true(l.up >= 0);
-    say(&l.w, l.up, OK_EMPTY);
-    hear_status(&l.w, l.client, "200");
+    unsigned waited = 0;
+    for (int i = 0; i < 20; i++) { /* whichever comes first; then only the one that works */
+        say(&l.w, l.client, GET);
+        l.up = take(&l.w, l.upstream);
+        if (l.up < 0) {
+            waited++;
+            advance(&l.w, 499 * MS);
+            assert_int_equal(take(&l.w, l.upstream), -1);
+            advance(&l.w, 2 * MS);
+            l.up = take(&l.w, l.upstream);
+        }
+        assert_true(l.up >= 0);
+        say(&l.w, l.up, OK_LAST);
+        hear_status(&l.w, l.client, "200");
+        line_drop(&l, &l.up);
+    }
+    assert_int_equal(waited, 1);
     line_close(&l);
 }
 

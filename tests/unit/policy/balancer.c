@@ -366,6 +366,49 @@ static void workers_share_what_is_in_flight(void **state)
     mg_balancer_free(two);
 }
 
+static void a_later_set_goes_on_with_those_that_stay(void **state)
+{
+    static const uint32_t weights[] = { 1, 1, 1 };
+    const int from[] = { 2, MG_BALANCER_NONE, 0 };
+    mg_inflight *before = mg_inflight_new(3), *after;
+    mg_balancer_conf conf;
+    mg_balancer *old, *next;
+    mg_rand rand;
+
+    (void)state;
+    mg_rand_init(&rand, 1);
+    mg_balancer_conf_defaults(&conf);
+    conf.weights = weights;
+    conf.count = 3;
+    conf.rand = &rand;
+    conf.inflight = before;
+    old = mg_balancer_make(&conf);
+    mg_balancer_observe(old, 0, 10 * MG_NS_PER_MS, true, MG_NS_PER_S);
+    mg_balancer_observe(old, 2, 30 * MG_NS_PER_MS, true, MG_NS_PER_S);
+    mg_balancer_set_usable(old, 2, false);
+    mg_balancer_begin(old, 0);
+    after = mg_inflight_next(before, from, 3);
+    conf.inflight = after;
+    next = mg_balancer_make(&conf);
+    mg_balancer_take_over(next, old, from);
+    assert_true(mg_balancer_latency_ms(next, 2, MG_NS_PER_S) == 10);
+    assert_true(mg_balancer_latency_ms(next, 0, MG_NS_PER_S) == 30);
+    assert_false(mg_balancer_usable(next, 0));
+    assert_true(mg_balancer_usable(next, 1) && mg_balancer_usable(next, 2));
+    assert_int_equal(mg_inflight_get(after, 2), 1);
+    mg_balancer_begin(next, 2);
+    assert_int_equal(mg_inflight_get(before, 0), 2);
+    mg_balancer_end(old, 0); /* calls end where they began */
+    mg_balancer_end(next, 2);
+    assert_int_equal(mg_inflight_get(after, 2), 0);
+    mg_balancer_free(old);
+    mg_inflight_unref(before);
+    mg_balancer_begin(next, 2);
+    mg_balancer_end(next, 2);
+    mg_balancer_free(next);
+    mg_inflight_unref(after);
+}
+
 static void maglev_wants_a_prime(void **state)
 {
     (void)state;
@@ -396,6 +439,7 @@ int main(void)
         cmocka_unit_test(a_key_keeps_its_endpoint_until_that_is_full_or_gone),
         cmocka_unit_test(without_a_bound_or_a_key_maglev_still_picks),
         cmocka_unit_test(workers_share_what_is_in_flight),
+        cmocka_unit_test(a_later_set_goes_on_with_those_that_stay),
         cmocka_unit_test(maglev_wants_a_prime),
     };
 

@@ -198,6 +198,26 @@ static void a_restart_keeps_who_is_out_for_no_longer_than_the_rule_allows(void *
     mg_ejection_free(next);
 }
 
+static void who_stays_in_a_later_set_keeps_its_record(void **state)
+{
+    mg_ejection *old = ejection_of(3, 3, 100), *next = ejection_of(2, 3, 100);
+
+    (void)state;
+    fails(old, 0, 2, 10);
+    fails(old, 2, 3, 10);
+    assert_true(mg_ejection_is_out(old, 2, 10 * MS));
+    mg_ejection_take_over(next, 0, old, 2, 10 * MS);
+    mg_ejection_take_over(next, 1, old, 0, 10 * MS);
+    assert_true(mg_ejection_is_out(next, 0, 10 * MS));
+    assert_true(mg_ejection_until_ns(next, 0, 10 * MS) == mg_ejection_until_ns(old, 2, 10 * MS));
+    assert_int_equal(mg_ejection_read(next, 0).times, 1);
+    assert_false(mg_ejection_is_out(next, 1, 10 * MS));
+    /* The third failure in a row, when the other one is back. */
+    assert_true(mg_ejection_result(next, 1, false, 400 * MG_NS_PER_S));
+    mg_ejection_free(old);
+    mg_ejection_free(next);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +230,7 @@ int main(void)
         cmocka_unit_test(ejections_get_longer_and_good_standing_shortens_them),
         cmocka_unit_test(who_stands_out_by_failing_goes_at_the_end_of_an_interval),
         cmocka_unit_test(a_restart_keeps_who_is_out_for_no_longer_than_the_rule_allows),
+        cmocka_unit_test(who_stays_in_a_later_set_keeps_its_record),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
