@@ -158,15 +158,16 @@ static mg_snapshot_split *split_of(mg_snapshot *snapshot, const mg_config_route 
         return NULL;
     mg_snapshot_split *split = MG_ARENA_NEW_N(arena, mg_snapshot_split, 1);
     mg_snapshot_backend *backends = MG_ARENA_NEW_N(arena, mg_snapshot_backend, conf->backend_count);
-    uint32_t *weights = MG_ARENA_NEW_N(arena, uint32_t, conf->backend_count);
+    mg_rollout_side *sides = MG_ARENA_NEW_N(arena, mg_rollout_side, conf->backend_count);
     for (size_t i = 0; i < conf->backend_count; i++) {
         const mg_config_backend *backend = &conf->backends[i];
         backends[i] = (mg_snapshot_backend){ &snapshot->services[backend->service->index], backend->group };
-        weights[i] = conf->rollout.on && i == conf->rollout.to ? 0 : backend->weight;
+        sides[i] = mg_rollout_side_of(backend->group,
+                                      conf->rollout.on && i == conf->rollout.to ? 0 : backend->weight);
     }
     *split = (mg_snapshot_split){
         .backends = backends,
-        .weights = weights,
+        .sides = sides,
         .count = conf->backend_count,
         .fallback = conf->rollout.on && conf->rollout.to == 0 ? 1 : 0,
         .salt =

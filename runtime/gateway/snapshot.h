@@ -35,7 +35,7 @@ typedef struct mg_snapshot_backend {
 /* Several backends of one route (gateway/split.h). */
 typedef struct mg_snapshot_split {
     const mg_snapshot_backend *backends;
-    const uint32_t *weights; /* by backend; the canary's is 0: its share is the rollout's word */
+    const mg_rollout_side *sides; /* by backend; the canary's weight is 0: its share is the rollout's word */
     size_t count;
     unsigned fallback;          /* who gets what has no weight at all */
     mg_str salt, canary_salt;   /* of who goes where */

@@ -43,7 +43,7 @@ static unsigned hashed(const mg_snapshot_split *split, mg_str key)
 {
     if (split->run && mg_rollout_has(key, split->canary_salt, mg_rollout_run_percent(split->run)))
         return split->canary;
-    const int at = mg_rollout_split(key, split->salt, split->weights, split->count);
+    const int at = mg_rollout_split(key, split->salt, split->sides, split->count);
     return at == MG_ROLLOUT_NO_BACKEND ? split->fallback : (unsigned)at;
 }
 

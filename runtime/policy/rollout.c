@@ -4,7 +4,15 @@
 #include "base/check.h"
 #include "base/time.h"
 
-enum { SPLIT_SEED = 6, ABORT_ERRORS = 5, ABORT_TIMES = 10, ERRORS_WHOLE = 100000 };
+enum {
+    SPLIT_SEED = 6,
+    SIDE_SEED = 7,
+    FRACTION_BITS = 58,
+    WHOLE_MAX = 63,
+    ABORT_ERRORS = 5,
+    ABORT_TIMES = 10,
+    ERRORS_WHOLE = 100000
+};
 
 /* H(key + "|" + salt, 6) without joining them: the hash of base/str.h, byte by byte. */
 static uint64_t add(uint64_t h, mg_str s)
@@ -34,21 +42,65 @@ bool mg_rollout_has(mg_str key, mg_str salt, uint32_t percent)
     return mg_rollout_bucket(key, salt) < percent * (MG_ROLLOUT_BUCKETS / 100);
 }
 
-int mg_rollout_split(mg_str key, mg_str salt, const uint32_t *weights, size_t count)
+mg_rollout_side mg_rollout_side_of(mg_str name, uint32_t weight)
 {
-    uint64_t sum = 0, at;
+    return (mg_rollout_side){ mg_hash(name, SIDE_SEED), weight };
+}
 
-    for (size_t i = 0; i < count; i++)
-        sum += weights[i];
-    if (!sum)
-        return MG_ROLLOUT_NO_BACKEND;
-    at = hash_of(key, salt) % sum;
-    for (size_t i = 0; i < count; i++) {
-        if (at < weights[i])
-            return (int)i;
-        at -= weights[i];
+/* A step of SplitMix64: the next number of the sequence that *state is a place in. */
+static uint64_t next_of(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* An exponentially distributed number with a mean of 2^58. It is made of comparisons alone (von Neumann,
+ * "Various techniques used in connection with random digits", 1951), so that every machine makes the same
+ * one: a fraction counts that begins a falling run of odd length; each run of even length before adds 1. */
+static uint64_t wait_of(uint64_t state)
+{
+    uint64_t whole = 0;
+
+    for (;; whole += whole < WHOLE_MAX) {
+        const uint64_t first = next_of(&state);
+        uint64_t last = first, run = 1, next;
+
+        while ((next = next_of(&state)) < last) {
+            last = next;
+            run++;
+        }
+        if (run % 2)
+            return whole << FRACTION_BITS | first >> (64 - FRACTION_BITS);
     }
-    MG_UNREACHABLE();
+}
+
+/* The least of the waits, each divided by its side's weight (weighted rendezvous hashing: Thaler and
+ * Ravishankar 1998, with the weights of Schindelhauer and Schomaker 2005). They are compared multiplied out,
+ * so nothing is rounded: weights that are all ten times as large move nobody. */
+int mg_rollout_split(mg_str key, mg_str salt, const mg_rollout_side *sides, size_t count)
+{
+    const uint64_t hash = hash_of(key, salt);
+    int best = MG_ROLLOUT_NO_BACKEND;
+    uint64_t least = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        unsigned __int128 here, there;
+        uint64_t wait;
+
+        if (!sides[i].weight)
+            continue;
+        wait = wait_of(hash ^ sides[i].hash);
+        here = best < 0 ? 0 : (unsigned __int128)wait * sides[best].weight;
+        there = (unsigned __int128)least * sides[i].weight;
+        if (best >= 0 && (here > there || (here == there && sides[i].hash > sides[best].hash)))
+            continue;
+        best = (int)i;
+        least = wait;
+    }
+    return best;
 }
 
 void mg_rollout_conf_defaults(mg_rollout_conf *conf)

@@ -11,9 +11,18 @@ uint32_t mg_rollout_bucket(mg_str key, mg_str salt);
 /* Whether a key is of the first `percent` of them: raising the weight only adds keys. */
 bool mg_rollout_has(mg_str key, mg_str salt, uint32_t percent);
 
-/* One of several backends by weight, the same for the same key; MG_ROLLOUT_NO_BACKEND when all weights are
- * 0. */
-int mg_rollout_split(mg_str key, mg_str salt, const uint32_t *weights, size_t count);
+/* One of several backends between which keys are split by weight. */
+typedef struct mg_rollout_side {
+    uint64_t hash;   /* of its name */
+    uint32_t weight; /* 0: gets nothing */
+} mg_rollout_side;
+
+mg_rollout_side mg_rollout_side_of(mg_str name, uint32_t weight);
+/* The side of a key, the same wherever the same names have weights of the same proportion, in whatever order
+ * they stand; MG_ROLLOUT_NO_BACKEND when all weights are 0. Between two sets of weights a key moves only to a
+ * side whose part of the whole has grown beside the one it leaves: raising one weight takes nobody from that
+ * side, and a new name takes only what is its own. */
+int mg_rollout_split(mg_str key, mg_str salt, const mg_rollout_side *sides, size_t count);
 
 /* ---- the state machine; one owner ---- */
 

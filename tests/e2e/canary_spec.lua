@@ -74,6 +74,26 @@ describe("a split", function()
         assert.same(first, sides(gw, 400))
     end)
 
+    it("moves only those whom a reload's weights have to move", function()
+        local gw = shop { backends = { { service = "old", weight = 9 }, { service = "new", weight = 1 } } }
+        local before = sides(gw, 400)
+        local function with(...)
+            gw.opts.routes = routes { backends = { ... } }
+            assert.equal("ok", gw:reload(gw.opts))
+            return sides(gw, 400)
+        end
+        assert.same(before, with({ service = "new", weight = 10 }, { service = "old", weight = 90 }))
+        local more = with({ service = "old", weight = 9 }, { service = "new", weight = 2 })
+        for user, side in pairs(before) do
+            assert.is_true(side == "old" or more[user] == "new", user)
+        end
+        assert.is_true(count(more, "new") > count(before, "new"))
+        for user, side in pairs(with({ service = "old", weight = 9 }, { service = "new", weight = 0 })) do
+            assert.equal("old", side, user)
+        end
+        assert.same(before, with({ service = "old", weight = 9 }, { service = "new", weight = 1 }))
+    end)
+
     it("goes by the group that a client names, and tells the upstream which it was", function()
         local gw, old, new = shop()
         assert.equal("new", gw:ask(to_canary(1)).body)

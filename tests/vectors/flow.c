@@ -181,6 +181,51 @@ static json_t *bucket_row(void *self, const json_t *in)
         "[i]", (int)mg_rollout_bucket(mg_str_of(vector_text(in, "key")), mg_str_of(vector_text(in, "salt"))));
 }
 
+enum { SIDES_MAX = 64 };
+
+typedef struct sides {
+    json_t *weights; /* counted; those of cfg, where a row has none */
+    const char *salt;
+} sides;
+
+static void *sides_open(const json_t *cfg, mg_error *err)
+{
+    sides *s = MG_NEW(sides);
+
+    (void)err;
+    s->weights = json_incref(json_object_get(cfg, "weights"));
+    s->salt = vector_text(cfg, "salt");
+    return s;
+}
+
+/* The name of the side that the key goes to; "-" where all weights are 0. */
+static json_t *sides_row(void *self, const json_t *in)
+{
+    const sides *s = self;
+    json_t *weights = json_object_get(in, "weights"), *weight;
+    const char *names[SIDES_MAX], *name;
+    mg_rollout_side all[SIDES_MAX];
+    size_t count = 0;
+    int at;
+
+    json_object_foreach(weights ? weights : s->weights, name, weight)
+    {
+        if (count == SIDES_MAX || !json_is_integer(weight) || json_integer_value(weight) < 0 ||
+            json_integer_value(weight) > INT32_MAX)
+            return vector_bad_row("weights: wants at most 64 of 0 to 2147483647");
+        names[count] = name;
+        all[count++] = mg_rollout_side_of(mg_str_of(name), (uint32_t)json_integer_value(weight));
+    }
+    at = mg_rollout_split(mg_str_of(vector_text(in, "key")), mg_str_of(s->salt), all, count);
+    return json_pack("[s]", at < 0 ? "-" : names[at]);
+}
+
+static void sides_close(void *self)
+{
+    json_decref(((sides *)self)->weights);
+    mg_free(self);
+}
+
 typedef struct rollout {
     mg_rollout_conf conf;
     mg_rollout rollout;
@@ -298,6 +343,7 @@ const vector_driver vector_flow_drivers[] = {
     NOTHING_KEPT("iforest_c", "n", c_row),
     NOTHING_KEPT("robust_z", "history x floor", z_row),
     NOTHING_KEPT("canary_bucket", "key salt", bucket_row),
+    { "split", "weights salt", "weights key", sides_open, sides_row, sides_close },
     { "rollout", "steps interval_ms min_requests max_error_ratio max_p99_ms strikes",
       "requests errors p99_ms", rollout_open, rollout_row, mg_free },
     NOTHING_KEPT("restore_bucket", "debt_ms cap_ms same_boot mono_ms wall_ms", restore_bucket_row),

@@ -107,7 +107,9 @@ static void what_was_kept_is_made_to_fit(void **state)
 
 static void backends_get_their_weight_of_the_keys(void **state)
 {
-    const uint32_t weights[] = { 90, 0, 10 }, none[] = { 0, 0 };
+    const mg_rollout_side sides[] = { mg_rollout_side_of(MG_STR("a"), 90), mg_rollout_side_of(MG_STR("b"), 0),
+                                      mg_rollout_side_of(MG_STR("c"), 10) };
+    const mg_rollout_side none[] = { mg_rollout_side_of(MG_STR("a"), 0), mg_rollout_side_of(MG_STR("b"), 0) };
     unsigned picked[3] = { 0 };
 
     (void)state;
@@ -115,9 +117,9 @@ static void backends_get_their_weight_of_the_keys(void **state)
         char key[16];
         const int n = snprintf(key, sizeof(key), "user-%d", i);
         const mg_str text = mg_str_make(key, (size_t)n);
-        const int backend = mg_rollout_split(text, MG_STR("route"), weights, 3);
+        const int backend = mg_rollout_split(text, MG_STR("route"), sides, 3);
 
-        assert_int_equal(backend, mg_rollout_split(text, MG_STR("route"), weights, 3));
+        assert_int_equal(backend, mg_rollout_split(text, MG_STR("route"), sides, 3));
         picked[backend]++;
     }
     assert_int_equal(picked[1], 0);
