@@ -27,6 +27,7 @@ typedef struct mg_hold {
         struct {
             mg_limiter *limiter; /* borrowed: shared */
             mg_limiter_answer answer;
+            mg_limiter_waiter waiter; /* while its turn is to come */
         };
         struct {
             mg_breaker *breaker; /* borrowed: shared */
@@ -48,10 +49,14 @@ mg_hold *mg_holds_find(const mg_holds *holds, uint64_t number);
 mg_hold *mg_holds_find_ticket(const mg_holds *holds, const mg_breaker *breaker, uint64_t ticket);
 /* Forgets it: what it stands for has been settled. */
 void mg_holds_drop(mg_holds *holds, mg_hold *hold);
+/* Its turn has come, or what was reserved is used: it stays charged. */
+void mg_holds_keep(mg_holds *holds, mg_hold *hold);
 /* Gives it back. False when there was nothing left to give: a bucket was charged again since. */
 bool mg_holds_return(mg_holds *holds, mg_hold *hold, uint64_t policy_ns);
 /* The wait is over: what was charged for it stays charged. */
 void mg_holds_waited(mg_holds *holds);
+/* When the last of the turns is that are waited for (policy clock); 0: none. */
+uint64_t mg_holds_turn_ns(const mg_holds *holds);
 /* The exchange is over; before its arena. */
 void mg_holds_end(mg_holds *holds, uint64_t policy_ns);
 

@@ -139,6 +139,7 @@ typedef struct round {
     const mg_snapshot_limit **rules; /* those that are enforced from the front, the shadows from the back */
     mg_limiter_ask *asks;            /* the same places */
     mg_limiter_answer *answers;
+    mg_limiter_waiter **waiters; /* NULL where the rule lets nobody wait */
     size_t count, shadow_count, room;
     const mg_snapshot_limit *refused_by; /* NULL: all allow */
     const mg_limiter_answer *refusal;    /* NULL: it never looked: the mode is deny, or a key is missing */
@@ -146,6 +147,7 @@ typedef struct round {
     const mg_snapshot_limit *usual_rules[RULES_USUAL];
     mg_limiter_ask usual_asks[RULES_USUAL];
     mg_limiter_answer usual_answers[RULES_USUAL];
+    mg_limiter_waiter *usual_waiters[RULES_USUAL];
 } round;
 
 static void begin(mg_flight *flight, round *r, size_t rules)
@@ -158,6 +160,59 @@ static void begin(mg_flight *flight, round *r, size_t rules)
     r->rules = usual ? r->usual_rules : MG_ARENA_NEW_N(arena, const mg_snapshot_limit *, rules);
     r->asks = usual ? r->usual_asks : MG_ARENA_NEW_N(arena, mg_limiter_ask, rules);
     r->answers = usual ? r->usual_answers : MG_ARENA_NEW_N(arena, mg_limiter_answer, rules);
+    r->waiters = usual ? r->usual_waiters : MG_ARENA_NEW_N(arena, mg_limiter_waiter *, rules);
+}
+
+/* The worker's own thread, told by whoever made turns move up. */
+static void on_turns_moved(mg_message *message)
+{
+    mg_worker *worker = mg_container_of(message, mg_worker, turns_message);
+    const uint64_t now = mg_loop_now(worker->loop);
+
+    atomic_store(&worker->turns_posted, false);
+    MG_LIST_EACH(&worker->queued, it)
+    {
+        mg_flight *flight = mg_container_of(it, mg_flight, queued);
+        const uint64_t turn_ns = mg_holds_turn_ns(&flight->holds), policy_ns = policy_now(flight);
+        const uint64_t due = now + (turn_ns > policy_ns ? mg_ms_ceil(turn_ns - policy_ns) * MG_NS_PER_MS : 0);
+        if (turn_ns && due < flight->timer.due_ns)
+            mg_timer_set(worker->loop, &flight->timer, due);
+    }
+}
+
+/* Any thread, with the rule's lock held. */
+static void on_moved(mg_limiter_waiter *waiter)
+{
+    mg_worker *worker = waiter->self;
+
+    if (atomic_exchange(&worker->turns_posted, true))
+        return;
+    worker->turns_message.run = on_turns_moved;
+    mg_mailbox_post(worker->mailbox, &worker->turns_message);
+}
+
+/* Where it stands if it has to wait. */
+static mg_limiter_waiter *place_for(mg_flight *flight, const mg_snapshot_limit *rule)
+{
+    mg_hold *held = mg_holds_add(&flight->holds, &flight->x->arena, MG_HOLD_WAITING);
+
+    held->limiter = rule->limiter;
+    held->waiter.moved = on_moved;
+    held->waiter.self = flight->worker;
+    return &held->waiter;
+}
+
+static mg_hold *hold_of(mg_limiter_waiter *waiter)
+{
+    return mg_container_of(waiter, mg_hold, waiter);
+}
+
+/* Places that nobody came to stand in. */
+static void drop_places(mg_flight *flight, const round *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->waiters[i])
+            mg_holds_drop(&flight->holds, hold_of(r->waiters[i]));
 }
 
 static bool never(mg_flight *flight, round *r, const mg_snapshot_limit *rule)
@@ -166,6 +221,7 @@ static bool never(mg_flight *flight, round *r, const mg_snapshot_limit *rule)
 
     mg_limits_decided(&flight->worker->host, rule, MG_STR_NONE, &none);
     r->refused_by = rule;
+    drop_places(flight, r);
     return false;
 }
 
@@ -184,6 +240,9 @@ static bool add_rule(mg_flight *flight, round *r, const mg_snapshot_limit *rule)
     }
     const size_t at = shadow ? r->room - ++r->shadow_count : r->count++;
     r->rules[at] = rule;
+    r->waiters[at] = !shadow && rule->conf->conf.max_wait_ms && !mg_limits_is_permit(rule)
+                         ? place_for(flight, rule)
+                         : NULL;
     r->asks[at] = (mg_limiter_ask){ rule->limiter, key.p, key.n, rule->conf->cost };
     return true;
 }
@@ -208,6 +267,8 @@ static void keep(mg_flight *flight, const round *r)
         mg_limits_decided(&flight->worker->host, r->rules[i], key_of(&r->asks[i]), &r->answers[i]);
         if (mg_limits_is_permit(r->rules[i]))
             hold(flight, MG_HOLD_PERMIT, r->asks[i].limiter, &r->answers[i]);
+        else if (r->wait_ms && r->waiters[i])
+            hold_of(r->waiters[i])->answer = r->answers[i];
         else if (r->wait_ms)
             hold(flight, MG_HOLD_WAITING, r->asks[i].limiter, &r->answers[i]);
         if (!flight->refusing || r->answers[i].remaining < flight->refusal.remaining) {
@@ -245,10 +306,11 @@ static uint64_t patience_ns(const mg_flight *flight)
 /* False when one refuses: then nothing is charged. */
 static bool decide(mg_flight *flight, round *r)
 {
-    const int refused =
-        mg_limiter_reserve_all(r->asks, r->count, patience_ns(flight), policy_now(flight), r->answers);
+    const int refused = mg_limiter_queue_all(r->asks, r->waiters, r->count, patience_ns(flight),
+                                             policy_now(flight), r->answers);
 
     if (refused >= 0) {
+        drop_places(flight, r);
         r->refused_by = r->rules[refused];
         r->refusal = &r->answers[refused];
         mg_limits_decided(&flight->worker->host, r->refused_by, key_of(&r->asks[refused]), r->refusal);
@@ -256,6 +318,10 @@ static bool decide(mg_flight *flight, round *r)
     }
     for (size_t i = 0; i < r->count; i++)
         r->wait_ms = mg_max_u64(r->wait_ms, r->answers[i].wait_ms);
+    if (r->wait_ms)
+        mg_list_push(&flight->worker->queued, &flight->queued);
+    else
+        drop_places(flight, r);
     keep(flight, r);
     take_shadows(flight, r);
     return true;
@@ -263,13 +329,19 @@ static bool decide(mg_flight *flight, round *r)
 
 /* ---- before the chain ---- */
 
+static void has_waited(mg_flight *flight)
+{
+    mg_list_remove(&flight->queued);
+    mg_holds_waited(&flight->holds);
+}
+
 static void on_waited(mg_timer *timer)
 {
     mg_flight *flight = mg_container_of(timer, mg_flight, timer);
 
     if (flight->client_done || flight->x->head_sent) /* it has been answered meanwhile, or is being ended */
         return;
-    mg_holds_waited(&flight->holds);
+    has_waited(flight);
     mg_pipeline_limits_passed(flight);
 }
 
@@ -303,6 +375,7 @@ bool mg_limits_pass(mg_flight *flight)
 
 void mg_limits_end(mg_flight *flight)
 {
+    mg_list_remove(&flight->queued);
     if (flight->holds.first)
         mg_holds_end(&flight->holds, policy_now(flight));
 }
@@ -328,5 +401,5 @@ double mg_call_limit(mg_call *call, const char *name, uint32_t n)
 
 void mg_call_limit_waited(mg_call *call)
 {
-    mg_holds_waited(call->holds);
+    has_waited(call->owner);
 }

@@ -61,6 +61,7 @@ struct mg_flight {
         *refusing;              /* the limiter the answer tells of: it refused, or has least remaining */
     mg_limiter_answer refusal;  /* what it said */
     mg_holds holds;             /* what goes back to limiters and breakers at its end */
+    mg_list queued;             /* among the worker's, while it waits for its turn */
     struct mg_barrier *barrier; /* borrowed: the one it waits for, itself; NULL when it waits for none */
     mg_text kept;               /* owned: a request body that a plugin took, which may still be on its way */
     bool proxied;               /* a response head of an upstream is in x->response */

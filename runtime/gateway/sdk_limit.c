@@ -90,15 +90,14 @@ static uint64_t patience_ns(const mg_call *call)
 }
 
 static bool reserve(const mg_call *call, const mg_limiter_ask *ask, double max_wait_s,
-                    mg_limiter_answer *answer)
+                    mg_limiter_waiter *waiter, mg_limiter_answer *answer)
 {
     const uint64_t now_ns = policy_now(call), patient_ns = patience_ns(call);
 
     if (max_wait_s < 0)
-        return mg_limiter_reserve_all(ask, 1, patient_ns, now_ns, answer) < 0;
+        return mg_limiter_queue_all(ask, &waiter, 1, patient_ns, now_ns, answer) < 0;
     const double wait_s = max_wait_s < WAIT_MAX_S ? max_wait_s : WAIT_MAX_S;
-    return mg_limiter_reserve_within(ask->limiter, ask->key, ask->key_bytes, ask->cost,
-                                     mg_min_u64((uint64_t)(wait_s * 1e9), patient_ns), now_ns, answer);
+    return mg_limiter_queue(ask, waiter, mg_min_u64((uint64_t)(wait_s * 1e9), patient_ns), now_ns, answer);
 }
 
 const char *mg_call_limit_reserve(mg_call *call, mg_limiter *limiter, const char *name, uint32_t n,
@@ -116,14 +115,19 @@ const char *mg_call_limit_reserve(mg_call *call, mg_limiter *limiter, const char
     if (wrong)
         return wrong;
     const mg_limiter_ask ask = { rule ? rule->limiter : limiter, key, key_n, cost };
-    const bool granted = ask.limiter && reserve(call, &ask, max_wait_s, &answer);
+    /* What waits stands in the queue until it is committed or cancelled: its place is there before it. */
+    mg_hold *held = mg_holds_add(call->holds, &call->x->arena, MG_HOLD_CHARGE);
+    const bool granted = ask.limiter && reserve(call, &ask, max_wait_s, &held->waiter, &answer);
     if (rule)
         tell(call, rule, str(key, key_n), &answer, out);
     else
         mg_limit_view_fill(out, limiter, &answer);
-    if (!granted || !cost)
+    if (!granted || !cost) {
+        mg_holds_drop(call->holds, held);
         return NULL;
-    mg_hold *held = hold(call, MG_HOLD_CHARGE, ask.limiter, &answer);
+    }
+    held->limiter = ask.limiter;
+    held->answer = answer;
     held->permit = rule && mg_limits_is_permit(rule);
     held->number = ++call->host->reserved;
     out->number = (double)held->number;
@@ -152,7 +156,7 @@ bool mg_call_limit_commit(mg_call *call, double number)
     if (held->permit)
         held->number = 0;
     else
-        mg_holds_drop(call->holds, held);
+        mg_holds_keep(call->holds, held);
     return true;
 }
 

@@ -557,6 +557,7 @@ mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gatew
     worker->mailbox = mg_mailbox_new(loop);
     worker->endpoints = mg_map_new(mg_rand_next(&loop->rand));
     mg_list_init(&worker->doors);
+    mg_list_init(&worker->queued);
     mg_log_buffer_init(&worker->log_buffer, gateway->access_log, loop);
     mg_timer_init(&worker->beat, on_beat);
     on_beat(&worker->beat);

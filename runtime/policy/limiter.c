@@ -146,6 +146,8 @@ static limiter_state *state_new(const mg_limiter *l, const uint64_t secret[2])
     places = limiter_places(s);
     if (l->kind == &limiter_sliding_log)
         s->log = limiter_log_new(places, (uint32_t)l->conf.limit);
+    if (l->kind->queues)
+        s->queue = limiter_queue_new();
     s->changed = mg_calloc(places / 64 + 1, sizeof(*s->changed));
     s->changed_sum = mg_calloc(places / 4096 + 1, sizeof(*s->changed_sum));
     s->sketch = limiter_sketch_new();
@@ -159,6 +161,7 @@ static void state_unref(limiter_state *s)
     mg_key_table_free(s->table);
     mg_free(s->cell_memory);
     limiter_log_free(s->log);
+    limiter_queue_free(s->queue);
     mg_free(s->changed);
     mg_free(s->changed_sum);
     limiter_sketch_free(s->sketch);
@@ -279,7 +282,8 @@ static bool look(const mg_limiter *l, const char *key, size_t n, uint64_t finger
     return out->allowed;
 }
 
-static bool charge(const mg_limiter *l, const char *key, size_t n, limiter_turn turn, mg_limiter_answer *out)
+static bool charge_now(const mg_limiter *l, const char *key, size_t n, limiter_turn turn,
+                       mg_limiter_answer *out)
 {
     const uint64_t fingerprint = mg_key_fingerprint(l->state->secret, key, n);
     mg_key_table *table = l->state->table;
@@ -306,28 +310,51 @@ static bool charge(const mg_limiter *l, const char *key, size_t n, limiter_turn 
     return decide_overflow(l, key, n, &turn, out);
 }
 
+/* Without a lock for what need not wait: the turn of whoever does is taken in the queue's sight, so that it
+ * cannot be missed by somebody who leaves. `waiter` NULL: it cannot be moved. */
+static bool charge(const mg_limiter *l, const char *key, size_t n, limiter_turn turn,
+                   mg_limiter_waiter *waiter, mg_limiter_answer *out)
+{
+    limiter_turn at_once = turn;
+    bool granted;
+
+    if (!turn.charging || !turn.wait_ns || !l->kind->queues)
+        return charge_now(l, key, n, turn, out);
+    at_once.wait_ns = 0;
+    if (charge_now(l, key, n, at_once, out))
+        return true;
+    if (out->retry_ms == MG_LIMITER_NEVER)
+        return false;
+    limiter_queue_lock(l->state);
+    granted = charge_now(l, key, n, turn, out);
+    if (granted && out->wait_ms)
+        limiter_queue_add(l, waiter, out);
+    limiter_queue_unlock(l->state);
+    return granted;
+}
+
 bool mg_limiter_take(mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
                      mg_limiter_answer *out)
 {
-    return charge(limiter, key, n, (limiter_turn){ now_ns, limiter->take_wait_ns, cost, true }, out);
+    return charge(limiter, key, n, (limiter_turn){ now_ns, limiter->take_wait_ns, cost, true }, NULL, out);
 }
 
 bool mg_limiter_peek(const mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
                      mg_limiter_answer *out)
 {
-    return charge(limiter, key, n, (limiter_turn){ now_ns, limiter->take_wait_ns, cost, false }, out);
+    return charge(limiter, key, n, (limiter_turn){ now_ns, limiter->take_wait_ns, cost, false }, NULL, out);
 }
 
 bool mg_limiter_reserve(mg_limiter *limiter, const char *key, size_t n, uint32_t cost, uint64_t now_ns,
                         mg_limiter_answer *out)
 {
-    return charge(limiter, key, n, (limiter_turn){ now_ns, limiter->max_wait_ns, cost, true }, out);
+    return charge(limiter, key, n, (limiter_turn){ now_ns, limiter->max_wait_ns, cost, true }, NULL, out);
 }
 
 bool mg_limiter_reserve_within(mg_limiter *limiter, const char *key, size_t n, uint32_t cost,
                                uint64_t wait_ns, uint64_t now_ns, mg_limiter_answer *out)
 {
-    return charge(limiter, key, n, (limiter_turn){ now_ns, wait_ns, cost, true }, out);
+    return charge(limiter, key, n, (limiter_turn){ now_ns, wait_ns, cost, true }, NULL, out);
 }
 
 static bool undo(mg_limiter *l, const mg_limiter_answer *taken, bool if_last)
@@ -354,7 +381,10 @@ bool mg_limiter_cancel(mg_limiter *limiter, const mg_limiter_answer *granted)
 
 void mg_limiter_give_back(mg_limiter *limiter, const mg_limiter_answer *taken)
 {
-    undo(limiter, taken, false);
+    if (limiter->kind->queues && taken->allowed && taken->length_ns && taken->via != MG_LIMITER_VIA_NONE)
+        (void)limiter_queue_give_back(limiter, taken);
+    else
+        undo(limiter, taken, false);
 }
 
 void mg_limiter_release(mg_limiter *limiter, mg_limiter_answer *taken)
@@ -365,10 +395,15 @@ void mg_limiter_release(mg_limiter *limiter, mg_limiter_answer *taken)
 }
 
 /* A race since the test. */
-static int give_all_back(const mg_limiter_ask *asks, size_t refused, const mg_limiter_answer *answers)
+static int give_all_back(const mg_limiter_ask *asks, mg_limiter_waiter *const *waiters, size_t refused,
+                         uint64_t now_ns, const mg_limiter_answer *answers)
 {
-    for (size_t taken = 0; taken < refused; taken++)
-        mg_limiter_give_back(asks[taken].limiter, &answers[taken]);
+    for (size_t taken = 0; taken < refused; taken++) {
+        if (waiters && waiters[taken] && waiters[taken]->waits)
+            (void)mg_limiter_leave(asks[taken].limiter, waiters[taken], now_ns);
+        else
+            mg_limiter_give_back(asks[taken].limiter, &answers[taken]);
+    }
     return (int)refused;
 }
 
@@ -382,13 +417,13 @@ int mg_limiter_take_all(const mg_limiter_ask *asks, size_t count, uint64_t now_n
     for (size_t i = 0; i < count; i++) {
         if (!mg_limiter_take(asks[i].limiter, asks[i].key, asks[i].key_bytes, asks[i].cost, now_ns,
                              &answers[i]))
-            return give_all_back(asks, i, answers);
+            return give_all_back(asks, NULL, i, now_ns, answers);
     }
     return -1;
 }
 
-int mg_limiter_reserve_all(const mg_limiter_ask *asks, size_t count, uint64_t patience_ns, uint64_t now_ns,
-                           mg_limiter_answer *answers)
+int mg_limiter_queue_all(const mg_limiter_ask *asks, mg_limiter_waiter *const *waiters, size_t count,
+                         uint64_t patience_ns, uint64_t now_ns, mg_limiter_answer *answers)
 {
     for (int charging = count > 1 ? 0 : 1; charging <= 1; charging++)
         for (size_t i = 0; i < count; i++) {
@@ -396,10 +431,24 @@ int mg_limiter_reserve_all(const mg_limiter_ask *asks, size_t count, uint64_t pa
             const limiter_turn turn = { now_ns, mg_min_u64(ask->limiter->max_wait_ns, patience_ns), ask->cost,
                                         charging };
 
-            if (!charge(ask->limiter, ask->key, ask->key_bytes, turn, &answers[i]))
-                return charging ? give_all_back(asks, i, answers) : (int)i;
+            if (!charge(ask->limiter, ask->key, ask->key_bytes, turn, waiters ? waiters[i] : NULL,
+                        &answers[i]))
+                return charging ? give_all_back(asks, waiters, i, now_ns, answers) : (int)i;
         }
     return -1;
+}
+
+int mg_limiter_reserve_all(const mg_limiter_ask *asks, size_t count, uint64_t patience_ns, uint64_t now_ns,
+                           mg_limiter_answer *answers)
+{
+    return mg_limiter_queue_all(asks, NULL, count, patience_ns, now_ns, answers);
+}
+
+bool mg_limiter_queue(const mg_limiter_ask *ask, mg_limiter_waiter *waiter, uint64_t wait_ns, uint64_t now_ns,
+                      mg_limiter_answer *out)
+{
+    return charge(ask->limiter, ask->key, ask->key_bytes, (limiter_turn){ now_ns, wait_ns, ask->cost, true },
+                  waiter, out);
 }
 
 size_t mg_limiter_keys(const mg_limiter *limiter, uint64_t now_ns)

@@ -1,10 +1,14 @@
 /* limiter.h - how fast one key may go on (POLICIES 4). A slot a key in a table that all workers share and
- * change by CAS; nothing here allocates or waits after mg_limiter_new, and nothing locks but a sliding log,
- * which spins on the word of one key. Any thread may call. */
+ * change by CAS; nothing here allocates or waits after mg_limiter_new. A sliding log spins on the word of one
+ * key; a charge that has to wait for its turn, and one that is given back, take the lock of the rule for as
+ * long as it takes to walk its waiters; nothing else locks. Any thread may call. */
 #ifndef MG_POLICY_LIMITER_H
 #define MG_POLICY_LIMITER_H
 
 #include "base/err.h"
+#include "base/list.h"
+
+#include <stdatomic.h>
 
 typedef struct mg_limiter mg_limiter;
 
@@ -108,6 +112,40 @@ int mg_limiter_take_all(const mg_limiter_ask *asks, size_t count, uint64_t now_n
  * `patience_ns`: whoever asks goes on after the longest wait_ms of all. */
 int mg_limiter_reserve_all(const mg_limiter_ask *asks, size_t count, uint64_t patience_ns, uint64_t now_ns,
                            mg_limiter_answer *answers);
+
+/* ---- who waits for a turn ---- */
+
+/* A place in the queue of a key, in the caller's memory, which has to stay until it goes or leaves. All zero
+ * is in no queue. */
+typedef struct mg_limiter_waiter {
+    /* The caller's, before it is used: called when the turn has moved up, by the thread that made it so and
+     * with the rule's lock held: it may do no more than wake the waiter's own thread. May be NULL. */
+    void (*moved)(struct mg_limiter_waiter *waiter);
+    void *self; /* the caller's */
+    bool waits; /* in a queue; the caller's thread alone reads it */
+    /* Not for others. */
+    bool cell, fixed;
+    mg_list link;
+    uint64_t fingerprint, length_ns, lead_ns;
+    _Atomic uint64_t until_ns;
+} mg_limiter_waiter;
+
+/* mg_limiter_reserve_all, where a charge that has to wait gets a place in its key's queue: `waiters` has a
+ * pointer for each rule, which may be NULL. A charge that waits without one cannot be moved, so those before
+ * it keep what they hold when they leave. */
+int mg_limiter_queue_all(const mg_limiter_ask *asks, mg_limiter_waiter *const *waiters, size_t count,
+                         uint64_t patience_ns, uint64_t now_ns, mg_limiter_answer *answers);
+/* mg_limiter_reserve_within in the same way. */
+bool mg_limiter_queue(const mg_limiter_ask *ask, mg_limiter_waiter *waiter, uint64_t wait_ns, uint64_t now_ns,
+                      mg_limiter_answer *out);
+/* When the waiter's turn is (policy clock): this and never later. Its own thread may ask at any time. */
+uint64_t mg_limiter_turn_ns(const mg_limiter_waiter *waiter);
+/* It goes: what it was charged stays charged. Harmless on one that is in no queue. */
+void mg_limiter_waited(mg_limiter *limiter, mg_limiter_waiter *waiter);
+/* It leaves without going: those behind it move up by what it was charged, as far as their turns are after
+ * now, and the key owes so much less. False when nothing could be given back. `limiter` is the one that
+ * granted, or one that shares its state. */
+bool mg_limiter_leave(mg_limiter *limiter, mg_limiter_waiter *waiter, uint64_t now_ns);
 
 /* Keys that owe something at `now`. Walks the table. */
 size_t mg_limiter_keys(const mg_limiter *limiter, uint64_t now_ns);

@@ -118,16 +118,35 @@ static uint64_t reach_ns(const mg_limiter *l)
     return length_ns + l->max_wait_ns;
 }
 
-static void clamp(const mg_limiter *l, mg_key_slot *slot, uint64_t fingerprint, uint64_t now_ns)
+static bool is_cell(const limiter_state *s, const mg_key_slot *slot)
 {
-    lower(slot, fingerprint, mg_add_sat(now_ns, reach_ns(l)));
+    return limiter_place(s, slot) >= s->slot_count;
 }
 
+/* Those who wait keep their turns, so the word stays behind the last of them. */
+static void clamp(const mg_limiter *l, mg_key_slot *slot, uint64_t fingerprint, uint64_t now_ns)
+{
+    const uint64_t latest_ns = mg_add_sat(now_ns, reach_ns(l));
+    uint64_t word;
+
+    if (!mg_key_slot_read(slot, fingerprint, &word) || word <= latest_ns)
+        return;
+    limiter_queue_lock(l->state);
+    lower(slot, fingerprint,
+          mg_max_u64(latest_ns, limiter_queue_end_ns(l->state, fingerprint, is_cell(l->state, slot))));
+    limiter_queue_unlock(l->state);
+}
+
+/* Who waits does not live to see a restart, and has not gone yet: its charge is not kept. */
 static bool read_word(const limiter_state *s, uint64_t interval_ns, mg_key_slot *slot, uint64_t fingerprint,
                       mg_limiter_record *record)
 {
-    (void)s;
-    if (!mg_key_slot_read(slot, fingerprint, &record->idle_ns) || record->idle_ns <= record->at_ns)
+    uint64_t word;
+
+    if (!mg_key_slot_read(slot, fingerprint, &word))
+        return false;
+    record->idle_ns = limiter_queue_begin_ns(s, fingerprint, is_cell(s, slot), word);
+    if (record->idle_ns <= record->at_ns)
         return false;
     record->used = (record->idle_ns - record->at_ns + interval_ns - 1) / interval_ns;
     return true;
@@ -148,6 +167,7 @@ static void owe(const mg_limiter *l, mg_key_slot *slot, uint64_t fingerprint, ui
 }
 
 const limiter_kind limiter_token_bucket = {
+    .queues = true,
     .decide = token_decide,
     .undo = undo,
     .clamp = clamp,
@@ -157,6 +177,7 @@ const limiter_kind limiter_token_bucket = {
 };
 
 const limiter_kind limiter_leaky = {
+    .queues = true,
     .decide = leaky_decide,
     .undo = undo,
     .clamp = clamp,

@@ -9,6 +9,7 @@
 
 typedef struct limiter_kind limiter_kind;
 typedef struct limiter_log limiter_log;
+typedef struct limiter_queue limiter_queue;
 typedef struct limiter_sketch limiter_sketch;
 
 /* What survives a change of the configuration. */
@@ -23,7 +24,8 @@ typedef struct limiter_state {
     uint64_t slot_count;
     void *cell_memory; /* owned: the overflow cells, slots that are nobody's and everybody's */
     char *cells;
-    limiter_log *log; /* owned; NULL unless a sliding log */
+    limiter_log *log;     /* owned; NULL unless a sliding log */
+    limiter_queue *queue; /* owned; NULL where nobody ever waits */
     /* Owned: a bit a place changed since the last flush, and a bit for each 64 of those. */
     _Atomic uint64_t *changed, *changed_sum;
     limiter_sketch *sketch; /* owned */
@@ -50,6 +52,7 @@ typedef struct limiter_turn {
 /* An algorithm. `slot` is an overflow cell as well: a slot whose fingerprint is its number + 1 for good. */
 struct limiter_kind {
     bool wide;
+    bool queues; /* may grant what is due later */
     /* Decides, charges where it is asked to, and fills all of `out` but via and fingerprint. `slot` NULL is a
      * key that owes nothing. MG_KEY_LOST when the slot is another key's. */
     mg_key_change (*decide)(const mg_limiter *l, mg_key_slot *slot, uint64_t fingerprint,
@@ -144,6 +147,20 @@ limiter_log *limiter_log_new(uint64_t rings, uint32_t ring_units);
 void limiter_log_free(limiter_log *log);
 uint32_t limiter_log_units(const limiter_log *log);
 uint32_t limiter_log_keys(const mg_limiter_conf *conf); /* as many of max_keys as there is room for */
+
+/* limiter_queue.c */
+limiter_queue *limiter_queue_new(void);
+void limiter_queue_free(limiter_queue *queue); /* NULL is fine */
+void limiter_queue_lock(const limiter_state *s);
+void limiter_queue_unlock(const limiter_state *s);
+/* A charge was granted that waits; with the lock held since before it was made. */
+void limiter_queue_add(const mg_limiter *l, mg_limiter_waiter *waiter, const mg_limiter_answer *granted);
+/* Where the last turn of those who wait ends; 0 when nobody does. With the lock held. */
+uint64_t limiter_queue_end_ns(const limiter_state *s, uint64_t fingerprint, bool cell);
+/* `word` without those who wait: where the first turn begins. */
+uint64_t limiter_queue_begin_ns(const limiter_state *s, uint64_t fingerprint, bool cell, uint64_t word);
+/* Takes back a charge that was made in the same call, and moves up whoever has come to wait behind it. */
+bool limiter_queue_give_back(const mg_limiter *l, const mg_limiter_answer *taken);
 
 /* limiter_keep.c */
 void limiter_carry(const mg_limiter *to, const mg_limiter *from, uint64_t now_ns);
