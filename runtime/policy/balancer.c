@@ -12,6 +12,7 @@
 enum { START_STEPS_MAX = 1024, SCALE = 100 };
 
 #define REFRESH_NS (50 * MG_NS_PER_MS) /* how often what moves slowly is looked at again */
+#define STALE_NS   MG_NS_PER_MS        /* the same where it is known to have moved */
 
 static inflight_cell *cell_new(void)
 {
@@ -183,8 +184,9 @@ static void list_open(mg_balancer *b)
 /* Ramps and the median move slowly, so they are not looked at for every pick. */
 static void refresh(mg_balancer *b, uint64_t now_ns)
 {
-    if (now_ns - b->refreshed_ns < REFRESH_NS && b->refreshed_ns)
+    if (now_ns - b->refreshed_ns < (b->stale ? STALE_NS : REFRESH_NS) && b->refreshed_ns)
         return;
+    b->stale = false;
     b->refreshed_ns = now_ns ? now_ns : 1;
     for (size_t i = 0; b->starting && i < b->conf.count; i++) {
         balancer_host *e = &b->all[i];
@@ -300,6 +302,7 @@ mg_balancer *mg_balancer_make(const mg_balancer_conf *conf)
     b->open = mg_calloc(conf->count + 1, sizeof(*b->open));
     b->untried = mg_calloc(conf->count + 1, sizeof(*b->untried));
     b->median_ms = 1;
+    b->trial_ns = UINT64_MAX;
     for (size_t i = 0; i < conf->count; i++) {
         MG_CHECK(conf->weights[i] <= MG_BALANCER_WEIGHT_MAX);
         b->all[i].weight = conf->weights[i];

@@ -102,15 +102,26 @@ static uint64_t trial_wait_ns(const mg_balancer *b, uint32_t failures)
  * of it. */
 static int on_trial(mg_balancer *b, const uint16_t *among, size_t count, uint64_t now_ns)
 {
-    for (size_t i = 0; i < count; i++) {
+    int endpoint = MG_BALANCER_NONE;
+
+    if (now_ns < b->trial_ns)
+        return MG_BALANCER_NONE;
+    for (size_t i = 0; i < count && endpoint < 0; i++) {
         balancer_host *e = &b->all[among[i]];
 
         if (!e->failures || now_ns < e->trial_ns)
             continue;
         e->trial_ns = now_ns + trial_wait_ns(b, e->failures);
-        return among[i];
+        endpoint = among[i];
     }
-    return MG_BALANCER_NONE;
+    b->trial_ns = UINT64_MAX;
+    for (size_t i = 0; i < b->open_count; i++) {
+        const balancer_host *e = &b->all[b->open[i]];
+
+        if (e->failures)
+            b->trial_ns = mg_min_u64(b->trial_ns, e->trial_ns);
+    }
+    return endpoint;
 }
 
 /* A weight in the score would leave nothing to an endpoint on its ramp while there is little load: the warm
@@ -155,7 +166,7 @@ void balancer_forget(mg_balancer *b, balancer_host *e)
     b->failing -= e->failures > 0;
     e->failures = 0;
     e->latency = (mg_ewma){ 0 };
-    b->refreshed_ns = 0;
+    b->stale = true;
 }
 
 /* ---- latencies ---- */
@@ -212,6 +223,7 @@ static void fail(mg_balancer *b, balancer_host *e, uint64_t now_ns)
     b->failing += !e->failures;
     e->failures += e->failures < FAILURES_MAX;
     e->trial_ns = now_ns + trial_wait_ns(b, e->failures);
+    b->trial_ns = mg_min_u64(b->trial_ns, e->trial_ns);
 }
 
 /* Whether there is anybody whose latency can stand in for the endpoint's. */

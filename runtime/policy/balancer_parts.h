@@ -40,7 +40,9 @@ struct mg_balancer {
     size_t open_count;
     size_t starting;       /* endpoints on their ramp */
     size_t failing;        /* endpoints whose last answer was a failure */
-    uint64_t refreshed_ns; /* when ramps and the median were */
+    uint64_t trial_ns;     /* while there are any: before it none of them is asked again */
+    uint64_t refreshed_ns; /* when ramps and the median were; 0: they have to be */
+    bool stale;            /* somebody has come to go by the median since */
     double median_ms;      /* stands in for a latency nobody has seen yet */
 };
 

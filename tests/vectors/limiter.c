@@ -323,9 +323,11 @@ static json_t *key_row(void *self, const json_t *in)
 {
     const prefixes *p = self;
     const char *ip = vector_text(in, "ip");
+    const long long v4 = vector_int(in, "v4", p->v4), v6 = vector_int(in, "v6", p->v6);
     char key[MG_LIMITER_IP_KEY_BYTES];
 
-    if (!mg_limiter_ip_key(key, ip, strlen(ip), p->v4, p->v6))
+    if (v4 < 8 || v4 > 32 || v6 < 32 || v6 > 128 ||
+        !mg_limiter_ip_key(key, ip, strlen(ip), (unsigned)v4, (unsigned)v6))
         return json_pack("[n]");
     return json_pack("[s]", key);
 }
@@ -348,6 +350,6 @@ const vector_driver vector_limiter_drivers[] = {
     { "limiter_chain", "rules", "t key n", chain_open, chain_row, chain_close },
     { "headers", "", "name quota window_ms rem reset_ms retry_ms", vector_nothing_open, headers_row,
       vector_nothing_close },
-    { "limit_key", "v4 v6", "ip", prefixes_open, key_row, mg_free },
+    { "limit_key", "v4 v6", "ip v4 v6", prefixes_open, key_row, mg_free },
     { 0 },
 };
