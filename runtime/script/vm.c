@@ -61,6 +61,8 @@ static void describe(lua_State *L, const mg_vm *vm, int status, mg_error *err)
     if (status == LUA_ERRMEM)
         (void)mg_fail(err, MG_ERR_LIMIT, "plugins need more than the %zu KiB of memory a Lua state may have",
                       vm->max_bytes >> 10);
+    else if (mg_str_ends(mg_str_of(text), MG_STR(": not enough memory"))) /* Lua had room to say whose */
+        (void)mg_fail(err, MG_ERR_LIMIT, "%s: a Lua state may have %zu KiB", text, vm->max_bytes >> 10);
     else
         (void)mg_fail(err, MG_ERR_SCRIPT, "%s", text);
 }
