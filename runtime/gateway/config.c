@@ -340,6 +340,7 @@ static void build(mg_building *b, mg_node *root)
     build_top(b, root);
     build_listeners(b, root);
     mg_build_services(b, mg_node_get(root, "services"));
+    mg_build_loops(b);
     mg_build_limiters(b, mg_node_get(root, "limiters"));
     mg_build_plugins(b, mg_node_get(root, "plugins"));
     mg_build_routes(b, mg_node_get(root, "routes"));

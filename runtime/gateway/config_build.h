@@ -71,6 +71,8 @@ void mg_build_complete_limiters(mg_building *b, mg_node *root);
 void mg_preset_int(mg_building *b, mg_node *map, const char *key, int64_t integer);
 void mg_preset_text(mg_building *b, mg_node *map, const char *key, const char *text); /* borrowed: static */
 void mg_build_services(mg_building *b, const mg_node *services);
+/* Refuses services whose endpoint is a listener of this gateway. After listeners and services. */
+void mg_build_loops(mg_building *b);
 void mg_build_guards(mg_building *b, mg_config_service *service, const mg_node *node);
 /* "ip", "header:X", ..; false for what names nothing that a request has. */
 bool mg_build_key_part(mg_arena *arena, mg_config_key_part *part, mg_str text);

@@ -185,24 +185,84 @@ static mg_str tell_x_forwarded_for(mg_exchange *x, bool by_forwarded, const aske
     return joined(&x->arena, before, x->peer);
 }
 
-static bool says_who(const mg_field *field)
-{
-    return field->id >= MG_NAME_FORWARDED && field->id <= MG_NAME_X_FORWARDED_HOST;
-}
-
 static void add_own(mg_exchange *x, mg_name id, mg_str value)
 {
     if (value.n)
         mg_fields_add(&x->request.fields, &x->arena, id, mg_name_text(id), value);
 }
 
-mg_str mg_forward_client(mg_exchange *x, const mg_forward_rules *rules)
+/* ---- what the fields of a request say ---- */
+
+/* The smaller of the two times when both stand there. A value that is no number says nothing. */
+static void hear_time(const mg_field *field, mg_exchange *x, mg_forward_caller *caller)
+{
+    const uint64_t before_ns = x->limit.fixed_ns ? x->limit.fixed_ns : UINT64_MAX;
+    const mg_str value = { field->value, field->value_n };
+    uint64_t said = UINT64_MAX;
+
+    if (field->id == MG_NAME_X_MOONGATE_ATTEMPT) {
+        caller->is_retry |= mg_str_u64(value, &said) && said > 1;
+        return;
+    }
+    if (field->id == MG_NAME_GRPC_TIMEOUT)
+        said = (uint64_t)mg_deadline_grpc_ms(value); /* MG_DEADLINE_NONE is the largest */
+    else if (!mg_str_u64(value, &said))
+        return;
+    if (said < CALLER_MS_MAX) /* never 0, which says nothing */
+        x->limit.fixed_ns = mg_min_u64(before_ns, x->times.begin_ns + said * MG_NS_PER_MS + !said);
+}
+
+/* Anywhere in the field, comments too: a client that opens a comment must not hide us in it. */
+static bool has_passed(mg_str via, mg_str pseudonym)
+{
+    for (size_t i = 0; pseudonym.n && i + pseudonym.n <= via.n; i++)
+        if (mg_str_eq_nocase(mg_str_sub(via, i, i + pseudonym.n), pseudonym))
+            return true;
+    return false;
+}
+
+/* False for a field that does not stay. */
+static bool read_field(const mg_field *field, mg_exchange *x, const mg_forward_rules *rules,
+                       mg_forward_caller *caller)
+{
+    switch (field->id) {
+    case MG_NAME_VIA:
+        caller->looped |= has_passed(mg_str_make(field->value, field->value_n), rules->pseudonym);
+        return true;
+    case MG_NAME_FORWARDED:
+    case MG_NAME_X_FORWARDED_FOR:
+    case MG_NAME_X_FORWARDED_PROTO:
+    case MG_NAME_X_FORWARDED_HOST: return false; /* told anew */
+    case MG_NAME_GRPC_TIMEOUT:
+    case MG_NAME_X_MOONGATE_DEADLINE_MS:
+    case MG_NAME_X_MOONGATE_ATTEMPT:
+        if (x->peer_trusted)
+            hear_time(field, x, caller);
+        return x->peer_trusted;
+    default: return true;
+    }
+}
+
+static void read_fields(mg_exchange *x, const mg_forward_rules *rules, mg_forward_caller *caller)
 {
     mg_fields *fields = &x->request.fields;
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < fields->count; i++) {
+        if (!read_field(&fields->items[i], x, rules, caller))
+            continue;
+        if (kept != i)
+            fields->items[kept] = fields->items[i];
+        kept++;
+    }
+    fields->count = kept;
+}
+
+mg_str mg_forward_receive(mg_exchange *x, const mg_forward_rules *rules, mg_forward_caller *caller)
+{
     const asker peer = { x->peer, x->request.scheme, x->request.authority };
     asker who = peer;
     mg_str list = x->peer, forwarded;
-    uint32_t kept = 0;
 
     if (x->peer_trusted) {
         const bool by_forwarded = believe(x, rules, &who);
@@ -211,10 +271,9 @@ mg_str mg_forward_client(mg_exchange *x, const mg_forward_rules *rules)
     } else {
         forwarded = element_of(x, &who);
     }
-    for (uint32_t i = 0; i < fields->count; i++)
-        if (!says_who(&fields->items[i]))
-            fields->items[kept++] = fields->items[i];
-    fields->count = kept;
+    *caller = (mg_forward_caller){ 0 };
+    x->limit = (mg_time_limit){ 0 };
+    read_fields(x, rules, caller);
     x->request.scheme = who.scheme;
     add_own(x, MG_NAME_X_FORWARDED_FOR, list);
     add_own(x, MG_NAME_X_FORWARDED_PROTO, who.scheme);
@@ -223,9 +282,11 @@ mg_str mg_forward_client(mg_exchange *x, const mg_forward_rules *rules)
     return who.address;
 }
 
-void mg_forward_request(mg_exchange *x)
+/* ---- on the way out ---- */
+
+void mg_forward_request(mg_exchange *x, mg_str member)
 {
-    append(x, &x->request.fields, MG_NAME_VIA, MG_STR(VIA_SELF));
+    append(x, &x->request.fields, MG_NAME_VIA, member);
 }
 
 void mg_forward_response(mg_exchange *x, mg_str date)
@@ -237,51 +298,7 @@ void mg_forward_response(mg_exchange *x, mg_str date)
         mg_fields_add(fields, &x->arena, MG_NAME_DATE, mg_name_text(MG_NAME_DATE), date);
 }
 
-/* ---- how long the caller waits ---- */
-
-/* The smaller of the two when both stand there. A value that is no number says nothing. */
-static void hear_caller(const mg_field *field, mg_exchange *x, mg_forward_caller *caller)
-{
-    const uint64_t before_ns = x->limit.fixed_ns ? x->limit.fixed_ns : UINT64_MAX;
-    const mg_str value = { field->value, field->value_n };
-    uint64_t said = UINT64_MAX;
-
-    if (field->id == MG_NAME_X_MOONGATE_ATTEMPT) {
-        caller->is_retry = mg_str_u64(value, &said) && said > 1;
-        return;
-    }
-    if (field->id == MG_NAME_GRPC_TIMEOUT)
-        said = (uint64_t)mg_deadline_grpc_ms(value); /* MG_DEADLINE_NONE is the largest */
-    else if (!mg_str_u64(value, &said))
-        return;
-    if (said < CALLER_MS_MAX) /* never 0, which says nothing */
-        x->limit.fixed_ns = mg_min_u64(before_ns, x->times.begin_ns + said * MG_NS_PER_MS + !said);
-}
-
-static bool speaks_of_time(const mg_field *field)
-{
-    return field->id >= MG_NAME_GRPC_TIMEOUT && field->id <= MG_NAME_X_MOONGATE_ATTEMPT;
-}
-
-void mg_forward_deadline(mg_exchange *x, uint64_t route_timeout_ns, mg_forward_caller *caller)
-{
-    mg_fields *fields = &x->request.fields;
-    uint32_t kept = 0;
-
-    *caller = (mg_forward_caller){ 0 };
-    x->limit = (mg_time_limit){ .own_ns = mg_add_sat(x->times.begin_ns, route_timeout_ns) };
-    for (uint32_t i = 0; i < fields->count; i++) {
-        if (speaks_of_time(&fields->items[i])) {
-            if (!x->peer_trusted)
-                continue;
-            hear_caller(&fields->items[i], x, caller);
-        }
-        if (kept != i)
-            fields->items[kept] = fields->items[i];
-        kept++;
-    }
-    fields->count = kept;
-}
+/* ---- how long there is ---- */
 
 static mg_str number(mg_arena *arena, uint64_t value)
 {

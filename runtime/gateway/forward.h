@@ -11,31 +11,29 @@
 typedef struct mg_forward_rules {
     const mg_cidr *trusted; /* borrowed: the proxies that are believed */
     size_t trusted_count;
-    bool by_forwarded; /* they write Forwarded; else X-Forwarded-*, or Forwarded where there is none of these
-                        */
+    bool by_forwarded; /* by Forwarded alone; else by it where there is no X-Forwarded-* */
+    mg_str pseudonym;  /* borrowed: by which the gateway knows itself in Via */
 } mg_forward_rules;
 
-/* Finds the client, and makes what the request says of it true. Once an exchange, before anybody looks at its
- * fields. Returns the client's address in text, borrowed from the exchange: the other end of the connection
- * or, where that is a trusted proxy, the first address from the right of the list that is none. A member that
- * names nobody ends the list: then it is the proxy that wrote it.
- *
- * Sets x->request.scheme by what the trusted proxies say, and X-Forwarded-For, -Proto, -Host and Forwarded on
- * the request as the upstream is to get them. What an untrusted peer sent of them is gone. */
-mg_str mg_forward_client(mg_exchange *x, const mg_forward_rules *rules);
-
-/* What a caller that is trusted said of its own time. */
+/* What is known of whoever asks, beside its address. */
 typedef struct mg_forward_caller {
     bool is_retry; /* this is not its first try: ours would multiply with it */
+    bool looped;   /* the request has passed this gateway before */
 } mg_forward_caller;
+
+/* Finds out who asks, and makes what the request says of it true. Once an exchange, before anybody else looks
+ * at its fields. Returns the client's address in text, borrowed from the exchange.
+ *
+ * The client is the other end of the connection or, where that is a trusted proxy, the first address from the
+ * right of the list that is none. A member that names nobody ends the list: then the client is the proxy that
+ * wrote it. Sets x->request.scheme by what the trusted proxies say, and X-Forwarded-For, -Proto, -Host and
+ * Forwarded on the request as the upstream is to get them. What an untrusted peer sent of them is gone, and
+ * so are its grpc-timeout, X-Moongate-Deadline-Ms and X-Moongate-Attempt. x->limit has what a trusted one
+ * said of the time it leaves, on the loop's clock, and nothing else. */
+mg_str mg_forward_receive(mg_exchange *x, const mg_forward_rules *rules, mg_forward_caller *caller);
 
 #define MG_FORWARD_UNTOLD UINT64_MAX
 
-/* Sets x->limit, when the exchange has to have its response head: the route's time from its first byte on,
- * on the exchange's clock, and what grpc-timeout or X-Moongate-Deadline-Ms say, on the loop's. From an
- * untrusted peer those two and X-Moongate-Attempt count for nothing, and are taken out of the request. Once
- * an exchange. */
-void mg_forward_deadline(mg_exchange *x, uint64_t route_timeout_ns, mg_forward_caller *caller);
 /* Tells the next hop: `child_ms` is what is left for it (MG_FORWARD_UNTOLD: that cannot be said), `attempt`
  * which try of ours this is, from 1. Before each try. A caller that said it in grpc-timeout is followed in
  * that; all others are in X-Moongate-Deadline-Ms, gRPC too: its own field would end a whole stream of
@@ -48,8 +46,8 @@ void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt
 mg_time_limit mg_forward_try(mg_exchange *x, const mg_deadline_conf *conf, uint64_t time_ms, unsigned attempt,
                              uint64_t now_ns);
 
-/* Adds Via to the request. Once an exchange. */
-void mg_forward_request(mg_exchange *x);
+/* Adds a member to the request's Via: "1.1" and the gateway's pseudonym. Once an exchange. */
+void mg_forward_request(mg_exchange *x, mg_str member);
 /* Adds Via, and Date when the upstream sent none. `date` is borrowed until the head is written. */
 void mg_forward_response(mg_exchange *x, mg_str date);
 

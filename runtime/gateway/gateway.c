@@ -177,12 +177,24 @@ static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *co
     return true;
 }
 
+/* Drawn by the control loop, whose numbers nobody sees: two gateways in a row must not take each other for
+ * themselves, and no client may guess the name. */
+static void name_self(mg_gateway *gateway)
+{
+    mg_gateway_shared *shared = &gateway->shared;
+    const int n = snprintf(shared->via_text, sizeof shared->via_text, "1.1 moongate-%016llx",
+                           (unsigned long long)mg_rand_next(&gateway->loops[0]->rand));
+
+    shared->via = mg_str_make(shared->via_text, (size_t)n);
+}
+
 static bool make(mg_gateway *gateway, const mg_config *config, mg_error *err)
 {
     const unsigned count = worker_count_of(&gateway->options, config);
 
     if (!make_loops(gateway, count, err))
         return false;
+    name_self(gateway);
     gateway->mailbox = mg_mailbox_new(gateway->loops[0]);
     if (!open_state(gateway, config, err) || !make_shared(gateway, count, config, err))
         return false;

@@ -102,7 +102,7 @@ static step step_route(mg_flight *flight)
     const mg_snapshot *snapshot = flight->view->snapshot;
     const mg_door *door = x->listener;
 
-    flight->client = mg_forward_client(x, &door->rules);
+    flight->client = mg_forward_receive(x, &door->rules, &flight->caller);
     const mg_route_query query = { x->request.host, x->request.path, x->request.method_text, find_header, x };
     const int status = mg_router_match(snapshot->router, &query, &flight->match);
     if (status != 200) {
@@ -117,7 +117,12 @@ static step step_route(mg_flight *flight)
         mg_pipeline_refuse(flight, 414, NULL, MG_STR("The path is longer than this route allows."), -1);
         return STEP_WAIT;
     }
-    mg_forward_deadline(x, flight->route->timeout_ns, &flight->caller);
+    if (flight->caller.looped) {
+        mg_pipeline_refuse(flight, 508, "loop", MG_STR("This request has come back to where it was sent on."),
+                           -1);
+        return STEP_WAIT;
+    }
+    x->limit.own_ns = mg_add_sat(x->times.begin_ns, flight->route->timeout_ns);
     if (!mg_exchange_left_ns(x, &x->limit, mg_loop_now(flight->worker->loop))) {
         flight->deadline_where = "route";
         mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);

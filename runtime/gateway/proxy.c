@@ -501,7 +501,7 @@ void mg_proxy_start(mg_flight *flight)
         answer(flight, 503, busy, MG_STR("The upstream has as much to do as it can."), 1);
         return;
     }
-    mg_forward_request(x);
+    mg_forward_request(x, flight->worker->gateway->via);
     if (flight->service->conf->retry.on) {
         mg_retry_budget_request(flight->service->service->of->budget, policy_now(flight));
         mg_replay_begin(flight);

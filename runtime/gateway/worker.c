@@ -399,7 +399,12 @@ static void configure_door(mg_door *door, const mg_config_listener *conf)
     mg_free(door->trusted);
     door->trusted = MG_NEW_N(mg_cidr, conf->trusted_proxy_count + 1);
     memcpy(door->trusted, conf->trusted_proxies, conf->trusted_proxy_count * sizeof *door->trusted);
-    door->rules = (mg_forward_rules){ door->trusted, conf->trusted_proxy_count, conf->client_from_forwarded };
+    door->rules = (mg_forward_rules){
+        .trusted = door->trusted,
+        .trusted_count = conf->trusted_proxy_count,
+        .by_forwarded = conf->client_from_forwarded,
+        .pseudonym = mg_str_sub(door->worker->gateway->via, sizeof "1.1", door->worker->gateway->via.n),
+    };
     door->server.trusted = door->trusted;
     door->server.trusted_count = conf->trusted_proxy_count;
 }

@@ -80,6 +80,8 @@ typedef struct mg_gateway_shared {
     mg_mailbox *control; /* borrowed: the control actor's */
     mg_log *log;
     const mg_clock *clock;
+    mg_str via; /* its member of Via: "1.1 " and a pseudonym that is its own while it runs */
+    char via_text[32];
     mg_worker **workers;
     unsigned worker_count;
     uint32_t connection_cap; /* for listeners that name none: of all clients' connections together. Half the

@@ -55,6 +55,7 @@ static void check_told(const mg_exchange *x)
 
 static void check_next_hop(const mg_exchange *x, const mg_forward_rules *rules, mg_str client)
 {
+    mg_forward_caller caller;
     mg_exchange next;
 
     begin(&next, x->peer);
@@ -63,7 +64,7 @@ static void check_next_hop(const mg_exchange *x, const mg_forward_rules *rules, 
         mg_fields_add(&next.request.fields, &next.arena, f->id, mg_str_make(f->name, f->name_n),
                       mg_str_make(f->value, f->value_n));
     }
-    MG_CHECK(mg_str_eq(mg_forward_client(&next, rules), client));
+    MG_CHECK(mg_str_eq(mg_forward_receive(&next, rules, &caller), client));
     MG_CHECK(mg_str_eq(next.request.scheme, x->request.scheme));
     mg_arena_fini(&next.arena);
 }
@@ -71,6 +72,7 @@ static void check_next_hop(const mg_exchange *x, const mg_forward_rules *rules, 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     mg_cidr trusted[2];
+    mg_forward_caller caller;
     mg_exchange x;
     mg_addr addr;
 
@@ -78,10 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     MG_CHECK(mg_cidr_parse(&trusted[0], MG_STR("10.0.0.0/8")) &&
              mg_cidr_parse(&trusted[1], MG_STR("fd00::/8")));
-    mg_forward_rules rules = { trusted, 2, data[0] & 1 };
+    mg_forward_rules rules = { trusted, 2, data[0] & 1, MG_STR("moongate-0123") };
     begin(&x, data[0] & 2 ? MG_STR("fd00::9") : MG_STR("10.9.9.9"));
     const size_t members = add_fields(&x, mg_str_make((const char *)data + 1, size - 1));
-    const mg_str client = mg_forward_client(&x, &rules);
+    const mg_str client = mg_forward_receive(&x, &rules, &caller);
     MG_CHECK(mg_addr_from_ip(&addr, client, 0));
     check_told(&x);
     for (rules.by_forwarded = false; members < HOPS_CHECKED; rules.by_forwarded = true) {

@@ -338,7 +338,8 @@ static uint32_t count_of(const mg_exchange *x, mg_name id)
 static void check_next_hop(const mg_exchange *x, const said *s, mg_str client)
 {
     for (int by_forwarded = 0; by_forwarded < 2; by_forwarded++) {
-        const mg_forward_rules rules = { trusted, 2, by_forwarded };
+        const mg_forward_rules rules = { trusted, 2, by_forwarded, MG_STR_NONE };
+        mg_forward_caller caller;
         mg_exchange next;
 
         begin(&next, true);
@@ -347,7 +348,7 @@ static void check_next_hop(const mg_exchange *x, const said *s, mg_str client)
             mg_fields_add(&next.request.fields, &next.arena, f->id, mg_str_make(f->name, f->name_n),
                           mg_str_make(f->value, f->value_n));
         }
-        const mg_str again = mg_forward_client(&next, &rules);
+        const mg_str again = mg_forward_receive(&next, &rules, &caller);
         if (!mg_str_eq(again, client) || !mg_str_eq(next.request.scheme, x->request.scheme)) {
             explain(s);
             print_error("client %.*s (%.*s), behind us %.*s (%.*s)\n", MG_STR_ARGS(client),
@@ -379,13 +380,14 @@ static void the_client_is_the_one_the_model_finds(void **state)
     mg_rand_init(&rand, check_seed(7));
     for (unsigned run = 0; run < RUNS; run++) {
         char want[MG_ADDR_TEXT];
+        mg_forward_caller caller;
         mg_exchange x;
         int https;
 
         make_said(&s, &rand);
-        const mg_forward_rules rules = { trusted, 2, s.by_forwarded };
+        const mg_forward_rules rules = { trusted, 2, s.by_forwarded, MG_STR_NONE };
         begin_as(&x, &s);
-        const mg_str client = mg_forward_client(&x, &rules);
+        const mg_str client = mg_forward_receive(&x, &rules, &caller);
         model_asker(&s, want, &https);
         if (!mg_str_eq_c(client, want) || mg_str_eq_c(x.request.scheme, "https") != https) {
             explain(&s);
