@@ -41,15 +41,15 @@ enum mg_call_text_of {
 
 /* Index of the chain to run, set before the slot is resumed. */
 uint32_t mg_call_chain(const mg_call *call);
-/* First value of a field; false when absent. Name in any case. */
+/* The value of a field, several lines as one; false when absent. Name in any case. */
 bool mg_call_header(const mg_call *call, int which, const char *name, uint32_t n, mg_slice *value);
 /* The field at a position from 0; false past the end. */
 bool mg_call_header_at(const mg_call *call, int which, uint32_t index, mg_slice *name, mg_slice *value);
 /* NULL, or static text that says what is wrong with name or value. */
 const char *mg_call_set_header(mg_call *call, int which, const char *name, uint32_t n, const char *value,
                                uint32_t value_n, bool replace);
-/* Returns how many were removed. */
-uint32_t mg_call_remove_header(mg_call *call, int which, const char *name, uint32_t n);
+/* NULL, with how many were removed; or static text that says why they stay. */
+const char *mg_call_remove_header(mg_call *call, int which, const char *name, uint32_t n, uint32_t *removed);
 bool mg_call_text(const mg_call *call, int what,
                   mg_slice *text); /* enum mg_call_text_of; false when absent */
 /* NULL, or what is wrong: method a token, path normalised as the router's, query without "#" or blanks. */
@@ -180,7 +180,7 @@ bool mg_call_service_breaker(const mg_call *call, const char *name, uint32_t n, 
 
 /* Fields of the next request; NULL or what is wrong. */
 const char *mg_call_http_header(mg_call *call, const char *name, uint32_t n, const char *value,
-                                uint32_t value_n);
+                                uint32_t value_n, bool replace);
 /* Sets MG_WAIT_HTTP; everything is copied. timeout_s <= 0: what is left of the deadline. NULL or what is
  * wrong. */
 const char *mg_call_http_start(mg_call *call, const char *method, uint32_t method_n, const char *url,

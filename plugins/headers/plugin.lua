@@ -39,8 +39,7 @@ end
 
 --- All values of a field move to another name, in their order.
 local function rename(message, old, new)
-    local first = message:header(old)
-    if first == nil then
+    if message:header(old) == nil then
         return
     end
     local values, wanted = {}, old:lower()
@@ -50,10 +49,7 @@ local function rename(message, old, new)
         end
     end
     message:remove_header(old)
-    message:set_header(new, first)
-    for i = 2, #values do
-        message:add_header(new, values[i])
-    end
+    message:set_header(new, values)
 end
 
 ---@param changes plugins.headers.Changes

@@ -141,7 +141,7 @@ static void add_times(mg_text *out, const mg_exchange *x, const mg_access_line *
         add_seconds(out, "upstream_s", upstream);
 }
 
-void mg_access_log_add(mg_log_buffer *buffer, const mg_exchange *x, const mg_access_line *line)
+void mg_access_log_add(mg_log_buffer *buffer, mg_exchange *x, const mg_access_line *line)
 {
     mg_text *out = &buffer->text;
     char time[32];
@@ -150,7 +150,8 @@ void mg_access_log_add(mg_log_buffer *buffer, const mg_exchange *x, const mg_acc
     mg_text_addf(out, "{\"time\":\"%s\"", time);
     add_hex(out, "trace_id", x->trace_id, sizeof x->trace_id);
     add_hex(out, "span_id", x->span_id, sizeof x->span_id);
-    add_text(out, "request_id", mg_fields_get(&x->request.fields, MG_NAME_X_REQUEST_ID));
+    add_text(out, "request_id",
+             mg_fields_value(&x->request.fields, &x->arena, MG_NAME_X_REQUEST_ID, MG_STR_NONE));
     add_text(out, "listener", line->listener);
     add_text(out, "route", line->route);
     add_text(out, "service", line->service);

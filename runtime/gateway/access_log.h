@@ -49,6 +49,6 @@ typedef struct mg_access_line {
     mg_str client;
 } mg_access_line;
 
-void mg_access_log_add(mg_log_buffer *buffer, const mg_exchange *x, const mg_access_line *line);
+void mg_access_log_add(mg_log_buffer *buffer, mg_exchange *x, const mg_access_line *line);
 
 #endif

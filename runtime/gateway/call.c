@@ -44,6 +44,8 @@ int mg_call_phase(const mg_call *call)
 
 /* ---- fields ---- */
 
+#define GATEWAYS_OWN "the gateway writes it itself behind the plugins, which cannot change it"
+
 enum { NAME_BYTES_MAX = 256 }; /* no longer name is ever in a message of ours by way of a plugin */
 
 static mg_str lower_name(char out[NAME_BYTES_MAX], const char *name, uint32_t n)
@@ -58,20 +60,14 @@ bool mg_call_header(const mg_call *call, int which, const char *name, uint32_t n
     const mg_fields *fields = fields_of(call->x, which);
     char buffer[NAME_BYTES_MAX];
     mg_str lower;
-    int at;
 
     if (n == 0 || n > NAME_BYTES_MAX)
         return false;
     lower = lower_name(buffer, name, n);
-    at = mg_fields_find(fields, mg_name_find(lower), lower, 0);
-    if (at < 0) {
-        if (which == MG_REQUEST &&
-            mg_str_eq(lower, MG_STR("host"))) /* a member, which plugins expect as a field */
-            return give(call->x->request.authority, value);
-        return false;
-    }
-    *value = (mg_slice){ fields->items[at].value, fields->items[at].value_n };
-    return true;
+    if (give(mg_fields_value(fields, &call->x->arena, mg_name_find(lower), lower), value))
+        return true;
+    return which == MG_REQUEST && mg_str_eq(lower, MG_STR("host")) && /* a member; plugins expect a field */
+           give(call->x->request.authority, value);
 }
 
 bool mg_call_header_at(const mg_call *call, int which, uint32_t index, mg_slice *name, mg_slice *value)
@@ -85,6 +81,18 @@ bool mg_call_header_at(const mg_call *call, int which, uint32_t index, mg_slice 
     return true;
 }
 
+/* Told to the next hop behind the plugins, whatever they say: who has passed the request on, and its time. */
+static bool is_gateways(int which, mg_str name)
+{
+    static const mg_name ids[] = { MG_NAME_VIA, MG_NAME_GRPC_TIMEOUT, MG_NAME_X_MOONGATE_DEADLINE_MS,
+                                   MG_NAME_X_MOONGATE_ATTEMPT };
+
+    for (size_t i = 0; which == MG_REQUEST && i < sizeof(ids) / sizeof(ids[0]); i++)
+        if (mg_str_eq_nocase(name, mg_name_text(ids[i])))
+            return true;
+    return false;
+}
+
 const char *mg_call_set_header(mg_call *call, int which, const char *name, uint32_t n, const char *value,
                                uint32_t value_n, bool replace)
 {
@@ -96,19 +104,24 @@ const char *mg_call_set_header(mg_call *call, int which, const char *name, uint3
         return "the name is longer than 256 bytes";
     if (value_n > 65536)
         return "the value is longer than 64 KiB";
+    if (is_gateways(which, mg_str_make(name, n)))
+        return GATEWAYS_OWN;
     return mg_fields_put(fields_of(call->x, which), &call->x->arena, mg_str_make(name, n),
                          mg_str_make(value, value_n), replace);
 }
 
-uint32_t mg_call_remove_header(mg_call *call, int which, const char *name, uint32_t n)
+const char *mg_call_remove_header(mg_call *call, int which, const char *name, uint32_t n, uint32_t *removed)
 {
     char buffer[NAME_BYTES_MAX];
-    mg_str lower;
 
+    *removed = 0;
     if (n == 0 || n > NAME_BYTES_MAX)
-        return 0;
-    lower = lower_name(buffer, name, n);
-    return mg_fields_remove(fields_of(call->x, which), mg_name_find(lower), lower);
+        return NULL;
+    if (is_gateways(which, mg_str_make(name, n)))
+        return GATEWAYS_OWN;
+    const mg_str lower = lower_name(buffer, name, n);
+    *removed = mg_fields_remove(fields_of(call->x, which), mg_name_find(lower), lower);
+    return NULL;
 }
 
 /* ---- texts ---- */
@@ -298,7 +311,7 @@ const char *mg_call_problem(mg_call *call, int status, const char *title, uint32
 /* The id an operator can look for: the client's or a plugin's x-request-id, else the trace id. */
 static mg_str request_id(mg_exchange *x, char hex[32])
 {
-    const mg_str id = mg_fields_get(&x->request.fields, MG_NAME_X_REQUEST_ID);
+    const mg_str id = mg_fields_value(&x->request.fields, &x->arena, MG_NAME_X_REQUEST_ID, MG_STR_NONE);
 
     if (id.p && id.n > 0 && id.n <= 128)
         return id;

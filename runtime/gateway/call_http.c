@@ -60,10 +60,10 @@ static mg_call_http *http_of(mg_call *call)
 }
 
 const char *mg_call_http_header(mg_call *call, const char *name, uint32_t n, const char *value,
-                                uint32_t value_n)
+                                uint32_t value_n, bool replace)
 {
     return mg_fields_put(&http_of(call)->fields, &call->x->arena, (mg_str){ name, n },
-                         (mg_str){ value, value_n }, true);
+                         (mg_str){ value, value_n }, replace);
 }
 
 /* ---- the end ---- */

@@ -25,19 +25,9 @@ static mg_str joined(mg_arena *arena, mg_str a, mg_str b)
     return (mg_str){ text, a.n + 2 + b.n };
 }
 
-/* All values of a list field as one. */
-static mg_str collect(mg_exchange *x, mg_fields *fields, mg_name id)
-{
-    mg_str all = MG_STR_NONE;
-
-    for (int i = 0; (i = mg_fields_find(fields, id, MG_STR_NONE, (uint32_t)i)) >= 0; i++)
-        all = joined(&x->arena, all, (mg_str){ fields->items[i].value, fields->items[i].value_n });
-    return all;
-}
-
 static void append(mg_exchange *x, mg_fields *fields, mg_name id, mg_str value)
 {
-    const mg_str old = collect(x, fields, id);
+    const mg_str old = mg_fields_value(fields, &x->arena, id, MG_STR_NONE);
     mg_fields_set(fields, &x->arena, id, mg_name_text(id), joined(&x->arena, old, value));
 }
 
@@ -168,7 +158,7 @@ static mg_str tell_forwarded(mg_exchange *x, bool by_forwarded, const asker *who
     mg_str before = MG_STR_NONE;
 
     if (by_forwarded && mg_forwarded_is_whole(&x->request.fields))
-        before = collect(x, &x->request.fields, MG_NAME_FORWARDED);
+        before = mg_fields_value(&x->request.fields, &x->arena, MG_NAME_FORWARDED, MG_STR_NONE);
     if (!before.n && !mg_str_eq(who->address, peer->address))
         before = element_of(x, who);
     return joined(&x->arena, before, element_of(x, before.n ? peer : who));
@@ -179,7 +169,7 @@ static mg_str tell_x_forwarded_for(mg_exchange *x, bool by_forwarded, const aske
     mg_str before = MG_STR_NONE;
 
     if (!by_forwarded)
-        before = collect(x, &x->request.fields, MG_NAME_X_FORWARDED_FOR);
+        before = mg_fields_value(&x->request.fields, &x->arena, MG_NAME_X_FORWARDED_FOR, MG_STR_NONE);
     else if (!mg_str_eq(who->address, x->peer))
         before = who->address;
     return joined(&x->arena, before, x->peer);

@@ -16,15 +16,12 @@ static mg_str ip_key(mg_flight *flight, const mg_config_limiter *conf)
 
 static mg_str key_part(mg_flight *flight, const mg_config_limiter *conf, const mg_config_key_part *part)
 {
-    const mg_exchange *x = flight->x;
-    int at;
+    mg_exchange *x = flight->x;
 
     switch (part->kind) {
     case MG_CONFIG_KEY_IP: return ip_key(flight, conf);
     case MG_CONFIG_KEY_HEADER:
-        at = mg_fields_find(&x->request.fields, mg_name_find(part->name), part->name, 0);
-        return at < 0 ? MG_STR_NONE
-                      : (mg_str){ x->request.fields.items[at].value, x->request.fields.items[at].value_n };
+        return mg_fields_value(&x->request.fields, &x->arena, mg_name_find(part->name), part->name);
     case MG_CONFIG_KEY_COOKIE: return mg_cookie_get(&x->request.fields, part->name);
     case MG_CONFIG_KEY_CONSUMER:
         return flight->call ? flight->call->consumer : MG_STR_NONE; /* a plugin sets it */

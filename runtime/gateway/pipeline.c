@@ -28,8 +28,8 @@ static bool trace_of_client(mg_str field, uint8_t trace_id[16])
 {
     uint8_t id[16], any = 0;
 
-    if (field.n < 55 || field.p[2] != '-' || field.p[35] != '-' || field.p[52] != '-' ||
-        (field.p[0] == 'f' && field.p[1] == 'f'))
+    if (field.n < 55 || (field.n > 55 && field.p[55] != '-') || field.p[2] != '-' || field.p[35] != '-' ||
+        field.p[52] != '-' || (field.p[0] == 'f' && field.p[1] == 'f'))
         return false;
     for (int i = 0; i < 16; i++) {
         const int high = hex_digit(field.p[3 + 2 * i]), low = hex_digit(field.p[4 + 2 * i]);
@@ -49,7 +49,8 @@ static void name_trace(mg_exchange *x, mg_rand *rand)
 
     memcpy(x->trace_id, words, sizeof x->trace_id);
     memcpy(x->span_id, &words[2], sizeof x->span_id);
-    (void)trace_of_client(mg_fields_get(&x->request.fields, MG_NAME_TRACEPARENT), x->trace_id);
+    (void)trace_of_client(mg_fields_value(&x->request.fields, &x->arena, MG_NAME_TRACEPARENT, MG_STR_NONE),
+                          x->trace_id);
 }
 
 static mg_flight *flight_new(mg_exchange *x)
@@ -78,13 +79,10 @@ static mg_flight *flight_new(mg_exchange *x)
 
 static bool find_header(void *self, mg_str name, mg_str *value)
 {
-    const mg_exchange *x = self;
-    const int at = mg_fields_find(&x->request.fields, mg_name_find(name), name, 0);
+    mg_exchange *x = self;
 
-    if (at < 0)
-        return false;
-    *value = (mg_str){ x->request.fields.items[at].value, x->request.fields.items[at].value_n };
-    return true;
+    *value = mg_fields_value(&x->request.fields, &x->arena, mg_name_find(name), name);
+    return value->p;
 }
 
 static void refuse_route(mg_flight *flight, int status)

@@ -7,12 +7,9 @@
 
 #define GROUP_FIELD MG_STR("x-abtest-group")
 
-static mg_str field(const mg_exchange *x, mg_str name)
+static mg_str field(mg_exchange *x, mg_str name)
 {
-    const int at = mg_fields_find(&x->request.fields, mg_name_find(name), name, 0);
-
-    return at < 0 ? MG_STR_NONE
-                  : mg_str_make(x->request.fields.items[at].value, x->request.fields.items[at].value_n);
+    return mg_fields_value(&x->request.fields, &x->arena, mg_name_find(name), name);
 }
 
 static int named(const mg_snapshot_split *split, mg_str group)

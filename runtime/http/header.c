@@ -143,6 +143,40 @@ mg_str mg_fields_get(const mg_fields *fields, mg_name id)
     return i < 0 ? MG_STR_NONE : mg_str_make(fields->items[i].value, fields->items[i].value_n);
 }
 
+static mg_str value_at(const mg_fields *fields, int at)
+{
+    return mg_str_make(fields->items[at].value, fields->items[at].value_n);
+}
+
+static mg_str join_values(const mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, int first)
+{
+    const mg_str between = id == MG_NAME_COOKIE ? MG_STR("; ") : MG_STR(", ");
+    size_t n = fields->items[first].value_n;
+
+    for (int i = first; (i = mg_fields_find(fields, id, lower_name, (uint32_t)i + 1)) >= 0;)
+        n += between.n + fields->items[i].value_n;
+    char *text = mg_arena_bytes(arena, n), *at = text;
+    for (int i = first; i >= 0; i = mg_fields_find(fields, id, lower_name, (uint32_t)i + 1)) {
+        if (i != first)
+            at = (char *)memcpy(at, between.p, between.n) + between.n;
+        if (fields->items[i].value_n)
+            memcpy(at, fields->items[i].value, fields->items[i].value_n);
+        at += fields->items[i].value_n;
+    }
+    return mg_str_make(text, n);
+}
+
+mg_str mg_fields_value(const mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name)
+{
+    const int first = mg_fields_find(fields, id, lower_name, 0);
+
+    if (first < 0)
+        return MG_STR_NONE;
+    if (id == MG_NAME_SET_COOKIE || mg_fields_find(fields, id, lower_name, (uint32_t)first + 1) < 0)
+        return value_at(fields, first);
+    return join_values(fields, arena, id, lower_name, first);
+}
+
 uint32_t mg_fields_remove(mg_fields *fields, mg_name id, mg_str lower_name)
 {
     uint32_t kept = 0, removed;

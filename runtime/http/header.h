@@ -79,6 +79,10 @@ void mg_fields_add(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_
 int mg_fields_find(const mg_fields *fields, mg_name id, mg_str lower_name, uint32_t from);
 /* First value of a well-known name; MG_STR_NONE when absent. */
 mg_str mg_fields_get(const mg_fields *fields, mg_name id);
+/* All values of a name as one (RFC 9110 5.3): joined with ", ", those of Cookie with "; ". Set-Cookie, which
+ * cannot be joined, gives its first. MG_STR_NONE when absent. Borrowed from the fields, or the arena's where
+ * there were several. For whoever goes by the value of a field: a second line must not pass unread. */
+mg_str mg_fields_value(const mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name);
 /* Removes all of that name; returns how many there were. */
 uint32_t mg_fields_remove(mg_fields *fields, mg_name id, mg_str lower_name);
 /* Replaces the first of that name in its place and removes the others, or adds one at the end. */

@@ -28,8 +28,17 @@ for name in ([[connection content-length expect host http2-settings keep-alive p
     framing[name] = true
 end
 
-local function check_field(name, value)
+--- The gateway's to write on a request, behind the plugins.
+local gateways = {
+    via = true, ["grpc-timeout"] = true, ["x-moongate-attempt"] = true, ["x-moongate-deadline-ms"] = true,
+}
+
+local function check_field(name, value, of_request)
+    assert(type(value) == "string" or type(value) == "number", "fake: a value is a string or a number")
     name, value = name:lower(), tostring(value)
+    if of_request and gateways[name] then
+        error("fake: the gateway writes " .. name .. " itself", 4)
+    end
     if name == "" or name:find("[^%w!#$%%&'*+.^_`|~-]") then
         error("fake: no field name: " .. name, 4)
     end
@@ -43,15 +52,16 @@ local function check_field(name, value)
 end
 
 --- What ctx.request and ctx.response have in common.
-local function new_message(headers)
+local function new_message(headers, of_request)
     local message = { fields = {} }
 
+    --- Several fields of a name are one value.
     function message:header(name)
-        for _, field in ipairs(self.fields) do
-            if field[1] == name:lower() then
-                return field[2]
-            end
+        local values = self:all(name)
+        if name:lower() == "set-cookie" or #values < 2 then
+            return values[1]
         end
+        return table.concat(values, name:lower() == "cookie" and "; " or ", ")
     end
 
     --- All values of a name, for assertions; the real ctx has headers() alone.
@@ -76,10 +86,13 @@ local function new_message(headers)
     end
 
     function message:add_header(name, value)
-        self.fields[#self.fields + 1] = { check_field(name, value) }
+        for _, one in ipairs(type(value) == "table" and value or { value }) do
+            self.fields[#self.fields + 1] = { check_field(name, one, of_request) }
+        end
     end
 
     function message:remove_header(name)
+        assert(not (of_request and gateways[name:lower()]), "fake: the gateway writes it itself")
         local count = 0
         for i = #self.fields, 1, -1 do
             if self.fields[i][1] == name:lower() then
@@ -91,7 +104,6 @@ local function new_message(headers)
     end
 
     function message:set_header(name, value)
-        check_field(name, value)
         self:remove_header(name)
         self:add_header(name, value)
     end
@@ -113,7 +125,7 @@ local function new_message(headers)
 end
 
 local function new_request(wanted)
-    local request = new_message(wanted.headers)
+    local request = new_message(wanted.headers, true)
 
     request.method = wanted.method or "GET"
     request.scheme = wanted.scheme or "http"

@@ -19,6 +19,7 @@ local breaker_ask, breaker_finish = c.mg_call_breaker_ask, c.mg_call_breaker_fin
 
 -- One VM runs one call at a time and nothing here yields, so one of each is enough.
 local slice, slice2, id, why = new("mg_slice"), new("mg_slice"), new("char[32]"), new("const char *[1]")
+local removed = new("uint32_t[1]")
 local limit_view = new("mg_limit_view")
 
 ---@alias moongate.Call ffi.cdata*  mg_call *
@@ -82,8 +83,13 @@ function call.set_header(self, which, name, value, replace)
     end
 end
 
+---@return integer count, string? problem
 function call.remove_header(self, which, name)
-    return (remove_header(self, which, name, #name))
+    local wrong = remove_header(self, which, name, #name, removed)
+    if wrong ~= nil then
+        return 0, string_of(wrong)
+    end
+    return removed[0]
 end
 
 function call.text(self, what)

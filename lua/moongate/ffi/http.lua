@@ -16,8 +16,8 @@ local function maybe(chars)
 end
 
 ---@return string? problem
-function http.header(call, name, value)
-    return maybe(add_header(call, name, #name, value, #value))
+function http.header(call, name, value, replace)
+    return maybe(add_header(call, name, #name, value, #value, replace))
 end
 
 ---@return string? problem

@@ -70,7 +70,7 @@ end
 --- Answers: what an earlier answer set is dropped. The handler returns after it and does not call next.
 ---@param status integer  200..599
 ---@param body? string|{ title?: string, detail?: string }|{ json: any }  text, a problem document (RFC 9457), or JSON
----@param headers? table<string, string>  "content-type" replaces that of the body
+---@param headers? table<string, moongate.FieldValue>  "content-type" replaces that of the body
 function ctx:respond(status, body, headers)
     if running.ctx ~= self then
         stale("ctx")
@@ -92,10 +92,7 @@ function ctx:respond(status, body, headers)
         error("respond: " .. wrong, 2)
     end
     for name, value in frozen.pairs(headers or {}) do
-        wrong = call.set_header(running.call, call.RESPONSE, name, tostring(value), true)
-        if wrong then
-            error("respond: header " .. ("%q"):format(tostring(name)) .. ": " .. wrong, 2)
-        end
+        message.put("respond: header", call.set_header, running.call, call.RESPONSE, name, value, true)
     end
 end
 

@@ -3,6 +3,7 @@
 local bind = require("moongate.ffi.http")
 local call = require("moongate.ffi.call")
 local frozen = require("moongate.sdk.frozen")
+local message = require("moongate.sdk.message")
 local running = require("moongate.sdk.running")
 
 local HTTP = call.wait_for.HTTP
@@ -14,14 +15,15 @@ local http = {}
 ---@class moongate.HttpRequest
 ---@field method? string  "GET" when left out
 ---@field url string  http://host[:port]/path
----@field headers? table<string, string>
+---@field headers? table<string, moongate.FieldValue>  grpc-timeout and x-moongate-deadline-ms are told by the gateway
 ---@field body? string
 ---@field timeout? number  seconds; what is left of the request's deadline when left out
 ---@field max_body? integer  bytes of the answer's body at most, up to 16 MiB; 1 MiB when left out
 
 ---@class moongate.HttpResponse
 ---@field status integer
----@field headers table<string, string>  lower-case names; several of one name are joined with ", "
+---@field headers table<string, string|string[]>  lower-case names; several of one name are joined with ", ", but
+--- set-cookie is a list, even of one
 ---@field body string
 
 local kinds = { method = "string", headers = "table", body = "string", timeout = "number", max_body = "number" }
@@ -57,11 +59,22 @@ local function answer(pointer)
     local at = 0
     local name, value = bind.header_at(pointer, at)
     while name do
-        headers[name] = headers[name] and headers[name] .. ", " .. value or value
+        local before = headers[name]
+        if name == "set-cookie" then
+            before = before or {}
+            before[#before + 1] = value
+            headers[name] = before
+        else
+            headers[name] = before and before .. ", " .. value or value
+        end
         at = at + 1
         name, value = bind.header_at(pointer, at)
     end
     return { status = status, headers = headers, body = bind.body(pointer) }
+end
+
+local function put(pointer, _, name, value, replace)
+    return bind.header(pointer, name, value, replace)
 end
 
 local function send(wanted)
@@ -72,10 +85,7 @@ local function send(wanted)
     local pointer = running.call
     call.enter(pointer, running.plugin)
     for name, value in frozen.pairs(wanted.headers or {}) do
-        local wrong = bind.header(pointer, tostring(name), tostring(value))
-        if wrong then
-            error("http: header " .. ("%q"):format(tostring(name)) .. ": " .. wrong, 3)
-        end
+        message.put("http: header", put, pointer, nil, name, value, true, 3)
     end
     local wrong = bind.start(pointer, wanted.method or "GET", wanted.url, wanted.body or "", wanted.timeout or 0,
         wanted.max_body or MAX_BODY_BYTES)

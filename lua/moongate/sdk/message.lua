@@ -27,18 +27,52 @@ function message.meta(name, index)
     }
 end
 
---- A field's value as text; two levels up is the plugin's line.
-local function value_text(what, name, value)
-    if type(name) ~= "string" then
-        error(what .. ": the name is a string, not " .. type(name), 3)
-    end
+---@alias moongate.FieldValue string|number|(string|number)[]  a list: one field for each
+
+--- A field's value as text.
+local function value_text(what, name, value, level)
     if type(value) == "string" then
         return value
     elseif type(value) == "number" then
         return tostring(value)
     end
-    error(what .. ": the value of " .. name .. " is a string or a number, not " .. type(value), 3)
+    error(what .. ": the value of " .. name .. " is a string or a number, not " .. type(value)
+        .. "; or a list of these", level)
 end
+
+local function put_text(what, put, pointer, which, name, text, replace, level)
+    local wrong = put(pointer, which, name, text, replace)
+    if wrong then
+        error(what .. " " .. ("%q"):format(name) .. ": " .. wrong, level)
+    end
+end
+
+--- Puts what a plugin gave as a field's value: `put(pointer, which, name, text, replace)` for each of its texts.
+---@param what string  the function it was given to
+---@param value moongate.FieldValue
+---@param level? integer  how many levels up the plugin's line is; 2 when left out
+function message.put(what, put, pointer, which, name, value, replace, level)
+    level = (level or 2) + 1
+    if type(name) ~= "string" then
+        error(what .. ": the name is a string, not " .. type(name), level)
+    end
+    if type(value) ~= "table" then
+        put_text(what, put, pointer, which, name, value_text(what, name, value, level + 1), replace, level + 1)
+        return
+    end
+    if #value == 0 then
+        error(what .. ": the value of " .. name .. " is a string or a number, not table; or a list of at least one "
+            .. "of these", level)
+    end
+    local texts = {}
+    for i = 1, #value do
+        texts[i] = value_text(what, name, value[i], level + 1)
+    end
+    for i = 1, #texts do
+        put_text(what, put, pointer, which, name, texts[i], replace and i == 1, level + 1)
+    end
+end
+local put = message.put
 
 local function step(walk)
     if running[walk.of] ~= walk.message then
@@ -56,7 +90,8 @@ function message.methods(of, which)
     local methods = {}
     local shown = "ctx." .. of
 
-    --- The first value of a field; nil when it is absent.
+    --- The value of a field; nil when it is absent. Several fields of a name are one value, joined with ", " (those of
+    --- cookie with "; "), so that none passes unread; of set-cookie it is the first: headers() has all.
     ---@param name string  in any case
     ---@return string? value
     function methods:header(name)
@@ -79,15 +114,17 @@ function message.methods(of, which)
         return step, { of = of, message = self, which = which, at = 0 }
     end
 
-    --- Sets a field in place of all of that name.
+    --- Sets a field in place of all of that name. Via and what tells an upstream its time (grpc-timeout,
+    --- x-moongate-deadline-ms, x-moongate-attempt) are the gateway's to write on a request: an error.
     ---@param name string
-    ---@param value string|number
+    ---@param value moongate.FieldValue
     function methods:set_header(name, value)
         if running[of] ~= self then
             stale(shown)
         end
         if type(name) ~= "string" or type(value) ~= "string" then
-            value = value_text("set_header", name, value)
+            put("set_header", set_header, running.call, which, name, value, true)
+            return
         end
         local wrong = set_header(running.call, which, name, value, true)
         if wrong then
@@ -97,12 +134,16 @@ function message.methods(of, which)
 
     --- Adds a field behind those of that name.
     ---@param name string
-    ---@param value string|number
+    ---@param value moongate.FieldValue
     function methods:add_header(name, value)
         if running[of] ~= self then
             stale(shown)
         end
-        local wrong = set_header(running.call, which, name, value_text("add_header", name, value), false)
+        if type(name) ~= "string" or type(value) ~= "string" then
+            put("add_header", set_header, running.call, which, name, value, false)
+            return
+        end
+        local wrong = set_header(running.call, which, name, value, false)
         if wrong then
             error("add_header " .. ("%q"):format(name) .. ": " .. wrong, 2)
         end
@@ -118,7 +159,11 @@ function message.methods(of, which)
         if type(name) ~= "string" then
             error("remove_header: the name is a string, not " .. type(name), 2)
         end
-        return (remove_header(running.call, which, name))
+        local count, wrong = remove_header(running.call, which, name)
+        if wrong then
+            error("remove_header " .. ("%q"):format(name) .. ": " .. wrong, 2)
+        end
+        return count
     end
 
     --- The whole body, when the plugin declared body = { request = "buffer(64KiB)" }. May wait for it.

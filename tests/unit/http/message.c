@@ -141,9 +141,32 @@ static void every_reset_has_a_word(void **state)
     assert_string_equal(mg_reset_text(MG_RESET_POOL_FULL), "pool");
 }
 
+static void several_lines_of_a_name_are_one_value(void **state)
+{
+    mg_arena arena;
+    mg_fields fields = { 0 };
+    (void)state;
+
+    mg_arena_init(&arena, NULL, 0);
+    mg_fields_add(&fields, &arena, MG_NAME_OTHER, MG_STR("x-a"), MG_STR("1"));
+    mg_fields_add(&fields, &arena, MG_NAME_COOKIE, MG_STR("cookie"), MG_STR("a=1"));
+    assert_text(mg_fields_value(&fields, &arena, MG_NAME_OTHER, MG_STR("x-a")), "1");
+    assert_null(mg_fields_value(&fields, &arena, MG_NAME_OTHER, MG_STR("x-b")).p);
+    mg_fields_add(&fields, &arena, MG_NAME_OTHER, MG_STR("x-a"), MG_STR(""));
+    mg_fields_add(&fields, &arena, MG_NAME_COOKIE, MG_STR("cookie"), MG_STR("b=2"));
+    mg_fields_add(&fields, &arena, MG_NAME_OTHER, MG_STR("x-a"), MG_STR("3"));
+    assert_text(mg_fields_value(&fields, &arena, MG_NAME_OTHER, MG_STR("x-a")), "1, , 3");
+    assert_text(mg_fields_value(&fields, &arena, MG_NAME_COOKIE, MG_STR_NONE), "a=1; b=2");
+    mg_fields_add(&fields, &arena, MG_NAME_SET_COOKIE, MG_STR("set-cookie"), MG_STR("a=1"));
+    mg_fields_add(&fields, &arena, MG_NAME_SET_COOKIE, MG_STR("set-cookie"), MG_STR("b=2"));
+    assert_text(mg_fields_value(&fields, &arena, MG_NAME_SET_COOKIE, MG_STR_NONE), "a=1");
+    mg_arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(several_lines_of_a_name_are_one_value),
         cmocka_unit_test(every_known_name_is_found_by_its_text),
         cmocka_unit_test(bytes_of_names_and_values_are_those_of_the_grammar),
         cmocka_unit_test(fields_keep_their_order_and_are_set_in_place),
