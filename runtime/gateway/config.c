@@ -211,15 +211,36 @@ static void take_proxies(mg_building *b, mg_config_listener *listener, const mg_
     }
 }
 
+/* In lower case, with commas between. */
+static mg_str take_names(mg_building *b, const mg_node *list)
+{
+    mg_text text = { 0 };
+
+    for (const mg_node *it = mg_node_children(list); it; it = it->next) {
+        if (!mg_node_is(it, MG_NODE_STRING))
+            continue;
+        if (text.n)
+            mg_text_add_char(&text, ',');
+        for (size_t i = 0; i < it->text.n; i++)
+            mg_text_add_char(&text, mg_lower(it->text.p[i]));
+    }
+    const mg_str names = mg_arena_str(&b->config->arena, mg_text_str(&text));
+    mg_text_fini(&text);
+    return names;
+}
+
 static void build_listener(mg_building *b, const mg_node *node)
 {
     mg_config_listener *listener = MG_ARENA_NEW(&b->config->arena, mg_config_listener);
+    const mg_node *underscores = mg_node_get(node, "underscores_in_names");
 
     listener->name = node->key->text;
     listener->node = node;
     take_bind(b, mg_node_get(node, "bind"), &listener->bind, &listener->addr);
     take_proxies(b, listener, mg_node_get(node, "trusted_proxies"));
     listener->client_from_forwarded = mg_str_eq_c(mg_read_str(node, "client_from"), "forwarded");
+    listener->underscores = mg_node_is(underscores, MG_NODE_BOOL) && underscores->boolean;
+    listener->trailers = take_names(b, mg_node_get(node, "request_trailers"));
     listener->head_timeout_ms = mg_read_ms(node, "head_timeout");
     listener->body_timeout_ms = mg_read_ms(node, "body_timeout");
     listener->idle_timeout_ms = mg_read_ms(node, "idle_timeout");

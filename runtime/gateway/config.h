@@ -30,6 +30,8 @@ typedef struct mg_config_listener {
     const mg_cidr *trusted_proxies;
     size_t trusted_proxy_count;
     bool client_from_forwarded; /* else from X-Forwarded-For */
+    bool underscores;           /* fields whose names have one are passed on */
+    mg_str trailers;            /* lower-case names of those that are passed on, with commas between */
     const mg_node *node;
 } mg_config_listener;
 

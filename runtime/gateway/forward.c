@@ -229,6 +229,11 @@ static bool read_field(const mg_field *field, mg_exchange *x, const mg_forward_r
         if (x->peer_trusted)
             hear_time(field, x, caller);
         return x->peer_trusted;
+    case MG_NAME_OTHER:
+        if (rules->underscores || !memchr(field->name, '_', field->name_n))
+            return true;
+        x->dropped_fields++;
+        return false;
     default: return true;
     }
 }

@@ -12,6 +12,7 @@ typedef struct mg_forward_rules {
     const mg_cidr *trusted; /* borrowed: the proxies that are believed */
     size_t trusted_count;
     bool by_forwarded; /* by Forwarded alone; else by it where there is no X-Forwarded-* */
+    bool underscores;  /* fields whose names have one stay */
     mg_str pseudonym;  /* borrowed: by which the gateway knows itself in Via */
 } mg_forward_rules;
 

@@ -421,6 +421,9 @@ void mg_stats_write(mg_stats *stats, const mg_stats_global *global, mg_text *out
     each_route(stats, out, write_deadlines);
     write_number(out, "moongate_http_requests_in_flight", "gauge", "Requests that have begun and not ended.",
                  (uint64_t)in_flight);
+    write_number(out, "moongate_request_fields_dropped_total", "counter",
+                 "Fields of requests that were not passed on: names with a _, trailers that are not listed.",
+                 sum_event(stats, MG_EVENT_FIELD_DROPPED));
     write_upstream(stats, out);
     write_number(out, "moongate_plugin_errors_total", "counter", "Handlers that raised.",
                  sum_event(stats, MG_EVENT_PLUGIN_ERROR));

@@ -286,6 +286,8 @@ static void record(mg_flight *flight)
     mg_stats_request(worker->gateway->stats, worker->index, flight->route ? flight->route->stat : 0,
                      x->request.method, (uint16_t)status, whole / 1000, own / 1000, x->bytes_in,
                      x->bytes_out);
+    if (x->dropped_fields)
+        mg_stats_event(worker->gateway->stats, worker->index, MG_EVENT_FIELD_DROPPED, x->dropped_fields);
     if (flight->deadline_where && flight->route)
         mg_stats_deadline(worker->gateway->stats, worker->index, flight->route->stat, flight->deadline_where);
     if (!mg_access_log_is_on(worker->gateway->access_log))

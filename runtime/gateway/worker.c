@@ -296,6 +296,7 @@ static void door_free(mg_door *door)
     mg_gate_unref(door->gate);
     mg_free((void *)(uintptr_t)door->name.p);
     mg_free(door->trusted);
+    mg_free(door->trailers);
     mg_free(door);
 }
 
@@ -403,10 +404,14 @@ static void configure_door(mg_door *door, const mg_config_listener *conf)
         .trusted = door->trusted,
         .trusted_count = conf->trusted_proxy_count,
         .by_forwarded = conf->client_from_forwarded,
+        .underscores = conf->underscores,
         .pseudonym = mg_str_sub(door->worker->gateway->via, sizeof "1.1", door->worker->gateway->via.n),
     };
     door->server.trusted = door->trusted;
     door->server.trusted_count = conf->trusted_proxy_count;
+    mg_free(door->trailers);
+    door->trailers = mg_memdup0(conf->trailers.p, conf->trailers.n);
+    door->server.trailers = (mg_str){ door->trailers, conf->trailers.n };
 }
 
 static mg_door *door_new(mg_worker *worker, const mg_config_listener *conf, mg_gate *gate)

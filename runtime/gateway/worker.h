@@ -29,6 +29,7 @@ typedef struct mg_door {
     mg_conn_server server;
     mg_gate *gate;    /* counted: what the server's connections are counted in */
     mg_cidr *trusted; /* owned */
+    char *trailers;   /* owned */
     mg_forward_rules rules;
     bool leaving; /* no longer in the configuration: freed when its connections are gone */
     bool closed;  /* it has left: another door may be at the same address */

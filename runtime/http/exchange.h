@@ -121,9 +121,10 @@ struct mg_exchange {
     bool head_sent; /* the final response head went to the client side */
     bool local;     /* answered by the gateway itself */
     mg_reset reset;
-    bool begun;        /* owner->begin was called: the request is valid */
-    bool peer_trusted; /* that end is a proxy whose X-Forwarded-* and Forwarded may be believed */
-    mg_str peer;       /* address of the other end of the client's connection, without port; arena */
+    bool begun;              /* owner->begin was called: the request is valid */
+    bool peer_trusted;       /* that end is a proxy whose X-Forwarded-* and Forwarded may be believed */
+    mg_str peer;             /* address of the other end of the client's connection, without port; arena */
+    uint32_t dropped_fields; /* of the request: names that are not passed on, in its head or trailers */
     uint64_t bytes_in, bytes_out; /* on the client's wire, bodies and heads */
 };
 

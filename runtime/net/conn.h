@@ -34,6 +34,7 @@ typedef struct mg_conn_server {
     mg_conn_limits limits;
     mg_cidr *trusted; /* borrowed: proxies that are believed */
     size_t trusted_count;
+    mg_str trailers; /* borrowed: names of those of requests that are passed on, with commas between */
     mg_list conns;
     mg_conn_gate own;       /* where no other loop has a part in the listener */
     mg_conn_gate *gate;     /* borrowed: of the listener; its own until the owner sets another one */

@@ -101,18 +101,41 @@ static size_t feed_head(mg_conn *conn, const char *bytes, size_t n)
     return skip;
 }
 
+static bool is_listed(mg_str names, mg_str name)
+{
+    mg_str one;
+
+    while (mg_str_cut(&names, ',', &one))
+        if (mg_str_eq(one, name))
+            return true;
+    return false;
+}
+
+/* An upstream may take a trailer for a field of the head: only those pass that somebody has named. */
+static void drop_trailers(mg_exchange *x, mg_fields *trailers, mg_str names)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < trailers->count; i++)
+        if (is_listed(names, mg_str_make(trailers->items[i].name, trailers->items[i].name_n)))
+            trailers->items[kept++] = trailers->items[i];
+    x->dropped_fields += trailers->count - kept;
+    trailers->count = kept;
+}
+
 static void body_ended(mg_conn *conn)
 {
     mg_exchange *x = conn->x;
-    mg_fields *trailers = conn->body.trailers.count ? &conn->body.trailers : NULL;
+    mg_fields *trailers = &conn->body.trailers;
 
     conn->body_open = false;
     if (!x)
         return;
+    drop_trailers(x, trailers, conn->server->trailers);
     x->request_body.source = NULL;
     x->request_body.ended = x->body_is_here = true;
     if (x->request_body.sink)
-        x->request_body.sink->end(x->request_body.sink, trailers);
+        x->request_body.sink->end(x->request_body.sink, trailers->count ? trailers : NULL);
 }
 
 /* The request body's bytes. Returns how many were used; fewer than n: blocked, ended or broken. */

@@ -216,3 +216,83 @@ describe("a second line of a field", function()
         assert.not_equal("0af7651916cd43dd8448eb211c80319c", gw:access().trace_id)
     end)
 end)
+
+describe("a name with an underscore", function()
+    local IDENTITY = "X_Consumer: root\r\nx_forwarded_for: 6.6.6.6\r\nX-Forwarded_For: 6.6.6.6\r\n_: 1\r\n"
+        .. "X-Stays: 1\r\n"
+
+    it("goes no further, and is counted", function()
+        local gw, up = with [[
+            ctx.request:set_header("x-read", ctx.request:header("x_consumer") or "no")
+            return next(ctx)]]
+        local seen = e2e.seen(gw, up, IDENTITY)
+        for _, field in ipairs(seen.list) do assert.is_nil(field.name:find("_", 1, true), field.name) end
+        assert.equal("no", seen.fields["x-read"])
+        assert.equal("1", seen.fields["x-stays"])
+        gw:await_metric("moongate_request_fields_dropped_total", nil, 4)
+    end)
+
+    it("goes no further from a trusted proxy either", function()
+        local gw, up = e2e.proxy { listener = { trusted_proxies = { "127.0.0.0/8" } } }
+        local seen = e2e.seen(gw, up, IDENTITY)
+        assert.is_nil(seen.fields["x_consumer"])
+        assert.equal("127.0.0.1", seen.fields["x-forwarded-for"])
+    end)
+
+    it("passes where the listener says so", function()
+        local gw, up = e2e.proxy { listener = { underscores_in_names = true } }
+        local seen = e2e.seen(gw, up, IDENTITY)
+        assert.equal("root", seen.fields["x_consumer"])
+        assert.equal("6.6.6.6", seen.fields["x_forwarded_for"])
+        assert.equal(0, gw:metric "moongate_request_fields_dropped_total")
+    end)
+
+    it("of a response passes, and of a plugin's making", function()
+        local gw, up = with "ctx.request:set_header('x_own', '1') return next(ctx)"
+        local seen, response = e2e.exchange(gw:client(), up, nil,
+            "HTTP/1.1 200 OK\r\nX_Up: 2\r\nContent-Length: 0\r\n\r\n")
+        assert.equal("1", seen.fields["x_own"])
+        assert.equal("2", response.fields["x_up"])
+    end)
+end)
+
+describe("a trailer", function()
+    local function post(trailers)
+        return "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n" .. trailers .. "\r\n"
+    end
+
+    it("of a request goes no further, and is counted", function()
+        local gw, up = e2e.proxy()
+        local seen = e2e.exchange(gw:client(), up, post "X-Consumer: root\r\nX-Sum: 1\r\nX_Consumer: root\r\n")
+        assert.equal("hi", seen.body)
+        assert.same({}, seen.trailers)
+        gw:await_metric("moongate_request_fields_dropped_total", nil, 3)
+    end)
+
+    it("of a request goes on where it is listed, after a reload too", function()
+        local gw, up = e2e.proxy { listener = { request_trailers = { "x-sum", "GRPC-Status" } } }
+        local sent = post "X-Consumer: root\r\nX-SUM: 1\r\ngrpc-status: 0\r\nX-Su: 1\r\n"
+        local seen, _, conn = e2e.exchange(gw:client(), up, sent)
+        assert.same({ ["x-sum"] = "1", ["grpc-status"] = "0" }, seen.trailers)
+        gw.opts.listener = { request_trailers = { "x-su" } }
+        assert.equal("ok", gw:reload(gw.opts))
+        assert.same({ ["x-su"] = "1" }, (e2e.exchange(gw:client(), up, sent, nil, conn)).trailers)
+    end)
+
+    it("of a request is not kept for another try or a plugin's stream", function()
+        local gw, up = e2e.proxy { service = { retry = { attempts = 2 } }, files = { ["plugins/own/plugin.lua"] =
+            "return { name = 'own', version = '1', body = { request = 'stream' },\n"
+            .. "request_body = function(ctx, chunk) return chunk end,\n"
+            .. "new = function() return function(ctx, next) return next(ctx) end end }\n" },
+            plugins = { own = { use = "./plugins/own" } }, route = { plugins = { "own" } } }
+        assert.same({}, (e2e.exchange(gw:client(), up, post "X-Consumer: root\r\n")).trailers)
+    end)
+
+    it("of a response passes", function()
+        local gw, up = e2e.proxy()
+        local _, response = e2e.exchange(gw:client(), up, "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\ngrpc-status: 0\r\ngrpc-message: ok\r\n"
+            .. "x-own-bin: AA\r\n\r\n")
+        assert.same({ ["grpc-status"] = "0", ["grpc-message"] = "ok", ["x-own-bin"] = "AA" }, response.trailers)
+    end)
+end)

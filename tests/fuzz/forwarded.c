@@ -80,7 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     MG_CHECK(mg_cidr_parse(&trusted[0], MG_STR("10.0.0.0/8")) &&
              mg_cidr_parse(&trusted[1], MG_STR("fd00::/8")));
-    mg_forward_rules rules = { trusted, 2, data[0] & 1, MG_STR("moongate-0123") };
+    mg_forward_rules rules = { .trusted = trusted,
+                               .trusted_count = 2,
+                               .by_forwarded = data[0] & 1,
+                               .pseudonym = MG_STR("moongate-0123") };
     begin(&x, data[0] & 2 ? MG_STR("fd00::9") : MG_STR("10.9.9.9"));
     const size_t members = add_fields(&x, mg_str_make((const char *)data + 1, size - 1));
     const mg_str client = mg_forward_receive(&x, &rules, &caller);

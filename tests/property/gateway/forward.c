@@ -338,7 +338,9 @@ static uint32_t count_of(const mg_exchange *x, mg_name id)
 static void check_next_hop(const mg_exchange *x, const said *s, mg_str client)
 {
     for (int by_forwarded = 0; by_forwarded < 2; by_forwarded++) {
-        const mg_forward_rules rules = { trusted, 2, by_forwarded, MG_STR_NONE };
+        const mg_forward_rules rules = { .trusted = trusted,
+                                         .trusted_count = 2,
+                                         .by_forwarded = by_forwarded };
         mg_forward_caller caller;
         mg_exchange next;
 
@@ -385,7 +387,9 @@ static void the_client_is_the_one_the_model_finds(void **state)
         int https;
 
         make_said(&s, &rand);
-        const mg_forward_rules rules = { trusted, 2, s.by_forwarded, MG_STR_NONE };
+        const mg_forward_rules rules = { .trusted = trusted,
+                                         .trusted_count = 2,
+                                         .by_forwarded = s.by_forwarded };
         begin_as(&x, &s);
         const mg_str client = mg_forward_receive(&x, &rules, &caller);
         model_asker(&s, want, &https);

@@ -54,12 +54,14 @@ static void pipelined_requests_are_answered_in_order(void **state)
     line_close(&l);
 }
 
+#define WEB_SUMS "listeners: { web: { bind: \"10.0.0.1:80\", request_trailers: [x-sum] } }\n"
+
 static void chunks_and_trailers_pass_both_ways(void **state)
 {
     line l;
 
     (void)state;
-    line_open(&l, BASE ROUTE, NULL);
+    line_open(&l, WEB_SUMS QUIET SERVICE ROUTE, NULL);
     line_ask(&l, "POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n");
     assert_has(l.w.heard, "transfer-encoding: chunked\r\n");
     assert_ends(l.w.heard, "\r\n\r\n3\r\nabc\r\n");
