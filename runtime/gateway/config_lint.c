@@ -186,6 +186,48 @@ static void lint_route(mg_building *b, const mg_config_route *route)
         warn_idle(b, route->node, "sticky", "without several backends or a service with balance: maglev");
 }
 
+/* --- fields that no listener passes on --- */
+
+static bool passes_underscores(const mg_config *config)
+{
+    for (size_t i = 0; i < config->listener_count; i++)
+        if (config->listeners[i]->underscores)
+            return true;
+    return config->listener_count == 0;
+}
+
+static void warn_dropped(mg_building *b, mg_str name, const mg_node *where)
+{
+    if (mg_str_find(name, '_') == SIZE_MAX)
+        return;
+    mg_finding_hint(mg_node_warning(b->report, where, "no-effect",
+                                    "no request has the field %.*s: names with a _ are dropped",
+                                    MG_STR_ARGS(name)),
+                    "write underscores_in_names: true at the listener, or another name");
+}
+
+static void warn_dropped_fields(mg_building *b)
+{
+    const mg_config *config = b->config;
+
+    if (passes_underscores(config))
+        return;
+    for (size_t i = 0; i < config->limiter_count; i++) {
+        const mg_config_limiter *limiter = config->limiters[i];
+        for (unsigned k = 0; k < limiter->key_parts; k++)
+            if (limiter->key[k].kind == MG_CONFIG_KEY_HEADER)
+                warn_dropped(b, limiter->key[k].name, mg_node_get(limiter->node, "key"));
+    }
+    for (size_t i = 0; i < config->route_count; i++) {
+        const mg_config_route *route = config->routes[i];
+        const mg_node *match = mg_node_get(route->node, "match");
+        for (const mg_node *it = mg_node_children(mg_node_get(match, "headers")); it; it = it->next)
+            warn_dropped(b, it->key->text, it->key);
+        if (route->sticky && route->sticky_key.kind == MG_CONFIG_KEY_HEADER)
+            warn_dropped(b, route->sticky_key.name, mg_node_get(mg_node_get(route->node, "sticky"), "by"));
+    }
+}
+
 void mg_build_lint(mg_building *b, const mg_node *root)
 {
     const mg_config *config = b->config;
@@ -202,4 +244,5 @@ void mg_build_lint(mg_building *b, const mg_node *root)
     }
     for (size_t i = 0; i < config->route_count; i++)
         lint_route(b, config->routes[i]);
+    warn_dropped_fields(b);
 }

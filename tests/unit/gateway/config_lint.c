@@ -158,10 +158,31 @@ static void retries_that_are_cut_short_are_told_where_the_timeout_stands(void **
          "      = write a longer timeout, or change attempts or per_try_timeout of the service a\n");
 }
 
+static void fields_that_are_dropped_are_told(void **state)
+{
+#define DROPPED(listener)                                                                                    \
+    "version: 1\nlisteners: { web: { bind: \":8080\"" listener " } }\n"                                      \
+    "services: { a: { endpoints: [{ url: \"http://a\" }] }, b: { endpoints: [{ url: \"http://b\" }] } }\n"   \
+    "limiters: { l: { key: \"header:X_User+header:x-b\", rate: 1/s } }\n"                                    \
+    "routes: [{ name: a, match: { paths: [{ prefix: / }], headers: { x_env: a, x-env: b } },\n"              \
+    "  plugins: [{ limit: l }], backends: [{ service: a }, { service: b }], sticky: { by: \"header:x_u\" } " \
+    "}]\n"
+    (void)state;
+
+    found(DROPPED(""),
+          "no-effect limiters.l.key: no request has the field x_user: names with a _ are dropped\n"
+          "no-effect routes[0].match.headers.x_env: no request has the field x_env: names with a _ "
+          "are dropped\n"
+          "no-effect routes[0].sticky.by: no request has the field x_u: names with a _ are "
+          "dropped\n");
+    found(DROPPED(", underscores_in_names: true"), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_without_effect_are_told),
+        cmocka_unit_test(fields_that_are_dropped_are_told),
         cmocka_unit_test(a_window_of_fewer_calls_than_it_wants_is_told),
         cmocka_unit_test(a_breaker_that_limiters_keep_from_opening_is_told),
         cmocka_unit_test(a_breaker_that_may_open_is_not),
