@@ -168,7 +168,7 @@ static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *co
     shared->names =
         mg_names_new(gateway->loops[0], gateway->resolver, gateway->options.log, names_changed, gateway);
     mg_services_set_names(mg_shared_services(shared->shared), shared->names);
-    gateway->probe = mg_probe_new(gateway->loops[0], &gateway->policy_clock, shared->log);
+    gateway->probe = mg_probe_new(gateway->loops[0], &gateway->policy_clock, shared->shared, shared->log);
     shared->control = gateway->mailbox;
     shared->workers = MG_NEW_N(mg_worker *, count);
     for (unsigned i = 0; i < count; i++)

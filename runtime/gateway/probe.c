@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "gateway/probe_try.h"
+#include "gateway/service_news.h"
 
 enum {
     AT_ONCE = 64,  /* checks that run */
@@ -15,6 +16,7 @@ struct mg_probe {
     const mg_policy_clock *clock; /* borrowed */
     mg_log *log;                  /* borrowed */
     mg_net net;                   /* without a log: only changes are told */
+    mg_service_news *news;        /* owned */
     mg_snapshot *snapshot;        /* counted; NULL while nothing is checked */
     mg_accounts *accounts;        /* owned: of the checks' own connections */
     mg_map *targets;              /* owned, of owned: by key */
@@ -200,18 +202,6 @@ static void drop_the_others(mg_probe *probe)
 
 /* ---- ticks ---- */
 
-static void tell_ejected(const mg_probe *probe, const mg_snapshot_service *s, uint64_t policy_ns)
-{
-    size_t cursor = 0;
-    mg_str name;
-    uint64_t left_ns;
-
-    while (mg_service_next_ejected(s->service->of->newest, policy_ns, &cursor, &name, &left_ns))
-        mg_log_write(probe->log, MG_LOG_WARN, "host_ejected",
-                     "%.*s: %.*s gets no requests for %llu s: its calls fail", MG_STR_ARGS(s->name),
-                     MG_STR_ARGS(name), (unsigned long long)((left_ns + MG_NS_PER_S - 1) / MG_NS_PER_S));
-}
-
 static void on_tick(mg_timer *timer)
 {
     mg_probe *probe = mg_container_of(timer, mg_probe, tick);
@@ -220,24 +210,22 @@ static void on_tick(mg_timer *timer)
 
     for (size_t i = 0; i < probe->snapshot->config->service_count; i++) {
         const mg_snapshot_service *s = &probe->snapshot->services[i];
-        if (mg_service_tick(s->service->of->newest, policy_ns, &loop->rand))
-            mg_log_write(probe->log, MG_LOG_WARN, "breaker_open",
-                         "%.*s: its latest calls are unlike the "
-                         "ones before: anomaly",
-                         MG_STR_ARGS(s->name));
-        tell_ejected(probe, s, policy_ns);
+        /* A breaker that it opens is news like all else. */
+        (void)mg_service_tick(s->service->of->newest, policy_ns, &loop->rand);
     }
+    mg_service_news_tell(probe->news, probe->snapshot, policy_ns);
     mg_timer_set(loop, timer, mg_loop_now(loop) + TICK_S * MG_NS_PER_S);
 }
 
 /* ---- the whole ---- */
 
-mg_probe *mg_probe_new(mg_loop *loop, const mg_policy_clock *clock, mg_log *log)
+mg_probe *mg_probe_new(mg_loop *loop, const mg_policy_clock *clock, mg_shared *shared, mg_log *log)
 {
     mg_probe *probe = MG_NEW(mg_probe);
 
     probe->clock = clock;
     probe->log = log;
+    probe->news = mg_service_news_new(shared, log);
     mg_net_init(&probe->net, loop, NULL);
     probe->accounts = mg_accounts_new(mg_rand_next(&loop->rand));
     probe->targets = mg_map_new(mg_rand_next(&loop->rand));
@@ -280,6 +268,7 @@ void mg_probe_free(mg_probe *probe)
     if (!probe)
         return;
     mg_probe_stop(probe);
+    mg_service_news_free(probe->news);
     mg_map_free(probe->targets);
     mg_accounts_free(probe->accounts);
     mg_net_fini(&probe->net);

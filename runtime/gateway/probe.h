@@ -9,7 +9,7 @@
 typedef struct mg_probe mg_probe;
 
 /* All are borrowed and outlive it. Nothing happens before the first mg_probe_follow. */
-mg_probe *mg_probe_new(mg_loop *loop, const mg_policy_clock *clock, mg_log *log);
+mg_probe *mg_probe_new(mg_loop *loop, const mg_policy_clock *clock, mg_shared *shared, mg_log *log);
 /* From now on the services of this snapshot (counted) are checked, every host that they have in force. Hosts
  * that stay keep their turn, new ones are checked at once, those that left no more. */
 void mg_probe_follow(mg_probe *probe, mg_snapshot *snapshot);

@@ -439,17 +439,17 @@ bool mg_service_result(mg_service *service, size_t host, bool ok, uint64_t polic
     return true;
 }
 
-bool mg_service_next_ejected(mg_service *service, uint64_t policy_ns, size_t *cursor, mg_str *name,
-                             uint64_t *left_ns)
+bool mg_service_next_ejection(mg_service *service, uint64_t policy_ns, size_t *cursor, mg_str *name,
+                              uint64_t *left_ns)
 {
     while (service->ejection && *cursor < service->host_count) {
         mg_service_host *host = &service->hosts[(*cursor)++];
         const uint64_t until_ns = mg_ejection_until_ns(service->ejection, *cursor - 1, policy_ns);
-        if (!until_ns || until_ns == host->told_ns)
+        if (until_ns == host->told_ns)
             continue;
         host->told_ns = until_ns;
         *name = service->names[*cursor - 1];
-        *left_ns = until_ns - policy_ns;
+        *left_ns = until_ns ? until_ns - policy_ns : 0;
         return true;
     }
     return false;

@@ -163,10 +163,10 @@ bool mg_service_result(mg_service *service, size_t host, bool ok, uint64_t polic
 /* An operator's word about the endpoint of a host: it gets no new requests while down, at no address. */
 void mg_service_set_down(mg_service *service, size_t host, bool down, uint64_t now_ns);
 
-/* The next host that was ejected since this last said so, and for how long yet; false: no more. The control
- * thread; start with *cursor = 0. */
-bool mg_service_next_ejected(mg_service *service, uint64_t policy_ns, size_t *cursor, mg_str *name,
-                             uint64_t *left_ns);
+/* The next host that was ejected since this last said so, and for how long yet, or whose ejection is over
+ * (0); false: no more. The control thread; start with *cursor = 0. */
+bool mg_service_next_ejection(mg_service *service, uint64_t policy_ns, size_t *cursor, mg_str *name,
+                              uint64_t *left_ns);
 
 /* Once a second on the control thread: ends intervals of ejection, feeds the detector. True when that opened
  * the breaker. */

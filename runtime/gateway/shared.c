@@ -419,6 +419,20 @@ void mg_shared_each_counter(mg_shared *shared, void (*each)(void *self, const mg
     pthread_mutex_unlock(&shared->lock);
 }
 
+void mg_shared_each_breaker(mg_shared *shared,
+                            void (*each)(void *self, mg_str name, const mg_breaker *breaker), void *self)
+{
+    size_t cursor = 0;
+    mg_str name;
+    void *value;
+
+    pthread_mutex_lock(&shared->lock);
+    while (mg_map_next(shared->breakers, &cursor, &name, &value))
+        if (atomic_load(&((policy_name *)value)->newest))
+            each(self, name, newest_breaker(value));
+    pthread_mutex_unlock(&shared->lock);
+}
+
 mg_kv *mg_shared_kv(mg_shared *shared)
 {
     return shared->options.kv;

@@ -58,6 +58,10 @@ uint64_t mg_counter_sum(const mg_shared *shared, const mg_counter *counter);
 void mg_shared_each_counter(mg_shared *shared, void (*each)(void *self, const mg_counter *counter),
                             void *self);
 
+/* All breakers, the newest of each name, for those who watch; under the lock, `each` must be short. */
+void mg_shared_each_breaker(mg_shared *shared,
+                            void (*each)(void *self, mg_str name, const mg_breaker *breaker), void *self);
+
 mg_kv *mg_shared_kv(mg_shared *shared);
 mg_persist *mg_shared_persist(mg_shared *shared);
 mg_services *mg_shared_services(mg_shared *shared); /* the control thread's, see there */
