@@ -1,5 +1,6 @@
 -- Logs that nobody reads, or that cannot be written: traffic goes on, what is lost is counted and told.
 local e2e = require "tests.e2e.harness"
+local lfs = require "lfs"
 
 after_each(e2e.finish)
 
@@ -294,4 +295,18 @@ describe("log_level", function()
         assert.equal("ok", gw:reload(own))
         assert.same({ "error" }, told(gw, "one", "error"))
     end)
+end)
+
+describe("stdin, stdout and stderr", function()
+    for _, closed in ipairs { { 0 }, { 1 }, { 2 }, { 0, 1, 2 } } do
+        it("are /dev/null where they are closed at start: " .. table.concat(closed, ", "), function()
+            local gw = e2e.gateway { access_log = true, closed = closed, extra = { state = { path = "state" } },
+                plugins = { fix = { use = "respond", config = { body = "yes" } } },
+                routes = { { name = "all", match = { paths = { { prefix = "/" } } }, plugins = { "fix" } } } }
+            assert.same({ [200] = 20 }, e2e.ask(gw, 20))
+            for _, fd in ipairs(closed) do
+                assert.equal("/dev/null", lfs.symlinkattributes("/proc/" .. gw.process.pid .. "/fd/" .. fd, "target"))
+            end
+        end)
+    end
 end)

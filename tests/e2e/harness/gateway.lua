@@ -103,8 +103,8 @@ end
 --- Starts one and waits until it is ready. Options: those of `document`, or config (a whole document) or text
 --- (@PORT@ and @STATUS@ are filled in); files (path to text); env; args (in place of run -c); measured (memory
 --- figures count); shared (stays until it is stopped by hand); unready (do not wait);
---- descriptors (how many it may have); out (a file that its stdout is); clock (its clocks can be moved); dns and hosts
---- (the name server that it asks, and the text of its hosts file).
+--- descriptors (how many it may have); out (a file that its stdout is); closed (descriptors that it has not); clock
+--- (its clocks can be moved); dns and hosts (the name server that it asks, and the text of its hosts file).
 function Gateway.start(opts)
     local self = setmetatable({ opts = opts }, Gateway)
     self.dir = Gateway.folder()
@@ -160,7 +160,7 @@ function Gateway:launch()
     if opts.dns then argv = opts.dns:wrap(argv, self.dir) end
     if opts.clock then merge(env, clock_options(self)) end
     self.process = Process.start { argv = argv, cwd = self.dir, env = env,
-        descriptors = opts.descriptors, out = opts.out }
+        descriptors = opts.descriptors, out = opts.out, closed = opts.closed }
     standing[self] = true
     if not opts.unready then self:await_ready() end
 end

@@ -42,8 +42,8 @@ local function pipe()
 end
 
 --- Options: argv, cwd, env (added to ours), stdin (text), descriptors (how many it may have), out (a file that its
---- stdout is, in place of a capture), bound_by_modes (also for root, a file's mode says whether it may be read).
---- It dies with us.
+--- stdout is, in place of a capture), closed (descriptors that it has not), bound_by_modes (also for root, a file's
+--- mode says whether it may be read). It dies with us.
 function Process.start(opts)
     local out_read, out_write = pipe()
     local err_read, err_write = pipe()
@@ -64,6 +64,7 @@ function Process.start(opts)
         C.dup2(in_read, 0)
         C.dup2(opts.out and C.open(opts.out, 1) or out_write, 1) -- O_WRONLY
         C.dup2(err_write, 2)
+        for _, fd in ipairs(opts.closed or {}) do C.close(fd) end
         if C.chdir(cwd) == 0 then C.execve(opts.argv[1], argv, env) end
         C._exit(127)
     end
