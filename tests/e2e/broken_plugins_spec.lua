@@ -63,6 +63,72 @@ end }
     end)
 end)
 
+describe("a plugin that raises a table", function()
+    local RAISE = [[error({ code = 5, reason = "no seat", inner = { 1 } })]]
+    local SHOWN = [[a table: {code = 5, inner = table, reason = \"no seat\"}]]
+
+    it("has its fields in the log, and the client has none of them", function()
+        local gw = with(handler(RAISE))
+        local response = gw:ask(e2e.GET)
+        assert.equal(500, response.status)
+        assert.is_nil(response.body:find("seat", 1, true))
+        gw:log(SHOWN)
+    end)
+
+    it("has them there whatever on_error says, and from log(ctx)", function()
+        for _, on_error in ipairs { "open", "skip" } do
+            local gw, up = with(handler(RAISE), { on_error = on_error })
+            local _, response = e2e.exchange(gw:client(), up)
+            assert.equal(200, response.status)
+            gw:log(SHOWN)
+        end
+        local gw, up = with("return { name = 'own', version = '1', log = function() " .. RAISE .. " end,\n"
+            .. "new = function() return function(ctx, next) return next(ctx) end end }\n")
+        e2e.exchange(gw:client(), up)
+        gw:log(SHOWN)
+    end)
+
+    it("has them there from a body's filter", function()
+        local gw, up = with("return { name = 'own', version = '1', body = { response = 'stream' },\n"
+            .. "new = function() return function(ctx, next) return next(ctx) end end,\n"
+            .. "response_body = function() " .. RAISE .. " end }\n")
+        local client = gw:send(e2e.GET)
+        local conn = up:accept()
+        conn:request()
+        conn:send(e2e.OK)
+        gw:log(SHOWN)
+        client:recv_rest()
+    end)
+
+    it("has them in the message of a check when new raises", function()
+        local files = { ["plugins/own/plugin.lua"] = "return { name = 'own', version = '1', new = function() " .. RAISE
+            .. " end }\n", ["moongate.yaml"] = [[
+version: 1
+listeners: { web: { bind: "127.0.0.1:1" } }
+plugins: { own: { use: ./plugins/own } }
+routes: [{ name: all, match: { paths: [{ prefix: / }] }, plugins: [own] }]
+]] }
+        local result = e2e.run({ "check" }, { files = files })
+        assert.equal(3, result.code)
+        assert.truthy(result.err:find('{code = 5, inner = table, reason = "no seat"}', 1, true)
+            or result.out:find('{code = 5, inner = table, reason = "no seat"}', 1, true), result.err .. result.out)
+    end)
+
+    it("has them in its own lines", function()
+        local gw = with(handler [[ctx.log:warn({ code = 5 }) return ctx:respond(204)]])
+        assert.equal(204, gw:ask(e2e.GET).status)
+        gw:log "a table: {code = 5}"
+    end)
+
+    it("that takes for ever to say what it is, ends within its budget", function()
+        local gw = with(handler [[
+            error(setmetatable({ code = 5 }, { __tostring = function() while true do end end }))]])
+        assert.equal(500, gw:ask(e2e.GET).status)
+        gw:log "plugin_error"
+        assert.equal(200, gw:status("/livez").status)
+    end)
+end)
+
 describe("a plugin that raises", function()
     it("answers 500 that tells the client nothing, and the log everything", function()
         local gw, up = with(RAISES)

@@ -1,6 +1,7 @@
 --- log: ctx.log, lines in the gateway's log that name route and plugin.
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
+local text_of = require("moongate.sdk.shown")
 
 ---@class moongate.Log
 local log = {}
@@ -13,7 +14,7 @@ local function write(level, text, ...)
         text = text:format(...)
     end
     call.enter(running.call, running.plugin)
-    call.log(running.call, level, tostring(text))
+    call.log(running.call, level, text_of(text))
 end
 
 ---@param text string  with more arguments, as for string.format

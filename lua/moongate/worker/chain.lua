@@ -4,6 +4,7 @@
 --- namespaces). Only a layer whose on_error lets a request pass stands under xpcall.
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
+local text_of = require("moongate.sdk.shown")
 
 local INNERMOST = math.huge
 local NEXT = call.wait_for.NEXT
@@ -54,7 +55,7 @@ function chain.log(logs, ctx)
         running.plugin = index
         local ok, err = xpcall(logs[i].log, by_depth[0].on_raise, ctx)
         if not ok then
-            call.raised(running.call, index, by_depth[0].text_of(err), running.traceback or "")
+            call.raised(running.call, index, text_of(err), running.traceback or "")
             running.traceback = false
             running.turn = running.turn + 1 -- the next has a whole budget
         end

@@ -1,6 +1,7 @@
 --- fault: what made a coroutine die, for the log: whose code it was, at which line, and the way there.
 local await = require("moongate.worker.await")
 local running = require("moongate.sdk.running")
+local text_of = require("moongate.sdk.shown")
 
 -- Not the methods of texts: those are charged to the plugin, whose budget may be what is spent.
 local match, gmatch, sub = string.match, string.gmatch, string.sub
@@ -43,8 +44,7 @@ return function(chunks)
     ---@return integer plugin, integer line, string message, string traceback
     return function(co, err)
         local plugin = running.plugin
-        local ok, message = pcall(tostring, err)
-        message = ok and message or "the error is a " .. type(err)
+        local message = text_of(err)
         local trace = running.traceback or dead_traceback(co, message)
         await.none()
         running.plugin, running.traceback = -1, false

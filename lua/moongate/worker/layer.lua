@@ -2,8 +2,9 @@
 --- on the stack for recursion, and then neither the way in nor the way out becomes one trace.
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
+local text_of = require("moongate.sdk.shown")
 
-local pcall, xpcall, error, tostring, type = pcall, xpcall, error, tostring, type
+local xpcall, error = xpcall, error
 local traceback = debug.traceback
 local mono_s, raised, limit = call.mono_s, call.raised, call.limit
 local sleep, limit_waited, SLEEP = call.sleep, call.limit_waited, call.wait_for.SLEEP
@@ -22,13 +23,6 @@ local function check_next(ctx, depth)
     end
 end
 layer.check_next = check_next
-
---- What was raised, as text; whatever its own tostring does.
-local function text_of(err)
-    local ok, text = pcall(tostring, err)
-    return ok and type(text) == "string" and text or "the error is a " .. type(err)
-end
-layer.text_of = text_of
 
 --- Notes where it was raised, while the stack still stands.
 local function on_raise(err)

@@ -3,6 +3,7 @@
 local running = require("moongate.sdk.running")
 local sandbox = require("moongate.worker.sandbox")
 local sdk = require("moongate.sdk.init")
+local text_of = require("moongate.sdk.shown")
 
 local loader = {}
 
@@ -144,7 +145,7 @@ function loader.all(plugins, chains)
         local ok, result = pcall(loader.instance, wanted, loaded, copy[i - 1] or 1)
         running.plugin = -1
         if not ok then
-            error(("plugin %q: %s"):format(wanted.name, tostring(result)), 0)
+            error(("plugin %q: %s"):format(wanted.name, text_of(result)), 0)
         end
         instances[i] = result
     end

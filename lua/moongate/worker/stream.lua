@@ -3,6 +3,7 @@
 local call = require("moongate.ffi.call")
 local await = require("moongate.worker.await")
 local running = require("moongate.sdk.running")
+local text_of = require("moongate.sdk.shown")
 
 local stream = {
     ---@type table<string, moongate.Slot>  by the address of their call; they die with their coroutines
@@ -36,7 +37,7 @@ local function pass(slot, filters)
 end
 
 local function on_raise(err)
-    running.traceback = debug.traceback(tostring(err), 2)
+    running.traceback = debug.traceback(text_of(err), 2)
     return err
 end
 
