@@ -89,12 +89,11 @@ describe("a log that nobody reads", function()
         end)
     end
 
-    it("is written to the end when the reader comes back while the gateway ends", function()
+    it("is written to the end when the reader comes back as the gateway ends", function()
         local gw = gateway()
         e2e.pause(gw.process.out)
         assert.same({ [200] = 300 }, e2e.ask(gw, 300, { request = function() return ASK end }))
         gw.process:signal(e2e.SIGTERM)
-        e2e.eventually("the listener to be closed", function() return e2e.connect(gw.port) == nil end)
         e2e.resume(gw.process.out)
         gw:finish()
         assert.equal(300, count(gw.process.out.text, "\n"))
