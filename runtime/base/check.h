@@ -3,7 +3,9 @@
 #ifndef MG_BASE_CHECK_H
 #define MG_BASE_CHECK_H
 
-/* Prints the broken condition with its place to stderr and aborts. */
+/* Writes the line to stderr, unless that would have to wait, and aborts. */
+_Noreturn void mg_end_with(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same with the broken condition and its place. */
 _Noreturn void mg_check_failed(const char *condition, const char *file, int line);
 
 #define MG_CHECK(condition)                                                                                  \

@@ -1,15 +1,15 @@
 /* mem.c - small allocations that succeed or end the process. */
 #include "base/mem.h"
 
-#include <stdio.h>
+#include "base/check.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 /* Not an invariant of ours, so no MG_CHECK: the machine has run out, and the line should say so. */
 static _Noreturn void out_of_memory(size_t bytes)
 {
-    fprintf(stderr, "moongate: out of memory (%zu bytes wanted)\n", bytes);
-    abort();
+    mg_end_with("moongate: out of memory (%zu bytes wanted)\n", bytes);
 }
 
 void *mg_alloc(size_t bytes)

@@ -38,6 +38,17 @@ describe("a breaker", function()
         assert.equal(0, up:since())
     end)
 
+    it("tells in the log when it opens and closes by itself, and why", function()
+        local gw, up = opened()
+        gw:log "up: its breaker is open (failures)"
+        up:does "ok"
+        gw:advance(5010)
+        assert.same({ [200] = 3 }, e2e.ask(gw, 3))
+        local line = e2e.json.decode(gw:log "its breaker is closed")
+        assert.equal("breaker_closed", line.event)
+        assert.truthy(line.message:find("recovered", 1, true), line.message)
+    end)
+
     it("says when to come back, and names no internals", function()
         local gw = opened(nil, { access_log = true })
         for _ = 1, 20 do gw:access() end

@@ -197,6 +197,24 @@ describe("a log file that was renamed", function()
         assert_reopened(gw, file)
     end)
 
+    it("gives way to another file, and to none, by a reload", function()
+        local gw = gateway { to = "access.log" }
+        local function reload(to)
+            local doc = e2e.json.decode(text_of(gw.config))
+            doc.observability.access_log.to = to
+            assert.equal("ok", gw:reload { config = doc })
+        end
+        ask_into(gw, "/one", gw.dir .. "/access.log")
+        reload "other.log"
+        ask_into(gw, "/two", gw.dir .. "/other.log")
+        reload "off"
+        assert.equal(200, gw:ask "GET /three HTTP/1.1\r\nHost: a\r\n\r\n".status)
+        reload "access.log"
+        ask_into(gw, "/four", gw.dir .. "/access.log")
+        assert.equal(2, count(text_of(gw.dir .. "/access.log"), "\n"))
+        assert.equal(1, count(text_of(gw.dir .. "/other.log"), "\n"))
+    end)
+
     it("is written on where the new one cannot be opened", function()
         local gw = gateway { to = "logs/access.log", files = { ["logs/old"] = "" } }
         ask_into(gw, "/one", gw.dir .. "/logs/access.log")

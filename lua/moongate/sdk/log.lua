@@ -17,22 +17,22 @@ local function write(level, text, ...)
     call.log(running.call, level, text_of(text))
 end
 
----@param text string  with more arguments, as for string.format
+---@param text any  with more arguments, as for string.format; of a table the fields are shown
 function log:debug(text, ...) -- luacheck: ignore self
     write(0, text, ...)
 end
 
----@param text string  with more arguments, as for string.format
+---@param text any  with more arguments, as for string.format; of a table the fields are shown
 function log:info(text, ...) -- luacheck: ignore self
     write(1, text, ...)
 end
 
----@param text string  with more arguments, as for string.format
+---@param text any  with more arguments, as for string.format; of a table the fields are shown
 function log:warn(text, ...) -- luacheck: ignore self
     write(2, text, ...)
 end
 
----@param text string  with more arguments, as for string.format
+---@param text any  with more arguments, as for string.format; of a table the fields are shown
 function log:error(text, ...) -- luacheck: ignore self
     write(3, text, ...)
 end
