@@ -308,7 +308,7 @@ static uint64_t tell_drops(mg_log_writer *writer, outlet *o, uint64_t now)
     o->told = dropped;
     o->told_ns = now;
     mg_log_write(writer->events, MG_LOG_WARN, "log_lines_dropped",
-                 "%llu line%s of the %s log %s dropped, because it could not be written in time",
+                 "%llu line%s of the %s log %s dropped while it could not be written",
                  (unsigned long long)count, count == 1 ? "" : "s", mg_log_names[log],
                  count == 1 ? "was" : "were");
     return UINT64_MAX;
