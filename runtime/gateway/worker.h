@@ -142,6 +142,11 @@ void mg_worker_cut(mg_worker *worker); /* ends all that is open */
 
 mg_str mg_worker_date(mg_worker *worker);             /* of this second */
 void mg_view_service_unref(mg_view_service *runtime); /* NULL is fine */
+/* As the worker begins to serve it; one reference is the caller's. What the view in use has of it is shared.
+ */
+mg_view *mg_view_new(mg_worker *worker, const mg_worker_change *change);
+/* New calls go by `next`: hosts that only `old` has keep no connection. `old` may be NULL. */
+void mg_view_retire(const mg_view *old, const mg_view *next);
 void mg_view_ref(mg_view *view);
 void mg_view_unref(mg_view *view);
 /* This worker's endpoint of an account, made without an address when it is missing; one reference is the
