@@ -161,7 +161,7 @@ static void explain_line(void *self, const mg_route_line *line)
     case MG_ROUTE_OTHER_METHOD:
         printf("no   %s: takes ", why[line->verdict]);
         print_methods(route->conf);
-        printf("\n");
+        printf("%s\n", route->conf->method_count ? "" : " that is known");
         return;
     case MG_ROUTE_OTHER_HOST: printf("no   %s%.*s\n", why[line->verdict], MG_STR_ARGS(line->host)); return;
     case MG_ROUTE_OTHER_PATH: printf("no   %s%.*s\n", why[line->verdict], MG_STR_ARGS(line->path)); return;
@@ -178,9 +178,15 @@ static void explain(void *self, const mg_snapshot *snapshot)
     r->status = mg_router_match(snapshot->router, &r->query,
                                 &r->match); /* its parameters stand beside the route that matches */
     (void)mg_router_explain(snapshot->router, &r->query, &again, explain_line, r);
-    if (r->status == 405)
-        printf("\nno route: 405, Allow: %s\n", r->match.allow);
-    else if (r->status != 200)
+    if (r->status == 405) {
+        mg_text allow = { 0 };
+        mg_router_allow(snapshot->router, &r->match, &allow);
+        printf("\nno route: 405, Allow: %.*s\n", (int)allow.n, allow.p);
+        mg_text_fini(&allow);
+    } else if (r->status == 501) {
+        printf("\nno route: 501, for the method %.*s is not standard and no route names it\n",
+               MG_STR_ARGS(r->query.method));
+    } else if (r->status != 200)
         printf("\nno route: %d\n", r->status);
 }
 

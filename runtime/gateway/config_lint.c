@@ -1,6 +1,7 @@
 /* config_lint.c - what is right by itself and was probably not meant: warnings about a document without
  * errors. Only what can be proven from the document is said. */
 #include "gateway/config_build.h"
+#include "http/message.h"
 #include "text/units.h"
 
 /* --- what nobody uses --- */
@@ -168,10 +169,32 @@ static void warn_long_retries(mg_building *b, const mg_config_route *route, cons
     mg_text_fini(&shown);
 }
 
+/* A method of one's own that looks like a standard one: methods are told apart by case, too. */
+static void warn_misspelt_methods(mg_building *b, const mg_config_route *route)
+{
+    const mg_node *list = mg_node_get(mg_node_get(route->node, "match"), "methods");
+
+    for (const mg_node *it = mg_node_children(list); it; it = it->next) {
+        if (mg_method_find(it->text) != MG_METHOD_OTHER)
+            continue;
+        for (int m = MG_METHOD_GET; m < MG_METHOD_COUNT; m++) {
+            const mg_str known = mg_method_text((mg_method)m);
+            if (it->text.n != known.n ||
+                (!mg_str_eq_nocase(it->text, known) && mg_str_distance(it->text, known) > 2))
+                continue;
+            mg_finding_hint(mg_node_warning(b->report, it, "unusual", "\"%.*s\" is not a standard method",
+                                            MG_STR_ARGS(it->text)),
+                            "did you mean %.*s?", MG_STR_ARGS(known));
+            break;
+        }
+    }
+}
+
 static void lint_route(mg_building *b, const mg_config_route *route)
 {
     if (!route->node)
         return;
+    warn_misspelt_methods(b, route);
     if (route->service)
         warn_long_retries(b, route, route->service);
     for (size_t i = 0; i < route->backend_count; i++)

@@ -173,8 +173,11 @@ static void take_methods(mg_building *b, mg_config_route *route, const mg_node *
 
     route->methods = methods;
     for (const mg_node *it = mg_node_children(list); it; it = it->next) {
-        if (mg_node_is(it, MG_NODE_STRING))
-            methods[route->method_count++] = it->text;
+        if (!mg_node_is(it, MG_NODE_STRING))
+            continue;
+        if (mg_str_eq(it->text, MG_STR("CONNECT")))
+            mg_node_error(b->report, it, "not-allowed", "CONNECT is never proxied");
+        methods[route->method_count++] = it->text;
     }
 }
 

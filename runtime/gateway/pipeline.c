@@ -87,6 +87,10 @@ static bool find_header(void *self, mg_str name, mg_str *value)
 
 static void refuse_route(mg_flight *flight, int status)
 {
+    if (status == 501) {
+        mg_pipeline_refuse(flight, 501, NULL, MG_STR("No route here knows that method."), -1);
+        return;
+    }
     if (status == 405) {
         mg_pipeline_refuse(flight, 405, NULL, MG_STR("This path does not take that method."), -1);
         return;
@@ -196,6 +200,17 @@ void mg_pipeline_send(mg_flight *flight)
         x->response_body.source->resume(x->response_body.source);
 }
 
+static void add_allow(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+    mg_text allow = { 0 };
+
+    mg_router_allow(flight->view->snapshot->router, &flight->match, &allow);
+    mg_fields_add(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("allow"),
+                  mg_arena_str(&x->arena, mg_text_str(&allow)));
+    mg_text_fini(&allow);
+}
+
 void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
 {
     mg_exchange *x = flight->x;
@@ -211,9 +226,8 @@ void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str
         return;
     }
     mg_problem_fill(x, status, MG_STR_NONE, detail, retry_after_s, &flight->answer);
-    if (status == 405 && flight->match.allow_bytes)
-        mg_fields_add(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("allow"),
-                      (mg_str){ flight->match.allow, flight->match.allow_bytes });
+    if (status == 405 && !flight->route)
+        add_allow(flight);
     x->local = true;
     mg_pipeline_send(flight);
 }

@@ -4,6 +4,8 @@
 
 #include "base/mem.h"
 
+#include <stdlib.h>
+
 enum { LARGE = 1 << 16 /* nodes: more than the caches next to a core hold */ };
 
 const mg_str mg_route_methods[MG_METHODS] = {
@@ -11,11 +13,15 @@ const mg_str mg_route_methods[MG_METHODS] = {
     { "PATCH", 5 },   { "POST", 4 },   { "PUT", 3 }, { "TRACE", 5 },
 };
 
-unsigned mg_route_method(mg_str name)
+unsigned mg_route_method(const mg_own_methods *own, mg_str name)
 {
     for (unsigned i = 0; i < MG_METHODS; i++) {
         if (mg_str_eq(mg_route_methods[i], name))
             return i;
+    }
+    for (unsigned i = 0; i < own->count; i++) {
+        if (mg_str_eq(own->names[i], name))
+            return MG_METHODS + i;
     }
     return MG_METHOD_OTHER;
 }
@@ -34,8 +40,8 @@ typedef struct walk {
     mg_route_match *out;
     mg_str *values; /* parameters so far: the match's, or a recorder's own, for it goes on after the winner */
     const char *path_end;
-    unsigned methods; /* bits of those that would do */
-    unsigned allowed; /* methods of the paths that matched */
+    uint64_t methods; /* bits of those that would do */
+    uint64_t allowed; /* methods of the paths that matched */
     bool path_matched;
     bool header_failed; /* so that 405 would promise too much */
     /* The recorder: NULL in traffic. */
@@ -265,40 +271,53 @@ static const mg_route_class *next_class(const mg_router *r, mg_str host, size_t 
     return r->any_class == MG_ROUTE_NONE ? NULL : &r->classes[r->any_class];
 }
 
-static unsigned wanted_methods(const mg_route_query *q)
+/* None: nobody takes that method. */
+static uint64_t wanted_methods(const mg_router *r, const mg_route_query *q)
 {
-    unsigned method = mg_route_method(q->method);
+    unsigned method = mg_route_method(&r->own, q->method);
     mg_str asked;
 
+    if (method == MG_METHOD_OTHER && !r->takes_unknown)
+        return 0;
     if (method == MG_METHOD_OPTIONS && q->header &&
-        q->header(q->self, MG_STR("access-control-request-method"), &asked))
-        method = mg_route_method(asked);
-    return 1u << method | (method == MG_METHOD_HEAD ? 1u << MG_METHOD_GET : 0);
+        q->header(q->self, MG_STR("access-control-request-method"), &asked)) {
+        const unsigned wanted = mg_route_method(&r->own, asked);
+        method = wanted == MG_METHOD_OTHER && !r->takes_unknown ? method : wanted;
+    }
+    return MG_METHOD_BIT(method) | (method == MG_METHOD_HEAD ? MG_METHOD_BIT(MG_METHOD_GET) : 0);
 }
 
-static void write_allow(unsigned allowed, mg_route_match *out)
+static int text_cmp(const void *a, const void *b)
 {
-    char *to = out->allow;
+    return mg_str_cmp(*(const mg_str *)a, *(const mg_str *)b);
+}
 
-    if (allowed & 1u << MG_METHOD_GET)
-        allowed |= 1u << MG_METHOD_HEAD;
-    for (unsigned i = 0; i < MG_METHODS; i++) {
-        if (!(allowed & 1u << i))
-            continue;
-        if (to != out->allow)
-            *to++ = ',';
-        memcpy(to, mg_route_methods[i].p, mg_route_methods[i].n);
-        to += mg_route_methods[i].n;
+void mg_router_allow(const mg_router *router, const mg_route_match *match, mg_text *out)
+{
+    mg_str names[MG_METHODS + MG_ROUTE_OWN_METHODS_MAX];
+    uint64_t allowed = match->allowed;
+    size_t count = 0;
+
+    if (allowed & MG_METHOD_BIT(MG_METHOD_GET))
+        allowed |= MG_METHOD_BIT(MG_METHOD_HEAD);
+    for (unsigned i = 0; i < MG_METHODS; i++)
+        if (allowed & MG_METHOD_BIT(i))
+            names[count++] = mg_route_methods[i];
+    for (unsigned i = 0; i < router->own.count; i++)
+        if (allowed & MG_METHOD_BIT(MG_METHODS + i))
+            names[count++] = router->own.names[i];
+    qsort(names, count, sizeof *names, text_cmp);
+    for (size_t i = 0; i < count; i++) {
+        mg_text_add_c(out, i ? "," : "");
+        mg_text_add(out, names[i]);
     }
-    *to = '\0';
-    out->allow_bytes = (uint32_t)(to - out->allow);
 }
 
 static int missed(const walk *w)
 {
     if (!w->path_matched || w->header_failed)
         return 404;
-    write_allow(w->allowed, w->out);
+    w->out->allowed = w->allowed;
     return 405;
 }
 
@@ -309,7 +328,9 @@ int mg_router_match(const mg_router *router, const mg_route_query *query, mg_rou
     size_t at = 0;
 
     w.path_end = query->path.p + query->path.n;
-    w.methods = wanted_methods(query);
+    w.methods = wanted_methods(router, query);
+    if (!w.methods)
+        return 501;
     while (!w.path_matched && (class = next_class(router, query->host, &at))) {
         if (try_class(&w, class))
             return 200;
@@ -371,11 +392,13 @@ int mg_router_explain(const mg_router *router, const mg_route_query *query, mg_r
     int status;
 
     w.path_end = query->path.p + query->path.n;
-    w.methods = wanted_methods(query);
+    w.methods = wanted_methods(router, query);
     w.notes = MG_NEW_N(note, router->count + 1);
     for (uint32_t i = 0; i < router->count; i++)
         w.notes[i] = (note){ .verdict = MG_ROUTE_OTHER_PATH, .before = MG_ROUTE_NONE };
     status = walk_recorded(&w, class_fits);
+    if (!w.methods)
+        status = 501;
     for (uint32_t i = 0; i < router->count; i++) {
         mg_route_line line = line_of(router, i);
 

@@ -19,7 +19,8 @@ enum {
     MG_ROUTE_HOST_BYTES_MAX = 253,
     MG_ROUTE_HEADERS_MAX = 32,        /* wanted by one route */
     MG_ROUTER_PATTERNS_MAX = 1 << 20, /* hosts x paths over all routes */
-    MG_ROUTE_ALLOW_BYTES = 64,        /* the nine methods with commas need 52 */
+    MG_ROUTE_METHOD_BYTES_MAX = 32,
+    MG_ROUTE_OWN_METHODS_MAX = 54, /* in one router, beside the nine standard ones */
 };
 
 typedef struct mg_router mg_router;
@@ -42,7 +43,8 @@ typedef struct mg_route_spec {
     size_t host_count;
     const mg_route_path *paths;
     size_t path_count;
-    const mg_str *methods; /* standard ones, upper-case; none = any */
+    const mg_str
+        *methods; /* tokens, case-sensitive; "*" = any; none = the standard ones and all that are named */
     size_t method_count;
     const mg_route_header *headers;
     size_t header_count;
@@ -80,7 +82,7 @@ void mg_router_free(mg_router *router); /* NULL is fine */
 typedef struct mg_route_query {
     mg_str host;   /* lower-case, no port, no trailing dot */
     mg_str path;   /* normalised: begins with "/", no query; anything else matches nothing */
-    mg_str method; /* as sent; other than the nine matches routes for any method only */
+    mg_str method; /* as sent */
     bool (*header)(void *self, mg_str name, mg_str *value);
     void *self;
 } mg_route_query;
@@ -90,15 +92,18 @@ typedef struct mg_route_match {
     void *route;                        /* 200 */
     uint32_t index;                     /* 200 */
     uint32_t param_count;               /* 200 */
-    uint32_t allow_bytes;               /* 405 */
     const mg_str *names;                /* param_count of them, the router's */
     mg_str values[MG_ROUTE_PARAMS_MAX]; /* slices of the query's path, still percent-encoded */
-    char allow[MG_ROUTE_ALLOW_BYTES];   /* 405: "GET,HEAD,PUT", sorted, NUL-terminated */
+    uint64_t allowed;                   /* 405: for mg_router_allow */
 } mg_route_match;
 
-/* 200, 404 or 405. HEAD uses GET's routes; OPTIONS with Access-Control-Request-Method matches as that method.
- */
+/* 200, 404, 405 or 501. HEAD uses GET's routes; OPTIONS with Access-Control-Request-Method matches as that
+ * method, if it is known. A method is known that is standard or that some route names; another one reaches
+ * routes for "*" alone, and is 501 where there are none of these, whatever the path is: so it comes to no
+ * less specific route past the one that was meant. */
 int mg_router_match(const mg_router *router, const mg_route_query *query, mg_route_match *out);
+/* Behind a 405: adds what Allow says, "GET,HEAD,PUT", sorted. */
+void mg_router_allow(const mg_router *router, const mg_route_match *match, mg_text *out);
 
 /* Percent-decodes a parameter into `out`, which holds `n` bytes; returns how many it wrote. What is no escape
  * stays. */

@@ -72,7 +72,8 @@ static bool same_shape(const mg_route_draft *a, const mg_route_draft *b)
 static void conflict_key(const mg_route_draft *d, mg_text *key)
 {
     mg_text_clear(key);
-    mg_text_addf(key, "%d %u %u %zu:", d->priority, d->methods, d->header_count, d->host.n);
+    mg_text_addf(key, "%d %llu %u %zu:", d->priority, (unsigned long long)d->methods, d->header_count,
+                 d->host.n);
     mg_text_add(key, d->host);
     for (unsigned i = 0; i < d->segment_count; i++) {
         const bool is_text = d->segments[i].kind == MG_SEGMENT_TEXT;
@@ -89,17 +90,19 @@ static void conflict_key(const mg_route_draft *d, mg_text *key)
 }
 
 /* A request that the draft matches. */
-static void example(const mg_route_draft *d, mg_text *out)
+static void example(const mg_own_methods *own, const mg_route_draft *d, mg_text *out)
 {
     unsigned method = MG_METHOD_GET;
 
-    for (unsigned i = 0; i < MG_METHODS && !(d->methods & 1u << method); i++)
+    for (unsigned i = 0; i < MG_METHODS + own->count && !(d->methods & MG_METHOD_BIT(method)); i++)
         method = i;
-    mg_text_addf(out, "%.*s %s%.*s", MG_STR_ARGS(mg_route_methods[method]),
-                 d->host.n == 0        ? "any.example"
-                 : d->host.p[0] == '.' ? "any"
-                                       : "",
-                 MG_STR_ARGS(d->host));
+    mg_text_addf(
+        out, "%.*s %s%.*s",
+        MG_STR_ARGS(method < MG_METHODS ? mg_route_methods[method] : own->names[method - MG_METHODS]),
+        d->host.n == 0        ? "any.example"
+        : d->host.p[0] == '.' ? "any"
+                              : "",
+        MG_STR_ARGS(d->host));
     for (unsigned i = 0; i < d->segment_count; i++) {
         if (d->segments[i].kind != MG_SEGMENT_PREFIX || d->segment_count == 1)
             mg_text_add_char(out, '/');
@@ -119,7 +122,7 @@ static void report_conflict(mg_router_builder *b, const mg_route_draft *first, c
     mg_route_fault fault = { .code = "duplicate-route" };
     mg_text request = { 0 };
 
-    example(first, &request);
+    example(&b->own, first, &request);
     if (first->index == second->index) {
         snprintf(fault.message, sizeof(fault.message), "route %.*s has this path twice: %.150s",
                  MG_STR_ARGS(first->name), request.p);
@@ -269,6 +272,7 @@ static void lay_leaves(layout *l, mg_router_builder *b)
                                         .param_count = d->param_count,
                                         .header_count = d->header_count,
                                         .last = i + 1 == b->count || !same_shape(d, d + 1) };
+        r->takes_unknown |= (d->methods & MG_METHOD_BIT(MG_METHOD_OTHER)) != 0;
         if (!class || !mg_str_eq(class->host, d->host)) {
             class = &r->classes[r->class_count];
             *class = (mg_route_class){ .host = d->host, .root = MG_ROUTE_NONE, .id = r->class_count++ };
@@ -432,9 +436,11 @@ mg_router *mg_router_build(mg_router_builder *builder, mg_report *report)
     lay_wholes(&l, builder);
     lay_classes(r);
     mg_free(l.sprouts);
+    r->own = builder->own;
     r->arena = builder->arena; /* the texts move with it */
     mg_arena_init(&builder->arena, NULL, 0);
     builder->count = 0;
+    builder->own.count = 0;
     return r;
 }
 

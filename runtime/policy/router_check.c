@@ -50,21 +50,51 @@ bool mg_route_complain(mg_router_builder *b, mg_report *report, uint32_t index, 
     return false;
 }
 
-static bool read_methods(mg_router_builder *b, const mg_route_spec *spec, uint32_t index, mg_report *report,
-                         uint16_t *out)
+/* RFC 9110 5.6.2 */
+static bool is_token(mg_str text)
 {
-    *out = spec->method_count ? 0 : MG_METHOD_ANY;
-    for (size_t i = 0; i < spec->method_count; i++) {
-        const unsigned method = mg_route_method(spec->methods[i]);
-        mg_route_fault fault = {
-            .code = "bad-method",
-            .message = "not one of the nine standard methods",
-            .hint = "CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT TRACE; leave methods out for any"
-        };
+    for (size_t i = 0; i < text.n; i++) {
+        const char c = text.p[i], low = mg_lower(c);
+        if (!((low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c))))
+            return false;
+    }
+    return text.n > 0;
+}
 
-        if (method == MG_METHOD_OTHER)
+/* The place of a method that is named, a new one where it is the first time. MG_METHOD_OTHER with a fault. */
+static unsigned place_of(mg_router_builder *b, mg_str name, mg_route_fault *fault)
+{
+    const unsigned place = mg_route_method(&b->own, name);
+
+    if (place != MG_METHOD_OTHER)
+        return place;
+    *fault = (mg_route_fault){ .code = "bad-method" };
+    if (!is_token(name) || name.n > MG_ROUTE_METHOD_BYTES_MAX)
+        snprintf(fault->message, sizeof(fault->message), "a method is a token of at most %d bytes",
+                 MG_ROUTE_METHOD_BYTES_MAX);
+    else if (b->own.count == MG_ROUTE_OWN_METHODS_MAX)
+        snprintf(fault->message, sizeof(fault->message), "more than %d methods that are not standard",
+                 MG_ROUTE_OWN_METHODS_MAX);
+    else
+        b->own.names[b->own.count++] = mg_arena_str(&b->arena, name);
+    return fault->message[0] ? MG_METHOD_OTHER : MG_METHODS + b->own.count - 1;
+}
+
+static bool read_methods(mg_router_builder *b, const mg_route_spec *spec, uint32_t index, mg_report *report,
+                         uint64_t *out)
+{
+    mg_route_fault fault;
+
+    *out = spec->method_count ? 0 : MG_METHODS_KNOWN;
+    for (size_t i = 0; i < spec->method_count; i++) {
+        if (mg_str_eq(spec->methods[i], MG_STR("*"))) {
+            *out |= MG_METHODS_ALL;
+            continue;
+        }
+        const unsigned place = place_of(b, spec->methods[i], &fault);
+        if (place == MG_METHOD_OTHER)
             return mg_route_complain(b, report, index, MG_ROUTE_PART_METHOD, i, &fault);
-        *out |= (uint16_t)(1u << method);
+        *out |= MG_METHOD_BIT(place);
     }
     return true;
 }

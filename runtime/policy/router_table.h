@@ -16,15 +16,27 @@ enum {
     MG_METHOD_GET = 2, /* places in mg_route_methods */
     MG_METHOD_HEAD = 3,
     MG_METHOD_OPTIONS = 4,
-    MG_METHOD_OTHER = MG_METHODS, /* any that is none of them */
-    MG_METHOD_ANY = (1 << (MG_METHODS + 1)) - 1,
+    MG_METHOD_OTHER =
+        MG_METHODS + MG_ROUTE_OWN_METHODS_MAX, /* any that is not known; own ones stand before it */
     MG_NODE_INLINE = 32,
     MG_WHOLE_INLINE = 48,
 };
 
+/* Sets of methods, as bits by place. */
+#define MG_METHOD_BIT(place) (UINT64_C(1) << (place))
+#define MG_METHODS_ALL       (MG_METHOD_BIT(MG_METHOD_OTHER) | MG_METHODS_KNOWN)
+#define MG_METHODS_KNOWN     (MG_METHOD_BIT(MG_METHOD_OTHER) - 1)
+
 extern const mg_str mg_route_methods[MG_METHODS]; /* sorted */
+
+/* Methods that are named and not standard, by place from MG_METHODS on. */
+typedef struct mg_own_methods {
+    mg_str names[MG_ROUTE_OWN_METHODS_MAX]; /* arena */
+    unsigned count;
+} mg_own_methods;
+
 /* The method's place, MG_METHOD_OTHER when it has none. */
-unsigned mg_route_method(mg_str name);
+unsigned mg_route_method(const mg_own_methods *own, mg_str name);
 
 typedef enum mg_segment_kind {
     MG_SEGMENT_TEXT,
@@ -43,8 +55,8 @@ typedef struct mg_route_leaf {
     void *route; /* borrowed */
     const mg_str *names;
     const mg_route_header *headers;
+    uint64_t methods; /* bits by place */
     uint32_t index;
-    uint16_t methods; /* bits by place */
     uint8_t param_count, header_count;
     bool last;
 } mg_route_leaf;
@@ -104,6 +116,8 @@ struct mg_router {
     uint32_t *class_table;           /* of places in classes, by host */
     uint32_t class_mask;
     bool has_hosts;
+    bool takes_unknown; /* some route is for "*" */
+    mg_own_methods own;
 };
 
 static inline uint64_t mg_route_fold(uint64_t a, uint64_t b)
@@ -174,7 +188,7 @@ typedef struct mg_route_draft {
     bool prefix;
     uint32_t index, path_item, sequence;
     int priority;
-    uint16_t methods;
+    uint64_t methods;
     uint8_t header_count, param_count;
     uint16_t segment_count;
     const mg_route_header *headers;
@@ -189,6 +203,7 @@ struct mg_router_builder {
     void *self;
     mg_route_draft *drafts; /* owned */
     size_t count, cap;
+    mg_own_methods own;
     bool failed;
 };
 

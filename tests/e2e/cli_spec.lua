@@ -152,6 +152,13 @@ describe("moongate routes", function()
         assert.is_true(admin < rest and cart < rest, result.out)
     end)
 
+    it("explains that nobody knows a method", function()
+        local result = e2e.run({ "routes", "--explain", "FOO http://shop.example/v1/carts/42" },
+            { files = { ["moongate.yaml"] = GOOD } })
+        assert.equal(0, result.code)
+        assert.truthy(result.out:find("no route: 501, for the method FOO is not standard", 1, true), result.out)
+    end)
+
     it("explains why a request matches what", function()
         local result = e2e.run({ "routes", "--explain", "PUT https://shop.example/v1/carts/42", "-H", "x-api-key: k1" },
             { files = { ["moongate.yaml"] = GOOD } })

@@ -49,16 +49,19 @@ end)
 
 describe("metrics", function()
     it("count requests by route, method and code", function()
-        local gw, up = e2e.proxy { routes = { { name = "only", match = { paths = { { prefix = "/only" } } },
+        local gw, up = e2e.proxy { routes = { { name = "only",
+            match = { paths = { { prefix = "/only" } }, methods = { "GET", "BREW" } },
             backends = { { service = "up" } } } } }
         local client = gw:client()
         local _, _, conn = e2e.exchange(client, up, "GET /only HTTP/1.1\r\nHost: a\r\n\r\n")
         e2e.exchange(client, up, "BREW /only HTTP/1.1\r\nHost: a\r\n\r\n", nil, conn)
         gw:ask "GET /none HTTP/1.1\r\nHost: a\r\n\r\n"
+        assert.equal(501, gw:ask("FOO /only HTTP/1.1\r\nHost: a\r\n\r\n").status)
         local name = "moongate_http_requests_total"
         assert.equal(1, gw:await_metric(name, { route = "only", method = "GET", code = "200" }, 1))
         assert.equal(1, gw:await_metric(name, { route = "only", method = "_OTHER", code = "200" }, 1))
         assert.equal(1, gw:await_metric(name, { method = "GET", code = "404" }, 1))
+        assert.equal(1, gw:await_metric(name, { method = "_OTHER", code = "501" }, 1))
         assert.equal(2, gw:metric("moongate_http_request_duration_seconds_count", { route = "only" }))
         assert.equal(2, gw:metric("moongate_upstream_requests_total", { service = "up" }))
     end)
@@ -96,7 +99,7 @@ describe("metrics", function()
     end)
 
     it("never take a label from a request", function()
-        local gw, up = e2e.proxy()
+        local gw, up = e2e.proxy { route = { match = { paths = { { prefix = "/" } }, methods = { "*" } } } }
         local client = gw:client()
         e2e.exchange(client, up, "X-EVIL-METHOD /evil-path HTTP/1.1\r\nHost: evil-host\r\n\r\n")
         gw:await_metric("moongate_http_requests_total", nil, 1)

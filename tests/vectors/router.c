@@ -101,6 +101,16 @@ static bool header_named(void *self, mg_str name, mg_str *value)
     return false;
 }
 
+static const char *allow_of(mg_arena *arena, const mg_router *router, const mg_route_match *match)
+{
+    mg_text allow = { 0 };
+
+    mg_router_allow(router, match, &allow);
+    const char *text = mg_arena_strdup(arena, allow.n ? allow.p : "");
+    mg_text_fini(&allow);
+    return text;
+}
+
 static json_t *params_of(const mg_route_match *m)
 {
     json_t *params = json_object();
@@ -138,7 +148,7 @@ static json_t *router_row(void *self, const json_t *in)
         if (status == 200)
             out = json_pack("[iso]", status, (const char *)match.route, params_of(&match));
         else
-            out = json_pack("[is{}]", status, status == 405 ? match.allow : "-");
+            out = json_pack("[is{}]", status, status == 405 ? allow_of(&arena, t->router, &match) : "-");
     }
     mg_arena_fini(&arena);
     return out;

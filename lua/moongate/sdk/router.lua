@@ -10,7 +10,7 @@ local router = {}
 --- The route for a request.
 ---@param request { host?: string, path: string, method?: string }  path normalised, as ctx.request.path; method "GET"
 ---@return any value  that of the route; nil when none matches
----@return table|integer params  of the path, as they stand in it; or 404 or 405
+---@return table|integer params  of the path, as they stand in it; or 404, 405, or 501 for an unknown method
 function router:match(request)
     local my = scope.handle(handles, self, "router")
     local status, index = bind.match(my.routes, request.host or "", request.path, request.method or "GET")
@@ -38,7 +38,7 @@ local M = {}
 ---@class moongate.RouterRoute
 ---@field path string|string[]  as in the configuration: "/v1/carts/{id}", or "/lab/*" for a prefix
 ---@field host? string|string[]
----@field method? string|string[]
+---@field method? string|string[]  tokens, or "*" for any; left out: the standard ones and those that some route names
 ---@field value any  what match returns
 
 --- Builds a router. In new(conf).

@@ -55,7 +55,7 @@ static void random_route(mg_rand *rand, route *r)
     if (depth == 0 || (!r->prefix && r->path[strlen(r->path) - 1] != '}' && mg_rand_below(rand, 5) == 0))
         strcat(r->path, "/");
     r->host = PICK(rand, "*", "*", "*.b", "*.a.b", "a.b", "c.a.b");
-    r->method = PICK(rand, NULL, "GET", "PUT", "HEAD");
+    r->method = PICK(rand, NULL, "GET", "PUT", "HEAD", "GET", "PUT", "MKCOL", "*");
     r->header = PICK(rand, NULL, NULL, "1", "2");
     r->priority = (int)mg_rand_below(rand, 3) - 1;
 }
@@ -72,7 +72,7 @@ static void random_request(mg_rand *rand, request *q)
     if (depth == 0 || mg_rand_below(rand, 4) == 0)
         strcat(q->path, "/");
     q->host = PICK(rand, "a.b", "c.a.b", "x.a.b", "x.b", "b", "");
-    q->method = PICK(rand, "GET", "PUT", "HEAD", "POST", "BREW");
+    q->method = PICK(rand, "GET", "PUT", "HEAD", "POST", "BREW", "MKCOL", "get");
     q->header = PICK(rand, NULL, "1", "2");
 }
 
@@ -121,9 +121,32 @@ static size_t host_class(const char *pattern, const char *host)
     return 1 + suffix;
 }
 
-static bool method_fits(const route *r, const char *method)
+static bool is_known(const model *m, const char *method)
 {
-    return !r->method || strcmp(r->method, method) == 0 ||
+    static const char *const standard[] = { "GET", "PUT", "HEAD", "POST" };
+
+    for (size_t i = 0; i < mg_countof(standard); i++)
+        if (strcmp(standard[i], method) == 0)
+            return true;
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->routes[i].method && strcmp(m->routes[i].method, method) == 0)
+            return true;
+    return false;
+}
+
+static bool takes_unknown(const model *m)
+{
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->routes[i].method && strcmp(m->routes[i].method, "*") == 0)
+            return true;
+    return false;
+}
+
+static bool method_fits(const model *m, const route *r, const char *method)
+{
+    if (!r->method)
+        return is_known(m, method);
+    return strcmp(r->method, "*") == 0 || strcmp(r->method, method) == 0 ||
            (strcmp(method, "HEAD") == 0 && strcmp(r->method, "GET") == 0);
 }
 
@@ -131,7 +154,7 @@ typedef struct answer {
     int status;
     const route *route;
     mg_str values[DEPTH_MAX + 1];
-    bool allow_get, allow_head, allow_put;
+    bool allow_get, allow_head, allow_put, allow_mkcol;
 } answer;
 
 static bool better(const route *a, const char *ranks_a, const route *b, const char *ranks_b)
@@ -150,6 +173,10 @@ static answer slow_match(const model *m, const request *q)
     size_t class = 0;
     bool all_failed_on_method = true;
 
+    if (!is_known(m, q->method) && !takes_unknown(m)) {
+        out.status = 501;
+        return out;
+    }
     for (uint32_t i = 0; i < m->count; i++) {
         mg_str values[DEPTH_MAX + 1];
 
@@ -163,10 +190,13 @@ static answer slow_match(const model *m, const request *q)
 
         if (host_class(r->host, q->host) != class || !fits(r->path, r->prefix, q->path, ranks, values))
             continue;
-        if (!method_fits(r, q->method)) {
-            out.allow_get |= strcmp(r->method, "GET") == 0;
-            out.allow_head |= strcmp(r->method, "PUT") != 0;
-            out.allow_put |= strcmp(r->method, "PUT") == 0;
+        if (!method_fits(m, r, q->method)) {
+            const char *named = r->method ? r->method : "all";
+            const bool all = !r->method;
+            out.allow_get |= all || strcmp(named, "GET") == 0;
+            out.allow_head |= all || strcmp(named, "GET") == 0 || strcmp(named, "HEAD") == 0;
+            out.allow_put |= all || strcmp(named, "PUT") == 0;
+            out.allow_mkcol |= strcmp(named, "MKCOL") == 0 || (all && is_known(m, "MKCOL"));
             continue;
         }
         all_failed_on_method = false;
@@ -269,12 +299,19 @@ static bool agrees(const mg_router *router, const request *q, const answer *want
         return false;
     if (matches != (status == 200))
         return false;
-    if (status == 405)
-        return (strstr(got.allow, "GET") != NULL) == wanted->allow_get &&
-               strcmp(got.allow, explained.allow) == 0 &&
-               (strstr(got.allow, "HEAD") != NULL) == wanted->allow_head &&
-               (strstr(got.allow, "PUT") != NULL) == wanted->allow_put;
-    if (status == 404)
+    if (status == 405) {
+        mg_text allow = { 0 };
+        mg_router_allow(router, &got, &allow);
+        mg_text_add_char(&allow, '\0');
+        const bool same = got.allowed == explained.allowed &&
+                          (strstr(allow.p, "GET") != NULL) == wanted->allow_get &&
+                          (strstr(allow.p, "HEAD") != NULL) == wanted->allow_head &&
+                          (strstr(allow.p, "PUT") != NULL) == wanted->allow_put &&
+                          (strstr(allow.p, "MKCOL") != NULL) == wanted->allow_mkcol;
+        mg_text_fini(&allow);
+        return same;
+    }
+    if (status != 200)
         return true;
     for (uint32_t i = 0; i < got.param_count; i++) {
         if (!mg_str_eq(got.values[i], wanted->values[i]) ||

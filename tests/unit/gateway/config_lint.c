@@ -118,6 +118,18 @@ static void a_breaker_that_may_open_is_not(void **state)
            "");
 }
 
+static void a_method_that_looks_like_a_standard_one_is_told(void **state)
+{
+    (void)state;
+    hinted(HEAD "services: { a: { endpoints: [{ url: \"http://a\" }] } }\n"
+                "routes:\n"
+                "  - { name: a, match: { paths: [{ prefix: /a }], methods: [get, GTE, GET, PROPFIND, PURGE, "
+                "\"*\"] }, "
+                "service: a }\n",
+           "unusual routes[0].match.methods[0]: \"get\" is not a standard method -> did you mean GET?\n"
+           "unusual routes[0].match.methods[1]: \"GTE\" is not a standard method -> did you mean GET?\n");
+}
+
 static void a_split_by_consumer_is_told(void **state)
 {
     (void)state;
@@ -186,6 +198,7 @@ int main(void)
         cmocka_unit_test(a_window_of_fewer_calls_than_it_wants_is_told),
         cmocka_unit_test(a_breaker_that_limiters_keep_from_opening_is_told),
         cmocka_unit_test(a_breaker_that_may_open_is_not),
+        cmocka_unit_test(a_method_that_looks_like_a_standard_one_is_told),
         cmocka_unit_test(a_split_by_consumer_is_told),
         cmocka_unit_test(a_document_with_errors_gets_no_warnings),
         cmocka_unit_test(retries_that_are_cut_short_are_told_where_the_timeout_stands),

@@ -12,7 +12,7 @@ typedef struct table {
     mg_report report;
     mg_router *router;
     uint32_t count;
-    char names[32][32];
+    char names[64][32];
 } table;
 
 static void table_init(table *t)
@@ -82,7 +82,7 @@ static mg_route_query query_of(const char *method, const char *host, const char 
     return (mg_route_query){ mg_str_of(host), mg_str_of(path), mg_str_of(method), find_header, r };
 }
 
-/* "200 name", "404", "405 ALLOW"; and explain must say the same. */
+/* "200 name", "404", "405 ALLOW", "501"; and explain must say the same. */
 static const char *ask(table *t, const char *method, const char *host, const char *path, const char *header,
                        const char *value)
 {
@@ -91,11 +91,14 @@ static const char *ask(table *t, const char *method, const char *host, const cha
     const mg_route_query query = query_of(method, host, path, &r);
     mg_route_match m;
     const int status = mg_router_match(t->router, &query, &m);
+    mg_text allow = { 0 };
 
-    snprintf(text, sizeof(text), "%d%s%s", status, status == 404 ? "" : " ",
-             status == 200   ? (const char *)m.route
-             : status == 405 ? m.allow
-                             : "");
+    if (status == 405)
+        mg_router_allow(t->router, &m, &allow);
+    mg_text_add_char(&allow, '\0');
+    snprintf(text, sizeof(text), "%d%s%s", status, status == 404 || status == 501 ? "" : " ",
+             status == 200 ? (const char *)m.route : allow.p);
+    mg_text_fini(&allow);
     return text;
 }
 
@@ -237,8 +240,8 @@ static void a_less_specific_route_serves_the_methods_of_a_more_specific_one(void
     build(&t);
     assert_string_equal(ask(&t, "PUT", "x", "/u/me", NULL, NULL), "200 user");
     assert_string_equal(ask(&t, "POST", "x", "/u/me", NULL, NULL), "405 DELETE,GET,HEAD,PUT");
-    assert_string_equal(ask(&t, "PURGE", "x", "/u/me", NULL, NULL), "405 DELETE,GET,HEAD,PUT");
-    assert_string_equal(ask(&t, "get", "x", "/u/me", NULL, NULL), "405 DELETE,GET,HEAD,PUT");
+    assert_string_equal(ask(&t, "PURGE", "x", "/u/me", NULL, NULL), "501");
+    assert_string_equal(ask(&t, "get", "x", "/u/me", NULL, NULL), "501");
     table_fini(&t);
 }
 
@@ -255,6 +258,99 @@ static void a_preflight_matches_as_the_method_it_asks_for(void **state)
     assert_string_equal(ask(&t, "OPTIONS", "x", "/p", "access-control-request-method", "GET"),
                         "405 OPTIONS,PUT");
     assert_string_equal(ask(&t, "OPTIONS", "x", "/p", NULL, NULL), "200 options");
+    table_fini(&t);
+}
+
+static void a_method_that_nobody_knows_is_501_whatever_the_path_is(void **state)
+{
+    table t;
+
+    (void)state;
+    table_init(&t);
+    add(&t, "guarded", "", "GET", "/admin/...", NULL, 0);
+    add(&t, "all", "", "", "/...", NULL, 0);
+    build(&t);
+    assert_string_equal(ask(&t, "GET", "x", "/admin/a", NULL, NULL), "200 guarded");
+    assert_string_equal(ask(&t, "HEAD", "x", "/admin/a", NULL, NULL), "200 guarded");
+    assert_string_equal(ask(&t, "PATCH", "x", "/admin/a", NULL, NULL),
+                        "200 all"); /* as skipping is defined */
+    assert_string_equal(ask(&t, "get", "x", "/admin/a", NULL, NULL), "501");
+    assert_string_equal(ask(&t, "FOO", "x", "/admin/a", NULL, NULL), "501");
+    assert_string_equal(ask(&t, "FOO", "x", "/", NULL, NULL), "501");
+    assert_string_equal(ask(&t, "FOO", "x", "*", NULL, NULL), "501");
+    assert_string_equal(ask(&t, "", "x", "/", NULL, NULL), "501");
+    assert_string_equal(ask(&t, "*", "x", "/", NULL, NULL), "501");
+    /* A preflight for it is OPTIONS and no more. */
+    assert_string_equal(ask(&t, "OPTIONS", "x", "/admin/a", "access-control-request-method", "get"),
+                        "200 all");
+    assert_string_equal(ask(&t, "OPTIONS", "x", "/admin/a", "access-control-request-method", "GET"),
+                        "200 guarded");
+    table_fini(&t);
+}
+
+static void a_method_that_some_route_names_is_known_to_all(void **state)
+{
+    table t;
+
+    (void)state;
+    table_init(&t);
+    add(&t, "dav", "", "PROPFIND,GET,get", "/dav/...", NULL, 0);
+    add(&t, "put", "", "PUT,MKCOL", "/put", NULL, 0);
+    add(&t, "all", "", "", "/all", NULL, 0);
+    build(&t);
+    assert_string_equal(ask(&t, "PROPFIND", "x", "/dav/a", NULL, NULL), "200 dav");
+    assert_string_equal(ask(&t, "get", "x", "/dav/a", NULL, NULL), "200 dav");
+    assert_string_equal(ask(&t, "propfind", "x", "/dav/a", NULL, NULL), "501");
+    assert_string_equal(ask(&t, "PROPFIND", "x", "/all", NULL, NULL), "200 all");
+    assert_string_equal(ask(&t, "PROPFIND", "x", "/put", NULL, NULL), "405 MKCOL,PUT");
+    assert_string_equal(ask(&t, "MKCOL", "x", "/dav", NULL, NULL), "405 GET,HEAD,PROPFIND,get");
+    assert_string_equal(ask(&t, "PROPFIND", "x", "/none", NULL, NULL), "404");
+    assert_string_equal(ask(&t, "OPTIONS", "x", "/put", "access-control-request-method", "MKCOL"), "200 put");
+    table_fini(&t);
+}
+
+static void a_route_for_any_method_takes_those_that_nobody_names(void **state)
+{
+    table t;
+
+    (void)state;
+    table_init(&t);
+    add(&t, "any", "", "*", "/any", NULL, 0);
+    add(&t, "known", "", "", "/known", NULL, 0);
+    add(&t, "some", "", "GET", "/some", NULL, 0);
+    build(&t);
+    assert_string_equal(ask(&t, "FOO", "x", "/any", NULL, NULL), "200 any");
+    assert_string_equal(ask(&t, "GET", "x", "/any", NULL, NULL), "200 any");
+    assert_string_equal(ask(&t, "FOO", "x", "/some", NULL, NULL), "405 GET,HEAD");
+    assert_string_equal(ask(&t, "FOO", "x", "/known", NULL, NULL),
+                        "405 CONNECT,DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT,TRACE");
+    assert_string_equal(ask(&t, "FOO", "x", "/none", NULL, NULL), "404");
+    table_fini(&t);
+}
+
+static void as_many_methods_of_ones_own_as_there_is_room_for(void **state)
+{
+    table t;
+    char name[32];
+
+    (void)state;
+    table_init(&t);
+    for (int i = 0; i <= MG_ROUTE_OWN_METHODS_MAX; i++) {
+        snprintf(name, sizeof name, "OWN%d", i);
+        add(&t, name, "", name, i % 2 ? "/a" : "/b", NULL, 0);
+    }
+    build(&t);
+    assert_null(t.router);
+    assert_int_equal(t.report.errors, 1);
+    assert_string_equal(t.report.findings[0].pointer, "routes[54].match.methods[0]");
+    table_fini(&t);
+    table_init(&t);
+    for (int i = 0; i < MG_ROUTE_OWN_METHODS_MAX; i++) {
+        snprintf(name, sizeof name, "OWN%d", i);
+        add(&t, i == 53 ? "last" : "other", "", name, "/a", NULL, 0);
+    }
+    build(&t);
+    assert_string_equal(ask(&t, "OWN53", "x", "/a", NULL, NULL), "200 last");
     table_fini(&t);
 }
 
@@ -376,7 +472,8 @@ static void hosts_methods_and_priorities_are_checked(void **state)
         { "a.com,.b.com", "", 0, "routes[0].match.hosts[1]" },
         { "a*.com", "", 0, "routes[0].match.hosts[0]" },
         { "a..com", "", 0, "routes[0].match.hosts[0]" },
-        { "", "GET,get", 0, "routes[0].match.methods[1]" },
+        { "", "GET,G T", 0, "routes[0].match.methods[1]" },
+        { "", "*,123456789012345678901234567890123", 0, "routes[0].match.methods[1]" },
         { "", "", 1001, "routes[0].priority" },
     };
 
@@ -490,7 +587,7 @@ static void explain_tells_of_every_route_why(void **state)
 static void explain_names_the_host_class_that_stands_before(void **state)
 {
     table t;
-    mg_text text = { 0 };
+    mg_text text = { 0 }, allow = { 0 };
     mg_route_match m;
     request r = { NULL, NULL };
     const mg_route_query query = query_of("GET", "a.com", "/p", &r);
@@ -501,7 +598,9 @@ static void explain_names_the_host_class_that_stands_before(void **state)
     add(&t, "exact", "a.com", "PUT", "/p", NULL, 0);
     build(&t);
     assert_int_equal(mg_router_explain(t.router, &query, &m, add_line, &text), 405);
-    assert_string_equal(m.allow, "PUT");
+    mg_router_allow(t.router, &m, &allow);
+    assert_true(mg_str_eq(mg_text_str(&allow), MG_STR("PUT")));
+    mg_text_fini(&allow);
     assert_string_equal(text.p, "1 exact method\n2 any later than 1\n");
     mg_text_fini(&text);
     table_fini(&t);
@@ -539,6 +638,10 @@ int main(void)
         cmocka_unit_test(a_host_class_that_has_the_path_answers_alone),
         cmocka_unit_test(a_less_specific_route_serves_the_methods_of_a_more_specific_one),
         cmocka_unit_test(a_preflight_matches_as_the_method_it_asks_for),
+        cmocka_unit_test(a_method_that_nobody_knows_is_501_whatever_the_path_is),
+        cmocka_unit_test(a_method_that_some_route_names_is_known_to_all),
+        cmocka_unit_test(a_route_for_any_method_takes_those_that_nobody_names),
+        cmocka_unit_test(as_many_methods_of_ones_own_as_there_is_room_for),
         cmocka_unit_test(a_header_that_differs_makes_no_405),
         cmocka_unit_test(priority_then_order_breaks_ties_of_one_shape_only),
         cmocka_unit_test(templates_are_normalised_as_requests_are),
