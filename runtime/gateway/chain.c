@@ -180,6 +180,13 @@ static void body_reset(mg_body_sink *sink, mg_reset reason)
     mg_pipeline_refuse(flight, 502, mg_reset_text(reason), MG_STR("The upstream closed the connection."), -1);
 }
 
+static uint64_t said_length(const mg_exchange *x, int which)
+{
+    if (which == MG_REQUEST)
+        return x->request.body == MG_BODY_LENGTH ? x->request.length : 0;
+    return x->response.body == MG_BODY_LENGTH ? x->response.length : 0;
+}
+
 /* Takes the whole body into the call's buffer. */
 static void take_body(mg_flight *flight, int which)
 {
@@ -190,6 +197,11 @@ static void take_body(mg_flight *flight, int which)
     if (!body->source || (which == MG_RESPONSE && x->response.status == 101)) {
         flight->call->bodies[which].complete = true;
         mg_pipeline_resume(flight);
+        return;
+    }
+    /* One that says that it is too large is refused before a byte of it is read, or asked for with a 100. */
+    if (said_length(x, which) > flight->call->bodies[which].max_bytes) {
+        refuse_large(flight, which);
         return;
     }
     flight->draining = which;

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "gateway/forward.h"
+#include "gateway/hops.h"
 #include "gateway/limits.h"
 #include "gateway/split.h"
 #include <stdio.h>
@@ -142,6 +143,8 @@ static void run(mg_flight *flight, step next)
         case STEP_ROUTE: next = step_route(flight); break;
         case STEP_LIMITS: next = mg_limits_pass(flight) ? STEP_CHAIN : STEP_WAIT; break;
         case STEP_CHAIN:
+            if (mg_hops_end_here(flight))
+                return;
             if (flight->route->chain < 0) {
                 next = STEP_PROXY;
                 break;

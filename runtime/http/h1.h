@@ -38,6 +38,10 @@ typedef struct mg_h1_info {
  * fault when parsed, so "\n\n" and "\n\r\n" also end the scan. */
 size_t mg_h1_head_end(const char *bytes, size_t n, size_t *scanned);
 
+/* A head that is not whole yet: false with *fault when no bytes that may follow make a request of it, since
+ * it begins as something else does (TLS, another protocol), or its request line is malformed. */
+bool mg_h1_may_be_request(const mg_h1_limits *limits, const char *bytes, size_t n, mg_h1_fault *fault);
+
 /* Parses one whole head, which it may change in place (names are lower-cased); the result borrows from it, so
  * `head` lives in the arena. *out is zeroed first. False with *fault. `scheme` is the listener's. Hop-by-hop
  * fields and those that Connection names are gone from out->fields; Host and Content-Length are members. A

@@ -41,6 +41,46 @@ static bool read_method(mg_str text, mg_request *out, mg_h1_fault *fault)
     return true;
 }
 
+/* ---- what can never be one ---- */
+
+enum { TLS_HANDSHAKE = 0x16 }; /* the first byte of a ClientHello's record: RFC 8446 5.1 */
+
+static bool begins_as_tls(const char *bytes, size_t n, mg_h1_fault *fault)
+{
+    if (n && bytes[0] == TLS_HANDSHAKE)
+        return mg_h1_fail(fault, 400, "TLS was spoken to a plain port");
+    return true;
+}
+
+/* The part of a request line that has come: its bytes may stand where they stand. */
+static bool may_be_line(mg_str line, mg_h1_fault *fault)
+{
+    static const char version[] = "HTTP/";
+    const size_t space = mg_str_find(line, ' ');
+    const mg_str method = mg_str_sub(line, 0, space);
+
+    if (line.n && method.n == 0)
+        return mg_h1_fail(fault, 400, "method is not a token");
+    if (line.n && !mg_is_token(method))
+        return mg_h1_fail(fault, 400, "what came is not HTTP");
+    if (method.n > METHOD_BYTES_MAX)
+        return mg_h1_fail(fault, 501, "method too long");
+    if (space == SIZE_MAX)
+        return true;
+    const mg_str rest = mg_str_sub(line, space + 1, line.n);
+    const size_t target_n = mg_str_find(rest, ' ');
+    for (size_t i = 0; i < mg_str_sub(rest, 0, target_n).n; i++)
+        if ((unsigned char)rest.p[i] < 0x20 || rest.p[i] == 0x7f)
+            return mg_h1_fail(fault, 400, "what came is not HTTP");
+    if (target_n == SIZE_MAX)
+        return true;
+    const mg_str after = mg_str_sub(rest, target_n + 1, rest.n);
+    if (after.n > VERSION_BYTES ||
+        memcmp(after.p, version, after.n < sizeof version - 1 ? after.n : sizeof version - 1) != 0)
+        return mg_h1_fail(fault, 400, "malformed request line");
+    return true;
+}
+
 /* method SP target SP version, with single spaces. */
 static bool read_request_line(const mg_h1_limits *limits, mg_str line, mg_request *out, mg_h1_fault *fault)
 {
@@ -185,11 +225,28 @@ static bool read_body(const mg_h1_hop *hop, mg_request *out, mg_h1_fault *fault)
     }
     if (out->method == MG_METHOD_TRACE && (hop->chunked || hop->length > 0))
         return mg_h1_fail(fault, 400, "TRACE with a body");
-    if (hop->upgrade_named && hop->upgrades == 1 && out->minor == 1 && !hop->chunked && hop->length == 0 &&
-        is_tunnel_protocol(hop->upgrade))
+    if (hop->upgrade_named && hop->upgrades == 1 && out->minor == 1 && is_tunnel_protocol(hop->upgrade))
         out->upgrade = hop->upgrade;
     out->te_trailers = hop->te_trailers;
     return read_expect(hop, out, fault);
+}
+
+bool mg_h1_may_be_request(const mg_h1_limits *limits, const char *bytes, size_t n, mg_h1_fault *fault)
+{
+    const size_t skip = n >= 2 && bytes[0] == '\r' && bytes[1] == '\n' ? 2 : 0;
+    bytes += skip;
+    n -= skip;
+    const char *end = memchr(bytes, '\n', n);
+    mg_str line = mg_str_make(bytes, end ? (size_t)(end - bytes) : n);
+    mg_request request = { 0 };
+
+    if (!begins_as_tls(bytes, n, fault))
+        return false;
+    if (line.n && line.p[line.n - 1] == '\r')
+        line.n--;
+    else if (end)
+        return mg_h1_fail(fault, 400, "line without CR");
+    return end ? read_request_line(limits, line, &request, fault) : may_be_line(line, fault);
 }
 
 /* A head above the limit, whole or not: was it the target or the fields? */
@@ -215,6 +272,8 @@ bool mg_h1_parse_request(mg_arena *arena, const mg_h1_limits *limits, char *head
 
     *out = (mg_request){ .scheme = scheme };
     *info = (mg_h1_info){ 0 };
+    if (!begins_as_tls(head, n, fault))
+        return false;
     if (n > limits->head_bytes)
         return fail_too_large(limits, head, n, fault);
     if (n > 2 && head[0] == '\r' && head[1] == '\n')

@@ -32,7 +32,7 @@ void mg_conn_attach(mg_conn *conn)
     conn->x = x;
     conn->state = CONN_EXCHANGE;
     conn->head_out = conn->end_out = conn->waiting_room = conn->blocked = conn->tunnel = false;
-    conn->body_open = conn->awaits_100 = false;
+    conn->body_open = conn->skips_body = conn->awaits_100 = false;
 }
 
 /* A whole head stands at `bytes`, and behind it so many more that have come. */
@@ -94,6 +94,13 @@ static size_t feed_head(mg_conn *conn, const char *bytes, size_t n)
         mg_conn_refuse(conn, &fault);
         return n;
     }
+    mg_h1_fault never = { 0 };
+    if (!mg_h1_may_be_request(h1, bytes + skip, n - skip, &never)) {
+        mg_conn_attach(conn);
+        conn->minor = 1;
+        mg_conn_refuse(conn, &never);
+        return n;
+    }
     if (conn->state == CONN_IDLE) {
         conn->state = CONN_HEAD;
         mg_conn_set_timer(conn, conn->server->limits.head_timeout_ns);
@@ -138,6 +145,12 @@ static void body_ended(mg_conn *conn)
         x->request_body.sink->end(x->request_body.sink, trailers->count ? trailers : NULL);
 }
 
+void mg_conn_open_tunnel(mg_conn *conn)
+{
+    mg_h1_body_fini(&conn->body);
+    mg_h1_body_init(&conn->body, MG_H1_UNTIL_CLOSE, 0, &conn->server->limits.h1, &conn->x->arena);
+}
+
 /* The request body's bytes. Returns how many were used; fewer than n: blocked, ended or broken. */
 static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
 {
@@ -154,6 +167,11 @@ static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
         at += used;
         if (step == MG_H1_MORE)
             return at;
+        if (step == MG_H1_END && conn->skips_body) {
+            conn->skips_body = false;
+            mg_conn_open_tunnel(conn);
+            continue;
+        }
         if (step == MG_H1_END) {
             body_ended(conn);
             return at;
@@ -170,7 +188,7 @@ static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
             return n;
         }
         size_t taken = payload.n;
-        if (body) {
+        if (body && !conn->skips_body) {
             if (!body->sink) {
                 conn->blocked = true;
                 return at;

@@ -225,13 +225,15 @@ static bool may_keep(const mg_conn *conn, const mg_exchange *x)
            conn->body.left <= MG_CONN_DRAIN_BYTES;
 }
 
+/* A plugin may have put another body in the place of the client's, which is then still to come. */
 static void begin_tunnel(mg_conn *conn, mg_exchange *x)
 {
     conn->tunnel = true;
+    conn->skips_body = conn->body_open;
     conn->body_open = true;
-    conn->blocked = true; /* until the upstream side resumes it */
-    mg_h1_body_fini(&conn->body);
-    mg_h1_body_init(&conn->body, MG_H1_UNTIL_CLOSE, 0, &conn->server->limits.h1, &x->arena);
+    conn->blocked = false; /* what the client sends goes on in the turn that sends the head */
+    if (!conn->skips_body)
+        mg_conn_open_tunnel(conn);
     x->request_body.source = &conn->source;
     x->request_body.ended = false;
 }

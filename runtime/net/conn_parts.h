@@ -38,6 +38,7 @@ struct mg_conn {
     bool last;       /* this response is the connection's last */
     bool body_open;  /* the request body has not ended */
     bool blocked;    /* the sink has no room, or is not there yet */
+    bool skips_body; /* of a tunnel: the request's body, which nobody wants, comes before its bytes */
     bool awaits_100; /* the client sends no body before it is told to go on: no move of its own is due */
     bool feeding;    /* feed() is on the stack */
     bool head_out, end_out; /* of the response: handed over, complete */
@@ -84,6 +85,8 @@ extern const mg_body_source mg_conn_source; /* of the request body: the start of
 void mg_conn_read(mg_conn *conn);
 /* Tries again what was held, in a state that may want it. */
 void mg_conn_feed_held(mg_conn *conn);
+/* What comes from now on is the tunnel's. */
+void mg_conn_open_tunnel(mg_conn *conn);
 /* Begins an exchange whose request has not been read. */
 void mg_conn_attach(mg_conn *conn);
 /* Its owner answers with the fault, and the connection ends behind that. */

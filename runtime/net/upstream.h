@@ -57,7 +57,8 @@ typedef struct mg_lease_ops {
     /* A 1xx that is not 101. */
     void (*interim)(mg_lease *lease, const mg_response *head);
     /* x->response is filled in. Unless it has no body, x->response_body.source is set: call its resume once a
-     * sink is there. */
+     * sink is there. Behind a 101 x->request_body.sink
+     * takes what the client sends. */
     void (*head)(mg_lease *lease);
     /* No head will come. The lease is over. */
     void (*failed)(mg_lease *lease, mg_reset reason);

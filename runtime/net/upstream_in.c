@@ -60,6 +60,13 @@ static void answer_complete(mg_up *up, bool exact)
     mg_up_leave(up);
 }
 
+static void fail_protocol(mg_up *up, const char *why)
+{
+    mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s",
+                 up->endpoint->account->authority, why);
+    mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
+}
+
 /* One response head stands at `bytes`. */
 static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
 {
@@ -74,9 +81,7 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
     memcpy(head, bytes, n);
     if (!mg_h1_parse_response(&x->arena, &lease->conf->h1, head, n, x->request.method, x->request.upgrade,
                               &response, &framing, &info, &fault)) {
-        mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s",
-                     up->endpoint->account->authority, fault.why);
-        mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
+        fail_protocol(up, fault.why);
         return;
     }
     if (response.status < 200 && response.status != 101) {
@@ -87,6 +92,10 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
         if (response.status == 100 && !up->request_done)
             mg_exchange_body_flows(x, mg_loop_now(mg_up_loop(up)));
         lease->ops->interim(lease, &response);
+        return;
+    }
+    if (response.status == 101 && !up->request_done) { /* RFC 9110 7.8: the new protocol begins behind it */
+        fail_protocol(up, "101 before the request was whole");
         return;
     }
     x->response = response;
@@ -112,8 +121,6 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
     x->response_body.source = &up->source;
     mg_up_wait(up, up->tunnel ? lease->conf->tunnel_idle_timeout_ns : lease->conf->read_timeout_ns);
     lease->ops->head(lease);
-    if (up->tunnel && up->lease == lease && x->request_body.source)
-        x->request_body.source->resume(x->request_body.source);
 }
 
 /* Returns bytes used; fewer than n: blocked, or the rest is not the answer's. */
@@ -148,9 +155,7 @@ static size_t feed_body(mg_up *up, const char *bytes, size_t n)
         if (step == MG_H1_MORE)
             return at;
         if (step == MG_H1_BAD) {
-            mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s",
-                         up->endpoint->account->authority, fault.why);
-            mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
+            fail_protocol(up, fault.why);
             return n;
         }
         if (step == MG_H1_END) {

@@ -22,6 +22,21 @@ local function tunnel(gw, up, early, first)
 end
 
 describe("an upgrade", function()
+    it("with a body begins behind it, as docker exec wants", function()
+        local gw, up = e2e.proxy()
+        local client = gw:send("POST /exec/x/start HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+            .. "Content-Type: application/json\r\nContent-Length: 27\r\n\r\n")
+        local conn = up:accept()
+        assert.equal("tcp", conn:request_head().fields.upgrade)
+        client:send '{"Detach":false,"Tty":true}'
+        conn:expect '{"Detach":false,"Tty":true}'
+        conn:send "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n$ "
+        assert.equal(101, client:response_head().status)
+        client:expect "$ "
+        client:send "ls\n"
+        conn:expect "ls\n"
+    end)
+
     it("that is granted moves bytes both ways", function()
         local gw, up = e2e.proxy()
         local client, conn = tunnel(gw, up)

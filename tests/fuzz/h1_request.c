@@ -1,6 +1,15 @@
 /* Any bytes as a request head: refused with a status, or a head of which the rules hold. */
 #include "support/h1_rules.h"
 
+/* A head that is accepted was never given up while it came. */
+static void check_prefixes(const mg_h1_limits *limits, const char *head, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        mg_h1_fault fault = { 0, NULL };
+        MG_CHECK(mg_h1_may_be_request(limits, head, i, &fault));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const mg_h1_limits limits = MG_H1_LIMITS_DEFAULT;
@@ -17,7 +26,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     n = mg_h1_head_end(head, size, &scanned);
     if (n == 0)
         n = size;
-    if (mg_h1_parse_request(&arena, &limits, head, n, MG_STR("http"), &request, &info, &fault))
+    char *as_sent = mg_memdup0(head, n); /* parsing changes it in place */
+    const bool accepted =
+        mg_h1_parse_request(&arena, &limits, head, n, MG_STR("http"), &request, &info, &fault);
+    if (accepted)
+        check_prefixes(&limits, as_sent, n);
+    mg_free(as_sent);
+    if (accepted)
         h1_check_request(&arena, &request, info.keep_alive);
     else
         MG_CHECK(fault.status >= 400 && fault.status < 600 && fault.why);

@@ -555,7 +555,55 @@ static void only_100_continue_is_expected(void **state)
     heads_free(h);
 }
 
-static void an_upgrade_needs_connection_http_1_1_and_no_body(void **state)
+static bool may_be(const char *bytes, size_t n, uint16_t status)
+{
+    static const mg_h1_limits limits = MG_H1_LIMITS_DEFAULT;
+    mg_h1_fault fault = { 0 };
+    const bool may = mg_h1_may_be_request(&limits, bytes, n, &fault);
+
+    assert_int_equal(fault.status, may ? 0 : status);
+    return may;
+}
+
+static void what_can_never_be_a_request_is_known_by_its_first_bytes(void **state)
+{
+    static const char whole[] = "\r\nPROP-FIND /a%20b?c HTTP/1.1\r\nhost: a\r\n\r\n";
+    static const struct {
+        const char *bytes;
+        size_t n;
+        uint16_t status;
+    } never[] = {
+        { "\x16", 1, 400 },
+        { "\x16\x03\x01\x02\x00\x01", 6, 400 },
+        { "\x80\x2e\x01\x03\x01", 5, 400 },
+        { "\0\0\0\x08\x04\xd2\x16\x2f", 8, 400 },
+        { "SSH-2.0-OpenSSH_9.2\r\n", 21, 400 },
+        { "SSH-2.0-OpenSSH_9.2\n", 20, 400 },
+        { "*1\r\n$4\r\nPING\r\n", 14, 400 },
+        { "EHLO there\r\n", 12, 400 },
+        { "GET /\r\n", 7, 400 },
+        { " GET", 4, 400 },
+        { "GE\tT", 4, 400 },
+        { "GET  / HTTP/1.1\r\n", 17, 400 },
+        { "GET / FTP", 9, 400 },
+        { "GET / HTTP/1.1 ", 15, 400 },
+        { "GET /\x01", 6, 400 },
+        { "GET / HTTP/2.0\r\n", 16, 505 },
+        { "PRI * HTTP/2.0\r\n", 16, 505 },
+        { "CONNECT a:1 HTTP/1.1\r\n", 22, 501 },
+        { "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG", 33, 501 },
+        { "GET / HTTP/1.1\n", 15, 400 },
+    };
+
+    (void)state;
+    for (size_t n = 0; n < sizeof whole - 1; n++)
+        assert_true(may_be(whole, n, 0));
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++) {
+        assert_false(may_be(never[i].bytes, never[i].n, never[i].status));
+    }
+}
+
+static void an_upgrade_needs_connection_and_http_1_1(void **state)
 {
     heads *h = heads_new();
     (void)state;
@@ -567,11 +615,11 @@ static void an_upgrade_needs_connection_http_1_1_and_no_body(void **state)
     assert_text(h->request.upgrade, "websocket");
     assert_accepted(h,
                     MG_STR(LINE("Connection: upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked")));
-    assert_null(h->request.upgrade.p);
+    assert_text(h->request.upgrade, "websocket"); /* behind its body */
     assert_accepted(h, MG_STR(LINE("Upgrade: websocket")));
     assert_null(h->request.upgrade.p);
     assert_accepted(h, MG_STR(LINE("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5")));
-    assert_null(h->request.upgrade.p);
+    assert_text(h->request.upgrade, "websocket");
     assert_accepted(h, MG_STR("GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"));
     assert_null(h->request.upgrade.p);
     assert_accepted(
@@ -637,7 +685,8 @@ int main(void)
         cmocka_unit_test(connection_cannot_take_away_what_others_rely_on),
         cmocka_unit_test(keep_alive_follows_version_and_connection),
         cmocka_unit_test(only_100_continue_is_expected),
-        cmocka_unit_test(an_upgrade_needs_connection_http_1_1_and_no_body),
+        cmocka_unit_test(what_can_never_be_a_request_is_known_by_its_first_bytes),
+        cmocka_unit_test(an_upgrade_needs_connection_and_http_1_1),
         cmocka_unit_test(the_head_ends_at_its_blank_line_however_it_arrives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
