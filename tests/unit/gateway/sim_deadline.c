@@ -212,6 +212,27 @@ static void the_second_gateway_goes_by_what_the_first_has_left(void **state)
     line_close(&l);
 }
 
+static void a_slow_upload_goes_through_two_gateways(void **state)
+{
+    line l;
+    world behind;
+
+    (void)state;
+    line_open(&l, FRONT, NULL);
+    second_open(&behind, &l.w, BEHIND("127.0.0.1"));
+    line_ask(&l, "POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 20\r\n\r\n");
+    for (int i = 0; i < 20; i++) {
+        advance(&l.w, MG_NS_PER_S);
+        say(&l.w, l.client, "x");
+    }
+    (void)hear(&l.w, l.up);
+    say(&l.w, l.up, OK_EMPTY);
+    hear_status(&l.w, l.client, "200");
+    line_drop(&l, &l.client);
+    second_close(&behind);
+    line_close(&l);
+}
+
 static void a_gateway_that_is_not_trusted_is_a_client_like_others(void **state)
 {
     line l;
@@ -296,6 +317,7 @@ int main(void)
         cmocka_unit_test(the_time_since_the_first_byte_counts),
         cmocka_unit_test(a_try_ends_with_its_part_of_the_time),
         cmocka_unit_test(the_second_gateway_goes_by_what_the_first_has_left),
+        cmocka_unit_test(a_slow_upload_goes_through_two_gateways),
         cmocka_unit_test(a_gateway_that_is_not_trusted_is_a_client_like_others),
         cmocka_unit_test(a_plugins_own_request_tells_what_is_left),
         cmocka_unit_test(a_plugin_sleeps_no_longer_than_its_caller_waits),

@@ -124,6 +124,24 @@ static void a_plugin_that_takes_the_body_waits_for_it(void **state)
     line_close(&l);
 }
 
+static void a_plugin_that_streams_the_body_does_not_end_it(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(&l, TIMED("retry: { attempts: 2 }") WITHIN_P(2s),
+              "local p = { name = 'p', version = '1', body = { request = 'stream' } }\n"
+              "function p.new() return function(ctx, next) next(ctx) end end\n"
+              "function p.request_body(ctx, chunk) return chunk .. '!' end\nreturn p\n");
+    line_ask(&l, POST(9));
+    trickle(&l, 9);
+    (void)hear(&l.w, l.up);
+    assert_ends(l.w.heard, "\r\n0\r\n\r\n");
+    happens_after(&l, 2000);
+    hear_status(&l.w, l.client, "504");
+    line_close(&l);
+}
+
 static void a_plugins_own_timeout_still_ends_its_wait(void **state)
 {
     line l;
@@ -485,6 +503,7 @@ int main(void)
         cmocka_unit_test(the_routes_time_begins_when_the_request_is_whole),
         cmocka_unit_test(what_a_plugin_waited_for_before_stays_counted),
         cmocka_unit_test(a_plugin_that_takes_the_body_waits_for_it),
+        cmocka_unit_test(a_plugin_that_streams_the_body_does_not_end_it),
         cmocka_unit_test(a_plugins_own_timeout_still_ends_its_wait),
         cmocka_unit_test(the_first_byte_is_waited_for_from_the_last_byte_on),
         cmocka_unit_test(a_trys_time_begins_when_its_request_is_whole),
