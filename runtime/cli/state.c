@@ -323,11 +323,13 @@ static int print_stats(const mg_node *root)
     if (!spaces || spaces->kind != MG_NODE_LIST)
         return MG_EXIT_FAILED;
     print_store("ledger", mg_node_get(root, "ledger"));
-    printf("%-10s%llu keys wait to be written, %llu flushes, %llu failed; %llu damaged, %llu expired\n", "",
-           (unsigned long long)number_of(root, "pending"), (unsigned long long)number_of(root, "flushes"),
-           (unsigned long long)number_of(root, "failures"),
-           (unsigned long long)number_of(root, "skipped_rows"),
-           (unsigned long long)number_of(root, "expired"));
+    const mg_node *failing = mg_node_get(root, "failing");
+    printf(
+        "%-10s%llu keys wait to be written, %llu flushes, %llu failed; %llu damaged, %llu expired%s\n", "",
+        (unsigned long long)number_of(root, "pending"), (unsigned long long)number_of(root, "flushes"),
+        (unsigned long long)number_of(root, "failures"), (unsigned long long)number_of(root, "skipped_rows"),
+        (unsigned long long)number_of(root, "expired"),
+        failing && failing->kind == MG_NODE_BOOL && failing->boolean ? "; NOT ALL WRITTEN: see the log" : "");
     MG_NODE_EACH(spaces, space)
     {
         const mg_node *name = mg_node_get(space, "name");

@@ -367,10 +367,11 @@ static void add_kv(mg_admin_call *call)
 
     mg_kv_stats_get(call->admin->gateway->kv, &stats);
     mg_text_addf(call->out,
-                 "\"pending\":%llu,\"flushes\":%llu,\"failures\":%llu,\"skipped_rows\":%llu,\"expired\":%llu",
+                 "\"pending\":%llu,\"flushes\":%llu,\"failures\":%llu,\"failing\":%s,\"skipped_rows\":%llu,"
+                 "\"expired\":%llu",
                  (unsigned long long)stats.pending, (unsigned long long)stats.flushes,
-                 (unsigned long long)stats.failures, (unsigned long long)stats.skipped_rows,
-                 (unsigned long long)stats.expired);
+                 (unsigned long long)stats.failures, stats.failing ? "true" : "false",
+                 (unsigned long long)stats.skipped_rows, (unsigned long long)stats.expired);
 }
 
 static void add_policy(mg_admin_call *call)

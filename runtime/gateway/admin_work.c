@@ -102,8 +102,8 @@ static void on_written(mg_message *message)
     mg_admin_call *call = &job->call;
 
     if (job_back(job)) {
-        if (job->result == MG_OK)
-            mg_ask_send(call->ask, 204, MG_STR_NONE);
+        if (job->result == MG_OK || !mg_kv_waits(call->admin->gateway->kv, call->names[0], call->names[1]))
+            mg_ask_send(call->ask, 204, MG_STR_NONE); /* whatever else has no room */
         else
             mg_admin_refuse(call, 507, "state", "it is served from memory, and written as soon as that works",
                             "%s", job->err.message);

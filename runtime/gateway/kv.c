@@ -14,6 +14,7 @@
 #define NO_TTL     "a ttl is 0 (it stays) or up to ten years, in seconds"
 #define NO_ROOM    "the namespace is full"
 #define NO_STORE   "the store cannot be read"
+#define NO_DISK    "the store is full"
 #define NO_SUM     "the stored value is damaged; set or delete it"
 #define NO_INTEGER "the value is no whole number"
 #define NO_DELTA   "a step is a whole number of at most 2^53"
@@ -137,11 +138,14 @@ const char *kv_find(mg_kv *kv, kv_shard *shard, mg_str full_key, mg_arena *arena
 
 /* ---- changing, under the shard's lock ---- */
 
-static void put_entry(mg_kv *kv, kv_shard *shard, mg_str full_key, kv_entry *entry)
+void kv_put_entry(mg_kv *kv, kv_shard *shard, mg_str full_key, kv_entry *entry)
 {
     if (!shard->pending)
         shard->pending = mg_map_new(kv->seed);
-    mg_free(mg_map_set(shard->pending, full_key, entry));
+    kv_entry *before = mg_map_set(shard->pending, full_key, entry);
+    shard->pending_bytes += entry ? kv_entry_bytes(full_key, entry) : 0;
+    shard->pending_bytes -= before ? kv_entry_bytes(full_key, before) : 0;
+    mg_free(before);
 }
 
 static kv_entry *new_entry(mg_str value, uint64_t expires_ms, bool below)
@@ -160,9 +164,9 @@ void kv_remove(mg_kv *kv, kv_shard *shard, kv_names *names, mg_str full_key, con
     if (view->below) {
         kv_entry *entry = new_entry(MG_STR_NONE, 0, true);
         entry->gone = true;
-        put_entry(kv, shard, full_key, entry);
+        kv_put_entry(kv, shard, full_key, entry);
     } else if (shard->pending) { /* nobody below has heard of it: nothing to delete there */
-        mg_free(mg_map_set(shard->pending, full_key, NULL));
+        kv_put_entry(kv, shard, full_key, NULL);
     }
 }
 
@@ -179,16 +183,25 @@ static bool charge(const mg_kv *kv, kv_names *names, uint64_t before, uint64_t a
     return false;
 }
 
+/* Whether memory is to hold no more of what the store does not take. */
+static bool waits_too_much(const mg_kv *kv, const kv_shard *shard)
+{
+    return kv->store && shard->pending_bytes + shard->flushing_bytes > KV_WAITING_MAX / KV_SHARDS &&
+           atomic_load_explicit(&kv->flush_error, memory_order_relaxed);
+}
+
 static const char *put_value(mg_kv_space *space, kv_shard *shard, mg_str full_key, const kv_view *view,
                              mg_str value, uint64_t expires_ms)
 {
     const uint64_t bytes = kv_row_bytes(full_key.n - space->names->n - 1, value.n);
 
+    if (bytes > view->bytes && waits_too_much(space->kv, shard))
+        return NO_DISK;
     if (!charge(space->kv, space->names, view->bytes, bytes))
         return NO_ROOM;
     if (expires_ms)
         atomic_store_explicit(&space->kv->ages, true, memory_order_relaxed);
-    put_entry(space->kv, shard, full_key, new_entry(value, expires_ms, view->below));
+    kv_put_entry(space->kv, shard, full_key, new_entry(value, expires_ms, view->below));
     return NULL;
 }
 
@@ -393,7 +406,7 @@ const char *mg_kv_cas(mg_kv_space *space, const char *key, uint32_t n, const cha
 
 const char *mg_kv_flush_error(const mg_kv_space *space)
 {
-    return atomic_load(&space->kv->flush_error);
+    return atomic_load(&space->names->unstored);
 }
 
 double mg_kv_used_bytes(const mg_kv_space *space)

@@ -45,8 +45,9 @@ void mg_kv_free(mg_kv *kv);
 mg_kv_space *mg_kv_open(mg_kv *kv, mg_str name, mg_error *err);
 
 /* Writes all that was set before into the store, in one transaction, and answers the barriers asked for
- * before. On failure everything is kept for the next flush. Drops at most a thousand values that are past
- * their time. Any thread; a second caller waits for the first. MG_ERR_LIMIT: the store is full. */
+ * before. Drops at most a thousand values that are past their time. MG_ERR_LIMIT: the store or its disk is
+ * full. Then what was deleted has been deleted there by itself, and of the values those are written that have
+ * room. What was not written is kept for the next flush. Any thread; a second caller waits for the first. */
 MG_MUST_USE mg_result mg_kv_flush(mg_kv *kv, mg_error *err);
 
 /* Asks to be told once all that was set before is durable: `done` runs once, with NULL, or with static text
@@ -61,11 +62,15 @@ void mg_kv_barrier(mg_kv *kv, mg_kv_done *done, void *self);
 void mg_kv_flusher_start(mg_kv *kv, uint64_t every_ms);
 MG_MUST_USE mg_result mg_kv_flusher_stop(mg_kv *kv, mg_error *err);
 
+/* Whether the key's last change is not in the store yet. */
+bool mg_kv_waits(mg_kv *kv, mg_str name, mg_str key);
+
 typedef struct mg_kv_stats {
-    uint64_t pending; /* keys that wait for a flush; in memory: keys */
-    uint64_t flushes, failures;
-    uint64_t skipped_rows; /* failed their checksum when the store was opened */
-    uint64_t expired;      /* dropped because their time was over */
+    uint64_t pending;           /* keys that wait for a flush; in memory: keys */
+    uint64_t flushes, failures; /* failed: in whole or in part */
+    bool failing;               /* the last flush has */
+    uint64_t skipped_rows;      /* failed their checksum when the store was opened */
+    uint64_t expired;           /* dropped because their time was over */
 } mg_kv_stats;
 
 void mg_kv_stats_get(mg_kv *kv, mg_kv_stats *out);

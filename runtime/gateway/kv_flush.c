@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "store/record.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -142,54 +141,14 @@ static size_t take_generation(mg_kv *kv)
         kv_shard *shard = &kv->shards[i];
         MG_CHECK(!shard->flushing);
         shard->flushing = shard->pending;
+        shard->flushing_bytes = shard->pending_bytes;
         shard->pending = NULL;
+        shard->pending_bytes = 0;
         count += shard->flushing ? mg_map_count(shard->flushing) : 0;
     }
     for (unsigned i = 0; i < KV_SHARDS; i++)
         pthread_mutex_unlock(&kv->shards[i].lock);
     return count;
-}
-
-/* `keys` of the map may go with it, and the commit ends before it does. */
-static size_t list_changes(mg_kv *kv, const mg_map *map, mg_arena *rows, mg_store_change *changes)
-{
-    size_t cursor = 0, count = 0;
-    mg_text row = { 0 };
-    mg_str key;
-    void *value;
-
-    while (map && mg_map_next(map, &cursor, &key, &value)) {
-        const kv_entry *entry = value;
-
-        changes[count] = (mg_store_change){ kv->table, key, MG_STR_NONE };
-        if (!entry->gone) {
-            mg_record_begin(&row, KV_ROW_VERSION);
-            mg_record_u64(&row, entry->expires_ms);
-            mg_text_add(&row, mg_str_make(entry->bytes, entry->n));
-            mg_record_end(&row, key);
-            changes[count].value = mg_arena_str(rows, mg_text_str(&row));
-        }
-        count++;
-    }
-    mg_text_fini(&row);
-    return count;
-}
-
-/* No locks: the generation is only read until it is dropped. */
-static mg_result write_generation(mg_kv *kv, size_t count, mg_error *err)
-{
-    mg_store_change *changes = MG_NEW_N(mg_store_change, count);
-    size_t listed = 0;
-    mg_arena rows;
-
-    mg_arena_init(&rows, NULL, 0);
-    for (unsigned i = 0; i < KV_SHARDS; i++)
-        listed += list_changes(kv, kv->shards[i].flushing, &rows, changes + listed);
-    MG_CHECK(listed == count);
-    const mg_result result = mg_store_commit(kv->store, changes, count, err);
-    mg_arena_fini(&rows);
-    mg_free(changes);
-    return result;
 }
 
 static void drop_generation(mg_kv *kv)
@@ -199,14 +158,34 @@ static void drop_generation(mg_kv *kv)
         pthread_mutex_lock(&shard->lock);
         mg_map *flushed = shard->flushing;
         shard->flushing = NULL;
+        shard->flushing_bytes = 0;
         pthread_mutex_unlock(&shard->lock);
         kv_map_free(flushed);
     }
 }
 
-/* What was not written becomes pending again, where nothing newer stands; what is newer inherits what it
+/* One entry that was not written: pending again, where nothing newer stands. What is newer inherits what it
  * knows about the store, because its own `below` meant the generation that has just gone. */
-static void give_back(kv_shard *shard)
+static void give_entry_back(mg_kv *kv, kv_shard *shard, mg_str key, kv_entry *old)
+{
+    kv_entry *newer = mg_map_get(shard->pending, key);
+    mg_str name, rest;
+
+    if (!newer) {
+        kv_put_entry(kv, shard, key, old);
+    } else {
+        newer->below = old->below;
+        if (newer->gone && !newer->below)
+            kv_put_entry(kv, shard, key, NULL);
+        mg_free(old);
+    }
+    MG_CHECK(kv_split(key, &name, &rest));
+    kv_names *names = kv_names_of(kv, name);
+    if (names)
+        names->failed = true;
+}
+
+static void give_back(mg_kv *kv, kv_shard *shard)
 {
     size_t cursor = 0;
     mg_str key;
@@ -216,21 +195,15 @@ static void give_back(kv_shard *shard)
         return;
     mg_map *taken = shard->flushing;
     shard->flushing = NULL;
-    if (!shard->pending) {
-        shard->pending = taken;
-        return;
-    }
+    shard->flushing_bytes = 0;
+    if (!shard->pending)
+        shard->pending = mg_map_new(kv->seed);
     while (mg_map_next(taken, &cursor, &key, &value)) {
-        kv_entry *old = value, *newer = mg_map_get(shard->pending, key);
-
-        if (!newer) {
-            mg_map_set(shard->pending, key, old);
-            continue;
-        }
-        newer->below = old->below;
-        if (newer->gone && !newer->below)
-            mg_free(mg_map_set(shard->pending, key, NULL));
-        mg_free(old);
+        kv_entry *old = value;
+        if (old->stored)
+            mg_free(old);
+        else
+            give_entry_back(kv, shard, key, old);
     }
     mg_map_free(taken);
 }
@@ -239,7 +212,7 @@ static void give_generation_back(mg_kv *kv)
 {
     for (unsigned i = 0; i < KV_SHARDS; i++) {
         pthread_mutex_lock(&kv->shards[i].lock);
-        give_back(&kv->shards[i]);
+        give_back(kv, &kv->shards[i]);
         pthread_mutex_unlock(&kv->shards[i].lock);
     }
 }
@@ -326,7 +299,7 @@ static void sweep(mg_kv *kv)
     mg_arena_init(&s->arena, NULL, 0);
     if (kv->store)
         sweep_store(kv, s);
-    else
+    if (!kv->store || atomic_load(&kv->flush_error)) /* else what is in memory will soon be in the store */
         sweep_memory(kv, s);
     for (size_t i = 0; i < s->count; i++)
         drop_expired(kv, s->keys[i], &s->arena);
@@ -345,11 +318,30 @@ static kv_barrier *take_barriers(mg_kv *kv)
     return barriers;
 }
 
+/* For those who ask about their own namespace. */
+static void note_namespaces(mg_kv *kv, const char *error)
+{
+    size_t cursor = 0;
+    mg_str name;
+    void *value;
+
+    pthread_mutex_lock(&kv->names_lock);
+    while (mg_map_next(kv->names, &cursor, &name, &value)) {
+        kv_names *names = value;
+        atomic_store(&names->unstored, names->failed ? error : NULL);
+        names->failed = false;
+    }
+    pthread_mutex_unlock(&kv->names_lock);
+}
+
 /* Says it once when flushing begins to fail, and once when it works again. */
 static void note_result(mg_kv *kv, mg_result result, const mg_error *err)
 {
     const char *error = result == MG_OK ? NULL : result == MG_ERR_LIMIT ? FULL : DISK;
     const char *before = atomic_exchange(&kv->flush_error, error);
+
+    if (error || before)
+        note_namespaces(kv, error);
 
     if (error && !before)
         mg_log_write(kv->log, MG_LOG_ERROR, "kv_flush", "%s; values stay in memory until it works",
@@ -361,7 +353,7 @@ static void note_result(mg_kv *kv, mg_result result, const mg_error *err)
 static mg_result flush_store(mg_kv *kv, mg_error *err)
 {
     const size_t count = take_generation(kv);
-    const mg_result result = count ? write_generation(kv, count, err) : MG_OK;
+    const mg_result result = count ? kv_write_generation(kv, count, err) : MG_OK;
 
     if (result == MG_OK)
         drop_generation(kv);
@@ -482,6 +474,24 @@ mg_result mg_kv_flusher_stop(mg_kv *kv, mg_error *err)
     return mg_kv_flush(kv, err);
 }
 
+bool mg_kv_waits(mg_kv *kv, mg_str name, mg_str key)
+{
+    char full[KV_FULL_KEY_MAX];
+
+    if (!kv->store || name.n > MG_KV_NAME_MAX || key.n > MG_KV_KEY_MAX)
+        return false;
+    memcpy(full, name.p, name.n);
+    full[name.n] = '\0';
+    memcpy(full + name.n + 1, key.p, key.n);
+    const mg_str full_key = mg_str_make(full, name.n + 1 + key.n);
+    kv_shard *shard = kv_shard_of(kv, full_key);
+    pthread_mutex_lock(&shard->lock);
+    const bool waits = (shard->pending && mg_map_get(shard->pending, full_key)) ||
+                       (shard->flushing && mg_map_get(shard->flushing, full_key));
+    pthread_mutex_unlock(&shard->lock);
+    return waits;
+}
+
 void mg_kv_stats_get(mg_kv *kv, mg_kv_stats *out)
 {
     *out = (mg_kv_stats){
@@ -489,6 +499,7 @@ void mg_kv_stats_get(mg_kv *kv, mg_kv_stats *out)
         .failures = atomic_load(&kv->failures),
         .skipped_rows = atomic_load(&kv->skipped_rows),
         .expired = atomic_load(&kv->expired),
+        .failing = atomic_load(&kv->flush_error) != NULL,
     };
     for (unsigned i = 0; i < KV_SHARDS; i++) {
         kv_shard *shard = &kv->shards[i];

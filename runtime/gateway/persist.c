@@ -15,7 +15,7 @@
 enum {
     TABLES = 4,
     READERS = 126,
-    CAUTIOUS_ROWS = 50, /* a full map has a few pages to spare, seldom many */
+    CAUTIOUS_ROWS = 50, /* with the clock's and a number's: what the store calls small */
     CAUTIOUS_S = 60,
     SAVE_CLOCK_S = 60, /* when nothing else is written */
     BROKEN_TRIES = 100,
@@ -102,24 +102,38 @@ static void say_failing(mg_persist *persist, mg_result result, const mg_error *e
     persist->said = failing;
 }
 
-mg_result persist_commit(mg_persist *persist, mg_error *err)
+/* The batch, which is empty again. */
+static mg_result commit_batch(mg_persist *persist, mg_error *err)
 {
     const uint64_t began_ns = persist_mono(persist);
     persist_batch *batch = &persist->batch;
-    mg_policy_clock_saved saved;
-    mg_result result;
+    const mg_result result = mg_store_commit(persist->store, batch->changes, batch->count, err);
 
-    add_clock(persist, &saved);
-    result = mg_store_commit(persist->store, batch->changes, batch->count, err);
     persist_batch_clear(persist);
     if (result == MG_ERR_LIMIT)
         persist->cautious_until_ns = began_ns + CAUTIOUS_S * MG_NS_PER_S;
+    if (result == MG_OK)
+        mg_histogram_add(&persist->commits, (persist_mono(persist) - began_ns) / 1000);
+    return result;
+}
+
+mg_result persist_commit(mg_persist *persist, mg_error *err)
+{
+    const uint64_t began_ns = persist_mono(persist);
+    mg_policy_clock_saved saved;
+
+    add_clock(persist, &saved);
+    const mg_result result = commit_batch(persist, err);
     if (result != MG_OK)
         return result;
-    mg_histogram_add(&persist->commits, (persist_mono(persist) - began_ns) / 1000);
     persist->saved_ns = began_ns ? began_ns : 1;
     persist->saved_offset_ns = wall_offset(&saved);
     return MG_OK;
+}
+
+mg_result persist_commit_deletions(mg_persist *persist, mg_error *err)
+{
+    return commit_batch(persist, err);
 }
 
 /* Also when nothing else is to be stored, now and then, and when the wall clock was set: after a reboot the

@@ -231,7 +231,7 @@ mg_result persist_sweep_items(mg_persist *persist, mg_error *err)
     result = mg_store_scan(persist->store, persist->kept, MG_STR(""), MG_STR(""), sweep_row, &sweep, err);
     pthread_mutex_unlock(&persist->lock);
     if (result == MG_OK && sweep.dropped)
-        return persist_commit(persist, err);
+        return persist_commit_deletions(persist, err);
     persist_batch_clear(persist);
     return result;
 }

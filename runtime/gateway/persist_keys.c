@@ -319,8 +319,7 @@ static mg_result look_between(mg_persist *persist, mg_error *err)
     return persist_flush_items(persist, err);
 }
 
-/* LMDB can neither write nor delete in a map that has no page left to copy to: keys leave a part of it to
- * what makes room again, and to small things. */
+/* Keys leave a part of the store to small things: breakers, rollouts, the clock. */
 static mg_result find_room(const mg_persist *persist, mg_error *err)
 {
     const uint64_t reserve = mg_min_u64(persist->options.max_bytes / 4, RESERVE_BYTES);
@@ -328,7 +327,8 @@ static mg_result find_room(const mg_persist *persist, mg_error *err)
     mg_result result = mg_store_stats_get(persist->store, &stats, err);
 
     if (result == MG_OK && stats.used_bytes + reserve > stats.max_bytes)
-        result = mg_fail(err, MG_ERR_LIMIT, "the store is full; raise state.max_size");
+        result =
+            mg_fail(err, MG_ERR_LIMIT, "the store is full; rows go as they age, or raise state.max_size");
     return result;
 }
 
@@ -368,7 +368,7 @@ static mg_result forget_number(mg_persist *persist, const persist_number *number
 
     persist_row_key(key, number->number, 0, false);
     persist_batch_delete(persist, persist->numbers_table, mg_str_make(key, 4));
-    return persist_commit(persist, err);
+    return persist_commit_deletions(persist, err);
 }
 
 /* Numbers whose keys are all clamped now: true when one is to be stored. */
@@ -537,11 +537,12 @@ static mg_result end_pass(mg_persist *persist, mg_error *err)
     return persist_sweep_items(persist, err);
 }
 
-mg_result persist_sweep_keys(mg_persist *persist, mg_error *err)
+/* One transaction; `*dropped` rows of it, and whether there are further ones to look at now. */
+static mg_result sweep_once(mg_persist *persist, size_t *dropped, bool *more, mg_error *err)
 {
     key_sweep sweep = { .persist = persist,
                         .now_ns = persist_policy_now(persist),
-                        .most = MG_PERSIST_ROWS_MAX }; /* they lie side by side: few pages */
+                        .most = persist_batch_max(persist) };
     const mg_str after = mg_str_make(persist->swept, persist->swept_n);
     mg_result result;
 
@@ -549,12 +550,26 @@ mg_result persist_sweep_keys(mg_persist *persist, mg_error *err)
     result = mg_store_scan(persist->store, persist->keys, MG_STR(""), after, sweep_row, &sweep, err);
     pthread_mutex_unlock(&persist->lock);
     if (result == MG_OK && sweep.dropped)
-        result = persist_commit(persist, err);
+        result = persist_commit_deletions(persist, err);
     persist_batch_clear(persist);
     if (result != MG_OK)
         return result;
     persist_skip(persist, sweep.skipped);
     memcpy(persist->swept, sweep.after, sweep.after_n);
     persist->swept_n = sweep.after_n;
+    *dropped += sweep.dropped;
+    *more = sweep.dropped == sweep.most && sweep.after_n;
     return sweep.after_n ? MG_OK : end_pass(persist, err);
+}
+
+/* In parts where transactions are to be small. */
+mg_result persist_sweep_keys(mg_persist *persist, mg_error *err)
+{
+    size_t dropped = 0;
+    bool more = true;
+    mg_result result = MG_OK;
+
+    while (result == MG_OK && more && dropped < MG_PERSIST_ROWS_MAX)
+        result = sweep_once(persist, &dropped, &more, err);
+    return result;
 }

@@ -103,6 +103,8 @@ struct mg_persist {
 
 /* The batch's rows and the clock's in one transaction; the batch is empty again. Under `flushing`. */
 MG_MUST_USE mg_result persist_commit(mg_persist *persist, mg_error *err);
+/* The same for a batch that only deletes: without the clock's row, so that it needs no room. */
+MG_MUST_USE mg_result persist_commit_deletions(mg_persist *persist, mg_error *err);
 size_t persist_batch_max(const mg_persist *persist);
 /* Key and row are copied. */
 void persist_batch_add(mg_persist *persist, unsigned table, mg_str key, mg_str row);

@@ -45,17 +45,19 @@ static bool run_checks(const mg_gateway *gateway, check checks[CHECKS])
     return ok;
 }
 
-/* Whether what policies remember reaches the disk: traffic does not depend on it, so neither does the check.
- */
-static void write_storing(mg_persist *persist, mg_text *out)
+/* Whether what policies and plugins remember reaches the disk: traffic does not depend on it, so neither does
+ * the check. */
+static void write_storing(const mg_gateway *gateway, mg_text *out)
 {
-    mg_persist_stats stats;
+    mg_persist_stats policy;
+    mg_kv_stats ledger;
 
-    if (!persist)
+    if (!gateway->persist)
         return;
-    mg_persist_stats_get(persist, &stats);
-    mg_text_addf(out, ",\"stored\":%s,\"lag_ms\":%llu", stats.failing ? "false" : "true",
-                 (unsigned long long)stats.lag_ms);
+    mg_persist_stats_get(gateway->persist, &policy);
+    mg_kv_stats_get(gateway->kv, &ledger);
+    mg_text_addf(out, ",\"stored\":%s,\"lag_ms\":%llu", policy.failing || ledger.failing ? "false" : "true",
+                 (unsigned long long)policy.lag_ms);
 }
 
 static int write_checks(const mg_gateway *gateway, mg_text *out)
@@ -68,7 +70,7 @@ static int write_checks(const mg_gateway *gateway, mg_text *out)
         mg_text_addf(out, "%s\"%s\":{\"ok\":%s", i ? "," : "", checks[i].name,
                      checks[i].ok ? "true" : "false");
         if (strcmp(checks[i].name, "state") == 0)
-            write_storing(gateway->persist, out);
+            write_storing(gateway, out);
         mg_text_add_char(out, '}');
     }
     mg_text_add_c(out, "}}\n");

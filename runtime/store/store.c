@@ -26,7 +26,10 @@ static mg_result store_code(int rc)
     case MDB_PAGE_NOTFOUND:
     case MDB_INCOMPATIBLE: return MG_ERR_INVALID;
     case MDB_MAP_FULL:
-    case MDB_TXN_FULL: return MG_ERR_LIMIT;
+    case MDB_TXN_FULL:
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return MG_ERR_LIMIT;
     case MDB_READERS_FULL: return MG_ERR_BUSY;
     default: return MG_ERR_IO;
     }
@@ -36,13 +39,16 @@ static const char *store_advice(int rc)
 {
     switch (store_code(rc)) {
     case MG_ERR_INVALID: return "; move the directory aside and start again, or restore a backup";
-    case MG_ERR_LIMIT: return "; raise state.max_size";
     default: break;
     }
     switch (rc) {
+    case MDB_MAP_FULL:
+    case MDB_TXN_FULL: return "; delete something, or raise state.max_size";
     case EACCES:
     case EPERM: return "; give the directory to the user the gateway runs as";
-    case ENOSPC: return "; free space on that disk";
+    case ENOSPC:
+    case EDQUOT: return "; free space on that disk";
+    case EFBIG: return "; raise the largest size of a file that the process may write (ulimit -f)";
     case EROFS: return "; name a directory that can be written in state.path";
     default: return "";
     }
@@ -163,7 +169,8 @@ int store_open_environment(mg_store *store, const mg_store_options *options)
     if ((rc = mdb_env_create(&store->env)) || (rc = mdb_env_set_mapsize(store->env, options->max_bytes)) ||
         (rc = mdb_env_set_maxdbs(store->env, options->tables)) ||
         (rc = mdb_env_set_maxreaders(store->env, options->readers)) ||
-        (rc = mdb_env_open(store->env, store->path, flags, 0600)) || (rc = grow_back(store->env)))
+        (rc = mdb_env_open(store->env, store->path, flags, 0600)) || (rc = grow_back(store->env)) ||
+        (rc = store_room_open(store)))
         return rc;
     MG_CHECK(mdb_env_get_maxkeysize(store->env) >= MG_STORE_KEY_MAX);
     return mdb_reader_check(store->env, &dead);
@@ -241,39 +248,34 @@ void store_end_read(mg_store *store, MDB_txn *txn)
     pthread_rwlock_unlock(&store->swapping);
 }
 
+/* Under `writing`. */
 static int begin_write(mg_store *store, MDB_txn **txn)
 {
-    int rc;
-
     *txn = NULL;
-    pthread_mutex_lock(&store->writing);
-    rc = store->env ? mdb_txn_begin(store->env, NULL, 0, txn) : EBADF;
-    if (rc != 0)
-        pthread_mutex_unlock(&store->writing);
-    return rc;
+    return store->env ? mdb_txn_begin(store->env, NULL, 0, txn) : EBADF;
 }
 
 /* Commits when all went well so far. */
-static int end_write(mg_store *store, MDB_txn *txn, int rc)
+static int end_write(MDB_txn *txn, int rc)
 {
-    if (!txn)
-        return rc;
-    if (rc == 0)
-        rc = mdb_txn_commit(txn);
-    else
+    if (txn && rc == 0)
+        return mdb_txn_commit(txn);
+    if (txn)
         mdb_txn_abort(txn);
-    pthread_mutex_unlock(&store->writing);
     return rc;
 }
 
 static int open_table(mg_store *store, const char *name, MDB_dbi *dbi)
 {
     MDB_txn *txn;
-    int rc = begin_write(store, &txn);
 
+    pthread_mutex_lock(&store->writing);
+    int rc = begin_write(store, &txn);
     if (rc == 0)
         rc = mdb_dbi_open(txn, name, MDB_CREATE, dbi);
-    return end_write(store, txn, rc);
+    rc = end_write(txn, rc);
+    pthread_mutex_unlock(&store->writing);
+    return rc;
 }
 
 static mg_result table_locked(mg_store *store, const char *name, unsigned *table, mg_error *err)
@@ -386,19 +388,44 @@ static int apply(mg_store *store, MDB_txn *txn, const mg_store_change *change)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+/* One try. */
+static int write_once(mg_store *store, const mg_store_change *changes, size_t count)
+{
+    store_need need = store_need_of(changes, count);
+    MDB_txn *txn;
+    int rc = begin_write(store, &txn);
+
+    if (rc == 0)
+        rc = store_room_before(store, txn, &need);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = apply(store, txn, &changes[i]);
+    if (rc == 0)
+        rc = store_room_after(store, txn, &need);
+    return store_room_failed(store, end_write(txn, rc));
+}
+
+/* A transaction that is small never fails for want of pages to copy to: the map grows by some. A large one
+ * may, and its caller tries it in parts. */
+static int write_locked(mg_store *store, const mg_store_change *changes, size_t count)
+{
+    int rc = write_once(store, changes, count);
+
+    while (rc == MDB_MAP_FULL && store_is_small(changes, count) && store_room_widen(store) == 0)
+        rc = write_once(store, changes, count);
+    if (rc == MDB_PANIC)
+        (void)store_open_again(store); /* LMDB does nothing more until then */
+    return rc == STORE_FULL ? MDB_MAP_FULL : rc;
+}
+
 mg_result mg_store_commit(mg_store *store, const mg_store_change *changes, size_t count, mg_error *err)
 {
-    MDB_txn *txn;
-    int rc;
-
     for (size_t i = 0; i < count; i++) {
         if (changes[i].key.n == 0 || changes[i].key.n > MG_STORE_KEY_MAX)
             return mg_fail(err, MG_ERR_INVALID, "a key of %zu bytes; it has 1 to %d", changes[i].key.n,
                            MG_STORE_KEY_MAX);
     }
-    rc = begin_write(store, &txn);
-    for (size_t i = 0; i < count && rc == 0; i++)
-        rc = apply(store, txn, &changes[i]);
-    rc = end_write(store, txn, rc);
+    pthread_mutex_lock(&store->writing);
+    const int rc = write_locked(store, changes, count);
+    pthread_mutex_unlock(&store->writing);
     return rc == 0 ? MG_OK : store_fail(err, rc, "cannot write to the store in", store->path);
 }

@@ -11,7 +11,7 @@ typedef struct mg_store mg_store;
 
 typedef struct mg_store_options {
     const char *path; /* a directory; made when missing, mode 0700 */
-    size_t max_bytes; /* map size; sparse */
+    size_t max_bytes; /* what rows may take, with their tables' pages; the file gets a little more */
     unsigned tables;  /* at most so many */
     unsigned readers; /* threads that read at once */
     bool sync;        /* full sync at commit */
@@ -20,8 +20,9 @@ typedef struct mg_store_options {
 enum { MG_STORE_KEY_MAX = 511 };
 
 /* Clears stale readers. MG_ERR_INVALID when LMDB says invalid, corrupt or another version; MG_ERR_BUSY when
- * another process holds the lock of this directory; MG_ERR_IO for the rest (EACCES, ENOSPC, ..); err says
- * which and what to do. */
+ * another process holds the lock of this directory; MG_ERR_LIMIT when the disk is full; MG_ERR_IO for the
+ * rest (EACCES, ..); err says which and what to do. One that holds more than max_bytes already is opened:
+ * rows can be read and deleted, and written again when there is room. */
 mg_store *mg_store_open(const mg_store_options *options, mg_result *result, mg_error *err);
 void mg_store_close(mg_store *store);
 /* To be asked before opening one that may be damaged: MG_ERR_INVALID where LMDB would end the process over
@@ -40,7 +41,12 @@ typedef struct mg_store_change {
     mg_str key, value; /* value.p == NULL deletes */
 } mg_store_change;
 
-/* All of them in one transaction, or none. MG_ERR_LIMIT: the map is full. */
+/* All of them in one transaction, or none. MG_ERR_LIMIT: there is no room for them, in max_bytes or on the
+ * disk. What only deletes, or leaves rows with no more than they had, is never refused for max_bytes, and has
+ * a reserve of its own on the disk. LMDB copies the pages that a transaction changes: a large one can fail
+ * where each of its parts does not, so where MG_ERR_LIMIT comes back, try it in parts of at most
+ * MG_STORE_SMALL_ROWS rows. */
+enum { MG_STORE_SMALL_ROWS = 64, MG_STORE_SMALL_BYTES = 128 * 1024 };
 MG_MUST_USE mg_result mg_store_commit(mg_store *store, const mg_store_change *changes, size_t count,
                                       mg_error *err);
 
@@ -53,7 +59,7 @@ MG_MUST_USE mg_result mg_store_scan(mg_store *store, unsigned table, mg_str pref
 /* ---- for operators ---- */
 
 typedef struct mg_store_stats {
-    uint64_t used_bytes, max_bytes; /* pages in use, free ones not counted; of the map */
+    uint64_t used_bytes, max_bytes; /* pages in use, free ones not counted; what may be */
     uint64_t file_bytes;
     uint32_t readers, readers_max;
 } mg_store_stats;

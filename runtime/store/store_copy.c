@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Pages that a later commit may use again: the first database lists them, a count first in each row. */
-static int count_free(MDB_txn *txn, uint64_t *pages)
+/* The first database lists them, a count first in each row. */
+int store_count_free(MDB_txn *txn, uint64_t *pages)
 {
     MDB_cursor *cursor;
     MDB_val key, value;
@@ -39,12 +39,12 @@ static int read_stats(mg_store *store, MDB_txn *txn, mg_store_stats *out)
     int rc;
 
     if ((rc = mdb_env_info(store->env, &info)) || (rc = mdb_env_stat(store->env, &stat_of)) ||
-        (rc = mdb_env_get_fd(store->env, &fd)) || (rc = count_free(txn, &unused)))
+        (rc = mdb_env_get_fd(store->env, &fd)) || (rc = store_count_free(txn, &unused)))
         return rc;
     if (fstat(fd, &file) != 0)
         return errno;
     *out = (mg_store_stats){ .used_bytes = (info.me_last_pgno + 1 - unused) * stat_of.ms_psize,
-                             .max_bytes = info.me_mapsize,
+                             .max_bytes = store->options.max_bytes,
                              .file_bytes = (uint64_t)file.st_size,
                              .readers = info.me_numreaders,
                              .readers_max = info.me_maxreaders };
@@ -156,8 +156,7 @@ mg_result mg_store_copy(mg_store *store, const char *directory, mg_error *err)
     return rc == 0 ? MG_OK : store_fail(err, rc, "cannot copy the store to", directory);
 }
 
-/* Opens the environment and its tables again. */
-static int open_again(mg_store *store)
+static int open_tables(mg_store *store)
 {
     MDB_txn *txn;
     int rc = store_open_environment(store, &store->options);
@@ -174,17 +173,19 @@ static int open_again(mg_store *store)
     return rc;
 }
 
-/* The smaller file takes the place of the other while nobody has it open. */
-static int swap_files(mg_store *store, const char *from)
+/* Opens the environment and its tables again, out of another file where `from` names one: it takes the place
+ * of the other while nobody has it open. */
+static int open_another(mg_store *store, const char *from)
 {
     char *to = file_in(store->path, "data.mdb");
-    int rc, again;
+    int rc = 0, again;
 
     pthread_rwlock_wrlock(&store->swapping);
     mdb_env_close(store->env);
     store->env = NULL;
-    rc = rename(from, to) == 0 ? sync_path(store->path) : errno;
-    again = open_again(store);
+    if (from)
+        rc = rename(from, to) == 0 ? sync_path(store->path) : errno;
+    again = open_tables(store);
     if (again != 0 && store->env) {
         mdb_env_close(store->env);
         store->env = NULL;
@@ -192,6 +193,11 @@ static int swap_files(mg_store *store, const char *from)
     pthread_rwlock_unlock(&store->swapping);
     mg_free(to);
     return rc ? rc : again;
+}
+
+int store_open_again(mg_store *store)
+{
+    return store->env ? open_another(store, NULL) : EBADF;
 }
 
 /* Under `opening` and `writing`. */
@@ -205,7 +211,7 @@ static int compact_locked(mg_store *store)
     if (rc == 0)
         rc = copy_synced(store->env, directory);
     if (rc == 0)
-        rc = swap_files(store, file);
+        rc = open_another(store, file);
     unlink(file);
     rmdir(directory);
     mg_free(file);

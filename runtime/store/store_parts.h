@@ -7,6 +7,8 @@
 
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
 
 struct mg_store {
     mg_store_options options; /* path: our own */
@@ -16,9 +18,15 @@ struct mg_store {
     char *path;              /* owned */
     int lock_fd;             /* flock held as long as it is open */
     pthread_mutex_t opening; /* of tables */
-    unsigned tables, max_tables;
+    _Atomic unsigned tables;
+    unsigned max_tables;
     MDB_dbi *dbi; /* by table; written before the index is handed out */
     char **names; /* owned; by table */
+
+    /* store_room.c; under `writing`, but for opening */
+    size_t page_bytes, reserve_bytes;
+    size_t map_bytes, map_most; /* of the map: now, and at most */
+    off_t secured;              /* bytes of the file that the disk is known to have; -1: it cannot say */
 };
 
 /* `rc` is LMDB's or an errno. */
@@ -34,5 +42,34 @@ int store_begin_read(mg_store *store, MDB_txn **txn);
 void store_end_read(mg_store *store, MDB_txn *txn);
 /* MDB_CORRUPTED where a page is not as LMDB makes them. */
 int store_look_at_pages(MDB_env *env);
+/* Closes the environment and opens it and its tables again; store->env is NULL where that fails. Under
+ * `writing`. */
+int store_open_again(mg_store *store);
+/* Pages that a later commit may use again. */
+int store_count_free(MDB_txn *txn, uint64_t *pages);
+
+/* ---- store_room.c: whether there is room. Under `writing`. ---- */
+
+enum { STORE_FULL = 1 << 20 }; /* beside LMDB's codes and errnos: rows would take more than max_bytes */
+
+/* What a transaction will want. */
+typedef struct store_need {
+    bool puts; /* else it only deletes */
+    size_t rows, bytes;
+    size_t live_before; /* pages that rows took */
+} store_need;
+
+store_need store_need_of(const mg_store_change *changes, size_t count);
+bool store_is_small(const mg_store_change *changes, size_t count);
+/* For a new environment: sets how large its map is. */
+int store_room_open(mg_store *store);
+/* Before the changes: the disk has what they may take. An errno, as ENOSPC. */
+int store_room_before(mg_store *store, MDB_txn *txn, store_need *need);
+/* After them: STORE_FULL when they take more than is allowed. */
+int store_room_after(mg_store *store, MDB_txn *txn, const store_need *need);
+/* What a failure means. */
+int store_room_failed(const mg_store *store, int rc);
+/* Another piece for the map; not 0: it has all that it may have. */
+int store_room_widen(mg_store *store);
 
 #endif

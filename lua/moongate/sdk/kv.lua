@@ -1,5 +1,6 @@
 --- kv: ctx.kv, text to text in a namespace of the plugin's own. All workers see it at once, and it survives a restart:
---- what is set reaches the disk within a second, or when barrier returns.
+--- what is set reaches the disk within a second, or when barrier returns. While the store is full, deleting works, and
+--- what is set is served from memory until there is room.
 local bind = require("moongate.ffi.kv")
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
@@ -52,7 +53,7 @@ end
 ---@param value string  up to 64 KiB
 ---@param ttl? number  seconds until it is gone; it stays when left out
 ---@return true? done
----@return string? problem  the namespace is full, ..
+---@return string? problem  the namespace is full; the store is full, and memory holds enough of what waits; ..
 function kv:set(key, value, ttl) -- luacheck: ignore self
     check("set", key, value, ttl)
     local problem = bind.set(space(), key, value, ttl or 0)
@@ -106,9 +107,9 @@ function kv:cas(key, expected, value, ttl) -- luacheck: ignore self
     return swapped, problem
 end
 
---- Waits until all that was set before is on the disk.
+--- Waits until all that this plugin's namespace was told before is on the disk.
 ---@return true? done
----@return string? problem
+---@return string? problem  some of it is not, and is tried again: the store is full, ..
 function kv:barrier() -- luacheck: ignore self
     local mine = space()
     running.await(BARRIER)

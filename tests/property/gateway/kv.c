@@ -1,12 +1,15 @@
 /* Random calls on the key-value store beside a table of 24 rows that does the same in the plain way; with
- * flushes, failing ones too, reopenings after a flush and as after a crash, and a clock that moves. */
+ * flushes, reopenings after a flush and as after a crash, and a clock that moves. Large values beside them
+ * fill the store now and then: then what was deleted is durable all the same, and of the rest what no longer
+ * waits.
+ */
 #include "support/check.h"
 #include "support/tmpdir.h"
 
 #include "base/rand.h"
 #include "gateway/kv.h"
 
-enum { SPACES = 2, KEYS = 12, FILLERS = 5, VALUE_BYTES = 24, RUNS = 32, STEPS = 1000 };
+enum { SPACES = 2, KEYS = 12, LARGE = 8, VALUE_BYTES = 24, RUNS = 32, STEPS = 1000, MAP_BYTES = 256 * 1024 };
 
 typedef struct model_row {
     bool there;
@@ -16,6 +19,7 @@ typedef struct model_row {
 
 typedef struct model {
     model_row now[SPACES][KEYS], durable[SPACES][KEYS];
+    uint32_t large[LARGE], large_durable[LARGE]; /* bytes; 0: not there */
 } model;
 
 typedef struct world {
@@ -25,8 +29,9 @@ typedef struct world {
     bool in_memory;
     mg_store *store;
     mg_kv *kv;
-    mg_kv_space *spaces[SPACES];
+    mg_kv_space *spaces[SPACES], *large;
     model model;
+    unsigned full, written; /* flushes that found no room; and those that did */
 } world;
 
 static uint64_t below(world *w, uint64_t bound)
@@ -40,7 +45,7 @@ static void open_world(world *w)
     mg_error err = MG_ERROR_INIT;
     mg_result result;
 
-    const mg_store_options store_options = { w->dir, 256 * 1024, 2, 8, false };
+    const mg_store_options store_options = { w->dir, MAP_BYTES, 2, 8, false };
     w->store = w->in_memory ? NULL : mg_store_open(&store_options, &result, &err);
     if (!w->store && !w->in_memory)
         fail_msg("%s", err.message);
@@ -50,10 +55,12 @@ static void open_world(world *w)
         fail_msg("%s", err.message);
     for (int i = 0; i < SPACES; i++)
         w->spaces[i] = mg_kv_open(w->kv, mg_str_of(names[i]), NULL);
+    w->large = mg_kv_open(w->kv, MG_STR("large"), NULL);
 }
 
 static void close_world(world *w)
 {
+    mg_kv_space_free(w->large);
     for (int i = 0; i < SPACES; i++)
         mg_kv_space_free(w->spaces[i]);
     mg_kv_free(w->kv);
@@ -156,40 +163,103 @@ static void step_cas(world *w, place *at)
         model_put(w, at->row, "77", 0);
 }
 
-/* Now and then with a value that the store has no room for, so that it fails as a whole. */
+/* ---- large values ---- */
+
+static uint32_t large_key(char key[8], uint64_t number)
+{
+    return (uint32_t)snprintf(key, 8, "%llu", (unsigned long long)number);
+}
+
+static void step_large(world *w)
+{
+    static char big[MG_KV_VALUE_MAX];
+    const uint64_t number = below(w, LARGE);
+    char key[8];
+    const uint32_t n = large_key(key, number);
+    const bool gone = below(w, 3) == 0;
+
+    w->model.large[number] = gone ? 0 : 1 + (uint32_t)below(w, sizeof(big));
+    if (gone)
+        assert_null(mg_kv_delete(w->large, key, n));
+    else
+        assert_null(mg_kv_set(w->large, key, n, big, w->model.large[number], 0));
+}
+
+static void check_large(world *w)
+{
+    for (uint64_t i = 0; i < LARGE; i++) {
+        char key[8];
+        mg_slice value;
+        assert_null(mg_kv_get(w->large, key, large_key(key, i), &value));
+        assert_int_equal(value.n, w->model.large[i]);
+        assert_int_equal(value.p != NULL, w->model.large[i] > 0);
+    }
+}
+
+/* ---- flushing ---- */
+
+static bool key_waits(world *w, const char *space, const char *key, bool there)
+{
+    const bool waits = mg_kv_waits(w->kv, mg_str_of(space), mg_str_of(key));
+
+    assert_true(there || !waits); /* what is deleted never does */
+    return waits;
+}
+
+/* Row by row: what the store had no room for is what it was there. */
+static void flushed_in_part(world *w)
+{
+    char key[8];
+
+    for (int s = 0; s < SPACES; s++)
+        for (int k = 0; k < KEYS; k++) {
+            const model_row *row = &w->model.now[s][k];
+            snprintf(key, sizeof(key), "key%d", k);
+            if (!key_waits(w, s ? "two" : "one", key, row->there))
+                w->model.durable[s][k] = *row;
+        }
+    for (uint64_t i = 0; i < LARGE; i++) {
+        (void)large_key(key, i);
+        if (!key_waits(w, "large", key, w->model.large[i] > 0))
+            w->model.large_durable[i] = w->model.large[i];
+    }
+}
+
+static void flushed_whole(world *w)
+{
+    memcpy(w->model.durable, w->model.now, sizeof(w->model.now));
+    memcpy(w->model.large_durable, w->model.large, sizeof(w->model.large));
+}
+
 static void step_flush(world *w)
 {
-    const bool fails = !w->in_memory && below(w, 4) == 0;
-    static char big[MG_KV_VALUE_MAX];
-    mg_kv_space *filler = NULL;
+    uint64_t bytes = 0;
+    const mg_result result = mg_kv_flush(w->kv, NULL);
 
-    if (fails) {
-        filler = mg_kv_open(w->kv, MG_STR("filler"), NULL);
-        for (char key = 'a'; key < 'a' + FILLERS; key++)
-            assert_null(mg_kv_set(filler, &key, 1, big, sizeof(big), 0));
-    }
-    assert_int_equal(mg_kv_flush(w->kv, NULL), fails ? MG_ERR_LIMIT : MG_OK);
-    if (!fails) {
-        memcpy(w->model.durable, w->model.now, sizeof(w->model.now));
+    for (int i = 0; i < LARGE; i++)
+        bytes += w->model.large[i];
+    if (result == MG_OK) {
+        flushed_whole(w);
+        w->written++;
         return;
     }
-    for (char key = 'a'; key < 'a' + FILLERS; key++)
-        assert_null(mg_kv_delete(filler, &key, 1));
-    assert_true(mg_kv_used_bytes(filler) == 0);
-    mg_kv_space_free(filler);
+    assert_int_equal(result, MG_ERR_LIMIT);
+    assert_true(!w->in_memory && bytes > MAP_BYTES / 3);
+    flushed_in_part(w);
+    w->full++;
 }
 
 static void step_reopen(world *w)
 {
     if (w->in_memory)
         return;
-    if (below(w, 2)) {
-        assert_int_equal(mg_kv_flush(w->kv, NULL), MG_OK);
-        memcpy(w->model.durable, w->model.now, sizeof(w->model.now));
-    }
+    if (below(w, 2))
+        step_flush(w);
     close_world(w);
     memcpy(w->model.now, w->model.durable, sizeof(w->model.now));
+    memcpy(w->model.large, w->model.large_durable, sizeof(w->model.large));
     open_world(w);
+    check_large(w);
 }
 
 static void step(world *w)
@@ -209,7 +279,9 @@ static void step(world *w)
         step_flush(w);
     else if (what < 82)
         step_reopen(w);
-    else if (what < 85)
+    else if (what < 92)
+        step_large(w);
+    else if (what < 95)
         mg_fake_clock_advance(&w->clock, below(w, 5000) * MG_NS_PER_MS);
     check_place(w, &at);
 }
@@ -217,6 +289,11 @@ static void step(world *w)
 /* After enough flushes nothing that is past its time is left, and every byte is accounted for. */
 static void check_everything(world *w)
 {
+    check_large(w);
+    for (uint64_t i = 0; i < LARGE; i++) {
+        char key[8];
+        assert_null(mg_kv_delete(w->large, key, large_key(key, i)));
+    }
     for (int i = 0; i < 66; i++)
         assert_int_equal(mg_kv_flush(w->kv, NULL), MG_OK);
     for (int s = 0; s < SPACES; s++) {
@@ -236,6 +313,8 @@ static void it_answers_as_a_plain_table_would_and_keeps_what_was_flushed(void **
 {
     const uint64_t seed = check_seed(20261121);
 
+    unsigned full = 0, written = 0;
+
     (void)state;
     for (uint64_t run = 0; run < RUNS; run++) {
         world w = { .in_memory = run % 4 == 3 };
@@ -247,9 +326,12 @@ static void it_answers_as_a_plain_table_would_and_keeps_what_was_flushed(void **
         for (int i = 0; i < STEPS; i++)
             step(&w);
         check_everything(&w);
+        full += w.full;
+        written += w.written;
         close_world(&w);
         tmpdir_remove(w.dir);
     }
+    assert_true(full > 100 && written > 100);
 }
 
 int main(void)

@@ -129,8 +129,9 @@ static void a_full_store_keeps_everything_in_memory_until_there_is_room(void **s
     for (char key = 'a'; key < 'k'; key++)
         assert_null(mg_kv_delete(f.space, &key, 1));
     mg_kv_stats_get(f.kv, &stats);
-    assert_int_equal(stats.pending, 1); /* the deleted ones never reached the store */
+    assert_true(stats.pending > 0 && stats.pending < 10); /* some had room, and are to be deleted there */
     assert_int_equal(stats.failures, 1);
+    assert_true(stats.failing);
     flush(&f);
     assert_null(mg_kv_flush_error(f.space));
     reopen(&f);
