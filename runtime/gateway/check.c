@@ -42,7 +42,7 @@ bool mg_check_config(mg_config *config, void (*look)(void *self, const mg_snapsh
         .workers = 1, .clock = &mg_clock_real, .policy_clock = &policy_clock, .kv = kv, .seed = 1
     };
     mg_shared *shared = mg_shared_new(&options);
-    mg_snapshot *snapshot = mg_snapshot_build(config, shared, NULL, 1, report);
+    mg_snapshot *snapshot = mg_snapshot_build(config, 1, report);
     if (snapshot) {
         ok = try_vm(snapshot, shared, report);
         if (ok && look)

@@ -35,13 +35,11 @@ static void post(mg_gateway *gateway, mg_mailbox *mailbox, void (*run)(mg_messag
 
 /* ---- building ---- */
 
-static bool build_vms(mg_gateway *gateway, mg_publication *publication, mg_report *report)
+static bool run_plugins(mg_gateway *gateway, mg_publication *publication, mg_report *report)
 {
     const mg_plan *plan = &publication->snapshot->plan;
     mg_error err = MG_ERROR_INIT;
 
-    if (!plan->plugin_count || (gateway->snapshot && gateway->snapshot->plan.hash == plan->hash))
-        return true;
     for (unsigned i = 0; i < gateway->shared.worker_count; i++) {
         const mg_vm_conf conf = { .api = &mg_api_table,
                                   .abi_hash = mg_abi_hash(),
@@ -57,6 +55,18 @@ static bool build_vms(mg_gateway *gateway, mg_publication *publication, mg_repor
         }
     }
     return true;
+}
+
+static bool build_vms(mg_gateway *gateway, mg_publication *publication, mg_report *report)
+{
+    const mg_plan *plan = &publication->snapshot->plan;
+
+    if (!plan->plugin_count || (gateway->snapshot && gateway->snapshot->plan.hash == plan->hash))
+        return true;
+    mg_shared_begin(gateway->shared.shared);
+    const bool ok = run_plugins(gateway, publication, report);
+    mg_shared_built(gateway->shared.shared);
+    return ok;
 }
 
 static bool has_door(const mg_gateway *gateway, const mg_addr *addr)
@@ -142,25 +152,43 @@ static void publication_free(mg_publication *publication)
     mg_free(publication);
 }
 
+/* One that was not adopted: it leaves no trace. */
+static void drop(mg_publication *publication)
+{
+    mg_shared *shared = publication->gateway->shared.shared;
+
+    publication_free(publication);
+    mg_shared_drop(shared);
+}
+
 static mg_publication *build(mg_gateway *gateway, mg_config *config, mg_report *report)
 {
     mg_publication *publication = MG_NEW(mg_publication);
 
     publication->gateway = gateway;
     publication->changes = MG_NEW_N(mg_worker_change, gateway->shared.worker_count);
-    publication->snapshot = mg_snapshot_build(config, gateway->shared.shared, gateway->shared.stats,
-                                              gateway->revision + 1, report);
+    publication->snapshot = mg_snapshot_build(config, gateway->revision + 1, report);
     if (!publication->snapshot) {
         mg_free(publication->changes);
         mg_free(publication);
         return NULL;
     }
-    mg_rollouts_attach(gateway->rollouts, publication->snapshot);
     mg_snapshot_open_gates(publication->snapshot, gateway->snapshot);
     if (build_vms(gateway, publication, report) && open_doors(gateway, publication, report))
         return publication;
-    publication_free(publication);
+    drop(publication);
     return NULL;
+}
+
+/* What it shares with others is its own from now on: nothing refuses it any more. */
+static void adopt(mg_publication *publication)
+{
+    const mg_gateway *gateway = publication->gateway;
+
+    mg_shared_adopt(gateway->shared.shared);
+    mg_snapshot_adopt(publication->snapshot, gateway->shared.shared, gateway->shared.stats,
+                      mg_loop_now(gateway->loops[0]));
+    mg_rollouts_attach(gateway->rollouts, publication->snapshot);
 }
 
 /* ---- publishing ---- */
@@ -262,7 +290,7 @@ static void send_out(mg_publication *publication)
         return;
     publication->sent = true;
     mg_timer_stop(&publication->patience);
-    mg_snapshot_adopt(publication->snapshot, gateway->shared.shared, mg_loop_now(gateway->loops[0]));
+    adopt(publication);
     for (unsigned w = 0; w < gateway->shared.worker_count; w++) {
         apply_message *apply = MG_NEW(apply_message);
         mg_snapshot_ref(publication->snapshot);
@@ -575,7 +603,9 @@ size_t mg_control_lua_memory(mg_gateway *gateway)
 
 void mg_control_discard(mg_gateway *gateway)
 {
-    if (gateway->publication)
+    if (gateway->publication && gateway->publication->sent)
         publication_free(gateway->publication);
+    else if (gateway->publication)
+        drop(gateway->publication);
     gateway->publication = NULL;
 }

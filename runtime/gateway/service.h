@@ -93,10 +93,10 @@ mg_services *mg_services_new(mg_shared *shared);
 /* Where it looks addresses up (borrowed). */
 void mg_services_set_names(mg_services *services, mg_names *names);
 void mg_services_free(mg_services *services); /* no snapshot may live */
-/* As a snapshot is built: the one in force when nothing differs, else a new one. One reference is the
- * caller's. */
+/* As a snapshot is adopted: the one in force when nothing differs, else a new one, to be adopted itself. One
+ * reference is the caller's. */
 mg_service *mg_services_take(mg_services *services, const mg_config_service *conf, const mg_str *authorities);
-/* As the snapshot is published: takes over what is known of its hosts, and is in force from now on. `now_ns`
+/* Takes over what is known of its hosts, and is in force from now on. `now_ns`
  * is monotonic. */
 void mg_service_adopt(mg_service *service, uint64_t now_ns);
 /* As names have other addresses: the set that the service in force now has, adopted; NULL when it has it

@@ -42,6 +42,16 @@ typedef struct mg_shared_options {
 mg_shared *mg_shared_new(const mg_shared_options *options);
 void mg_shared_free(mg_shared *shared);
 
+/* What plugins ask for in `new` while a configuration is tried is the candidate's: between begin and built,
+ * on the thread that called begin, mg_shared_limiter, _plugin_breaker and _counter make what is not there yet
+ * aside, and nothing that is there changes. mg_shared_adopt puts it in force: it goes on with the state that
+ * is kept under its name, clamped. mg_shared_drop frees it without a trace; nobody may hold any of it then.
+ * One candidate at a time. The control thread. */
+void mg_shared_begin(mg_shared *shared);
+void mg_shared_built(mg_shared *shared);
+void mg_shared_adopt(mg_shared *shared);
+void mg_shared_drop(mg_shared *shared); /* nothing when there is no candidate */
+
 /* Any thread; a lock is held: these are for building. Found by name or made; state is kept and clamped when
  * the configuration differs (POLICIES 2). They live as long as the gateway. NULL when the configuration is
  * out of range (mg_limiter_new tells why) or there are too many counters, limiters or

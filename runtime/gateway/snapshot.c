@@ -92,7 +92,7 @@ static void fill_lease_conf(mg_lease_conf *out, const mg_config_service *conf)
     };
 }
 
-static void fill_services(mg_snapshot *snapshot, mg_shared *shared)
+static void fill_services(mg_snapshot *snapshot)
 {
     const mg_config *config = snapshot->config;
     mg_arena *arena = &snapshot->config->arena;
@@ -110,7 +110,6 @@ static void fill_services(mg_snapshot *snapshot, mg_shared *shared)
             service->authorities[e] = mg_arena_printf(arena, v6 ? "[%.*s]:%u" : "%.*s:%u",
                                                       MG_STR_ARGS(endpoint->host), endpoint->port);
         }
-        service->service = mg_services_take(mg_shared_services(shared), service->conf, service->authorities);
     }
 }
 
@@ -124,7 +123,7 @@ static void add_circuit(mg_snapshot *snapshot, mg_shared *shared, mg_snapshot_ro
                                mg_services_circuit(mg_shared_services(shared), conf, route->name) };
 }
 
-static void fill_circuits(mg_snapshot *snapshot, mg_shared *shared, mg_snapshot_route *route)
+static void take_circuits(mg_snapshot *snapshot, mg_shared *shared, mg_snapshot_route *route)
 {
     const mg_config_route *conf = route->conf;
 
@@ -134,19 +133,20 @@ static void fill_circuits(mg_snapshot *snapshot, mg_shared *shared, mg_snapshot_
         add_circuit(snapshot, shared, route, conf->backends[i].service);
 }
 
-static void fill_limits(mg_snapshot *snapshot, mg_shared *shared)
+static void fill_limits(mg_snapshot *snapshot)
 {
     const mg_config *config = snapshot->config;
 
     snapshot->limits = MG_ARENA_NEW_N(&snapshot->config->arena, mg_snapshot_limit, config->limiter_count + 1);
     for (size_t i = 0; i < config->limiter_count; i++)
-        snapshot->limits[i] = (mg_snapshot_limit){
-            .conf = config->limiters[i],
-            .limiter = config->limiters[i]->mode == MG_CONFIG_DENY
-                           ? NULL
-                           : mg_shared_rule(shared, config->limiters[i]),
-            .stat = mg_limit_stats_named(mg_shared_limit_stats(shared), config->limiters[i]->name),
-        };
+        snapshot->limits[i].conf = config->limiters[i];
+}
+
+static void take_limit(mg_snapshot_limit *limit, mg_shared *shared)
+{
+    if (limit->conf->mode != MG_CONFIG_DENY)
+        limit->limiter = mg_shared_rule(shared, limit->conf);
+    limit->stat = mg_limit_stats_named(mg_shared_limit_stats(shared), limit->conf->name);
 }
 
 /* Where a rollout takes its share off first, the others are chosen by another salt than it is. */
@@ -194,7 +194,7 @@ static mg_str plugin_names(mg_snapshot *snapshot, const mg_config_route *conf)
     return names;
 }
 
-static void fill_routes(mg_snapshot *snapshot, mg_shared *shared, mg_stats *stats)
+static void fill_routes(mg_snapshot *snapshot)
 {
     const mg_config *config = snapshot->config;
     mg_arena *arena = &snapshot->config->arena;
@@ -205,7 +205,6 @@ static void fill_routes(mg_snapshot *snapshot, mg_shared *shared, mg_stats *stat
         route->name = route->conf->name;
         route->service = route->conf->service ? &snapshot->services[route->conf->service->index] : NULL;
         route->split = split_of(snapshot, route->conf);
-        fill_circuits(snapshot, shared, route);
         route->timeout_ns = route->conf->timeout_ms * MG_NS_PER_MS;
         route->chain = snapshot->plan.chains[i];
         if (route->chain >= 0)
@@ -214,15 +213,13 @@ static void fill_routes(mg_snapshot *snapshot, mg_shared *shared, mg_stats *stat
         route->limits = MG_ARENA_NEW_N(arena, const mg_snapshot_limit *, route->limit_count + 1);
         for (size_t l = 0; l < route->limit_count; l++)
             route->limits[l] = &snapshot->limits[route->conf->items[l].limiter->index];
-        route->stat = stats ? mg_stats_route(stats, route->name) : 0;
         snapshot->max_path_bytes = route->conf->max_path_bytes > snapshot->max_path_bytes
                                        ? route->conf->max_path_bytes
                                        : snapshot->max_path_bytes;
     }
 }
 
-mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *stats, uint64_t revision,
-                               mg_report *report)
+mg_snapshot *mg_snapshot_build(mg_config *config, uint64_t revision, mg_report *report)
 {
     mg_snapshot *snapshot = MG_NEW(mg_snapshot);
 
@@ -236,10 +233,28 @@ mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *s
         mg_snapshot_unref(snapshot);
         return NULL;
     }
-    fill_services(snapshot, shared);
-    fill_limits(snapshot, shared);
-    fill_routes(snapshot, shared, stats);
+    fill_services(snapshot);
+    fill_limits(snapshot);
+    fill_routes(snapshot);
     return snapshot;
+}
+
+void mg_snapshot_adopt(mg_snapshot *snapshot, mg_shared *shared, mg_stats *stats, uint64_t now_ns)
+{
+    const mg_config *config = snapshot->config;
+
+    for (size_t i = 0; i < config->service_count; i++) {
+        mg_snapshot_service *service = &snapshot->services[i];
+        service->service = mg_services_take(mg_shared_services(shared), service->conf, service->authorities);
+        mg_service_adopt(service->service, now_ns);
+    }
+    for (size_t i = 0; i < config->limiter_count; i++)
+        take_limit(&snapshot->limits[i], shared);
+    for (size_t i = 0; i < config->route_count; i++) {
+        take_circuits(snapshot, shared, &snapshot->routes[i]);
+        if (stats)
+            snapshot->routes[i].stat = mg_stats_route(stats, snapshot->routes[i].name);
+    }
 }
 
 /* ---- gates ---- */
@@ -277,17 +292,6 @@ void mg_snapshot_open_gates(mg_snapshot *snapshot, const mg_snapshot *before)
 }
 
 /* ---- its life ---- */
-
-void mg_snapshot_adopt(mg_snapshot *snapshot, mg_shared *shared, uint64_t now_ns)
-{
-    for (size_t i = 0; i < snapshot->config->service_count; i++) {
-        mg_snapshot_service *service = &snapshot->services[i];
-        mg_service *built = service->service;
-        service->service = mg_services_take(mg_shared_services(shared), service->conf, service->authorities);
-        mg_service_unref(built);
-        mg_service_adopt(service->service, now_ns);
-    }
-}
 
 void mg_snapshot_ref(mg_snapshot *snapshot)
 {

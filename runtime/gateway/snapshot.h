@@ -1,6 +1,6 @@
 /* snapshot.h - a configuration compiled: router, services, routes, the plan of its VMs. Immutable and
  * counted; a worker's view holds one reference and an exchange keeps the view it began with. Built on the
- * control thread, without side effects but that named policies come to be. */
+ * control thread without side effects; what it shares with others it takes when it is adopted. */
 #ifndef MG_GATEWAY_SNAPSHOT_H
 #define MG_GATEWAY_SNAPSHOT_H
 
@@ -15,7 +15,7 @@
 typedef struct mg_snapshot_service {
     const mg_config_service *conf; /* borrowed: the snapshot's config */
     mg_str name;
-    mg_service *service;      /* counted: with the hosts it had when it was published */
+    mg_service *service;      /* counted: with the hosts it had when it was adopted; NULL until then */
     mg_lease_conf lease_conf; /* of its calls */
     mg_str *authorities;      /* of each endpoint: "10.0.0.11:9000" */
 } mg_snapshot_service;
@@ -91,12 +91,12 @@ typedef struct mg_snapshot {
 typedef struct mg_stats mg_stats; /* gateway/metrics.h */
 
 /* Takes the config, which is freed on failure too. NULL when the report got an error. One reference is the
- * caller's. `stats` may be NULL: for commands that only look. */
-mg_snapshot *mg_snapshot_build(mg_config *config, mg_shared *shared, mg_stats *stats, uint64_t revision,
-                               mg_report *report);
-/* As it is published: its services have the hosts that names have now, and are in force. Control thread,
- * before any worker has it. */
-void mg_snapshot_adopt(mg_snapshot *snapshot, mg_shared *shared, uint64_t now_ns);
+ * caller's. Touches nothing outside of itself: one that is dropped leaves no trace. */
+mg_snapshot *mg_snapshot_build(mg_config *config, uint64_t revision, mg_report *report);
+/* In force from now on: takes its services, with the hosts that names have now, circuits and limiters, found
+ * by name with the state that is kept there, or made. Once, on the control thread, when nothing can refuse it
+ * any more and before anybody serves it. `stats` may be NULL; `now_ns` is monotonic. */
+void mg_snapshot_adopt(mg_snapshot *snapshot, mg_shared *shared, mg_stats *stats, uint64_t now_ns);
 void mg_snapshot_ref(mg_snapshot *snapshot);   /* any thread */
 void mg_snapshot_unref(mg_snapshot *snapshot); /* any thread; the last frees */
 

@@ -541,35 +541,58 @@ mg_breaker *mg_breaker_new(const mg_breaker_conf *conf, mg_error *err)
     return breaker_over(state, conf, NULL);
 }
 
-mg_breaker *mg_breaker_next(const mg_breaker *old, const mg_breaker_conf *conf, uint64_t now_ns,
-                            mg_error *err)
+/* Open for no longer than the configuration opens at most. An open word has no tickets, so its deadline may
+ * change under the same version. */
+static void clamp_open(breaker_state *state, const mg_breaker_conf *conf, uint64_t now_ns)
 {
     const uint64_t latest_ms = mg_ms_ceil(now_ns) + conf->open_max_ms;
-    const char *fault = fault_in(conf);
-    breaker_state *state = old->state;
     uint64_t word = atomic_load(&state->word);
 
-    if (fault) {
-        mg_fail(err, MG_ERR_INVALID, "%s", fault);
-        return NULL;
-    }
-    /* An open word has no tickets, so its deadline may change under the same version. */
     while (state_of(word) == MG_BREAKER_OPEN && deadline_of(word) > latest_ms) {
         const uint64_t sooner = pack(MG_BREAKER_OPEN, turns_of(word), version_of(word), latest_ms);
 
         if (atomic_compare_exchange_strong(&state->word, &word, sooner))
             break;
     }
-    atomic_fetch_add(&state->refs, 1);
-    return breaker_over(state, conf, old);
+}
+
+mg_breaker *mg_breaker_next(const mg_breaker *old, const mg_breaker_conf *conf, uint64_t now_ns,
+                            mg_error *err)
+{
+    const char *fault = fault_in(conf);
+
+    if (fault) {
+        mg_fail(err, MG_ERR_INVALID, "%s", fault);
+        return NULL;
+    }
+    clamp_open(old->state, conf, now_ns);
+    atomic_fetch_add(&old->state->refs, 1);
+    return breaker_over(old->state, conf, old);
+}
+
+static void state_unref(breaker_state *state)
+{
+    if (atomic_fetch_sub(&state->refs, 1) == 1)
+        free(state);
+}
+
+void mg_breaker_follow(mg_breaker *breaker, const mg_breaker *old, uint64_t now_ns)
+{
+    mg_breaker_window *own = breaker->window;
+
+    clamp_open(old->state, &breaker->conf, now_ns);
+    atomic_fetch_add(&old->state->refs, 1);
+    state_unref(breaker->state);
+    breaker->state = old->state;
+    breaker->window = window_for(&breaker->conf, old);
+    mg_breaker_window_unref(own);
 }
 
 void mg_breaker_free(mg_breaker *breaker)
 {
     if (!breaker)
         return;
-    if (atomic_fetch_sub(&breaker->state->refs, 1) == 1)
-        free(breaker->state);
+    state_unref(breaker->state);
     mg_breaker_window_unref(breaker->window);
     mg_free(breaker);
 }

@@ -56,6 +56,9 @@ mg_breaker *mg_breaker_new(const mg_breaker_conf *conf, mg_error *err);
  * stays so no longer than the new open_max allows. */
 mg_breaker *mg_breaker_next(const mg_breaker *old, const mg_breaker_conf *conf, uint64_t now_ns,
                             mg_error *err);
+/* The same for a breaker that mg_breaker_new has made and that nobody asks yet: what it counted is forgotten.
+ */
+void mg_breaker_follow(mg_breaker *breaker, const mg_breaker *old, uint64_t now_ns);
 void mg_breaker_free(mg_breaker *breaker); /* NULL is fine; the state goes with its last breaker */
 
 /* May a call go through? A ticket for mg_breaker_end, or 0: refused. Every ticket is to be ended once. */

@@ -213,22 +213,34 @@ static void clamp(const mg_limiter *l, uint64_t now_ns)
         l->kind->clamp(l, limiter_cell(s, i), i + 1, now_ns);
 }
 
+/* What `l` has of its own may be NULL. */
+static void go_on(mg_limiter *l, const mg_limiter *old, uint64_t now_ns)
+{
+    if (fits(l, old->state)) {
+        state_unref(l->state);
+        l->state = old->state;
+        atomic_fetch_add(&l->state->refs, 1);
+    } else {
+        if (!l->state)
+            l->state = state_new(l, old->state->secret);
+        limiter_carry(l, old, now_ns);
+    }
+    clamp(l, now_ns);
+}
+
 mg_limiter *mg_limiter_next(const mg_limiter *old, const mg_limiter_conf *conf, uint64_t now_ns,
                             mg_error *err)
 {
     mg_limiter *l = limiter_over(conf, err);
 
-    if (!l)
-        return NULL;
-    if (fits(l, old->state)) {
-        l->state = old->state;
-        atomic_fetch_add(&l->state->refs, 1);
-    } else {
-        l->state = state_new(l, old->state->secret);
-        limiter_carry(l, old, now_ns);
-    }
-    clamp(l, now_ns);
+    if (l)
+        go_on(l, old, now_ns);
     return l;
+}
+
+void mg_limiter_follow(mg_limiter *limiter, const mg_limiter *old, uint64_t now_ns)
+{
+    go_on(limiter, old, now_ns);
 }
 
 static mg_key_slot *cell_of(const mg_limiter *l, const char *key, size_t n, mg_limiter_answer *out)

@@ -53,6 +53,9 @@ mg_limiter *mg_limiter_new(const mg_limiter_conf *conf, mg_error *err);
  * was charged there will not be released. Walks the table: not for a worker's loop. */
 mg_limiter *mg_limiter_next(const mg_limiter *old, const mg_limiter_conf *conf, uint64_t now_ns,
                             mg_error *err);
+/* The same for a limiter that mg_limiter_new has made and that nobody serves yet: it goes on with the state
+ * of `old`, and what was charged to it meanwhile is forgotten where the two share it. */
+void mg_limiter_follow(mg_limiter *limiter, const mg_limiter *old, uint64_t now_ns);
 void mg_limiter_free(mg_limiter *limiter); /* NULL is fine; the state goes with its last limiter */
 
 typedef enum mg_limiter_via {

@@ -151,7 +151,7 @@ static mg_snapshot *snapshot_of(fixture *f)
     const mg_config_env env = { .partial = true };
     mg_report report = MG_REPORT_INIT;
     mg_config *config = mg_config_load_text("moongate.yaml", mg_str_of(config_text), &env, &report);
-    mg_snapshot *snapshot = config ? mg_snapshot_build(config, f->shared, NULL, 1, &report) : NULL;
+    mg_snapshot *snapshot = config ? mg_snapshot_build(config, 1, &report) : NULL;
 
     if (!snapshot) {
         mg_text text = { 0 };
@@ -160,6 +160,7 @@ static mg_snapshot *snapshot_of(fixture *f)
         fprintf(stderr, "%s\n", text.p);
         exit(1);
     }
+    mg_snapshot_adopt(snapshot, f->shared, NULL, 0);
     mg_report_fini(&report);
     return snapshot;
 }

@@ -48,6 +48,27 @@ describe("a reload", function()
         assert.equal(1, asked(gw, 20))
     end)
 
+    it("that is refused leaves every key what it had", function()
+        local gw = limited(bucket(4))
+        assert.equal(4, asked(gw, 10))
+        local taken = e2e.upstream()
+        for _, wrong in ipairs {
+            { listeners = { web = { bind = "127.0.0.1:0" }, more = { bind = "127.0.0.1:" .. taken.port } } },
+            { routs = 1 },
+            { plugins = { broken = { use = "./nowhere" } } },
+            { observability = { access_log = { to = "nowhere/at/all.log" } } },
+        } do
+            gw.opts.limiters = { per_key = bucket(1) }
+            gw.opts.extra = wrong
+            assert.equal("refused", gw:reload(gw.opts))
+            assert.equal(0, asked(gw, 5))
+        end
+        gw.opts.extra = nil
+        gw.opts.limiters = { per_key = bucket(6) }
+        assert.equal("ok", gw:reload(gw.opts))
+        assert.equal(2, asked(gw, 10))
+    end)
+
     it("to another algorithm starts from what its key had used", function()
         local gw, again = limited(bucket(10))
         assert.equal(4, asked(gw, 4))

@@ -36,10 +36,12 @@ static mg_snapshot *snapshot_new(fixture *f)
     const mg_config_env env = { .partial = true };
     mg_report report = MG_REPORT_INIT;
     mg_config *config = mg_config_load_text("moongate.yaml", mg_str_of(config_text), &env, &report);
-    mg_snapshot *snapshot = config ? mg_snapshot_build(config, f->shared, NULL, 1, &report) : NULL;
+    mg_snapshot *snapshot = config ? mg_snapshot_build(config, 1, &report) : NULL;
 
     for (size_t i = 0; i < report.count && !snapshot; i++)
         fprintf(stderr, "%s\n", report.findings[i].message);
+    if (snapshot)
+        mg_snapshot_adopt(snapshot, f->shared, NULL, 0);
     mg_report_fini(&report);
     return snapshot;
 }

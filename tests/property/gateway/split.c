@@ -68,7 +68,7 @@ static void follow(shop *s, uint32_t percent)
     mg_config *config = mg_config_load_text("moongate.yaml", mg_text_str(&text), &env, &report);
     if (!config)
         fail_msg("%s: %s", report.findings[0].message, text.p);
-    mg_snapshot *snapshot = mg_snapshot_build(config, s->shared, NULL, 1, &report);
+    mg_snapshot *snapshot = mg_snapshot_build(config, 1, &report);
     assert_non_null(snapshot);
     mg_rollouts_attach(s->rollouts, snapshot);
     mg_rollouts_follow(s->rollouts, snapshot);

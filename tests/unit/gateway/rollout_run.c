@@ -42,7 +42,7 @@ static void follow(stage *s, const char *config_text)
     mg_config *config = mg_config_load_text("moongate.yaml", mg_str_of(config_text), &env, &report);
 
     assert_non_null(config);
-    mg_snapshot *snapshot = mg_snapshot_build(config, s->shared, NULL, 1, &report);
+    mg_snapshot *snapshot = mg_snapshot_build(config, 1, &report);
     assert_non_null(snapshot);
     mg_rollouts_attach(s->rollouts, snapshot);
     mg_rollouts_follow(s->rollouts, snapshot);
@@ -225,7 +225,7 @@ static void whoever_serves_first_begins_at_the_step_that_was_stored(void **state
     flush(&s);
     kill_and_start(&s, PLAIN);
     mg_config *config = mg_config_load_text("moongate.yaml", MG_STR(CONFIG("r1", STEPS)), &env, &report);
-    mg_snapshot *next = mg_snapshot_build(config, s.shared, NULL, 2, &report);
+    mg_snapshot *next = mg_snapshot_build(config, 2, &report);
     mg_rollouts_attach(s.rollouts, next);
     assert_int_equal(mg_rollout_run_percent(next->routes[0].split->run), 50); /* nobody follows it yet */
     mg_snapshot_unref(next);                                                  /* nor ever will */

@@ -229,6 +229,140 @@ static void what_a_log_may_hold_makes_another_one(void **state)
     assert_null(mg_shared_rule(shared, &rule));
 }
 
+/* ---- a candidate's ---- */
+
+static mg_limiter *plugin_limiter(uint64_t limit)
+{
+    mg_limiter_conf conf = rule_of(MG_CONFIG_KEY_IP, "", limit).conf;
+
+    return mg_shared_limiter(shared, MG_STR("p/l"), &conf);
+}
+
+static mg_breaker *plugin_breaker(uint64_t open_ms)
+{
+    mg_breaker_conf conf = breaker_conf();
+
+    conf.open_ms = conf.open_max_ms = open_ms;
+    return mg_shared_plugin_breaker(shared, MG_STR("p/b"), &conf);
+}
+
+static void what_a_candidate_asks_for_is_seen_when_it_is_adopted(void **state)
+{
+    mg_limiter *live = plugin_limiter(10);
+    mg_breaker *live_breaker = plugin_breaker(60000);
+
+    (void)state;
+    assert_int_equal(take(live, 8), 2);
+    fail_twice(live_breaker);
+    mg_shared_begin(shared);
+    assert_ptr_equal(plugin_limiter(10), live); /* nothing differs */
+    mg_limiter *candidate = plugin_limiter(4);
+    mg_breaker *candidate_breaker = plugin_breaker(1000);
+    assert_ptr_equal(plugin_limiter(4), candidate); /* for each worker's VM */
+    mg_shared_built(shared);
+    assert_int_equal(left(live), 2);
+    assert_in_range(mg_breaker_retry_after_ms(live_breaker, now()), 59000, 60000);
+    assert_ptr_equal(plugin_limiter(10), live);
+
+    assert_int_equal(take(live, 1), 1); /* while names are looked up */
+    mg_shared_adopt(shared);
+    assert_int_equal(left(candidate), 0); /* a debt of 9, lowered to 4 */
+    assert_int_equal(mg_breaker_now(candidate_breaker, now()), MG_BREAKER_OPEN);
+    assert_in_range(mg_breaker_retry_after_ms(candidate_breaker, now()), 1, 1000);
+    assert_true(mg_limiter_shares(live, candidate)); /* requests that began before go on */
+    assert_ptr_equal(plugin_limiter(4), candidate);
+    kill_and_start(0);
+    assert_int_equal(left(plugin_limiter(4)), 0);
+}
+
+static void what_a_candidate_asked_for_goes_with_it(void **state)
+{
+    mg_limiter *live = plugin_limiter(10);
+    char name[16];
+
+    (void)state;
+    assert_int_equal(take(live, 8), 2);
+    for (int i = 0; i < 3 * MG_SHARED_POLICIES_MAX; i++) {
+        mg_shared_begin(shared);
+        mg_limiter_conf conf = rule_of(MG_CONFIG_KEY_IP, "", 5).conf;
+        snprintf(name, sizeof name, "n%d", i);
+        assert_non_null(mg_shared_limiter(shared, mg_str_of(name), &conf));
+        assert_int_equal(take(plugin_limiter(1 + i % 9), 1), i % 9);
+        assert_non_null(plugin_breaker(1000 + (uint64_t)i));
+        assert_non_null(mg_shared_counter(shared, mg_str_of(name)));
+        mg_shared_built(shared);
+        mg_shared_drop(shared);
+    }
+    assert_ptr_equal(plugin_limiter(10), live);
+    assert_int_equal(left(live), 2);
+    assert_non_null(plugin_breaker(1));
+}
+
+static void an_earlier_configuration_comes_back_by_adoption(void **state)
+{
+    mg_limiter *ten = plugin_limiter(10), *four;
+
+    (void)state;
+    assert_int_equal(take(ten, 2), 8);
+    mg_shared_begin(shared);
+    four = plugin_limiter(4);
+    mg_shared_built(shared);
+    mg_shared_adopt(shared);
+    assert_int_equal(take(four, 1), 2); /* 12 minutes of debt, and 15 */
+    for (int round = 0; round < 3; round++) {
+        mg_shared_begin(shared);
+        assert_ptr_equal(plugin_limiter(10), ten);
+        mg_shared_built(shared);
+        if (round == 0) {
+            mg_shared_drop(shared);
+            assert_ptr_equal(plugin_limiter(4), four);
+        } else {
+            mg_shared_adopt(shared);
+            assert_ptr_equal(plugin_limiter(10), ten);
+        }
+    }
+    assert_int_equal(left(ten), 5); /* 27 minutes */
+}
+
+static void a_candidate_has_no_more_names_than_there_are(void **state)
+{
+    char name[16];
+    int made = 0;
+
+    (void)state;
+    mg_shared_begin(shared);
+    for (int i = 0; i < MG_SHARED_COUNTERS_MAX + 5; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        made += mg_shared_counter(shared, mg_str_of(name)) != NULL;
+    }
+    assert_int_equal(made, MG_SHARED_COUNTERS_MAX);
+    made = 0;
+    for (int i = 0; i < MG_SHARED_POLICIES_MAX + 5; i++) {
+        mg_limiter_conf conf = rule_of(MG_CONFIG_KEY_IP, "", 5).conf;
+        conf.max_keys = conf.overflow_cells = 8;
+        snprintf(name, sizeof name, "n%d", i);
+        made += mg_shared_limiter(shared, mg_str_of(name), &conf) != NULL;
+    }
+    assert_int_equal(made, MG_SHARED_POLICIES_MAX);
+    mg_shared_built(shared);
+    mg_shared_drop(shared);
+    assert_non_null(mg_shared_counter(shared, MG_STR("one")));
+}
+
+static void a_counter_that_a_request_counts_in_stays(void **state)
+{
+    (void)state;
+    mg_shared_begin(shared);
+    mg_counter *kept = mg_shared_counter(shared, MG_STR("kept"));
+    assert_non_null(mg_shared_counter(shared, MG_STR("dropped")));
+    mg_shared_built(shared);
+    assert_ptr_equal(mg_shared_counter(shared, MG_STR("kept")), kept); /* a request's, meanwhile */
+    mg_cell_add(&kept->cells[0].cell, 3);
+    mg_shared_drop(shared);
+    assert_ptr_equal(mg_shared_counter(shared, MG_STR("kept")), kept);
+    assert_int_equal(mg_counter_sum(shared, kept), 3);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -242,6 +376,11 @@ int main(void)
         TEST(a_rule_whose_key_is_made_otherwise_begins_with_nothing),
         TEST(a_configuration_that_comes_back_goes_on_with_the_state_of_now),
         TEST(what_a_log_may_hold_makes_another_one),
+        TEST(what_a_candidate_asks_for_is_seen_when_it_is_adopted),
+        TEST(what_a_candidate_asked_for_goes_with_it),
+        TEST(an_earlier_configuration_comes_back_by_adoption),
+        TEST(a_candidate_has_no_more_names_than_there_are),
+        TEST(a_counter_that_a_request_counts_in_stays),
     };
     return cmocka_run_group_tests_name("gateway/shared", tests, NULL, NULL);
 }

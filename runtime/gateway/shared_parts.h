@@ -1,0 +1,45 @@
+/* shared_parts.h - what shared.c and shared_policies.c share; for these two alone. */
+#ifndef MG_GATEWAY_SHARED_PARTS_H
+#define MG_GATEWAY_SHARED_PARTS_H
+
+#include "gateway/shared.h"
+
+#include "base/map.h"
+
+#include <pthread.h>
+
+typedef struct draft_policy draft_policy;
+
+/* What plugins of a candidate asked for, while nobody else sees it. */
+typedef struct draft {
+    draft_policy *policies, **end; /* owned; in the order they were asked for */
+    mg_map *counters;              /* owned */
+    bool collecting;               /* from `collector` alone */
+    pthread_t collector;
+} draft;
+
+struct mg_shared {
+    mg_shared_options options;
+    draft draft;
+    pthread_mutex_t lock;
+    mg_map *limiters, *breakers, *counters; /* owned: policy_name, the counter */
+    mg_accounts *accounts;                  /* owned */
+    mg_services *services;                  /* owned */
+    mg_limit_stats *limit_stats;            /* owned */
+    uint64_t secret[2];                     /* of the limiters' fingerprints */
+    unsigned own_limiters, own_breakers;    /* entries that plugins have made */
+};
+
+/* All under the lock. */
+
+/* Whether what is asked for now, by this thread, is a candidate's. */
+static inline bool shared_is_collected(const mg_shared *shared)
+{
+    return shared->draft.collecting && pthread_equal(shared->draft.collector, pthread_self());
+}
+
+void shared_adopt_policies(mg_shared *shared);
+void shared_drop_policies(mg_shared *shared);
+void shared_free_policies(mg_shared *shared);
+
+#endif
