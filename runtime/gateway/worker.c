@@ -50,6 +50,7 @@ mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_account *account, _Atomic 
 
     if (endpoint) {
         mg_endpoint_ref(endpoint);
+        endpoint->retired = false; /* its host has come back while it was still busy */
         return endpoint;
     }
     endpoint = mg_endpoint_new(&worker->net, account, idle_total, worker->endpoints);

@@ -40,9 +40,6 @@ void mg_endpoint_ref(mg_endpoint *endpoint)
 
 void mg_endpoint_retire(mg_endpoint *endpoint)
 {
-    if (endpoint->index)
-        (void)mg_map_set(endpoint->index, endpoint->account->key, NULL);
-    endpoint->index = NULL;
     endpoint->retired = true;
     mg_pool_shed_all(&endpoint->pool);
     mg_endpoint_work(endpoint);
@@ -50,8 +47,12 @@ void mg_endpoint_retire(mg_endpoint *endpoint)
 
 void mg_endpoint_unref(mg_endpoint *endpoint)
 {
-    if (endpoint->refs == 1)
+    if (endpoint->refs == 1) {
+        if (endpoint->index)
+            (void)mg_map_set(endpoint->index, endpoint->account->key, NULL);
+        endpoint->index = NULL;
         mg_endpoint_retire(endpoint);
+    }
     MG_CHECK(endpoint->refs > 0);
     endpoint->refs--;
     mg_endpoint_maybe_free(endpoint);

@@ -49,8 +49,8 @@ void mg_endpoint_unref(mg_endpoint *endpoint);
 void mg_endpoint_poke(mg_endpoint *endpoint);
 /* From now on; copied. Connections to other addresses are closed as soon as they are idle. */
 void mg_endpoint_set_addrs(mg_endpoint *endpoint, const mg_addr *addrs, unsigned count);
-/* New requests go elsewhere: it leaves the index, and its connections are closed as soon as they are idle.
- * Who has it, or waits for a connection, is still served. */
+/* New requests go elsewhere: its connections are closed as soon as they are idle. Who has it, or waits for a
+ * connection, is still served; and it is in use again when `retired` is taken back. */
 void mg_endpoint_retire(mg_endpoint *endpoint);
 
 typedef struct mg_lease_ops {
