@@ -320,10 +320,29 @@ enum mg_weave_how {
     MG_WEAVE_COUNTER, /* each check counts down a local of the chunk; the chunk's environment has __mg_more */
     MG_WEAVE_CALL     /* each check calls __mg_spend: for source at Lua's limit of locals or upvalues */
 };
-/* The source of a chunk with a check at each loop, function and label, all lines where they were. Returns how
+/* The source of a chunk with a check at each loop, function and label, and with a call (__mg_cat2 to
+ * __mg_cat8, of the chunk's environment) for each chain of `..`; all lines stay where they were. Returns how
  * many bytes that is and writes them when they are not more than `room`; -1 with text ("LINE: what is wrong")
  * in error256: room for 256 bytes. Any thread. */
 int32_t mg_weave(const char *source, uint32_t n, int how, char *out, uint32_t room, char *error256);
+
+/* What a Lua state's allocator counts. It never refuses: a refusal would be raised from inside compiled code,
+ * which LuaJIT does not survive. So the Lua side looks at `over` where its checks stand, asks mg_memory_fits
+ * before it makes something large, collects, and raises when that does not help. */
+typedef struct mg_memory {
+    int32_t over;  /* 1 while so much is in use that a full collection is due */
+    int32_t owner; /* set by Lua: index of the plugin that runs, -1 for none; it is counted as the holder */
+} mg_memory;
+/* Whether so many bytes more stay within the cap. The state's thread only, as all of these. */
+bool mg_memory_fits(const mg_memory *memory, double bytes);
+/* Whether a full collection may free anything worth its time. */
+bool mg_memory_collectable(const mg_memory *memory);
+void mg_memory_collected(mg_memory *memory); /* the state has been collected in full */
+/* Tells this many plugins apart from now on; what was allocated before is nobody's. */
+void mg_memory_tell_apart(mg_memory *memory, uint32_t plugins);
+double mg_memory_held(const mg_memory *memory,
+                      uint32_t plugin);        /* bytes; allocated less freed while it ran */
+double mg_memory_cap(const mg_memory *memory); /* bytes */
 
 enum { MG_MATCH_CAPTURES = 32 };
 enum mg_match_how {

@@ -323,7 +323,7 @@ static void on_beat(mg_timer *timer)
     atomic_store_explicit(&worker->turn_ns, now, memory_order_relaxed);
     mg_timer_set(worker->loop, timer, now + BEAT_NS);
     if (worker->view && worker->view->vm)
-        atomic_store_explicit(&worker->lua_bytes, mg_vm_memory(worker->view->vm->vm), memory_order_relaxed);
+        atomic_store_explicit(&worker->lua_bytes, mg_vm_used_bytes(worker->view->vm->vm), memory_order_relaxed);
     MG_LIST_EACH(&worker->doors, link)
     {
         mg_door *door = mg_container_of(link, mg_door, link);

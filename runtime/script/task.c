@@ -50,22 +50,21 @@ static void task_free(mg_task *task)
     mg_vm *vm = task->vm;
 
     if (task->ref != LUA_NOREF)
-        (void)mg_vm_housekeeping(vm, drop, task, NULL);
+        (void)mg_vm_protected(vm, drop, task, NULL);
     mg_free(task);
-    if (vm->crowded) /* what the task held can be collected now, and its successors are not to pay for it */
-        mg_vm_relieve(vm, LUA_ERRMEM);
-    vm->crowded = false;
 }
 
 static mg_task *task_new(mg_vm *vm)
 {
-    mg_task *task = mg_calloc(1, sizeof(mg_task) + vm->conf.call_bytes);
+    mg_task *task;
 
+    if (!mg_vm_memory_relieve(&vm->memory, vm->L))
+        return NULL;
+    task = mg_calloc(1, sizeof(mg_task) + vm->conf.call_bytes);
     task->vm = vm;
     task->ref = LUA_NOREF;
     if (!mg_vm_protected(vm, start, task, NULL) || lua_resume(task->co, 1) != LUA_YIELD) {
         task_free(task);
-        mg_vm_relieve(vm, LUA_ERRMEM);
         return NULL;
     }
     return task;
@@ -127,10 +126,9 @@ mg_task_state mg_task_resume(mg_task *task, mg_task_error *error)
     if (status == LUA_YIELD)
         return MG_TASK_YIELDED;
     *error = (mg_task_error){ .plugin = -1 };
-    mg_vm_relieve(task->vm, status);
     if (status == 0) /* the slot function loops for ever */
         snprintf(error->message, sizeof(error->message), "the slot of this request ended");
-    else if (!mg_vm_housekeeping(task->vm, describe, &(fault_args){ task, error }, &why))
+    else if (!mg_vm_protected(task->vm, describe, &(fault_args){ task, error }, &why))
         snprintf(error->message, sizeof(error->message), "%.*s", (int)sizeof(error->message) - 1,
                  why.message);
     return MG_TASK_RAISED;
@@ -184,10 +182,11 @@ void mg_task_give(mg_task *task, bool parked)
     vm->taken_count--;
     if (!parked || vm->parked_count >= PARKED_MAX) {
         task_free(task);
-        return;
+    } else {
+        mg_list_push_front(&vm->parked, &task->link);
+        vm->parked_count++;
     }
-    mg_list_push_front(&vm->parked, &task->link);
-    vm->parked_count++;
+    mg_vm_memory_judge(&vm->memory, vm->L);
 }
 
 size_t mg_vm_tasks(const mg_vm *vm)

@@ -1,7 +1,7 @@
 /* vm.c - a Lua state with an accounting allocator, booted by lua/moongate/worker/boot.lua.
  *
- * LuaJIT raises by unwinding, so nothing here may push, allocate or call outside lua_cpcall, lua_pcall or
- * lua_resume: at the cap even an empty string can raise, and what nobody catches ends the process. */
+ * LuaJIT raises by unwinding, so nothing here may push or call outside lua_cpcall, lua_pcall or lua_resume:
+ * what nobody catches ends the process. */
 #include "script/vm.h"
 
 #include "base/check.h"
@@ -14,57 +14,12 @@
 #include <stdlib.h>
 
 static const char BOOT[] = "lua/moongate/worker/boot.lua";
-enum { DEFAULT_MAX_BYTES = 64 << 20, HOUSEKEEPING_BYTES = 256 << 10 };
-
-static void *account(void *self, void *old, size_t old_bytes, size_t bytes)
-{
-    mg_vm *vm = self;
-    void *p = NULL;
-
-    if (bytes > old_bytes && vm->used_bytes + (bytes - old_bytes) > vm->max_bytes)
-        return NULL;
-    if (bytes == 0)
-        free(old);
-    else if (!(p = realloc(old, bytes)))
-        return NULL;
-    vm->used_bytes += bytes - old_bytes;
-    return p;
-}
+enum { DEFAULT_CAP_BYTES = 64 << 20 };
 
 static int panic(lua_State *L)
 {
     (void)L;
     MG_UNREACHABLE(); /* every entry is protected */
-}
-
-static int collect(lua_State *L)
-{
-    lua_gc(L, LUA_GCCOLLECT, 0);
-    return 0;
-}
-
-void mg_vm_relieve(mg_vm *vm, int status)
-{
-    if (status != LUA_ERRMEM)
-        return;
-    vm->crowded = true;
-    vm->max_bytes += HOUSEKEEPING_BYTES;
-    if (lua_cpcall(vm->L, collect, NULL) != 0)
-        lua_settop(vm->L, 0);
-    vm->max_bytes -= HOUSEKEEPING_BYTES;
-}
-
-static void describe(lua_State *L, const mg_vm *vm, int status, mg_error *err)
-{
-    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "the error is no text";
-
-    if (status == LUA_ERRMEM)
-        (void)mg_fail(err, MG_ERR_LIMIT, "plugins need more than the %zu KiB of memory a Lua state may have",
-                      vm->max_bytes >> 10);
-    else if (mg_str_ends(mg_str_of(text), MG_STR(": not enough memory"))) /* Lua had room to say whose */
-        (void)mg_fail(err, MG_ERR_LIMIT, "%s: a Lua state may have %zu KiB", text, vm->max_bytes >> 10);
-    else
-        (void)mg_fail(err, MG_ERR_SCRIPT, "%s", text);
 }
 
 bool mg_vm_protected(mg_vm *vm, lua_CFunction fn, void *argument, mg_error *err)
@@ -73,20 +28,10 @@ bool mg_vm_protected(mg_vm *vm, lua_CFunction fn, void *argument, mg_error *err)
 
     if (status == 0)
         return true;
-    describe(vm->L, vm, status, err);
+    (void)mg_fail(err, MG_ERR_SCRIPT, "%s",
+                  lua_type(vm->L, -1) == LUA_TSTRING ? lua_tostring(vm->L, -1) : "the error is no text");
     lua_settop(vm->L, 0);
-    mg_vm_relieve(vm, status);
     return false;
-}
-
-bool mg_vm_housekeeping(mg_vm *vm, lua_CFunction fn, void *argument, mg_error *err)
-{
-    bool ok;
-
-    vm->max_bytes += HOUSEKEEPING_BYTES;
-    ok = mg_vm_protected(vm, fn, argument, err);
-    vm->max_bytes -= HOUSEKEEPING_BYTES;
-    return ok;
 }
 
 /* The Lua side's way to embedded files: text, or nil. */
@@ -195,7 +140,8 @@ static int boot(lua_State *L)
     lua_pushstring(L, seed);
     lua_pushlightuserdata(L, vm);
     lua_pushcclosure(L, source, 1);
-    lua_call(L, 6, 1);
+    lua_pushlightuserdata(L, &vm->memory.shown);
+    lua_call(L, 7, 1);
     luaL_checktype(L, -1, LUA_TTABLE);
     read_plugins(L, vm);
     read_chains(L, vm);
@@ -220,17 +166,21 @@ mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err)
     mg_vm *vm = MG_NEW(mg_vm);
 
     vm->conf = *conf;
-    vm->max_bytes = SIZE_MAX; /* LuaJIT crashes or leaks when it is refused while it makes a state */
+    mg_vm_memory_init(&vm->memory);
     mg_list_init(&vm->parked);
     mg_list_init(&vm->taken);
-    vm->L = lua_newstate(account, vm);
+    vm->L = lua_newstate(mg_vm_memory_alloc, &vm->memory);
     if (vm->L)
         lua_atpanic(vm->L, panic);
     if (!vm->L || !mg_vm_protected(vm, open_libraries, NULL, err))
         goto failed;
-    vm->max_bytes = conf->memory_max ? conf->memory_max : DEFAULT_MAX_BYTES;
-    if (mg_vm_protected(vm, boot, &(boot_args){ vm, plan }, err))
+    mg_vm_memory_bound(&vm->memory, conf->memory_max ? conf->memory_max : DEFAULT_CAP_BYTES);
+    if (!mg_vm_protected(vm, boot, &(boot_args){ vm, plan }, err))
+        goto failed;
+    if (mg_vm_memory_relieve(&vm->memory, vm->L))
         return vm;
+    (void)mg_fail(err, MG_ERR_LIMIT, "plugins need more than the %zu KiB of memory a Lua state may have",
+                  vm->memory.cap_bytes >> 10);
 failed:
     mg_vm_free(vm);
     return NULL;
@@ -244,15 +194,29 @@ void mg_vm_free(mg_vm *vm)
     if (vm->L)
         lua_close(vm->L);
     mg_vm_free_tasks(vm);
+    mg_vm_memory_fini(&vm->memory);
     mg_free(vm->plugins);
     mg_free(vm->chain_logs);
     mg_free(vm->chain_streams);
     mg_free(vm);
 }
 
-size_t mg_vm_memory(const mg_vm *vm)
+size_t mg_vm_used_bytes(const mg_vm *vm)
 {
-    return vm->used_bytes;
+    return vm->memory.used_bytes;
+}
+
+int mg_vm_holder(const mg_vm *vm, size_t *bytes)
+{
+    const int plugin = mg_vm_memory_holder(&vm->memory);
+
+    *bytes = plugin < 0 ? 0 : (size_t)vm->memory.held[plugin];
+    return plugin;
+}
+
+bool mg_vm_is_crowded(const mg_vm *vm)
+{
+    return vm->memory.crowded;
 }
 
 size_t mg_vm_plugin_count(const mg_vm *vm)

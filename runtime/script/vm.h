@@ -1,6 +1,6 @@
 /* vm.h - one Lua state: a function of its plan (text that names plugins, their sources, configurations and
- * chains). Made and freed on any thread, used by one at a time. Memory is accounted and capped; every entry
- * is protected. */
+ * chains). Made and freed on any thread, used by one at a time. Memory is accounted and capped
+ * (script/memory.h); every entry is protected. */
 #ifndef MG_SCRIPT_VM_H
 #define MG_SCRIPT_VM_H
 
@@ -25,7 +25,11 @@ typedef struct mg_vm_conf {
  * whose message names file and line. */
 mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err);
 void mg_vm_free(mg_vm *vm);
-size_t mg_vm_memory(const mg_vm *vm); /* bytes in use */
+size_t mg_vm_used_bytes(const mg_vm *vm); /* bytes in use */
+/* Whether its plugins hold so much that full collections leave little room: it is to be replaced. */
+bool mg_vm_is_crowded(const mg_vm *vm);
+/* The plugin that holds most memory, by its index, and how much; -1: none holds any. */
+int mg_vm_holder(const mg_vm *vm, size_t *bytes);
 
 /* What the plan's plugins and chains turned out to be, once booted. */
 size_t mg_vm_plugin_count(const mg_vm *vm);

@@ -1,11 +1,17 @@
-/* weave.c - a pass over the tokens of Lua source that adds checks and keeps every line where it is.
+/* weave.c - a pass over the tokens of Lua source that adds checks, and keeps every line where it is.
  *
- * Whatever runs for long passes one of three places again and again: the start of a block (after `do` and
- * `repeat`), the entry of a function (after its parameters) or a label. Checks stand there and nowhere else,
- * so no parser is needed. They stand behind labels and not before `goto`, because goto is a plain name in
- * Lua 5.1
+ * Time: whatever runs for long passes one of three places again and again: the start of a block (after `do`
+ * and `repeat`), the entry of a function (after its parameters) or a label. Checks stand there and nowhere
+ * else. They stand behind labels and not before `goto`, because goto is a plain name in Lua 5.1
  * (`x = goto`), while `::` is always a label. A label at the end of its block gets none: a jump there leads
  * forward, and a statement behind it would make it illegal to jump over a local.
+ *
+ * Memory: a text that doubles in each round of a loop passes every cap between two looks. So a chain of
+ * `a .. b .. c` becomes (__mg_cat3((a),(b),(c))), a function that knows how long the text will be before it
+ * is made. An operand goes from one `..` to the next token that binds less; brackets and function bodies
+ * nest, so a stack of frames knows where the operand that is being read began. Operands stand in parentheses,
+ * because a call as the last argument would give all of its results; so does the call, because `return` would
+ * make a tail call of it, and messages need the plugin's line.
  *
  * The caller has compiled the source as it came, so syntax errors are reported by Lua, in Lua's words; what
  * is malformed here only has to stay within its bounds. */
@@ -14,6 +20,7 @@
 #include "base/mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Counter: two locals of the chunk that its functions reach as upvalues; about a nanosecond once compiled. A
@@ -23,282 +30,336 @@ static const char PROLOGUE[] = "local __mg_more=__mg_more local __mg_left=1 ";
 static const char COUNTER[] = " if __mg_left==0 then __mg_left=__mg_more()end __mg_left=__mg_left-1 ";
 static const char CALL[] = " __mg_spend(); ";
 
-typedef enum token {
-    TOKEN_END,
-    TOKEN_NAME, /* and keywords without meaning here */
-    TOKEN_OTHER,
-    TOKEN_CLOSE,     /* ) */
-    TOKEN_SEMICOLON, /* ; */
-    TOKEN_LABEL,     /* :: */
-    TOKEN_OPEN,      /* do, repeat */
-    TOKEN_SHUT,      /* end, else, elseif, until */
-    TOKEN_FUNCTION,
-    TOKEN_RESERVED,
-    TOKEN_UNFINISHED, /* a comment or string without an end */
-} token;
+/* Lua compiles at most 200 nested levels. */
+enum { FRAMES_MAX = 512, CHAIN_GROUPS_MAX = 64 };
+
+typedef enum edit_kind {
+    EDIT_CHECK,
+    EDIT_BEGIN, /* "(__mg_catN((": a chain begins here */
+    EDIT_NEXT,  /* "),(" for ".." */
+    EDIT_GROUP, /* "),__mg_catN((" for "..": the rest of a long chain is one operand */
+    EDIT_CLOSE  /* "))" and one more for each call */
+} edit_kind;
+
+/* What changes at a place of the source. */
+typedef struct edit {
+    const char *at;
+    uint32_t order;
+    uint16_t count; /* operands of a call; calls that end */
+    uint8_t kind;
+} edit;
+
+/* What a frame is to the one around it, once it is closed. */
+typedef enum opening {
+    OPENED_BLOCK,   /* the end of a statement */
+    OPENED_VALUE,   /* an operand that cannot be called: a function body, a table */
+    OPENED_CALLABLE /* an operand that can: parentheses, arguments, an index */
+} opening;
+
+/* An open bracket or block, and the operand that is being read in it. */
+typedef struct frame {
+    const char *start; /* of the chain's first operand; NULL: nothing is read */
+    uint32_t call;     /* index of the edit that began the innermost call of the chain */
+    uint16_t calls;    /* of the chain; 0: no `..` so far */
+    uint16_t operands; /* of the innermost call */
+    bool complete;     /* an operand stands; what cannot go on with it begins a statement */
+    bool callable;     /* it is a name, a call or in parentheses: a text or table behind it is an argument */
+    bool member;       /* . or : came last */
+    opening is;        /* to the frame around it */
+} frame;
 
 typedef struct weaver {
-    const char *p, *end;
-    const char *copied; /* source up to here is in out */
-    uint32_t line;
-    char *out;
-    size_t room, n; /* n counts on where out is full */
+    mg_lexer lexer;
+    const char *last; /* end of the last token */
+    edit *edits;      /* owned */
+    uint32_t edit_count, edit_room;
+    frame frames[FRAMES_MAX];
+    uint32_t depth;
     const char *check;
-    bool in_parameters, in_label, after_label;
+    bool in_parameters, in_label, after_label, too_deep;
 } weaver;
 
-static void put(weaver *w, const char *p, size_t n)
+static frame *top_frame(weaver *w)
 {
-    if (n && w->n + n <= w->room)
-        memcpy(w->out + w->n, p, n);
-    w->n += n;
+    return &w->frames[w->depth];
 }
 
-static void copy_to(weaver *w, const char *p)
+static uint32_t add_edit(weaver *w, edit_kind kind, const char *at)
 {
-    put(w, w->copied, (size_t)(p - w->copied));
-    w->copied = p;
-}
-
-static void check_at(weaver *w, const char *p)
-{
-    copy_to(w, p);
-    put(w, w->check, strlen(w->check));
-}
-
-/* ---- tokens ---- */
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-/* As LuaJIT has it: every byte above ASCII may stand in a name. */
-static bool is_name(char c)
-{
-    return is_digit(c) || c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c & 0x80);
-}
-
-static bool skips(weaver *w, char c)
-{
-    if (w->p == w->end || *w->p != c)
-        return false;
-    w->p++;
-    return true;
-}
-
-static void step(weaver *w)
-{
-    w->line += *w->p == '\n';
-    w->p++;
-}
-
-/* At "[": whether [[ or [=[ opens here; then everything to its end is passed and *closed says if there was
- * one. */
-static bool skips_long(weaver *w, bool *closed)
-{
-    const char *p = w->p + 1;
-    size_t level;
-
-    while (p < w->end && *p == '=')
-        p++;
-    if (p == w->end || *p != '[')
-        return false;
-    level = (size_t)(p - w->p) - 1;
-    for (w->p = p + 1; w->p < w->end; step(w)) {
-        if (*w->p != ']' || (size_t)(w->end - w->p) < level + 2)
-            continue;
-        for (p = w->p + 1; *p == '=' && (size_t)(p - w->p) <= level;)
-            p++;
-        if (*p == ']' && (size_t)(p - w->p) == level + 1) {
-            w->p = p + 1;
-            *closed = true;
-            return true;
-        }
+    if (w->edit_count == w->edit_room) {
+        w->edit_room = w->edit_room ? w->edit_room * 2 : 64;
+        w->edits = mg_realloc(w->edits, w->edit_room * sizeof *w->edits);
     }
-    *closed = false;
-    return true;
+    w->edits[w->edit_count] = (edit){ at, w->edit_count, 0, (uint8_t)kind };
+    return w->edit_count++;
 }
 
-static void skip_line(weaver *w)
+/* ---- chains of `..` ---- */
+
+/* The chain that is being read ends with the last token. */
+static void end_chain(weaver *w)
 {
-    while (w->p < w->end && *w->p != '\n' && *w->p != '\r')
-        w->p++;
-}
+    frame *f = top_frame(w);
 
-/* Behind "--". */
-static bool skip_comment(weaver *w)
-{
-    bool closed;
-
-    if (w->p < w->end && *w->p == '[' && skips_long(w, &closed))
-        return closed;
-    skip_line(w);
-    return true;
-}
-
-static token quoted(weaver *w, char quote)
-{
-    while (w->p < w->end) {
-        const char c = *w->p;
-
-        step(w);
-        if (c == quote)
-            return TOKEN_OTHER;
-        if (c == '\\' && w->p < w->end)
-            step(w);
+    if (f->calls) {
+        w->edits[f->call].count = f->operands;
+        const uint32_t close = add_edit(w, EDIT_CLOSE, w->last);
+        w->edits[close].count = f->calls;
     }
-    return TOKEN_UNFINISHED;
+    f->start = NULL;
+    f->calls = 0;
+    f->complete = f->callable = f->member = false;
 }
 
-/* From its first digit. The sign of an exponent belongs to it: 1e-3, 0x1p+4. */
-static token number(weaver *w, const char *start)
+static void begin_operand(weaver *w, const char *start)
 {
-    const bool hex = w->end - start > 1 && start[0] == '0' && (start[1] | 0x20) == 'x';
-    const char exponent = hex ? 'p' : 'e';
+    frame *f = top_frame(w);
 
-    while (w->p < w->end && (is_name(*w->p) || *w->p == '.' ||
-                             ((*w->p == '-' || *w->p == '+') && (w->p[-1] | 0x20) == exponent)))
-        w->p++;
-    return TOKEN_OTHER;
+    if (f->complete)
+        end_chain(w); /* two operands in a row: a statement ends between them */
+    if (!f->start)
+        f->start = start;
 }
 
-static token name(weaver *w, const char *start)
+static void end_operand(frame *f, bool callable)
 {
-    static const struct {
-        char text[9];
-        token is;
-    } known[] = { { "do", TOKEN_OPEN },          { "repeat", TOKEN_OPEN }, { "end", TOKEN_SHUT },
-                  { "else", TOKEN_SHUT },        { "elseif", TOKEN_SHUT }, { "until", TOKEN_SHUT },
-                  { "function", TOKEN_FUNCTION } };
-    size_t n;
+    f->complete = true;
+    f->callable = callable;
+    f->member = false;
+}
 
-    while (w->p < w->end && is_name(*w->p))
-        w->p++;
-    n = (size_t)(w->p - start);
-    if (n >= sizeof(MG_WEAVE_RESERVED) - 1 &&
-        memcmp(start, MG_WEAVE_RESERVED, sizeof(MG_WEAVE_RESERVED) - 1) == 0)
-        return TOKEN_RESERVED;
-    for (size_t i = 0; i < mg_countof(known); i++) {
-        if (n == strlen(known[i].text) && memcmp(start, known[i].text, n) == 0)
-            return known[i].is;
+static void next_operand(weaver *w, const char *dots)
+{
+    frame *f = top_frame(w);
+
+    f->complete = false;
+    if (!f->start)
+        return; /* malformed */
+    if (!f->calls) {
+        f->call = add_edit(w, EDIT_BEGIN, f->start);
+        f->calls = f->operands = 1;
     }
-    return TOKEN_NAME;
-}
-
-static token dots(weaver *w)
-{
-    if (w->p < w->end && is_digit(*w->p))
-        return number(w, w->p - 1);
-    if (skips(w, '.'))
-        (void)skips(w, '.');
-    return TOKEN_OTHER;
-}
-
-static token symbol(weaver *w, char c)
-{
-    switch (c) {
-    case ')': return TOKEN_CLOSE;
-    case ';': return TOKEN_SEMICOLON;
-    case ':': return skips(w, ':') ? TOKEN_LABEL : TOKEN_OTHER;
-    case '.': return dots(w);
-    case '"':
-    case '\'': return quoted(w, c);
-    default: return TOKEN_OTHER;
+    if (f->operands == MG_WEAVE_OPERANDS - 1 && f->calls < CHAIN_GROUPS_MAX) {
+        w->edits[f->call].count = MG_WEAVE_OPERANDS;
+        f->call = add_edit(w, EDIT_GROUP, dots);
+        f->calls++;
+        f->operands = 1;
+        return;
     }
+    (void)add_edit(w, EDIT_NEXT, dots);
+    f->operands++;
 }
 
-/* The next token; *start is where it begins. */
-static token next(weaver *w, const char **start)
+static void open_frame(weaver *w, opening is)
 {
-    bool closed;
-
-    while (w->p < w->end) {
-        *start = w->p;
-        if (is_digit(*w->p))
-            return number(w, *start);
-        if (is_name(*w->p))
-            return name(w, *start);
-        if (*w->p == '[' && skips_long(w, &closed))
-            return closed ? TOKEN_OTHER : TOKEN_UNFINISHED;
-        if (*w->p == '-' && w->end - w->p > 1 && w->p[1] == '-') {
-            w->p += 2;
-            if (!skip_comment(w))
-                return TOKEN_UNFINISHED;
-            continue;
-        }
-        step(w);
-        if (**start != ' ' && (**start < '\t' || **start > '\r'))
-            return symbol(w, **start);
+    if (w->depth + 1 == FRAMES_MAX) {
+        w->too_deep = true;
+        return;
     }
-    *start = w->end;
-    return TOKEN_END;
+    w->depth++;
+    *top_frame(w) = (frame){ .is = is };
+}
+
+static void close_frame(weaver *w)
+{
+    end_chain(w);
+    if (!w->depth)
+        return; /* malformed */
+    const opening closed = top_frame(w)->is;
+    w->depth--;
+    if (closed == OPENED_BLOCK)
+        end_chain(w);
+    else
+        end_operand(top_frame(w), closed == OPENED_CALLABLE);
+}
+
+/* A ( or { behind an operand that may be called is its arguments; else it begins an operand. */
+static void open_bracket(weaver *w, mg_lex_token is, const char *start)
+{
+    const frame *f = top_frame(w);
+    const bool suffix = f->complete && (f->callable || is == MG_LEX_BRACKET_OPEN);
+
+    if (!suffix)
+        begin_operand(w, start);
+    open_frame(w, is == MG_LEX_BRACE_OPEN && !suffix ? OPENED_VALUE : OPENED_CALLABLE);
+}
+
+static void read_chain(weaver *w, mg_lex_token is, const char *start)
+{
+    frame *f = top_frame(w);
+
+    switch (is) {
+    case MG_LEX_NAME:
+        if (!f->member)
+            begin_operand(w, start);
+        end_operand(f, true);
+        return;
+    case MG_LEX_VALUE:
+        begin_operand(w, start);
+        end_operand(f, false);
+        return;
+    case MG_LEX_STRING:
+        if (f->complete && f->callable)
+            return; /* an argument */
+        begin_operand(w, start);
+        end_operand(f, false);
+        return;
+    case MG_LEX_MEMBER: f->member = true; return;
+    case MG_LEX_SIGN:
+        if (!f->start)
+            f->start = start;
+        f->complete = false;
+        return;
+    case MG_LEX_CONCAT: next_operand(w, start); return;
+    case MG_LEX_PAREN_OPEN:
+    case MG_LEX_BRACKET_OPEN:
+    case MG_LEX_BRACE_OPEN: open_bracket(w, is, start); return;
+    case MG_LEX_PAREN_CLOSE:
+    case MG_LEX_BRACKET_CLOSE:
+    case MG_LEX_BRACE_CLOSE:
+    case MG_LEX_BLOCK_END:
+    case MG_LEX_UNTIL: close_frame(w); return;
+    case MG_LEX_FUNCTION:
+        begin_operand(w, start);
+        open_frame(w, OPENED_VALUE);
+        return;
+    case MG_LEX_IF:
+    case MG_LEX_DO:
+    case MG_LEX_REPEAT:
+        end_chain(w);
+        open_frame(w, OPENED_BLOCK);
+        return;
+    default: end_chain(w); return;
+    }
 }
 
 /* ---- checks ---- */
 
-static void weave_token(weaver *w, token is, const char *start)
+static void add_checks(weaver *w, mg_lex_token is, const char *start)
 {
-    if (is == TOKEN_LABEL) {
+    if (is == MG_LEX_LABEL) {
         w->after_label = w->in_label;
         w->in_label = !w->in_label;
         return;
     }
-    if (w->after_label && is != TOKEN_SEMICOLON) {
+    if (w->after_label && is != MG_LEX_SEMICOLON) {
         w->after_label = false;
-        if (is != TOKEN_SHUT && is != TOKEN_END)
-            check_at(w, start);
+        if (is != MG_LEX_BLOCK_END && is != MG_LEX_ELSE && is != MG_LEX_UNTIL && is != MG_LEX_END)
+            (void)add_edit(w, EDIT_CHECK, start);
     }
-    if (is == TOKEN_OPEN || (is == TOKEN_CLOSE && w->in_parameters))
-        check_at(w, w->p);
-    if (is == TOKEN_CLOSE)
+    if (is == MG_LEX_DO || is == MG_LEX_REPEAT || (is == MG_LEX_PAREN_CLOSE && w->in_parameters))
+        (void)add_edit(w, EDIT_CHECK, w->lexer.p);
+    if (is == MG_LEX_PAREN_CLOSE)
         w->in_parameters = false;
-    if (is == TOKEN_FUNCTION)
+    if (is == MG_LEX_FUNCTION)
         w->in_parameters = true;
 }
 
-/* What LuaJIT passes over in front of a file: a byte order mark and a first line that begins with #. */
-static void skip_head(weaver *w)
+/* ---- what comes out ---- */
+
+typedef struct output {
+    char *p;
+    size_t room, n; /* n counts on where there is no room */
+} output;
+
+static void put(output *out, const char *p, size_t n)
 {
-    if (w->end - w->p >= 3 && memcmp(w->p, "\xef\xbb\xbf", 3) == 0)
-        w->p += 3;
-    if (w->p < w->end && *w->p == '#')
-        skip_line(w);
-    w->copied = w->p;
+    if (n && out->n + n <= out->room)
+        memcpy(out->p + out->n, p, n);
+    out->n += n;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const edit *x = a, *y = b;
+
+    if (x->at != y->at)
+        return x->at < y->at ? -1 : 1;
+    return x->order < y->order ? -1 : 1;
+}
+
+/* Returns how many bytes of the source it stands for. */
+static size_t put_edit(output *out, const edit *e, const char *check)
+{
+    char text[32];
+
+    switch ((edit_kind)e->kind) {
+    case EDIT_CHECK: put(out, check, strlen(check)); return 0;
+    case EDIT_BEGIN:
+    case EDIT_GROUP:
+        put(out, text,
+            (size_t)snprintf(text, sizeof text, "%s__mg_cat%u((", e->kind == EDIT_GROUP ? ")," : "(",
+                             (unsigned)e->count));
+        return e->kind == EDIT_GROUP ? 2 : 0;
+    case EDIT_NEXT: put(out, "),(", 3); return 2;
+    case EDIT_CLOSE:
+        for (unsigned i = 0; i < e->count + 2U; i++)
+            put(out, ")", 1);
+        return 0;
+    }
+    return 0;
+}
+
+static void put_all(output *out, weaver *w, const char *from)
+{
+    if (w->edit_count)
+        qsort(w->edits, w->edit_count, sizeof *w->edits, by_place);
+    for (uint32_t i = 0; i < w->edit_count; i++) {
+        put(out, from, (size_t)(w->edits[i].at - from));
+        from = w->edits[i].at + put_edit(out, &w->edits[i], w->check);
+    }
+    put(out, from, (size_t)(w->lexer.end - from));
+}
+
+static bool read_all(weaver *w, char *error256)
+{
+    const char *start;
+    mg_lex_token is;
+
+    do {
+        is = mg_lexer_next(&w->lexer, &start);
+        if (is == MG_LEX_RESERVED || is == MG_LEX_UNFINISHED) {
+            snprintf(error256, 256, "%u: %s", w->lexer.line,
+                     is == MG_LEX_RESERVED ? "names that begin with " MG_LEX_RESERVED_PREFIX
+                                             " are the gateway's: choose another"
+                                           : "a string or comment has no end");
+            return false;
+        }
+        read_chain(w, is, start);
+        add_checks(w, is, start);
+        w->last = w->lexer.p;
+        if (w->too_deep) {
+            snprintf(error256, 256, "%u: blocks and brackets nest too deep", w->lexer.line);
+            return false;
+        }
+    } while (is != MG_LEX_END);
+    return true;
 }
 
 int32_t mg_weave(const char *source, uint32_t n, int how, char *out, uint32_t room, char *error256)
 {
-    weaver w = { .p = source,
-                 .end = source + n,
-                 .line = 1,
-                 .out = out,
-                 .room = room,
-                 .check = how == MG_WEAVE_COUNTER ? COUNTER : CALL };
-    const char *start;
-    token is;
+    output to = { out, room, 0 };
+    int32_t bytes = -1;
+    weaver *w;
 
     if (n > MG_WEAVE_SOURCE_MAX) {
         snprintf(error256, 256, "the source has %u bytes; at most %d are loaded: split it into modules", n,
                  MG_WEAVE_SOURCE_MAX);
         return -1;
     }
-    skip_head(&w);
+    w = MG_NEW(weaver);
+    w->check = how == MG_WEAVE_COUNTER ? COUNTER : CALL;
+    mg_lexer_init(&w->lexer, source, n);
+    const char *from = w->last = w->lexer.p;
     if (how == MG_WEAVE_COUNTER)
-        put(&w, PROLOGUE, sizeof(PROLOGUE) - 1);
-    else if (w.copied != source)
-        put(&w, " ", 1); /* a second byte order mark is a name, and must not come first now */
-    do {
-        is = next(&w, &start);
-        if (is == TOKEN_RESERVED || is == TOKEN_UNFINISHED) {
-            snprintf(error256, 256, "%u: %s", w.line,
-                     is == TOKEN_RESERVED ? "names that begin with " MG_WEAVE_RESERVED
-                                            " are the gateway's: choose another"
-                                          : "a string or comment has no end");
-            return -1;
-        }
-        weave_token(&w, is, start);
-    } while (is != TOKEN_END);
-    copy_to(&w, w.end);
-    return (int32_t)w.n;
+        put(&to, PROLOGUE, sizeof(PROLOGUE) - 1);
+    else if (from != source)
+        put(&to, " ", 1); /* a second byte order mark is a name, and must not come first now */
+    if (read_all(w, error256)) {
+        put_all(&to, w, from);
+        bytes = (int32_t)to.n;
+    }
+    mg_free(w->edits);
+    mg_free(w);
+    return bytes;
 }

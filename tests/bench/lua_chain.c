@@ -119,14 +119,14 @@ static void run(const char *name, const char *const *sources, size_t count, long
         mg_arena_reset(&f.x.arena);
         once(&f, &request);
     }
-    before = mg_vm_memory(f.vm);
+    before = mg_vm_used_bytes(f.vm);
     begun = seconds();
     for (long i = 0; i < requests; i++) {
         mg_arena_reset(&f.x.arena);
         once(&f, &request);
     }
     printf("%-14s %7.1f ns a request   %zu KiB before, %zu KiB after\n", name,
-           (seconds() - begun) / (double)requests * 1e9, before >> 10, mg_vm_memory(f.vm) >> 10);
+           (seconds() - begun) / (double)requests * 1e9, before >> 10, mg_vm_used_bytes(f.vm) >> 10);
     mg_arena_fini(&kept);
     fixture_fini(&f);
 }

@@ -1,4 +1,4 @@
---- bounds: the weaver, the clocks of budgets, and patterns that count their steps.
+--- bounds: the weaver, the clocks and the memory that budgets go by, and patterns that count their steps.
 local ffi = require("ffi")
 local c = require("moongate.ffi.c")
 
@@ -17,6 +17,19 @@ local bounds = {
     PLAIN = 4,
     is = { NONE = 0, FOUND = 1, TIRED = 2, INVALID = 3 },
 }
+
+--- A state's own memory, from the light userdata that C hands to boot.
+---@param pointer userdata
+---@param plugins integer  how many are told apart
+---@return ffi.cdata* memory  .over: 1 past the cap; .owner: set to the index of the plugin that runs, or -1
+function bounds.watch(pointer, plugins)
+    local memory = ffi.cast("mg_memory *", pointer)
+    c.mg_memory_tell_apart(memory, plugins)
+    return memory
+end
+
+bounds.fits, bounds.collectable, bounds.collected = c.mg_memory_fits, c.mg_memory_collectable, c.mg_memory_collected
+bounds.held_bytes, bounds.cap_bytes = c.mg_memory_held, c.mg_memory_cap
 
 --- The source with checks in it.
 ---@param source string

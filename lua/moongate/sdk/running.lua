@@ -14,11 +14,14 @@ local running = {
     may_wait = false, -- false in new and in log
     traceback = false, ---@type string|false  of the last error that passed a layer
     host = false, ---@type ffi.cdata*|false
+    memory = { owner = -1 }, ---@type ffi.cdata*|table  .owner: index of the plugin that holds what is allocated now
     names = {}, -- of the plan's plugins, by index
     spaces = {}, -- of ctx.kv, by the plugin's name
     counters = {}, -- by full name
     --- Waits for what call.wait_for names; raises when the request is over. Set by worker.await.
     await = nil, ---@type fun(wait: integer)
+    --- Makes sure of memory for so many bytes that come from C; raises when there is none. Set by worker.budget.
+    room = nil, ---@type fun(bytes: number)
 }
 
 --- What a wait raises once its request is over. No pcall of a plugin keeps it.

@@ -44,7 +44,7 @@ function await.await(wait)
     yield()
     resume(slot)
     running.depth = depth
-    running.plugin = plugin
+    running.plugin, running.memory.owner = plugin, plugin
     running.may_wait = true
     if cancelled(pointer) then
         error(CANCELLED, 0)
@@ -62,7 +62,7 @@ function await.park(slot)
     yield()
     resume(slot)
     running.depth = 0
-    running.plugin = -1
+    running.plugin, running.memory.owner = -1, -1
     running.traceback = false
 end
 

@@ -1,5 +1,5 @@
 --- boot: the first chunk of a VM. C calls it once with what it lends and the plan; what it returns is all C knows.
-local api, hash, host, plan, seed, source = ...
+local api, hash, host, plan, seed, source, memory = ...
 
 --- Modules come from the binary, never from a disk.
 local function embedded(name)
@@ -40,6 +40,8 @@ local wanted, problem = json.decode_plain(plan)
 if not wanted then
     error("the plan is no JSON: " .. problem, 0)
 end
+
+budget.watch(require("moongate.ffi.bounds").watch(memory, #(wanted.plugins or {})))
 
 --- The layers of a chain, and those that have a log handler.
 local function layers_of(items, instances)

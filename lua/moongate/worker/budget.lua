@@ -1,15 +1,22 @@
 --- budget: no plugin computes for ever. LuaJIT cannot stop compiled code from outside, so the source of a plugin gets
---- checks at its loops, functions and labels when it is loaded (runtime/script/weave.c). They count down, and every so
+--- checks at its loops, functions and labels when it is loaded (runtime/script/weave.c). They count down; every so
 --- many the clock is read. What a library function computes for a plugin is charged by its size.
 ---
 --- A budget is a plugin's own and begins anew whenever the VM is resumed. Its clock starts at the first look, so a
 --- request whose plugins do little never reads one. Past it each further look raises, until the handler is left.
+---
+--- Memory is bounded in the same places. The allocator refuses nothing (see mg_memory in moongate.h); a look that finds
+--- the state nearly full collects it, and raises when it is past its cap all the same. What makes something large charges its
+--- bytes before it does.
 local bounds = require("moongate.ffi.bounds")
+local join = require("moongate.worker.join")
 local running = require("moongate.sdk.running")
 
 local error, load, floor, min, max = error, load, math.floor, math.min, math.max
 local getinfo, sub, format = debug.getinfo, string.sub, string.format
-local fresh_s, cpu_s = bounds.fresh_s, bounds.cpu_s
+local concat, sort, ipairs, pairs = table.concat, table.sort, ipairs, pairs
+local collect = collectgarbage
+local fresh_s, cpu_s, fits = bounds.fresh_s, bounds.cpu_s, bounds.fits
 local COUNTER, CALL = bounds.how.COUNTER, bounds.how.CALL
 
 local CHECKS = 200 -- between two looks, as long as they are cheap
@@ -17,15 +24,20 @@ local CHECK_S = 1e-8 -- what one is taken for where no clock can be read
 local LOOK_S = 0.0005 -- looks are about so far apart where each check stands for much
 local LOAD_S = 1 -- of a file and of new
 local DEFAULT_S = 0.010
+local LARGE = 1024 -- bytes; what is smaller is not charged
+local BYTES = 64 -- a check's worth of bytes written or looked at
+local HOLDERS = 3 -- plugins that a message about memory names
 
 local budget = {}
 
+local joins = {} -- what stands for `..` in woven chunks, by the number of operands
 local limits_s = {} -- by index of the plugin
 local turn, plugin = -1, -1 -- whose budget the rest is about
 local began_s, began_cpu_s, looked_s = 0, 0, 0
 local counted = 0 -- checks of this budget
 local checks = CHECKS -- until the next look
-local over = false -- the budget is spent
+local over = false ---@type function|false  the budget is spent, or the memory: what raises it
+local memory = false ---@type ffi.cdata*|false  what this state's allocator counts
 
 local function limit_s()
     return running.ctx and (limits_s[running.plugin] or DEFAULT_S) or LOAD_S
@@ -46,8 +58,9 @@ local function place()
 end
 budget.place = place
 
-local function raise()
-    over = true
+local raise
+function raise()
+    over = raise
     local name = running.names[running.plugin + 1] or "?"
     local did = "plugin %q used more than %g ms of CPU between two waits"
     local advice = running.may_wait and " (cpu: raise it, or yield with ctx:sleep(0))" or " (cpu: raise it)"
@@ -55,6 +68,41 @@ local function raise()
         did, advice = "loading plugin %q used more than %g ms of CPU", ""
     end
     error(place() .. format(did, name, limit_s() * 1000) .. advice, 0)
+end
+
+--- Who holds how much, the most first.
+local function holders()
+    local held, texts = {}, {}
+    for i, name in ipairs(running.names) do
+        held[i] = { name = name, bytes = bounds.held_bytes(memory, i - 1) }
+    end
+    sort(held, function(a, b)
+        return a.bytes > b.bytes
+    end)
+    for i = 1, min(#held, HOLDERS) do
+        if held[i].bytes >= 1048576 then
+            texts[#texts + 1] = format("%q holds %.0f MiB", held[i].name, held[i].bytes / 1048576)
+        end
+    end
+    return #texts > 0 and "; " .. concat(texts, ", ") or ""
+end
+
+local raise_memory
+function raise_memory()
+    over = raise_memory
+    error(place() .. format("plugin %q: not enough memory; all plugins of a worker share %.0f MiB%s",
+        running.names[running.plugin + 1] or "?", bounds.cap_bytes(memory) / 1048576, holders()), 0)
+end
+
+--- Makes room for so many bytes more, or raises.
+local function relieve(bytes)
+    if bounds.collectable(memory) then
+        collect("collect")
+        bounds.collected(memory)
+    end
+    if not fits(memory, bytes) then
+        raise_memory()
+    end
 end
 
 local function begin(now_s)
@@ -83,10 +131,14 @@ local function look(spent)
     local now_s = fresh_s(running.host)
     if turn ~= running.turn or plugin ~= running.plugin then
         begin(now_s)
-        return CHECKS
+    elseif over then
+        over()
+    end
+    if memory and memory.over ~= 0 then
+        relieve(0)
     end
     counted = counted + spent
-    if over or used_s(now_s) > limit_s() then
+    if used_s(now_s) > limit_s() then
         raise()
     end
     local took_s = now_s - looked_s
@@ -110,6 +162,24 @@ function budget.charge(worth)
     end
 end
 
+--- Charges bytes that are about to be made or looked at.
+---@param bytes number
+function budget.bytes(bytes)
+    if bytes > LARGE then
+        if memory and not fits(memory, bytes) then
+            relieve(bytes)
+        end
+        budget.charge(bytes / BYTES)
+    end
+end
+
+--- Makes sure that there is room for a body or a text of C that comes into Lua, whoever pays for the time.
+running.room = function(bytes)
+    if bytes > LARGE and memory and not fits(memory, bytes) then
+        relieve(bytes)
+    end
+end
+
 --- Steps that a matcher may take before it asks again: what would use up the budget, at 5 ns each.
 ---@return integer steps
 function budget.steps()
@@ -124,6 +194,13 @@ function budget.is_over()
     return over and turn == running.turn and plugin == running.plugin
 end
 
+--- From now on the memory of this state is bounded.
+---@param watched ffi.cdata*  of bounds.watch
+function budget.watch(watched)
+    memory = watched
+    running.memory = watched
+end
+
 ---@param index integer  of the plugin in the plan, from 0
 ---@param cpu_ms number?
 function budget.limit(index, cpu_ms)
@@ -135,6 +212,9 @@ function budget.equip(env)
     env.__mg_more = more
     env.__mg_spend = function()
         budget.charge(1)
+    end
+    for count, joined in pairs(joins) do
+        env["__mg_cat" .. count] = joined
     end
 end
 
@@ -156,6 +236,10 @@ function budget.load(text, shown, env)
         end
     end
     return nil, shown:sub(2) .. ": a function is so long that no budget fits into it: split it"
+end
+
+for count = 1, 8 do
+    joins[count] = join.of(count, budget.bytes, place)
 end
 
 return budget

@@ -52,7 +52,7 @@ end
 function chain.log(logs, ctx)
     for i = 1, #logs do
         local index = logs[i].index
-        running.plugin = index
+        running.plugin, running.memory.owner = index, index
         local ok, err = xpcall(logs[i].log, by_depth[0].on_raise, ctx)
         if not ok then
             call.raised(running.call, index, text_of(err), running.traceback or "")

@@ -47,7 +47,7 @@ return function(chunks)
         local message = text_of(err)
         local trace = running.traceback or dead_traceback(co, message)
         await.none()
-        running.plugin, running.traceback = -1, false
+        running.plugin, running.memory.owner, running.traceback = -1, -1, false
         message = match(message, "^[^\n]*")
         return plugin, line_in(chunks[plugin + 1] or {}, message .. "\n" .. trace), message, trace
     end

@@ -9,6 +9,7 @@ local traceback = debug.traceback
 local mono_s, raised, limit = call.mono_s, call.raised, call.limit
 local sleep, limit_waited, SLEEP = call.sleep, call.limit_waited, call.wait_for.SLEEP
 local CANCELLED = running.CANCELLED
+local memory = running.memory
 local SKIP_S = 30 -- a plugin that raised under on_error skip is not run for so long
 
 local layer = {}
@@ -43,9 +44,9 @@ function layer.closed(handler, inner, index, depth)
         check_next(ctx, depth)
         local outer = running.plugin
         running.depth = depth
-        running.plugin = index
+        running.plugin, memory.owner = index, index
         handler(ctx, inner)
-        running.plugin = outer
+        running.plugin, memory.owner = outer, outer
     end
 end
 
@@ -61,7 +62,7 @@ function layer.lenient(handler, inner, index, depth, skips)
             return inner(ctx)
         end
         running.depth = depth
-        running.plugin = index
+        running.plugin, memory.owner = index, index
         local ok, err = xpcall(handler, on_raise, ctx, inner)
         if not ok then
             if err == CANCELLED or running.plugin ~= index then
@@ -73,12 +74,12 @@ function layer.lenient(handler, inner, index, depth, skips)
             if skips then
                 resting_until_s = mono_s(running.call) + SKIP_S
             end
-            running.plugin = outer
+            running.plugin, memory.owner = outer, outer
             if running.depth == depth then
                 return inner(ctx)
             end
         end
-        running.plugin = outer
+        running.plugin, memory.owner = outer, outer
     end
 end
 

@@ -140,10 +140,10 @@ function loader.all(plugins, chains)
     local copy = copies(plugins, chains)
     for i, wanted in ipairs(plugins) do
         running.names[i] = wanted.name
-        running.plugin = i - 1
+        running.plugin, running.memory.owner = i - 1, i - 1
         running.turn = running.turn + 1
         local ok, result = pcall(loader.instance, wanted, loaded, copy[i - 1] or 1)
-        running.plugin = -1
+        running.plugin, running.memory.owner = -1, -1
         if not ok then
             error(("plugin %q: %s"):format(wanted.name, text_of(result)), 0)
         end

@@ -21,7 +21,7 @@ local function pass(slot, filters)
     local bytes, last = call.chunk(slot.call)
     local changed = false
     for i = 1, #filters do
-        running.plugin = filters[i].index
+        running.plugin, running.memory.owner = filters[i].index, filters[i].index
         local made = filters[i].filter(slot.ctx, bytes, last)
         if made ~= nil then
             if type(made) ~= "string" then

@@ -10,7 +10,7 @@ local string_find, string_rep, sub, format = string.find, string.rep, string.sub
 local concat, insert, sort = table.concat, table.insert, table.sort
 local find, tired_at, place, captures = bounds.find, bounds.tired_at, bounds.place, bounds.captures
 local capture = bounds.capture
-local charge = budget.charge
+local charge, budget_bytes = budget.charge, budget.bytes
 local ANCHORS, MAYBE_PLAIN, PLAIN = bounds.ANCHORS, bounds.MAYBE_PLAIN, bounds.PLAIN
 local NONE, FOUND, TIRED = bounds.is.NONE, bounds.is.FOUND, bounds.is.TIRED
 
@@ -308,9 +308,25 @@ function strings.sub(text, ...)
     return sub(text, ...)
 end
 
-function strings.format(...)
+--- Bytes that the values make at most; %q may write each byte as four.
+local function format_bytes(layout, ...)
+    local bytes, each = #layout, 1
+    if string_find(layout, "%q", 1, true) then
+        each = 4
+    end
+    for i = 1, select("#", ...) do
+        local value = select(i, ...)
+        bytes = bytes + (type(value) == "string" and #value * each or 0)
+    end
+    return bytes
+end
+
+function strings.format(layout, ...)
     charge(4)
-    return format(...)
+    if type(layout) == "string" then
+        budget_bytes(format_bytes(layout, ...))
+    end
+    return format(layout, ...)
 end
 
 function tables.concat(list, ...)

@@ -60,6 +60,54 @@ static void checks_stand_in_loops_functions_and_behind_labels(void **state)
         assert_string_equal(woven(cases[i][0]), cases[i][1]);
 }
 
+static void chains_of_texts_become_calls(void **state)
+{
+    static const char *const cases[][2] = {
+        { "x = a..b", "x = (__mg_cat2((a),(b)))" },
+        { "x = a .. b .. c", "x = (__mg_cat3((a ),( b ),( c)))" },
+        { "return a..1 ..'b'", "return (__mg_cat3((a),(1 ),('b')))" },
+        { "x = a + 1 .. b * 2, c", "x = (__mg_cat2((a + 1 ),( b * 2))), c" },
+        { "x = a..b == c..d", "x = (__mg_cat2((a),(b))) == (__mg_cat2((c),(d)))" },
+        { "x = a and b..c or d", "x = a and (__mg_cat2((b),(c))) or d" },
+        { "x = not a..b", "x = (__mg_cat2((not a),(b)))" },
+        { "x = -a..-b^2", "x = (__mg_cat2((-a),(-b^2)))" },
+        { "x = #a.b.c..a:d(e..f)[g..h]",
+          "x = (__mg_cat2((#a.b.c),(a:d((__mg_cat2((e),(f))))[(__mg_cat2((g),(h)))])))" },
+        { "x = a..b y = c", "x = (__mg_cat2((a),(b))) y = c" },
+        { "x = a..b;y()", "x = (__mg_cat2((a),(b)));y()" },
+        { "x = a..b -- c\ny()", "x = (__mg_cat2((a),(b))) -- c\ny()" },
+        { "x = a\n-- c\n..\nb", "x = (__mg_cat2((a\n-- c\n),(\nb)))" },
+        { "x = a..'b' (c)()", "x = (__mg_cat2((a),('b'))) (c)()" },
+        { "x = a..b (c)()", "x = (__mg_cat2((a),(b (c)())))" },
+        { "x = a..b'c'..{}(d)()", "x = (__mg_cat3((a),(b'c'),({})))(d)()" },
+        { "x = a..f{b..c, d = e..f; [g..h] = i}", "x = (__mg_cat2((a),(f{(__mg_cat2((b),(c))), d = "
+                                                  "(__mg_cat2((e),(f))); [(__mg_cat2((g),(h)))] = i})))" },
+        { "f(a..b, ...)", "f((__mg_cat2((a),(b))), ...)" },
+        { "return ...  .. ...", "return (__mg_cat2((...  ),( ...)))" },
+        { "f'a'..b", "(__mg_cat2((f'a'),(b)))" },
+        { "('a'..b):c()", "((__mg_cat2(('a'),(b)))):c()" },
+        { "x = a..function(b, ...)return b..c end..d",
+          "x = (__mg_cat3((a),(function(b, ...)@return (__mg_cat2((b),(c))) end),(d)))" },
+        { "if a..b then c = d..e elseif f..g then else h = i..j end k = l..m",
+          "if (__mg_cat2((a),(b))) then c = (__mg_cat2((d),(e))) elseif (__mg_cat2((f),(g))) then else h = "
+          "(__mg_cat2((i),(j))) end k = (__mg_cat2((l),(m)))" },
+        { "while a..b do end", "while (__mg_cat2((a),(b))) do@ end" },
+        { "repeat local a = b..c until a..d x()",
+          "repeat@ local a = (__mg_cat2((b),(c))) until (__mg_cat2((a),(d))) x()" },
+        { "for i = a..b, c..d do end", "for i = (__mg_cat2((a),(b))), (__mg_cat2((c),(d))) do@ end" },
+        { "for _ in f(a..b), c..d do end", "for _ in f((__mg_cat2((a),(b)))), (__mg_cat2((c),(d))) do@ end" },
+        { "local function f(a) return a..b end", "local function f(a)@ return (__mg_cat2((a),(b))) end" },
+        { "::a:: x = b..c goto a", "::a:: @x = (__mg_cat2((b),(c))) goto a" },
+        { "return a..b..c..d..e..f..g..h..i",
+          "return (__mg_cat8((a),(b),(c),(d),(e),(f),(g),__mg_cat2((h),(i))))" },
+        { "return a..b..c..d..e..f..g..h", "return (__mg_cat8((a),(b),(c),(d),(e),(f),(g),__mg_cat1((h))))" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < mg_countof(cases); i++)
+        assert_string_equal(woven(cases[i][0]), cases[i][1]);
+}
+
 static void what_is_no_code_is_left_alone(void **state)
 {
     static const char *const cases[] = {
@@ -68,8 +116,9 @@ static void what_is_no_code_is_left_alone(void **state)
         "x = [==[ do ]] repeat ]=] do ]==]",
         "-- do\n--[[ do\nrepeat ]] x() --[==[ ]] do ]==] --[ do",
         "x = a.done or a.dodo or redo",
-        "x = 1e-3 - 0x1p+4 .. 2 y = .5 z = 5LL + 1i",
-        "x = a..b y = a ...",
+        "x = 1e-3 - 0x1p+4 * 2 y = .5 z = 5LL + 1i",
+        "x = a y = a ...",
+        "x = 'a..b' y = [[a..b]] -- a..b",
         "x = '\\z  \n  do'",
         "x = \xc3\xa4"
         "do",
@@ -160,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checks_stand_in_loops_functions_and_behind_labels),
+        cmocka_unit_test(chains_of_texts_become_calls),
         cmocka_unit_test(what_is_no_code_is_left_alone),
         cmocka_unit_test(a_head_that_lua_passes_over_stays_first),
         cmocka_unit_test(the_budget_cannot_be_named),
