@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "gateway/call_http.h"
 #include "gateway/pipeline.h"
+#include "gateway/vm_renew.h"
 
 static void settle(mg_flight *flight);
 static void send_request(mg_flight *flight);
@@ -49,9 +50,12 @@ static void give_back(mg_flight *flight, bool parked)
     flight->consumer = call->consumer;
     call->x = NULL;
     flight->call = NULL;
+    mg_vm *vm = mg_task_vm(flight->task);
     mg_task_give(flight->task, parked);
     flight->task = NULL;
     flight->chain = MG_CHAIN_GONE;
+    if (mg_vm_is_crowded(vm) && flight->worker->view->vm && flight->worker->view->vm->vm == vm)
+        mg_vm_renew_ask(flight->worker);
 }
 
 void mg_chain_log_error(mg_flight *flight, const mg_task_error *error)
@@ -435,8 +439,10 @@ bool mg_chain_start(mg_flight *flight)
     const mg_snapshot_route *route = flight->route;
 
     flight->task = flight->view->vm ? mg_task_take(flight->view->vm->vm) : NULL;
-    if (!flight->task)
+    if (!flight->task) {
+        mg_vm_renew_ask(flight->worker);
         return false;
+    }
     mg_timer_init(&flight->timer, on_timer);
     mg_call *call = mg_task_call(flight->task);
     *call = (mg_call){

@@ -35,20 +35,28 @@ static void post(mg_gateway *gateway, mg_mailbox *mailbox, void (*run)(mg_messag
 
 /* ---- building ---- */
 
+mg_vm *mg_control_make_vm(mg_gateway *gateway, unsigned worker, const mg_plan *plan, unsigned number,
+                          mg_error *err)
+{
+    const mg_vm_conf conf = { .api = &mg_api_table,
+                              .abi_hash = mg_abi_hash(),
+                              .host = &gateway->shared.workers[worker]->host,
+                              .source = mg_embedded,
+                              .call_bytes = sizeof(mg_call),
+                              .seed =
+                                  gateway->options.seed + number * gateway->shared.worker_count + worker + 1,
+                              .log = gateway->options.log };
+
+    return mg_vm_new(&conf, mg_text_str(&plan->json), err);
+}
+
 static bool run_plugins(mg_gateway *gateway, mg_publication *publication, mg_report *report)
 {
     const mg_plan *plan = &publication->snapshot->plan;
     mg_error err = MG_ERROR_INIT;
 
     for (unsigned i = 0; i < gateway->shared.worker_count; i++) {
-        const mg_vm_conf conf = { .api = &mg_api_table,
-                                  .abi_hash = mg_abi_hash(),
-                                  .host = &gateway->shared.workers[i]->host,
-                                  .source = mg_embedded,
-                                  .call_bytes = sizeof(mg_call),
-                                  .seed = gateway->options.seed + i + 1,
-                                  .log = gateway->options.log };
-        publication->changes[i].vm = mg_vm_new(&conf, mg_text_str(&plan->json), &err);
+        publication->changes[i].vm = mg_control_make_vm(gateway, i, plan, 0, &err);
         if (!publication->changes[i].vm) {
             mg_plan_fault(publication->snapshot->config, &err, report);
             return false;

@@ -70,6 +70,10 @@ unsigned mg_control_ask_names(mg_gateway *gateway, const mg_snapshot *snapshot,
 /* The addresses of an authority have changed, or (absent) any may have: services that have it get other
  * hosts. */
 void mg_control_renew(mg_gateway *gateway, mg_str authority);
+/* A Lua state of the plan for a worker; `number` tells its successors apart, for their random numbers. NULL
+ * with err. */
+mg_vm *mg_control_make_vm(mg_gateway *gateway, unsigned worker, const mg_plan *plan, unsigned number,
+                          mg_error *err);
 /* Drops a publication that no loop will finish. */
 void mg_control_discard(mg_gateway *gateway);
 size_t mg_control_lua_memory(mg_gateway *gateway);

@@ -50,7 +50,12 @@ void mg_stats_each_request(const mg_stats *stats,
 bool mg_stats_route_duration(const mg_stats *stats, uint32_t route, mg_histogram *sum);
 uint64_t mg_stats_in_flight_now(const mg_stats *stats);
 
-typedef enum mg_stat_event { MG_EVENT_PLUGIN_ERROR, MG_EVENT_FIELD_DROPPED, MG_EVENT_COUNT } mg_stat_event;
+typedef enum mg_stat_event {
+    MG_EVENT_PLUGIN_ERROR,
+    MG_EVENT_FIELD_DROPPED,
+    MG_EVENT_VM_RENEWAL,
+    MG_EVENT_COUNT
+} mg_stat_event;
 void mg_stats_event(mg_stats *stats, unsigned worker, mg_stat_event event, uint64_t n);
 void mg_stats_in_flight(mg_stats *stats, unsigned worker, int by);
 

@@ -16,7 +16,7 @@ typedef struct check {
     bool ok;
 } check;
 
-enum { CHECKS = 4 };
+enum { CHECKS = 5 };
 
 static bool workers_turn(const mg_gateway *gateway)
 {
@@ -31,6 +31,15 @@ static bool workers_turn(const mg_gateway *gateway)
     return true;
 }
 
+/* Whether every worker has room for its plugins. */
+static bool scripts_run(const mg_gateway *gateway)
+{
+    for (unsigned w = 0; w < gateway->shared.worker_count; w++)
+        if (atomic_load_explicit(&gateway->shared.workers[w]->renewal.holds, memory_order_relaxed))
+            return false;
+    return true;
+}
+
 static bool run_checks(const mg_gateway *gateway, check checks[CHECKS])
 {
     const int state = atomic_load(&((mg_gateway *)(uintptr_t)gateway)->state);
@@ -40,6 +49,7 @@ static bool run_checks(const mg_gateway *gateway, check checks[CHECKS])
     checks[1] = (check){ "revision", gateway->snapshot != NULL };
     checks[2] = (check){ "state", gateway->kv != NULL };
     checks[3] = (check){ "not_draining", state == MG_GATEWAY_NEW || state == MG_GATEWAY_RUNS };
+    checks[4] = (check){ "scripts", scripts_run(gateway) };
     for (int i = 0; i < CHECKS; i++)
         ok &= checks[i].ok;
     return ok;

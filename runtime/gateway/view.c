@@ -225,3 +225,22 @@ void mg_view_retire(const mg_view *old, const mg_view *next)
     for (size_t s = 0; old && s < old->snapshot->config->service_count; s++)
         retire_hosts(old->services[s], service_of(next, old->snapshot->services[s].name));
 }
+
+void mg_worker_take_vm(mg_worker *worker, mg_vm *vm)
+{
+    mg_view *old = worker->view, *view = MG_NEW(mg_view);
+    const size_t count = old->snapshot->config->service_count;
+
+    mg_snapshot_ref(old->snapshot);
+    view->snapshot = old->snapshot;
+    view->worker = worker;
+    view->refs = 1;
+    view->vm = vm_for(worker, &(mg_worker_change){ .snapshot = old->snapshot, .vm = vm });
+    view->services = MG_NEW_N(mg_view_service *, count + 1);
+    for (size_t s = 0; s < count; s++) {
+        view->services[s] = old->services[s];
+        view->services[s]->refs++;
+    }
+    worker->view = view;
+    mg_view_unref(old);
+}

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "gateway/pipeline.h"
+#include "gateway/vm_renew.h"
 
 enum { HAND_OFF_MIN = 4, HAND_OFF_PERCENT = 12 };
 
@@ -323,7 +324,10 @@ static void on_beat(mg_timer *timer)
     atomic_store_explicit(&worker->turn_ns, now, memory_order_relaxed);
     mg_timer_set(worker->loop, timer, now + BEAT_NS);
     if (worker->view && worker->view->vm)
-        atomic_store_explicit(&worker->lua_bytes, mg_vm_used_bytes(worker->view->vm->vm), memory_order_relaxed);
+        atomic_store_explicit(&worker->lua_bytes, mg_vm_used_bytes(worker->view->vm->vm),
+                              memory_order_relaxed);
+    if (atomic_load_explicit(&worker->renewal.holds, memory_order_relaxed))
+        mg_vm_renew_ask(worker);
     MG_LIST_EACH(&worker->doors, link)
     {
         mg_door *door = mg_container_of(link, mg_door, link);

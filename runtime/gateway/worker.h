@@ -63,6 +63,14 @@ typedef struct mg_view_service {
     uint64_t *avoid_ns; /* of each host: until when others of its endpoint are tried first; 0: it answers */
 } mg_view_service;
 
+/* The replacing of a worker's Lua state (gateway/vm_renew.h). */
+typedef struct mg_renewal {
+    uint64_t last_ns, wait_ns; /* when the last one was asked for; how much later the next one may be */
+    unsigned count;
+    bool asked;         /* one is under way */
+    _Atomic bool holds; /* the state is nearly full, and its successor has to wait */
+} mg_renewal;
+
 /* A snapshot as one worker serves it. Counted by this worker's exchanges. */
 typedef struct mg_view {
     mg_snapshot *snapshot; /* counted */
@@ -99,6 +107,7 @@ struct mg_worker {
     mg_host host;
     mg_mailbox *mailbox; /* owned */
     mg_view *view;       /* counted */
+    mg_renewal renewal;
     mg_list doors;
     mg_endpoint *visited[MG_WORKER_VISITED]; /* counted: where ctx.http went last, so that connections stay */
     unsigned visited_next;
@@ -136,6 +145,8 @@ typedef struct mg_worker_change {
 void mg_worker_apply(mg_worker *worker, mg_worker_change *change);
 /* The addresses of a service in force have changed: new calls go to these hosts. */
 void mg_worker_renew(mg_worker *worker, mg_service *service);
+/* A fresh Lua state of the same plan; requests that run go on in the old one. */
+void mg_worker_take_vm(mg_worker *worker, mg_vm *vm);
 /* No new connections; those open end behind their exchange. drained is called once all are gone. */
 void mg_worker_drain(mg_worker *worker);
 void mg_worker_cut(mg_worker *worker); /* ends all that is open */

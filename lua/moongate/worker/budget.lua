@@ -6,8 +6,8 @@
 --- request whose plugins do little never reads one. Past it each further look raises, until the handler is left.
 ---
 --- Memory is bounded in the same places. The allocator refuses nothing (see mg_memory in moongate.h); a look that finds
---- the state nearly full collects it, and raises when it is past its cap all the same. What makes something large charges its
---- bytes before it does.
+--- the state nearly full collects it, and raises when it is past its cap all the same. What makes something large
+--- charges its bytes before it does.
 local bounds = require("moongate.ffi.bounds")
 local join = require("moongate.worker.join")
 local running = require("moongate.sdk.running")

@@ -88,7 +88,8 @@ static void a_plan_that_does_not_load_says_why(void **state)
         { "count = 1", NULL, "assigning to the global 'count'" },
         { "return { new = function(conf) error(conf.text) end }", ",\"config\":{\"text\":\"no such thing\"}",
           "no such thing" },
-        { "local t = {} while true do t[#t + 1] = {} end", NULL, "all plugins of a worker share 64 MiB; \"p0\" holds 6" },
+        { "local t = {} while true do t[#t + 1] = {} end", NULL,
+          "all plugins of a worker share 64 MiB; \"p0\" holds 6" },
         { "\033LJ", NULL, "bytecode is not loaded" },
     };
 

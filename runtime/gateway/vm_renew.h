@@ -1,0 +1,13 @@
+/* vm_renew.h - a worker whose Lua state is nearly full, because plugins keep what they should let go, takes a
+ * fresh state of the same plan; requests that run go on in the old one. */
+#ifndef MG_GATEWAY_VM_RENEW_H
+#define MG_GATEWAY_VM_RENEW_H
+
+#include "gateway/worker.h"
+
+/* The worker's state is crowded: asks the control thread for another one. Harmless while one is under way.
+ * States that fill up within ten seconds are replaced ever later: one second behind the last one, two, four,
+ * up to sixteen; meanwhile requests with plugins fail, and /readyz says so. On the worker's loop. */
+void mg_vm_renew_ask(mg_worker *worker);
+
+#endif

@@ -1,0 +1,62 @@
+-- Plugins that keep what they should let go: their worker takes a fresh Lua state, and others beside them see nothing.
+local e2e = require "tests.e2e.harness"
+
+after_each(e2e.finish)
+
+local function plugin(new, body)
+    return "return { name = 'p', version = '1', new = function()\n" .. new .. "\nreturn function(ctx, next)\n" .. body
+        .. "\nend end }\n"
+end
+
+local GOOD = plugin("", [[ctx:respond(200, ("a"):rep(100) .. ctx.request.path:gsub("g", "G"))]])
+
+local function beside(leak)
+    return e2e.gateway {
+        files = { ["plugins/leak/plugin.lua"] = leak, ["plugins/good/plugin.lua"] = GOOD },
+        plugins = { leak = { use = "./plugins/leak", cpu = "5s" }, good = { use = "./plugins/good" } },
+        routes = {
+            { name = "leak", match = { paths = { { prefix = "/leak" } } }, plugins = { "leak" } },
+            { name = "good", match = { paths = { { prefix = "/good" } } }, plugins = { "good" } },
+        },
+    }
+end
+
+local function status_of(client, path)
+    client:send("GET " .. path .. " HTTP/1.1\r\nHost: a\r\n\r\n")
+    return client:response().status
+end
+
+--- Until a state was replaced; the good plugin is asked between all of it, on the same connection.
+local function leak_until_renewed(gw)
+    local client = gw:client()
+    for _ = 1, 2000 do
+        assert.equal(200, status_of(client, "/leak"))
+        assert.equal(200, status_of(client, "/good"))
+        if gw:metric "moongate_lua_vm_renewals_total" > 0 then return client end
+    end
+    error("not renewed in 2000 requests")
+end
+
+describe("a plugin that leaks", function()
+    for name, body in pairs {
+        ["a megabyte a request"] = "kept[#kept + 1] = ('x'):rep(1e6) .. #kept ctx:respond(200, 'ok')",
+        ["small tables"] = "for i = 1, 20000 do kept[#kept + 1] = { i } end ctx:respond(200, 'ok')",
+        ["texts that C made"] = [[
+            local json = require("moongate").json
+            for i = 1, 50 do kept[#kept + 1] = json.encode({ ("x"):rep(20000) .. i .. #kept }) end
+            ctx:respond(200, "ok")]],
+    } do
+        it("that keeps " .. name .. " has its state replaced, and nobody is refused", function()
+            local gw = beside(plugin("local kept = {}", body))
+            local client = leak_until_renewed(gw)
+            gw:log "plugin leak holds"
+            for _ = 1, 10 do
+                assert.equal(200, status_of(client, "/leak"))
+                assert.equal(200, status_of(client, "/good"))
+            end
+            e2e.eventually("the old state to be gone", function()
+                return gw:metric "moongate_lua_memory_bytes" < 32 * 1048576
+            end)
+        end)
+    end
+end)
