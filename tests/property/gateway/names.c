@@ -124,7 +124,7 @@ static void run_one(uint64_t seed)
     mg_rand_init(&r->rand, seed);
     for (int i = 0; i < CONNS; i++)
         r->conns[i].fd = -1;
-    world_init(&r->g.w, seed, 1);
+    world_init(&r->g.w, seed, 1 + seed % 2);
     rename_all(r);
     if (!world_try_start(&r->g.w, seed, NAMED))
         fail_msg("refused:\n%s", r->g.w.logged.p);
