@@ -55,7 +55,7 @@ local sys = {
     POLLIN = 1, POLLOUT = 4, POLLERR = 8, POLLHUP = 16,
     EAGAIN = 11, EINTR = 4, EPIPE = 32, ECONNRESET = 104, EINPROGRESS = 115,
     SIGHUP = 1, SIGINT = 2, SIGQUIT = 3, SIGKILL = 9, SIGUSR1 = 10, SIGUSR2 = 12, SIGTERM = 15,
-    patience_ms = tonumber(os.getenv "E2E_PATIENCE_MS" or 10000), -- after so long a wait has failed
+    patience_ms = tonumber(os.getenv "E2E_PATIENCE_MS" or 30000), -- after so long a wait has failed
 }
 
 local spec = ffi.new "e2e_timespec"
