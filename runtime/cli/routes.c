@@ -1,6 +1,7 @@
 /* routes.c - the table in match order; why a request does or does not match, told by the matcher itself. */
 #include "cli/cli.h"
 #include "gateway/check.h"
+#include "gateway/forward.h"
 
 enum { HEADERS_MAX = 32 };
 
@@ -13,6 +14,7 @@ typedef struct options {
 typedef struct request {
     const options *opt;
     mg_arena arena;
+    mg_request request;
     mg_route_query query;
     mg_route_match match;
     int status;
@@ -111,7 +113,18 @@ static void print_service(const mg_snapshot_service *service)
     printf("\n");
 }
 
-static void print_match(const mg_snapshot_route *route)
+/* The path that the route is matched with, where it is not simply the one that was asked about. */
+static void print_path(const request *r, const mg_config_route *route)
+{
+    mg_request sent = r->request;
+
+    mg_forward_path(&sent, route);
+    if (sent.slashed.p || !mg_str_eq(sent.path, sent.sent_path))
+        printf("    path      %.*s%s\n", MG_STR_ARGS(sent.path),
+               sent.as_sent ? "; the upstream gets it as it was sent" : "");
+}
+
+static void print_match(const request *r, const mg_snapshot_route *route)
 {
     printf("    plugins   ");
     print_chain(route->conf);
@@ -127,6 +140,7 @@ static void print_match(const mg_snapshot_route *route)
     } else {
         printf("    upstream  none: a plugin answers\n");
     }
+    print_path(r, route->conf);
     printf("    timeout   %llu ms\n", (unsigned long long)(route->timeout_ns / MG_NS_PER_MS));
 }
 
@@ -145,7 +159,7 @@ static void explain_line(void *self, const mg_route_line *line)
         for (uint32_t i = 0; i < r->match.param_count; i++)
             printf("  %.*s=%.*s", MG_STR_ARGS(r->match.names[i]), MG_STR_ARGS(r->match.values[i]));
         printf("\n");
-        print_match(route);
+        print_match(r, route);
         return;
     case MG_ROUTE_NOT_REACHED: printf("not reached (less specific than %u)\n", line->rank_before); return;
     case MG_ROUTE_OTHER_HEADER:
@@ -171,8 +185,12 @@ static void explain_line(void *self, const mg_route_line *line)
 static void explain(void *self, const mg_snapshot *snapshot)
 {
     request *r = self;
-    r->query.header = header_of;
-    r->query.self = r;
+    r->query = (mg_route_query){ .host = r->request.host,
+                                 .path = r->request.path,
+                                 .method = r->request.method_text,
+                                 .header = header_of,
+                                 .self = r,
+                                 .slashed = r->request.slashed };
 
     mg_route_match again;
     r->status = mg_router_match(snapshot->router, &r->query,
@@ -200,7 +218,7 @@ static int run(const options *opt)
     mg_str host = MG_STR_NONE;
     (void)header_of(&r, MG_STR("host"), &host);
     const char *wrong =
-        opt->explain ? mg_check_request(&r.arena, mg_str_of(opt->explain), host, &r.query) : NULL;
+        opt->explain ? mg_check_request(&r.arena, mg_str_of(opt->explain), host, &r.request) : NULL;
     if (wrong) {
         mg_arena_fini(&r.arena);
         return mg_cli_usage("routes", "--explain '%s': %s", opt->explain, wrong);

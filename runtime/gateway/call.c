@@ -176,9 +176,9 @@ static const char *set_path(mg_call *call, mg_str text)
     if (mg_str_find(text, '?') != SIZE_MAX || mg_str_find(text, '#') != SIZE_MAX)
         return "a path has no ? and no #: the query is set by set_query";
     text = mg_arena_str(&call->x->arena, text);
-    if (!mg_uri_normalise_path(&call->x->arena, text, 0, &path))
+    if (!mg_uri_normalise_path(&call->x->arena, text, call->keeps_slashes ? MG_URI_KEEP_SLASHES : 0, &path))
         return "no valid path: a broken escape, a blank, a control byte, or \"..\" above /";
-    call->x->request.path = path;
+    call->x->request.path = call->x->request.sent_path = path;
     return NULL;
 }
 
@@ -194,7 +194,7 @@ static const char *set_query(mg_call *call, mg_str text)
     for (size_t i = 0; i < text.n; i++)
         if (!is_query_byte((unsigned char)text.p[i]))
             return "a query has no blank, control byte or #: percent-encode them";
-    call->x->request.query =
+    call->x->request.query = call->x->request.sent_query =
         text.n ? mg_uri_normalise_query(&call->x->arena, mg_arena_str(&call->x->arena, text)) : MG_STR_NONE;
     return NULL;
 }

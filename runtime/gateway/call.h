@@ -26,7 +26,8 @@ struct mg_call {
     const mg_snapshot *snapshot; /* borrowed: the one the exchange began with */
     const mg_route_match *match; /* borrowed: exchange */
     mg_str route_name, service_name, consumer;
-    mg_str client; /* the client's address after trusted proxies */
+    mg_str client;      /* the client's address after trusted proxies */
+    bool keeps_slashes; /* the route does, so set_path does */
     const char *cancelled;
     const char
         *error;    /* reason of the local or upstream failure behind the response, NULL when there is none */

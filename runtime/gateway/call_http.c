@@ -197,7 +197,8 @@ static const char *fill_request(mg_call_http *http, const mg_uri *uri, mg_str me
     request->scheme = MG_STR("http");
     request->authority = mg_arena_str(&x->arena, uri->authority);
     request->host = mg_arena_str(&x->arena, uri->host);
-    if (!mg_uri_normalise_path(&x->arena, mg_arena_str(&x->arena, uri->path), 0, &request->path))
+    if (!mg_uri_normalise_path(&x->arena, mg_arena_str(&x->arena, uri->path), MG_URI_KEEP_SLASHES,
+                               &request->path))
         return "the URL's path is malformed";
     request->query =
         uri->query.p ? mg_uri_normalise_query(&x->arena, mg_arena_str(&x->arena, uri->query)) : MG_STR_NONE;

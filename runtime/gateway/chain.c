@@ -454,6 +454,7 @@ bool mg_chain_start(mg_flight *flight)
         .route_name = route->name,
         .service_name = flight->service ? flight->service->name : MG_STR_NONE,
         .client = flight->client,
+        .keeps_slashes = route->conf->keeps_slashes,
         .chain = (uint32_t)route->chain,
         .plugin = UINT32_MAX,
         .phase = MG_PHASE_CHAIN,

@@ -54,29 +54,33 @@ bool mg_check_config(mg_config *config, void (*look)(void *self, const mg_snapsh
     return ok && report->errors == 0;
 }
 
-const char *mg_check_request(mg_arena *arena, mg_str text, mg_str host, mg_route_query *query)
+const char *mg_check_request(mg_arena *arena, mg_str text, mg_str host, mg_request *request)
 {
     const size_t space = mg_str_find(text, ' ');
     mg_uri uri;
 
-    *query = (mg_route_query){ .method = MG_STR("GET") };
+    *request = (mg_request){ .method_text = MG_STR("GET") };
     if (space != SIZE_MAX) {
-        query->method = mg_str_sub(text, 0, space);
+        request->method_text = mg_str_sub(text, 0, space);
         text = mg_str_trim(mg_str_sub(text, space, text.n), " ");
     }
     if (text.n && text.p[0] == '/') {
         int port;
-        if (host.p && !mg_uri_authority(arena, host, &query->host, &port))
+        if (host.p && !mg_uri_authority(arena, host, &request->host, &port))
             return "the host header is malformed";
         if (mg_uri_split(text, &uri.path, &uri.query))
-            return "the target has a blank, a control, a # or a \\ in its path: a request for it gets 400";
+            return "the target has a blank, a control byte, a # or a \\ in its path: a request for it gets "
+                   "400";
     } else {
         const char *wrong = mg_uri_parse(arena, text, &uri);
         if (wrong)
             return wrong;
-        query->host = uri.host;
+        request->host = uri.host;
     }
-    return mg_uri_normalise_path(arena, uri.path, 0, &query->path)
-               ? NULL
-               : "the path is malformed: a request for it gets 400";
+    request->sent_path = uri.path;
+    if (!mg_uri_normalise_path(arena, uri.path, 0, &request->path) ||
+        (mg_uri_has_empty_segment(uri.path) &&
+         !mg_uri_normalise_path(arena, uri.path, MG_URI_KEEP_SLASHES, &request->slashed)))
+        return "the path is malformed: a request for it gets 400";
+    return NULL;
 }

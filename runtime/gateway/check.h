@@ -3,6 +3,7 @@
 #define MG_GATEWAY_CHECK_H
 
 #include "gateway/snapshot.h"
+#include "http/message.h"
 
 /* Takes the config. The snapshot, with every plugin loaded once in a VM of its own, or NULL with a report.
  * `look`, when given, sees the snapshot while it lives. True when nothing is wrong. */
@@ -10,7 +11,7 @@ bool mg_check_config(mg_config *config, void (*look)(void *self, const mg_snapsh
                      mg_report *report);
 
 /* What a router is asked for "PUT https://shop.example/v1/carts/42", "GET /path" (then `host` says where) or
- * a URL alone. Fills host, path and method. NULL, or what is wrong. */
-const char *mg_check_request(mg_arena *arena, mg_str text, mg_str host, mg_route_query *query);
+ * a URL alone. Fills the host, the method and the forms of the path. NULL, or what is wrong. */
+const char *mg_check_request(mg_arena *arena, mg_str text, mg_str host, mg_request *request);
 
 #endif

@@ -242,6 +242,8 @@ typedef struct mg_config_route {
     size_t header_count;
     int priority;
     uint32_t max_path_bytes;
+    bool keeps_slashes;          /* slashes side by side are not merged */
+    bool sends_raw;              /* the upstream gets path and query as the client sent them */
     uint64_t timeout_ms;         /* to the response head, at most 1 h */
     const mg_config_item *items; /* the chain, the first outermost */
     size_t item_count;

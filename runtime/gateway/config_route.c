@@ -113,23 +113,29 @@ static const char *check_template(mg_str text)
     return why;
 }
 
-static bool check_path(mg_building *b, const mg_node *node, mg_config_path *path)
+static bool check_path(mg_building *b, const mg_node *node, bool keeps_slashes, mg_config_path *path)
 {
+    const unsigned keep = (path->kind == MG_CONFIG_PATH_TEMPLATE ? MG_URI_KEEP_BRACES : 0) |
+                          (keeps_slashes ? MG_URI_KEEP_SLASHES : 0);
     mg_str normal;
     const char *why;
 
     if (node->text.n == 0 || node->text.p[0] != '/')
         return bad_path(b, node, "does not begin with /", "write /%.*s", MG_STR_ARGS(mg_node_shown(node)));
-    if (!mg_uri_normalise_path(&b->config->arena, node->text,
-                               path->kind == MG_CONFIG_PATH_TEMPLATE ? MG_URI_KEEP_BRACES : 0, &normal))
+    if (!mg_uri_normalise_path(&b->config->arena, node->text, keep, &normal))
         return bad_path(b, node, "is no path", "write other bytes than letters, digits and -._~ as %%XX");
     if (path->kind != MG_CONFIG_PATH_TEMPLATE && mg_str_find(node->text, '{') != SIZE_MAX)
         return bad_path(b, node, "has a brace, which only a template understands",
                         "write template: %.*s, or %%7B and %%7D for braces that requests have",
                         MG_STR_ARGS(mg_node_shown(node)));
     if (!mg_str_eq(normal, node->text))
-        return bad_path(b, node, "would never be seen so: paths are normalised before they are matched",
-                        "write %.*s", MG_STR_ARGS(mg_str_sub(normal, 0, 200)));
+        return bad_path(
+            b, node, "would never be seen so: paths are normalised before they are matched",
+            !keeps_slashes && mg_uri_has_empty_segment(node->text)
+                ? "write %.*s, or path: { merge_slashes: false } beside match for requests that have "
+                  "these slashes"
+                : "write %.*s",
+            MG_STR_ARGS(mg_str_sub(normal, 0, 200)));
     if (path->kind == MG_CONFIG_PATH_TEMPLATE && (why = check_template(node->text)))
         return bad_path(b, node, why,
                         "write segments of text, {name}, or {*name} at the end: /v1/carts/{id}");
@@ -139,7 +145,7 @@ static bool check_path(mg_building *b, const mg_node *node, mg_config_path *path
     return true;
 }
 
-static bool take_path(mg_building *b, const mg_node *item, mg_config_path *path)
+static bool take_path(mg_building *b, const mg_node *item, bool keeps_slashes, mg_config_path *path)
 {
     static const char *const words[] = { "prefix", "template", "exact", NULL };
     const mg_node *first = mg_node_children(item);
@@ -149,7 +155,7 @@ static bool take_path(mg_building *b, const mg_node *item, mg_config_path *path)
             continue;
         path->kind = (mg_config_path_kind)i;
         path->node = first;
-        return check_path(b, first, path);
+        return check_path(b, first, keeps_slashes, path);
     }
     return false; /* the schema has told */
 }
@@ -160,9 +166,18 @@ static void take_paths(mg_building *b, mg_config_route *route, const mg_node *li
 
     route->paths = paths;
     for (const mg_node *it = mg_node_children(list); it; it = it->next) {
-        if (take_path(b, it, &paths[route->path_count]))
+        if (take_path(b, it, route->keeps_slashes, &paths[route->path_count]))
             route->path_count++;
     }
+}
+
+/* In which form a path is matched and passed on. */
+static void take_forms(mg_config_route *route, const mg_node *path)
+{
+    const mg_node *merge = mg_node_get(path, "merge_slashes");
+
+    route->keeps_slashes = mg_node_is(merge, MG_NODE_BOOL) && !merge->boolean;
+    route->sends_raw = mg_str_eq_c(mg_read_str(path, "raw"), "upstream");
 }
 
 /* --- methods and headers --- */
@@ -313,6 +328,7 @@ static void build_route(mg_building *b, const mg_node *node)
 
     route->name = mg_read_str(node, "name");
     check_name_once(b, mg_node_get(node, "name"));
+    take_forms(route, mg_node_get(node, "path"));
     take_hosts(b, route, mg_node_get(match, "hosts"));
     take_paths(b, route, mg_node_get(match, "paths"));
     take_methods(b, route, mg_node_get(match, "methods"));

@@ -1,5 +1,5 @@
-/* forward.c - X-Forwarded-*, Forwarded, Via, Date; grpc-timeout, X-Moongate-Deadline-Ms, X-Moongate-Attempt.
- */
+/* forward.c - the path; X-Forwarded-*, Forwarded, Via, Date; grpc-timeout, X-Moongate-Deadline-Ms,
+ * X-Moongate-Attempt. */
 #include "gateway/forward.h"
 
 #include "base/time.h"
@@ -339,4 +339,14 @@ mg_time_limit mg_forward_try(mg_exchange *x, const mg_deadline_conf *conf, uint6
     }
     mg_forward_deadline_out(x, told_ms, attempt);
     return limit;
+}
+
+/* ---- the path ---- */
+
+void mg_forward_path(mg_request *request, const mg_config_route *route)
+{
+    if (route->keeps_slashes && request->slashed.p)
+        request->path = request->slashed;
+    if (route->sends_raw)
+        request->as_sent = request->sent_path.p && !mg_uri_has_dots(request->sent_path);
 }

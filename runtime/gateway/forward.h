@@ -3,6 +3,7 @@
 #ifndef MG_GATEWAY_FORWARD_H
 #define MG_GATEWAY_FORWARD_H
 
+#include "gateway/config.h"
 #include "http/exchange.h"
 #include "net/addr.h"
 #include "policy/deadline.h"
@@ -51,5 +52,10 @@ mg_time_limit mg_forward_try(mg_exchange *x, const mg_deadline_conf *conf, uint6
 void mg_forward_request(mg_exchange *x, mg_str member);
 /* Adds Via, and Date when the upstream sent none. `date` is borrowed until the head is written. */
 void mg_forward_response(mg_exchange *x, mg_str date);
+
+/* Chooses the form of the path that plugins and the upstream get: the one that the route was matched with.
+ * Where the route passes the client's bytes on, the upstream gets these, but no "." and ".." among them: it
+ * could resolve them to a path that another route guards. */
+void mg_forward_path(mg_request *request, const mg_config_route *route);
 
 #endif

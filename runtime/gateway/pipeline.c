@@ -106,7 +106,8 @@ static step step_route(mg_flight *flight)
     const mg_door *door = x->listener;
 
     flight->client = mg_forward_receive(x, &door->rules, &flight->caller);
-    const mg_route_query query = { x->request.host, x->request.path, x->request.method_text, find_header, x };
+    const mg_route_query query = { x->request.host,   x->request.path, x->request.method_text, find_header, x,
+                                   x->request.slashed };
     const int status = mg_router_match(snapshot->router, &query, &flight->match);
     if (status != 200) {
         refuse_route(flight, status);
@@ -114,6 +115,7 @@ static step step_route(mg_flight *flight)
     }
     flight->route = flight->match.route;
     flight->service = flight->route->service;
+    mg_forward_path(&x->request, flight->route->conf);
     if (flight->route->split)
         mg_split_choose(flight);
     if (x->request.path.n > flight->route->conf->max_path_bytes) {

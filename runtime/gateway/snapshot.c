@@ -49,6 +49,7 @@ static bool add_route(mg_router_builder *builder, const mg_config_route *conf, m
         .headers = headers,
         .header_count = conf->header_count,
         .priority = conf->priority,
+        .keeps_slashes = conf->keeps_slashes,
     };
     const bool ok = mg_router_add(builder, &spec, route, conf->index, report);
     mg_free(paths);

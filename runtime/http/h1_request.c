@@ -7,6 +7,7 @@
  */
 #include "http/h1_wire.h"
 
+#include "base/time.h"
 #include "http/bytes.h"
 #include "http/uri.h"
 
@@ -109,8 +110,13 @@ static bool take_path(mg_arena *arena, const mg_h1_limits *limits, mg_str path, 
 {
     if (!mg_uri_normalise_path(arena, path, 0, &out->path))
         return mg_h1_fail(fault, 400, "path with a bad escape, or above /");
+    if (__builtin_expect(out->path.p != path.p && mg_uri_has_empty_segment(path), 0) &&
+        !mg_uri_normalise_path(arena, path, MG_URI_KEEP_SLASHES, &out->slashed))
+        return mg_h1_fail(fault, 400, "path with a bad escape, or above /");
+    out->sent_path = path;
+    out->sent_query = query;
     out->query = mg_uri_normalise_query(arena, query);
-    if (out->path.n + out->query.n > limits->target_bytes)
+    if (mg_max_u64(out->path.n, out->slashed.n) + out->query.n > limits->target_bytes)
         return mg_h1_fail(fault, 414, "target too long once it is escaped");
     return true;
 }

@@ -69,13 +69,15 @@ static char *put_request_connection(char *at, const mg_request *request, bool ke
 
 void mg_h1_write_request(mg_text *out, const mg_request *request, mg_str host, bool keep_alive)
 {
+    const mg_str path = request->as_sent ? request->sent_path : request->path;
+    const mg_str query = request->as_sent ? request->sent_query : request->query;
     char *at;
 
-    mg_text_reserve(out, FIXED_BYTES + request->method_text.n + request->path.n + request->query.n + host.n +
+    mg_text_reserve(out, FIXED_BYTES + request->method_text.n + path.n + query.n + host.n +
                              request->upgrade.n + fields_bytes(&request->fields));
-    at = put(put(put(out->p + out->n, request->method_text), MG_STR(" ")), request->path);
-    if (request->query.p)
-        at = put(put(at, MG_STR("?")), request->query);
+    at = put(put(put(out->p + out->n, request->method_text), MG_STR(" ")), path);
+    if (query.p)
+        at = put(put(at, MG_STR("?")), query);
     at = put(at, MG_STR(" HTTP/1.1\r\n"));
     at = put_field(at, MG_STR("host"), host);
     at = put_fields(at, &request->fields);

@@ -39,8 +39,10 @@ typedef struct mg_request {
     mg_str host;      /* lower-case, without port or trailing dot */
     mg_str target;    /* as received, for the log */
     mg_str path;      /* normalised: what is matched, what plugins see, what the upstream receives */
+    mg_str slashed;   /* the path with every slash that was sent; {NULL, 0} when that is the path itself */
     mg_str query;     /* behind the "?", normalised; {NULL, 0} without one */
-    mg_str upgrade;   /* the protocol asked for, else {NULL, 0} */
+    mg_str sent_path, sent_query; /* both as the client sent them; sent_path is {NULL, 0} for "*" */
+    mg_str upgrade;               /* the protocol asked for, else {NULL, 0} */
     mg_fields fields;
     uint64_t length; /* of an MG_BODY_LENGTH body */
     mg_method method;
@@ -48,6 +50,7 @@ typedef struct mg_request {
     uint8_t minor; /* HTTP/1.minor */
     bool expect_continue;
     bool te_trailers; /* TE: trailers was sent */
+    bool as_sent;     /* the upstream gets sent_path and sent_query instead of the normal forms */
 } mg_request;
 
 typedef struct mg_response {

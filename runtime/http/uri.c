@@ -42,14 +42,15 @@ static bool survey_path(mg_str raw, unsigned keep, size_t *path_n, bool *plain, 
         if (c <= ' ' || c == 0x7f)
             return false;
         *bare += is_bare((char)c, keep);
-        if (c == '%' || (before == '/' && (c == '/' || c == '.')))
+        if (c == '%' || (before == '/' && ((c == '/' && !(keep & MG_URI_KEEP_SLASHES)) || c == '.')))
             *plain = false;
     }
     return true;
 }
 
-/* Closes the segment that began at `segment` in out[0, *n): drops "." and, with the one before it, "..". */
-static bool close_segment(char *out, size_t *n, size_t segment, bool slash)
+/* Closes the segment that began at `segment` in out[0, *n): drops "." and, with the one before it, "..", and
+ * an empty one unless such are kept. */
+static bool close_segment(char *out, size_t *n, size_t segment, bool slash, unsigned keep)
 {
     size_t length = *n - segment;
 
@@ -60,7 +61,7 @@ static bool close_segment(char *out, size_t *n, size_t segment, bool slash)
             return false;
         for (*n = segment - 1; out[*n - 1] != '/';)
             --*n;
-    } else if (slash && length > 0) {
+    } else if (slash && (length > 0 || (keep & MG_URI_KEEP_SLASHES))) {
         out[(*n)++] = '/';
     }
     return true;
@@ -118,7 +119,7 @@ bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, unsigned keep, mg_str *o
     copy[0] = '/';
     for (p = raw.p + 1, end = raw.p + path_n; p < end;) {
         if (*p == '/') {
-            if (!close_segment(copy, &n, segment, true))
+            if (!close_segment(copy, &n, segment, true, keep))
                 return false;
             segment = n;
             p++;
@@ -129,10 +130,41 @@ bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, unsigned keep, mg_str *o
             p = copy_byte(copy, &n, p, keep);
         }
     }
-    if (!close_segment(copy, &n, segment, false))
+    if (!close_segment(copy, &n, segment, false, keep))
         return false;
     *out = mg_str_make(copy, n);
     return true;
+}
+
+bool mg_uri_has_empty_segment(mg_str path)
+{
+    const char *at = path.p, *end = path.p + path.n;
+
+    while (at < end && (at = memchr(at, '/', (size_t)(end - at)))) {
+        if (++at < end && *at == '/')
+            return true;
+    }
+    return false;
+}
+
+bool mg_uri_has_dots(mg_str path)
+{
+    mg_str segment;
+
+    while (mg_str_cut(&path, '/', &segment)) {
+        size_t dots = 0;
+
+        for (; segment.n > 0; dots++) {
+            const bool escape = is_escape(segment.p, segment.p + segment.n);
+
+            if ((escape ? escaped_byte(segment.p) : segment.p[0]) != '.')
+                break;
+            segment = mg_str_sub(segment, escape ? 3 : 1, segment.n);
+        }
+        if (segment.n == 0 && (dots == 1 || dots == 2))
+            return true;
+    }
+    return false;
 }
 
 mg_str mg_uri_normalise_query(mg_arena *arena, mg_str raw)

@@ -11,6 +11,8 @@
  * may be three times as long. `keep` is 0, or bits that leave something as it stands. */
 enum {
     MG_URI_KEEP_BRACES = 1, /* "{" and "}", which mark the parameters of a template */
+    MG_URI_KEEP_SLASHES =
+        2, /* slashes side by side: an empty segment is one that ".." takes away (RFC 3986 5.2.4) */
 };
 bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, unsigned keep, mg_str *out);
 
@@ -21,6 +23,11 @@ mg_str mg_uri_normalise_query(mg_arena *arena, mg_str raw);
 /* Cuts "/path?query" in two, both as they stand; *query is {NULL, 0} without one. Returns NULL, or the first
  * byte that a client must not send there: a blank, a control, "#", or "\" in the path. */
 const char *mg_uri_split(mg_str text, mg_str *path, mg_str *query);
+
+/* True when two slashes stand side by side in the path, so that KEEP_SLASHES may give another one. */
+bool mg_uri_has_empty_segment(mg_str path);
+/* True when a segment of the path is "." or "..", its dots escaped or not. */
+bool mg_uri_has_dots(mg_str path);
 
 /* Percent-decodes into arena memory (or returns `raw` itself when there is nothing to do). `raw` is valid
  * already. */

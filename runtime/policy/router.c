@@ -34,10 +34,16 @@ typedef struct note {
     mg_str got;
 } note;
 
+/* Which leaves a walk looks at: all, or those that match the path it goes by. */
+typedef enum path_form { FORM_ONLY, FORM_MERGED, FORM_SLASHED } path_form;
+
 typedef struct walk {
     const mg_router *router;
     const mg_route_query *query;
     mg_route_match *out;
+    mg_str path;
+    path_form form;
+    uint32_t taken; /* the leaf that `out` is of */
     mg_str *values; /* parameters so far: the match's, or a recorder's own, for it goes on after the winner */
     const char *path_end;
     uint64_t methods; /* bits of those that would do */
@@ -46,7 +52,7 @@ typedef struct walk {
     bool header_failed; /* so that 405 would promise too much */
     /* The recorder: NULL in traffic. */
     note *notes;
-    uint32_t first;  /* the leaf before which nothing of this class stood, or MG_ROUTE_NONE */
+    uint32_t first;  /* the first leaf of this class that was noted, or MG_ROUTE_NONE */
     uint32_t winner; /* MG_ROUTE_NONE while there is none */
 } walk;
 
@@ -64,6 +70,7 @@ static const mg_route_header *missing_header(const walk *w, const mg_route_leaf 
 
 static void take(walk *w, const mg_route_leaf *leaf)
 {
+    w->taken = (uint32_t)(leaf - w->router->leaves);
     w->out->route = leaf->route;
     w->out->index = leaf->index;
     w->out->names = leaf->names;
@@ -74,7 +81,7 @@ static void take(walk *w, const mg_route_leaf *leaf)
 
 static void record(walk *w, uint32_t at, note seen)
 {
-    if (w->first == MG_ROUTE_NONE)
+    if (w->first == MG_ROUTE_NONE || at < w->first)
         w->first = at;
     w->notes[at] = seen;
 }
@@ -85,11 +92,16 @@ static bool offer(walk *w, uint32_t at)
 {
     const mg_route_leaf *leaf = &w->router->leaves[at];
 
-    w->path_matched = true;
     for (;; leaf++, at++) {
         const mg_route_header *missing = NULL;
         mg_str got;
 
+        if (__builtin_expect(w->form != FORM_ONLY && leaf->keeps_slashes != (w->form == FORM_SLASHED), 0)) {
+            if (leaf->last)
+                return false;
+            continue;
+        }
+        w->path_matched = true;
         if (__builtin_expect(w->notes && w->winner != MG_ROUTE_NONE, 0)) {
             record(w, at, (note){ .verdict = MG_ROUTE_NOT_REACHED, .before = w->winner });
         } else if (!(leaf->methods & w->methods)) {
@@ -180,7 +192,7 @@ static bool descend(walk *w, uint32_t number, const char *at, unsigned params)
 static void expect_walk(const walk *w, uint32_t root)
 {
     const mg_router *r = w->router;
-    const char *segment = w->query->path.p + 1, *stop = segment_end(segment, w->path_end), *next;
+    const char *segment = w->path.p + 1, *stop = segment_end(segment, w->path_end), *next;
     const size_t n = (size_t)(stop - segment);
     uint32_t child;
 
@@ -207,14 +219,13 @@ static uint32_t whole_path(const mg_router *r, uint32_t class_id, uint32_t hash,
     }
 }
 
-static bool try_class(walk *w, const mg_route_class *class)
+static bool walk_class(walk *w, const mg_route_class *class)
 {
-    const mg_str path = w->query->path;
+    const mg_str path = w->path;
     uint32_t leaf;
 
     if (path.n == 0 || path.p[0] != '/')
         return false;
-    w->first = MG_ROUTE_NONE;
     if (class->has_whole) {
         /* Text in every segment: nothing in the trie stands before it. */
         const uint32_t hash = mg_route_hash(w->router->seed, class->id, path.p, path.n);
@@ -230,6 +241,84 @@ static bool try_class(walk *w, const mg_route_class *class)
     if (class->root == MG_ROUTE_NONE)
         return false;
     return descend(w, class->root, path.p, 0);
+}
+
+static void choose_form(walk *w, path_form form)
+{
+    w->form = form;
+    w->path = form == FORM_SLASHED ? w->query->slashed : w->query->path;
+    w->path_end = w->path.p + w->path.n;
+}
+
+/* A path of two forms: each finds what it matches, and the one that stands first in match order has it. */
+static bool walk_class_twice(walk *w, const mg_route_class *class)
+{
+    mg_route_match merged;
+    bool matched;
+    uint32_t taken;
+
+    choose_form(w, FORM_MERGED);
+    matched = walk_class(w, class);
+    merged = *w->out;
+    taken = w->taken;
+    choose_form(w, FORM_SLASHED);
+    if (walk_class(w, class) && (!matched || w->taken < taken))
+        return true;
+    *w->out = merged;
+    return matched;
+}
+
+static bool has_two_forms(const mg_router *r, const mg_route_query *query)
+{
+    return r->keeps_slashes && query->slashed.p;
+}
+
+static bool try_class(walk *w, const mg_route_class *class)
+{
+    if (__builtin_expect(w->form != FORM_ONLY, 0))
+        return walk_class_twice(w, class);
+    return walk_class(w, class);
+}
+
+/* Of two leaves that match, each a form of the path, the first has the request, and whatever stands behind it
+ * is not reached. `merged` and `match` are what the merged form found, w->winner and w->out what the other
+ * did. */
+static void record_first(walk *w, uint32_t merged, const mg_route_match *match)
+{
+    const uint32_t lost = merged < w->winner ? w->winner : merged; /* MG_ROUTE_NONE is the largest */
+
+    if (merged < w->winner) {
+        w->winner = merged;
+        *w->out = *match;
+    }
+    if (lost == MG_ROUTE_NONE)
+        return;
+    w->notes[lost] = (note){ .verdict = MG_ROUTE_NOT_REACHED, .before = w->winner };
+    for (uint32_t i = 0; i < w->router->count; i++)
+        if (w->notes[i].before == lost)
+            w->notes[i].before = w->winner;
+}
+
+static void record_class(walk *w, const mg_route_class *class)
+{
+    const uint32_t before = w->winner; /* of a class above, if any: then nothing of this one is reached */
+    mg_route_match match;
+    uint32_t merged;
+
+    w->first = MG_ROUTE_NONE;
+    if (w->form == FORM_ONLY) {
+        (void)walk_class(w, class);
+        return;
+    }
+    choose_form(w, FORM_MERGED);
+    (void)walk_class(w, class);
+    merged = w->winner;
+    match = *w->out;
+    w->winner = before;
+    choose_form(w, FORM_SLASHED);
+    (void)walk_class(w, class);
+    if (before == MG_ROUTE_NONE)
+        record_first(w, merged, &match);
 }
 
 static const mg_route_class *class_of(const mg_router *r, mg_str host)
@@ -327,7 +416,7 @@ int mg_router_match(const mg_router *router, const mg_route_query *query, mg_rou
     const mg_route_class *class;
     size_t at = 0;
 
-    w.path_end = query->path.p + query->path.n;
+    choose_form(&w, has_two_forms(router, query) ? FORM_MERGED : FORM_ONLY);
     w.methods = wanted_methods(router, query);
     if (!w.methods)
         return 501;
@@ -349,6 +438,7 @@ static mg_route_line line_of(const mg_router *r, uint32_t at)
                             .host = p->host,
                             .path = p->path,
                             .prefix = p->prefix,
+                            .keeps_slashes = r->leaves[at].keeps_slashes,
                             .priority = p->priority };
 }
 
@@ -374,7 +464,7 @@ static int walk_recorded(walk *w, bool *class_fits)
         class_fits[class->id] = true;
         if (answered_by != MG_ROUTE_NONE && w->winner == MG_ROUTE_NONE)
             w->winner = answered_by;
-        try_class(w, class);
+        record_class(w, class);
         if (answered_by == MG_ROUTE_NONE && w->path_matched) {
             answered_by = w->winner != MG_ROUTE_NONE ? w->winner : w->first;
             status = w->winner != MG_ROUTE_NONE ? 200 : missed(w);
@@ -391,7 +481,7 @@ int mg_router_explain(const mg_router *router, const mg_route_query *query, mg_r
     bool *class_fits = MG_NEW_N(bool, router->class_count + 1);
     int status;
 
-    w.path_end = query->path.p + query->path.n;
+    choose_form(&w, has_two_forms(router, query) ? FORM_MERGED : FORM_ONLY);
     w.methods = wanted_methods(router, query);
     w.notes = MG_NEW_N(note, router->count + 1);
     for (uint32_t i = 0; i < router->count; i++)

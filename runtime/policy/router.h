@@ -4,7 +4,8 @@
  * Match order: the host classes of a request are its exact name, then `*.suffix` from the longest, then `*`;
  * the first class in which any pattern matches the path is the one that answers. Within a class patterns
  * compare segment by segment: text, {name}, {*name}, then a prefix; then the higher priority, then the
- * earlier route. */
+ * earlier route. A route that keeps slashes is matched with the path that has them all, the others with the
+ * one that has them merged; the order is the same for both. */
 #ifndef MG_POLICY_ROUTER_H
 #define MG_POLICY_ROUTER_H
 
@@ -48,7 +49,8 @@ typedef struct mg_route_spec {
     size_t method_count;
     const mg_route_header *headers;
     size_t header_count;
-    int priority; /* -1000..1000 */
+    int priority;       /* -1000..1000 */
+    bool keeps_slashes; /* matched with the query's `slashed` */
 } mg_route_spec;
 
 typedef enum mg_route_part {
@@ -85,6 +87,7 @@ typedef struct mg_route_query {
     mg_str method; /* as sent */
     bool (*header)(void *self, mg_str name, mg_str *value);
     void *self;
+    mg_str slashed; /* the path with the slashes that were merged in it; absent when none were */
 } mg_route_query;
 
 /* Valid as long as the router and the query's path are. */
@@ -93,7 +96,7 @@ typedef struct mg_route_match {
     uint32_t index;                     /* 200 */
     uint32_t param_count;               /* 200 */
     const mg_str *names;                /* param_count of them, the router's */
-    mg_str values[MG_ROUTE_PARAMS_MAX]; /* slices of the query's path, still percent-encoded */
+    mg_str values[MG_ROUTE_PARAMS_MAX]; /* slices of the path that the route matched, still percent-encoded */
     uint64_t allowed;                   /* 405: for mg_router_allow */
 } mg_route_match;
 
@@ -125,7 +128,7 @@ typedef struct mg_route_line {
     uint32_t index;
     mg_str name, host; /* host: "*" where any */
     mg_str path;       /* as configured */
-    bool prefix;
+    bool prefix, keeps_slashes;
     int priority;
     /* The rest is explain's. */
     mg_route_verdict verdict;

@@ -271,8 +271,10 @@ static void lay_leaves(layout *l, mg_router_builder *b)
                                         .methods = d->methods,
                                         .param_count = d->param_count,
                                         .header_count = d->header_count,
+                                        .keeps_slashes = d->keeps_slashes,
                                         .last = i + 1 == b->count || !same_shape(d, d + 1) };
         r->takes_unknown |= (d->methods & MG_METHOD_BIT(MG_METHOD_OTHER)) != 0;
+        r->keeps_slashes |= d->keeps_slashes;
         if (!class || !mg_str_eq(class->host, d->host)) {
             class = &r->classes[r->class_count];
             *class = (mg_route_class){ .host = d->host, .root = MG_ROUTE_NONE, .id = r->class_count++ };

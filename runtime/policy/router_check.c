@@ -150,7 +150,7 @@ static bool read_path(mg_router_builder *b, const mg_route_spec *spec, size_t it
     mg_route_fault fault;
     unsigned names = 0;
 
-    if (!mg_route_template_parse(&b->arena, &spec->paths[item], &t, &fault))
+    if (!mg_route_template_parse(&b->arena, &spec->paths[item], spec->keeps_slashes, &t, &fault))
         return mg_route_complain(b, report, d->index, MG_ROUTE_PART_PATH, item, &fault);
     d->path_text = mg_arena_str(&b->arena, spec->paths[item].text);
     d->prefix = spec->paths[item].prefix;
@@ -225,6 +225,7 @@ bool mg_router_add(mg_router_builder *builder, const mg_route_spec *spec, void *
         !read_headers(builder, spec, index, report, &headers))
         return false;
     d.name = mg_arena_str(&builder->arena, spec->name);
+    d.keeps_slashes = spec->keeps_slashes;
     d.headers = headers;
     d.header_count = (uint8_t)spec->header_count;
     for (size_t i = 0; i < spec->path_count; i++)

@@ -58,7 +58,7 @@ typedef struct mg_route_leaf {
     uint64_t methods; /* bits by place */
     uint32_t index;
     uint8_t param_count, header_count;
-    bool last;
+    bool last, keeps_slashes;
 } mg_route_leaf;
 
 /* A host class: an exact name, a suffix (with its dot in front), or any. */
@@ -115,8 +115,8 @@ struct mg_router {
     uint32_t class_count, any_class; /* any_class may be MG_ROUTE_NONE */
     uint32_t *class_table;           /* of places in classes, by host */
     uint32_t class_mask;
-    bool has_hosts;
-    bool takes_unknown; /* some route is for "*" */
+    bool has_hosts, keeps_slashes; /* some leaf does */
+    bool takes_unknown;            /* some route is for "*" */
     mg_own_methods own;
 };
 
@@ -175,8 +175,8 @@ typedef struct mg_route_template {
 } mg_route_template;
 
 /* Texts go to the arena. False with `fault` filled when it is no path of the router's. */
-bool mg_route_template_parse(mg_arena *arena, const mg_route_path *path, mg_route_template *out,
-                             mg_route_fault *fault);
+bool mg_route_template_parse(mg_arena *arena, const mg_route_path *path, bool keeps_slashes,
+                             mg_route_template *out, mg_route_fault *fault);
 /* The host in lower case; a suffix keeps its dot and loses its star; any host is empty. */
 bool mg_route_host_parse(mg_arena *arena, mg_str host, mg_str *out, mg_route_fault *fault);
 
@@ -185,7 +185,7 @@ typedef struct mg_route_draft {
     void *route;
     mg_str name, host_text, path_text;
     mg_str host; /* as in mg_route_class */
-    bool prefix;
+    bool prefix, keeps_slashes;
     uint32_t index, path_item, sequence;
     int priority;
     uint64_t methods;

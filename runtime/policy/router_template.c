@@ -103,14 +103,14 @@ static bool parse_name(mg_arena *arena, mg_str name, const mg_route_template *be
     return true;
 }
 
-static bool parse_segment(mg_arena *arena, mg_str raw, bool is_last, mg_route_template *t,
+static bool parse_segment(mg_arena *arena, mg_str raw, bool is_last, bool may_be_empty, mg_route_template *t,
                           mg_route_fault *fault)
 {
     mg_segment *segment = &t->segments[t->segment_count];
 
     if (t->segment_count >= MG_ROUTE_SEGMENTS_MAX)
         return fail(fault, "bad-path", "more than 64 segments", "a {*name} at the end takes any number");
-    if (raw.n == 0 && !is_last)
+    if (raw.n == 0 && !is_last && !may_be_empty)
         return fail(fault, "bad-path", "an empty segment: requests have theirs merged", "write one slash");
     if (raw.n < 2 || raw.p[0] != '{' || raw.p[raw.n - 1] != '}') {
         segment->kind = MG_SEGMENT_TEXT;
@@ -134,14 +134,15 @@ static bool parse_segment(mg_arena *arena, mg_str raw, bool is_last, mg_route_te
     return true;
 }
 
-static bool parse_segments(mg_arena *arena, mg_str rest, bool prefix, mg_route_template *out,
-                           mg_route_fault *fault)
+static bool parse_segments(mg_arena *arena, mg_str rest, bool prefix, bool keeps_slashes,
+                           mg_route_template *out, mg_route_fault *fault)
 {
     for (;;) {
         const size_t slash = mg_str_find(rest, '/');
         const bool is_last = slash == SIZE_MAX;
 
-        if (!parse_segment(arena, is_last ? rest : mg_str_sub(rest, 0, slash), is_last, out, fault))
+        if (!parse_segment(arena, is_last ? rest : mg_str_sub(rest, 0, slash), is_last, keeps_slashes, out,
+                           fault))
             return false;
         if (prefix && out->segments[out->segment_count - 1].kind != MG_SEGMENT_TEXT)
             return fail(fault, "bad-path", "a prefix has no parameters",
@@ -152,8 +153,8 @@ static bool parse_segments(mg_arena *arena, mg_str rest, bool prefix, mg_route_t
     }
 }
 
-bool mg_route_template_parse(mg_arena *arena, const mg_route_path *path, mg_route_template *out,
-                             mg_route_fault *fault)
+bool mg_route_template_parse(mg_arena *arena, const mg_route_path *path, bool keeps_slashes,
+                             mg_route_template *out, mg_route_fault *fault)
 {
     mg_str rest = path->text;
 
@@ -167,7 +168,7 @@ bool mg_route_template_parse(mg_arena *arena, const mg_route_path *path, mg_rout
     if (path->prefix && rest.n && rest.p[rest.n - 1] == '/')
         rest.n--;
     /* The prefix / has no segment before what it takes. */
-    if ((!path->prefix || rest.n) && !parse_segments(arena, rest, path->prefix, out, fault))
+    if ((!path->prefix || rest.n) && !parse_segments(arena, rest, path->prefix, keeps_slashes, out, fault))
         return false;
     if (path->prefix)
         out->segments[out->segment_count++] = (mg_segment){ .kind = MG_SEGMENT_PREFIX };

@@ -1,9 +1,19 @@
 /* Any bytes as a path, an authority, a URI and a query: what is accepted is in its one form already. */
 #include "support/h1_rules.h"
 
+/* Where the path ends. */
+static size_t path_bytes(mg_str text)
+{
+    size_t n = 0;
+
+    while (n < text.n && text.p[n] != '?' && text.p[n] != '#')
+        n++;
+    return n;
+}
+
 static void check_path(mg_arena *arena, mg_str text)
 {
-    mg_str path, again, decoded;
+    mg_str path, slashed, again, decoded;
 
     if (!mg_uri_normalise_path(arena, text, 0, &path))
         return;
@@ -13,6 +23,15 @@ static void check_path(mg_arena *arena, mg_str text)
         MG_CHECK(path.p[i] > ' ' && path.p[i] < 0x7f && !strchr("?#\"<>\\^`{|}", path.p[i]));
         MG_CHECK(i == 0 || path.p[i] != '/' || path.p[i - 1] != '/');
     }
+    if (mg_uri_normalise_path(arena, text, MG_URI_KEEP_SLASHES, &slashed)) {
+        /* The same but for the slashes; where dots were resolved, ".." took another segment away. */
+        MG_CHECK(mg_uri_normalise_path(arena, slashed, MG_URI_KEEP_SLASHES, &again) &&
+                 mg_str_eq(slashed, again));
+        MG_CHECK(!mg_uri_has_dots(slashed));
+        if (!mg_uri_has_dots(mg_str_sub(text, 0, path_bytes(text))))
+            MG_CHECK(mg_uri_normalise_path(arena, slashed, 0, &again) && mg_str_eq(path, again));
+    }
+    MG_CHECK(!mg_uri_has_dots(path) && !mg_uri_has_empty_segment(path));
     decoded = mg_uri_decode(arena, path);
     MG_CHECK(decoded.n <= path.n && mg_str_find(decoded, 0) == SIZE_MAX);
 }

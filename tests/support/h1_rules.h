@@ -44,7 +44,8 @@ static inline void h1_check_same_fields(const mg_fields *a, const mg_fields *b)
 
 static inline void h1_check_target(mg_arena *arena, const mg_request *request)
 {
-    const mg_str texts[] = { request->path, request->query, request->authority, request->host };
+    const mg_str texts[] = { request->path, request->slashed, request->query, request->authority,
+                             request->host };
     mg_str again;
 
     for (size_t i = 0; i < mg_countof(texts); i++)
@@ -58,6 +59,9 @@ static inline void h1_check_target(mg_arena *arena, const mg_request *request)
         MG_CHECK(request->method == MG_METHOD_OPTIONS);
         return;
     }
+    if (request->slashed.p)
+        MG_CHECK(mg_uri_normalise_path(arena, request->slashed, MG_URI_KEEP_SLASHES, &again) &&
+                 mg_str_eq(again, request->slashed));
     MG_CHECK(mg_str_find(request->path, '?') == SIZE_MAX);
     MG_CHECK(mg_uri_normalise_path(arena, request->path, 0, &again) && mg_str_eq(again, request->path));
 }

@@ -12,7 +12,7 @@ typedef struct route {
     uint32_t index;
     const char *host;
     char path[TEXT_MAX];
-    bool prefix;
+    bool prefix, keeps_slashes;
     const char *method; /* NULL = any */
     const char *header; /* wanted value of x-h, NULL = none */
     int priority;
@@ -25,7 +25,7 @@ typedef struct model {
 
 typedef struct request {
     const char *host, *method, *header;
-    char path[TEXT_MAX];
+    char path[TEXT_MAX], slashed[TEXT_MAX]; /* with its slashes merged, and as it was sent */
 } request;
 
 static const char *pick(mg_rand *rand, const char *const *from, size_t count)
@@ -44,12 +44,15 @@ static void random_route(mg_rand *rand, route *r)
 
     r->path[0] = '\0';
     r->prefix = mg_rand_below(rand, 4) == 0;
+    r->keeps_slashes = mg_rand_below(rand, 3) == 0;
     for (unsigned i = 0; i < depth; i++) {
         const char *text = r->prefix ? PICK(rand, "a", "b") : PICK(rand, "a", "b", "a%2Fb", "{", "{", "{*");
         const size_t n = strlen(r->path);
 
         if (strcmp(text, "{*") == 0 && i + 1 < depth)
             text = "{";
+        if (r->keeps_slashes && i + 1 < depth && mg_rand_below(rand, 6) == 0)
+            text = "";
         snprintf(r->path + n, TEXT_MAX - n, text[0] == '{' ? "/%sp%u}" : "/%s", text, names++);
     }
     if (depth == 0 || (!r->prefix && r->path[strlen(r->path) - 1] != '}' && mg_rand_below(rand, 5) == 0))
@@ -60,24 +63,35 @@ static void random_route(mg_rand *rand, route *r)
     r->priority = (int)mg_rand_below(rand, 3) - 1;
 }
 
+static void merge(char *to, const char *from)
+{
+    for (char before = 0; *from; before = *from++) {
+        if (*from != '/' || before != '/')
+            *to++ = *from;
+    }
+    *to = '\0';
+}
+
 static void random_request(mg_rand *rand, request *q)
 {
     const unsigned depth = (unsigned)mg_rand_below(rand, DEPTH_MAX + 2);
 
-    q->path[0] = '\0';
+    q->slashed[0] = '\0';
     for (unsigned i = 0; i < depth; i++) {
-        strcat(q->path, "/");
-        strcat(q->path, PICK(rand, "a", "b", "a%2Fb", "c"));
+        strcat(q->slashed, mg_rand_below(rand, 6) ? "/" : "//");
+        strcat(q->slashed, PICK(rand, "a", "b", "a%2Fb", "c"));
     }
     if (depth == 0 || mg_rand_below(rand, 4) == 0)
-        strcat(q->path, "/");
+        strcat(q->slashed, mg_rand_below(rand, 6) ? "/" : "//");
+    merge(q->path, q->slashed);
     q->host = PICK(rand, "a.b", "c.a.b", "x.a.b", "x.b", "b", "");
     q->method = PICK(rand, "GET", "PUT", "HEAD", "POST", "BREW", "MKCOL", "get");
     q->header = PICK(rand, NULL, "1", "2");
 }
 
-/* How specific the pattern is where it matches the path: a digit a segment, smaller is better; false when it
- * does not match. `values` gets the parameters. */
+/* How specific the pattern is where it matches the path: a digit a segment, smaller is better, and best an
+ * empty one, which only a path of that form has; false when it does not match. `values` gets the parameters.
+ */
 static bool fits(const char *pattern, bool prefix, const char *path, char *ranks, mg_str *values)
 {
     size_t pattern_n, path_n;
@@ -102,7 +116,7 @@ static bool fits(const char *pattern, bool prefix, const char *path, char *ranks
         *values = mg_str_make(path, path_n);
         return path_n > 0 && fits(pattern + pattern_n, prefix, path + path_n, ranks + 1, values + 1);
     }
-    *ranks = '0';
+    *ranks = pattern_n ? '0' : ' ';
     return pattern_n == path_n && memcmp(pattern, path, path_n) == 0 &&
            fits(pattern + pattern_n, prefix, path + path_n, ranks + 1, values);
 }
@@ -166,6 +180,11 @@ static bool better(const route *a, const char *ranks_a, const route *b, const ch
     return a->priority != b->priority ? a->priority > b->priority : a->index < b->index;
 }
 
+static const char *form_of(const request *q, const route *r)
+{
+    return r->keeps_slashes ? q->slashed : q->path;
+}
+
 static answer slow_match(const model *m, const request *q)
 {
     answer out = { .status = 404 };
@@ -181,14 +200,14 @@ static answer slow_match(const model *m, const request *q)
         mg_str values[DEPTH_MAX + 1];
 
         if (host_class(m->routes[i].host, q->host) > class &&
-            fits(m->routes[i].path, m->routes[i].prefix, q->path, ranks, values))
+            fits(m->routes[i].path, m->routes[i].prefix, form_of(q, &m->routes[i]), ranks, values))
             class = host_class(m->routes[i].host, q->host);
     }
     for (uint32_t i = 0; i < m->count && class; i++) {
         const route *r = &m->routes[i];
         mg_str values[DEPTH_MAX + 1] = { { NULL, 0 } };
 
-        if (host_class(r->host, q->host) != class || !fits(r->path, r->prefix, q->path, ranks, values))
+        if (host_class(r->host, q->host) != class || !fits(r->path, r->prefix, form_of(q, r), ranks, values))
             continue;
         if (!method_fits(m, r, q->method)) {
             const char *named = r->method ? r->method : "all";
@@ -262,8 +281,8 @@ static mg_router *build(const model *m, uint64_t seed)
         const mg_route_path path = { mg_str_of(r->path), r->prefix };
         const mg_route_header header = { MG_STR("x-h"), mg_str_of(r->header) };
         const mg_route_spec spec = {
-            MG_STR("r"),       &host,      1, &path, 1, &method, r->method != NULL, &header,
-            r->header != NULL, r->priority
+            MG_STR("r"), &host,           1, &path, 1, &method, r->method != NULL, &header, r->header != NULL,
+            r->priority, r->keeps_slashes
         };
 
         assert_true(mg_router_add(builder, &spec, (void *)r, i, &report));
@@ -289,8 +308,12 @@ static void count_matches(void *self, const mg_route_line *line)
 
 static bool agrees(const mg_router *router, const request *q, const answer *wanted)
 {
-    const mg_route_query query = { mg_str_of(q->host), mg_str_of(q->path), mg_str_of(q->method), find_header,
-                                   (void *)q };
+    const mg_route_query query = { mg_str_of(q->host),
+                                   mg_str_of(q->path),
+                                   mg_str_of(q->method),
+                                   find_header,
+                                   (void *)q,
+                                   strcmp(q->path, q->slashed) == 0 ? MG_STR_NONE : mg_str_of(q->slashed) };
     mg_route_match got, explained;
     int status = mg_router_match(router, &query, &got), matches = 0;
 
@@ -327,11 +350,12 @@ static void show(const model *m, const request *q, const answer *wanted, uint64_
     for (uint32_t i = 0; i < m->count; i++) {
         const route *r = &m->routes[i];
 
-        print_message("  %u %s %s %s%s x-h=%s ^%d\n", i, r->host, r->method ? r->method : "any", r->path,
-                      r->prefix ? "..." : "", r->header ? r->header : "any", r->priority);
+        print_message("  %u %s %s %s%s%s x-h=%s ^%d\n", i, r->host, r->method ? r->method : "any", r->path,
+                      r->prefix ? "..." : "", r->keeps_slashes ? " keeps slashes" : "",
+                      r->header ? r->header : "any", r->priority);
     }
     if (q)
-        print_message("  %s %s%s x-h=%s: wanted %d, route %d\n", q->method, q->host, q->path,
+        print_message("  %s %s%s x-h=%s: wanted %d, route %d\n", q->method, q->host, q->slashed,
                       q->header ? q->header : "none", wanted->status,
                       wanted->route ? (int)wanted->route->index : -1);
 }

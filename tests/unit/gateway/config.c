@@ -39,6 +39,7 @@ static const char whole[] =
     "    plugins: [auth, { limit: per_key }, { limit: per_day }, greet, { request_id: { header: x-id } }]\n"
     "    timeout: 2s\n"
     "    priority: -3\n"
+    "    path: { merge_slashes: false, raw: upstream }\n"
     "    max_path: 1KiB\n"
     "    backends: [{ service: cart }]\n"
     "  - { name: all, match: { paths: [{ prefix: / }] }, service: plain }\n"
@@ -211,6 +212,7 @@ static void routes_are_read_with_their_chain(void **state)
     check_str(cart->headers[0].value, "admin");
     assert_int_equal(cart->priority, -3);
     assert_int_equal(cart->max_path_bytes, 1024);
+    assert_true(cart->keeps_slashes && cart->sends_raw);
     assert_int_equal(cart->timeout_ms, 2000);
     assert_int_equal(cart->item_count, 5);
     check_str(cart->items[0].plugin->name, "auth");
@@ -221,6 +223,7 @@ static void routes_are_read_with_their_chain(void **state)
     assert_int_equal(all->method_count, 0);
     assert_int_equal(all->timeout_ms, 15000);
     assert_int_equal(all->max_path_bytes, 8192);
+    assert_false(all->keeps_slashes || all->sends_raw);
     loaded_free(&l);
 }
 

@@ -265,6 +265,35 @@ static void paths_and_hosts_are_judged(void **state)
           "_\n");
 }
 
+static void a_path_is_judged_in_the_form_that_its_route_matches(void **state)
+{
+    (void)state;
+    found(
+        HEAD CART
+        "routes:\n"
+        "  - { name: c, service: cart, path: { merge_slashes: false }, match: { paths: [{ prefix: /c//d }, { "
+        "template: \"//c//{x}\" }] } }\n",
+        "");
+    hinted(
+        HEAD CART
+        "routes:\n"
+        "  - { name: c, service: cart, path: { merge_slashes: false }, match: { paths: [{ exact: /c//../e "
+        "}] } }\n"
+        "  - { name: d, service: cart, match: { paths: [{ exact: /c//e }] } }\n",
+        "not-allowed routes[0].match.paths[0].exact: \"/c//../e\" would never be seen so: paths are "
+        "normalised "
+        "before they are matched -> write /c/e\n"
+        "not-allowed routes[1].match.paths[0].exact: \"/c//e\" would never be seen so: paths are normalised "
+        "before they are matched -> write /c/e, or path: { merge_slashes: false } beside match for requests "
+        "that "
+        "have these slashes\n");
+    found(HEAD CART
+          "routes: [{ name: d, service: cart, path: { merge: false, raw: yes }, match: { paths: [{ prefix: / "
+          "}] } }]\n",
+          "unknown-key routes[0].path.merge: unknown key \"merge\"\n"
+          "not-allowed routes[0].path.raw: \"yes\" is none of no, upstream\n");
+}
+
 static void chains_are_judged(void **state)
 {
     (void)state;
@@ -364,6 +393,7 @@ int main(void)
         cmocka_unit_test(limiters_are_judged),
         cmocka_unit_test(routes_are_judged),
         cmocka_unit_test(paths_and_hosts_are_judged),
+        cmocka_unit_test(a_path_is_judged_in_the_form_that_its_route_matches),
         cmocka_unit_test(chains_are_judged),
         cmocka_unit_test(what_is_unused_is_a_warning),
         cmocka_unit_test(several_services_need_routes),

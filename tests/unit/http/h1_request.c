@@ -222,6 +222,36 @@ static void a_target_has_only_bytes_that_clients_send_and_readers_agree_on(void 
     assert_text(h->request.query, "%7B%7D");
     assert_accepted(h, MG_STR("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"));
     assert_text(h->request.path, "*");
+    assert_null(h->request.sent_path.p);
+    heads_free(h);
+}
+
+static void a_path_is_kept_as_it_was_sent_and_with_its_slashes(void **state)
+{
+    heads *h = heads_new();
+    mg_text text = { 0 };
+    (void)state;
+
+    assert_accepted(h, MG_STR("GET /a/b?c HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_null(h->request.slashed.p);
+    assert_accepted(h, MG_STR("GET /%7e/./{?| HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_null(h->request.slashed.p);
+    assert_accepted(h, MG_STR("GET //a/%7e//../b\"?{} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_text(h->request.path, "/a/b%22");
+    assert_text(h->request.slashed, "//a/~/b%22");
+    assert_text(h->request.sent_path, "//a/%7e//../b\"");
+    assert_text(h->request.sent_query, "{}");
+    assert_accepted(h, MG_STR("GET http://a//b?q HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_text(h->request.path, "/b");
+    assert_text(h->request.slashed, "//b");
+    assert_text(h->request.sent_path, "//b");
+    mg_h1_write_request(&text, &h->request, MG_STR("h"), true);
+    assert_true(mg_str_starts(mg_text_str(&text), MG_STR("GET /b?q HTTP/1.1\r\n")));
+    mg_text_clear(&text);
+    h->request.as_sent = true;
+    mg_h1_write_request(&text, &h->request, MG_STR("h"), true);
+    assert_true(mg_str_starts(mg_text_str(&text), MG_STR("GET //b?q HTTP/1.1\r\n")));
+    mg_text_fini(&text);
     heads_free(h);
 }
 
@@ -673,6 +703,7 @@ int main(void)
         cmocka_unit_test(a_line_ends_in_crlf_and_nothing_else),
         cmocka_unit_test(one_empty_line_before_the_request_is_forgiven),
         cmocka_unit_test(a_target_has_only_bytes_that_clients_send_and_readers_agree_on),
+        cmocka_unit_test(a_path_is_kept_as_it_was_sent_and_with_its_slashes),
         cmocka_unit_test(an_absolute_target_must_agree_with_host),
         cmocka_unit_test(there_is_one_valid_host),
         cmocka_unit_test(a_field_line_is_a_token_a_colon_and_a_clean_value),

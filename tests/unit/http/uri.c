@@ -73,6 +73,63 @@ static void a_path_has_one_form(void **state)
     mg_arena_fini(&arena);
 }
 
+static void slashes_stay_where_they_are_to_be_kept(void **state)
+{
+    static const struct {
+        const char *raw, *path; /* NULL: refused */
+    } rows[] = {
+        { "/fetch/https://example.com/a//b.png", "/fetch/https://example.com/a//b.png" },
+        { "//", "//" },
+        { "//admin", "//admin" },
+        { "/a//", "/a//" },
+        { "/a//../b", "/a/b" },
+        { "/a/..//b", "//b" },
+        { "/a//../../b", "/b" },
+        { "/a//./b", "/a//b" },
+        { "/a/.//b", "/a//b" },
+        { "//..", "/" },
+        { "//../..", NULL },
+        { "/%2e%2e//a", NULL },
+        { "/a//%2e%2E//%7eb", "/a//~b" },
+        { "/%2f//%2F", "/%2F//%2F" },
+    };
+    mg_arena arena;
+    (void)state;
+
+    mg_arena_init(&arena, NULL, 0);
+    for (size_t i = 0; i < mg_countof(rows); i++) {
+        mg_str out;
+        bool ok = mg_uri_normalise_path(&arena, mg_str_of(rows[i].raw), MG_URI_KEEP_SLASHES, &out);
+
+        if (ok != (rows[i].path != NULL))
+            fail_msg("%s is %s", rows[i].raw, ok ? "accepted" : "refused");
+        if (ok)
+            assert_text(out, rows[i].path);
+    }
+    mg_arena_fini(&arena);
+}
+
+static void dots_are_found_however_they_are_written(void **state)
+{
+    static const char *const with[] = { "/.",       "/..",   "/./a",     "/a/..", "/a/%2e",  "/%2E%2e/b",
+                                        "/a/.%2e/", "/%2e.", "/a//../b", ".",     "/a/b/../" };
+    static const char *const without[] = { "/",   "",        "/a",         "/...",    "/.a",
+                                           "/a.", "/..a/b",  "/%2e%2e%2e", "/%2ea",   "/%252e",
+                                           "/%2", "/a.b/.c", "//",         "/%2f.%2f" };
+    (void)state;
+
+    for (size_t i = 0; i < mg_countof(with); i++)
+        if (!mg_uri_has_dots(mg_str_of(with[i])))
+            fail_msg("%s", with[i]);
+    for (size_t i = 0; i < mg_countof(without); i++)
+        if (mg_uri_has_dots(mg_str_of(without[i])))
+            fail_msg("%s", without[i]);
+    assert_true(mg_uri_has_empty_segment(MG_STR("/a//")));
+    assert_true(mg_uri_has_empty_segment(MG_STR("//")));
+    assert_false(mg_uri_has_empty_segment(MG_STR("/a/b/")));
+    assert_false(mg_uri_has_empty_segment(MG_STR("/")));
+}
+
 static void braces_of_a_template_stay(void **state)
 {
     mg_arena arena;
@@ -318,6 +375,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_path_has_one_form),
+        cmocka_unit_test(slashes_stay_where_they_are_to_be_kept),
+        cmocka_unit_test(dots_are_found_however_they_are_written),
         cmocka_unit_test(braces_of_a_template_stay),
         cmocka_unit_test(a_target_is_split_at_its_first_question_mark),
         cmocka_unit_test(a_query_has_one_form),

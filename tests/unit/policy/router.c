@@ -79,7 +79,8 @@ static bool find_header(void *self, mg_str name, mg_str *value)
 
 static mg_route_query query_of(const char *method, const char *host, const char *path, request *r)
 {
-    return (mg_route_query){ mg_str_of(host), mg_str_of(path), mg_str_of(method), find_header, r };
+    return (
+        mg_route_query){ mg_str_of(host), mg_str_of(path), mg_str_of(method), find_header, r, MG_STR_NONE };
 }
 
 /* "200 name", "404", "405 ALLOW", "501"; and explain must say the same. */
