@@ -1,18 +1,15 @@
-/* top_view.c - tables of a fixed layout: the first column takes what width the others leave. */
+/* top_view.c - what is said of a gateway, in sections of one table each. */
 #include "cli/top_view.h"
 
+#include "base/mem.h"
+#include "cli/top_table.h"
 #include <math.h>
 #include <stdio.h>
-
-enum { FIRST_COLUMN_MIN = 12, FIRST_COLUMN_MAX = 40 };
-
-typedef enum paint { PLAIN, BOLD, DIM, RED, YELLOW } paint;
 
 typedef struct view {
     const mg_top_sample *now, *before;
     const mg_top_screen *screen;
-    mg_text *out;
-    unsigned width, lines;
+    mg_top_page page;
     double seconds; /* between the samples; 0: there is only one */
 } view;
 
@@ -121,109 +118,10 @@ static double quantile_of(const mg_node *now, const mg_node *before, double shar
     return -1;
 }
 
-/* ---- cells ---- */
-
-static const char *code_of(paint colour)
-{
-    static const char *const codes[] = {
-        [PLAIN] = "", [BOLD] = "\033[1m", [DIM] = "\033[2m", [RED] = "\033[31m", [YELLOW] = "\033[33m"
-    };
-
-    return codes[colour];
-}
-
-/* How many columns, as far as one can tell without tables: characters. */
-static size_t columns_of(mg_str text)
-{
-    size_t columns = 0;
-
-    for (size_t i = 0; i < text.n; i++)
-        columns += ((unsigned char)text.p[i] & 0xc0) != 0x80;
-    return columns;
-}
-
-/* What came from outside may hold anything: nothing of it reaches the terminal as an order. */
-static void add_cut(mg_text *out, mg_str text, size_t columns)
-{
-    const bool cut = columns_of(text) > columns;
-    size_t left = cut && columns ? columns - 1 : columns;
-
-    for (size_t i = 0; i < text.n; i++) {
-        const bool starts = ((unsigned char)text.p[i] & 0xc0) != 0x80;
-        const size_t control = mg_str_control(text, i);
-        if (starts && !left)
-            break;
-        left -= starts;
-        mg_text_add_char(out, control ? '.' : text.p[i]);
-        i += control > 1;
-    }
-    if (cut && columns)
-        mg_text_add_char(out, '~');
-}
-
-static void pad(mg_text *out, size_t columns)
-{
-    for (size_t i = 0; i < columns; i++)
-        mg_text_add_char(out, ' ');
-}
-
-/* Left-aligned in `columns`; right-aligned where they are negative. */
-static void add_cell(view *v, mg_str text, int columns, paint colour)
-{
-    const size_t room = (size_t)(columns < 0 ? -columns : columns);
-    const size_t used = mg_str_sub(text, 0, text.n).n && columns_of(text) < room ? columns_of(text) : room;
-    const size_t gap = text.n ? room - used : room;
-    const bool painted = v->screen->colour && colour != PLAIN;
-
-    if (columns < 0)
-        pad(v->out, gap);
-    if (painted)
-        mg_text_add_c(v->out, code_of(colour));
-    add_cut(v->out, text, room);
-    if (painted)
-        mg_text_add_c(v->out, "\033[0m");
-    if (columns > 0)
-        pad(v->out, gap);
-}
-
-static void add_number(view *v, double number, int columns, paint colour)
-{
-    char text[32];
-
-    if (number < 0)
-        snprintf(text, sizeof text, "-");
-    else if (isinf(number))
-        snprintf(text, sizeof text, "long");
-    else if (number < 9.95 && number != floor(number))
-        snprintf(text, sizeof text, "%.1f", number);
-    else if (number < 1e7)
-        snprintf(text, sizeof text, "%.0f", number);
-    else
-        snprintf(text, sizeof text, "%.0fM", number / 1e6);
-    add_cell(v, mg_str_of(text), -columns, colour);
-}
-
-static void end_line(view *v)
-{
-    while (v->out->n && v->out->p[v->out->n - 1] == ' ')
-        v->out->n--;
-    mg_text_add_char(v->out, '\n');
-    v->lines++;
-}
-
 /* Whether a line fits, and leaves one to say that there were more. */
 static bool has_room(const view *v, unsigned lines)
 {
-    return !v->screen->height || v->lines + lines < v->screen->height;
-}
-
-static int first_column(const view *v, unsigned others)
-{
-    const unsigned left = v->width > others ? v->width - others : 0;
-
-    return left < FIRST_COLUMN_MIN   ? FIRST_COLUMN_MIN
-           : left > FIRST_COLUMN_MAX ? FIRST_COLUMN_MAX
-                                     : (int)left;
+    return !v->screen->height || v->page.lines + lines < v->screen->height;
 }
 
 static void tell_more(view *v, size_t left)
@@ -233,8 +131,8 @@ static void tell_more(view *v, size_t left)
     if (!left)
         return;
     snprintf(text, sizeof text, "  .. and %zu more", left);
-    add_cell(v, mg_str_of(text), (int)v->width, DIM);
-    end_line(v);
+    mg_top_text(&v->page, mg_str_of(text), (int)v->page.width, MG_TOP_DIM);
+    mg_top_end_line(&v->page);
 }
 
 static size_t count_items(const mg_node *items)
@@ -257,7 +155,7 @@ static unsigned needs_of(const view *v, const mg_node *items)
 /* How many lines a section may have where `later` are to be left to those behind it. */
 static unsigned room_of(const view *v, unsigned later)
 {
-    const unsigned used = v->lines + later, least = 4;
+    const unsigned used = v->page.lines + later, least = 4;
 
     if (!v->screen->height)
         return UINT32_MAX / 2;
@@ -277,16 +175,57 @@ static size_t rows_of(unsigned room, const mg_node *items)
 static void add_header(view *v)
 {
     const mg_node *about = v->now->about;
-    char text[160];
+    mg_str note = mg_str_of(v->screen->note ? v->screen->note : "");
+    mg_text line = { 0 }, state = { 0 }, revision = { 0 };
 
-    snprintf(text, sizeof text, "moongate %.*s %.*s   revision %.0f   workers %.0f   in flight %.0f",
-             MG_STR_ARGS(text_of(about, "version")), MG_STR_ARGS(text_of(about, "state")),
-             number_of(about, "revision"), number_of(about, "workers"), number_of(about, "in_flight"));
-    const mg_str note = mg_str_of(v->screen->note ? v->screen->note : "");
-    add_cell(v, mg_str_of(text), (int)(v->width - note.n - 1), BOLD);
-    mg_text_add_char(v->out, ' ');
-    add_cell(v, note, (int)note.n, DIM);
-    end_line(v);
+    if (mg_top_columns_of(note) + MG_TOP_NAME_MIN > v->page.width)
+        note = MG_STR("");
+    const size_t room = v->page.width - mg_top_columns_of(note) - 1;
+    mg_text_add_c(&line, "moongate");
+    mg_text_addf(&state, " %.*s %.*s", MG_STR_ARGS(text_of(about, "version")),
+                 MG_STR_ARGS(text_of(about, "state")));
+    mg_top_add_part(&line, room, mg_text_str(&state));
+    mg_text_addf(&revision, "   revision %.0f", number_of(about, "revision"));
+    if (v->page.width < 60) /* what matters most comes first, where not all of it may fit */
+        mg_top_add_count(&line, room, "in flight", number_of(about, "in_flight"));
+    mg_top_add_part(&line, room, mg_text_str(&revision));
+    mg_top_add_count(&line, room, "workers", number_of(about, "workers"));
+    if (v->page.width >= 60)
+        mg_top_add_count(&line, room, "in flight", number_of(about, "in_flight"));
+    mg_top_text(&v->page, mg_text_str(&line), (int)room, MG_TOP_BOLD);
+    mg_text_add_char(v->page.out, ' ');
+    mg_top_text(&v->page, note, (int)mg_top_columns_of(note), MG_TOP_DIM);
+    mg_top_end_line(&v->page);
+    mg_text_fini(&line);
+    mg_text_fini(&state);
+    mg_text_fini(&revision);
+}
+
+/* What is said of one listener, where a connection was ever turned away: as much as fits. */
+static void add_door(mg_text *line, size_t columns, const mg_node *door, double rate)
+{
+    mg_text whole = { 0 }, brief = { 0 };
+    char open[32], most[32], refused[32], each[32];
+
+    mg_top_write_number(number_of(door, "connections"), open);
+    mg_top_write_number(number_of(door, "max_connections"), most);
+    mg_top_write_number(number_of(door, "refused"), refused);
+    mg_top_write_number(ceil(rate), each);
+    mg_text_add_c(&brief, line->n ? "   " : "connections: ");
+    mg_top_add_cut(&brief, text_of(door, "name"), MG_TOP_NAME_MIN);
+    mg_text_addf(&whole, "%s %s", brief.p, open);
+    if (number_of(door, "max_connections") > 0)
+        mg_text_addf(&whole, " of %s", most);
+    mg_text_addf(&whole, ", refused %s", refused);
+    if (rate > 0)
+        mg_text_addf(&whole, " (%s/s)", each);
+    mg_text_addf(&brief, " refused %s", refused);
+    const size_t before = line->n;
+    mg_top_add_part(line, columns, mg_text_str(&whole));
+    if (line->n == before)
+        mg_top_add_part(line, columns, mg_text_str(&brief));
+    mg_text_fini(&whole);
+    mg_text_fini(&brief);
 }
 
 /* A line about the listeners that have ever turned connections away. */
@@ -298,99 +237,92 @@ static void add_refused(view *v)
     bool now = false;
 
     for (; items; items = items->next) {
-        const mg_node *old = earlier(old_items, items, &hint);
-        const double refused = number_of(items, "refused"), rate = rate_of(v, items, old, "refused");
-        if (refused <= 0)
+        const double rate = rate_of(v, items, earlier(old_items, items, &hint), "refused");
+        if (number_of(items, "refused") <= 0)
             continue;
         now |= rate > 0;
-        mg_text_addf(&line, "%s%.*s %.0f",
-                     line.n ? "   " : "connections: ", MG_STR_ARGS(text_of(items, "name")),
-                     number_of(items, "connections"));
-        if (number_of(items, "max_connections") > 0)
-            mg_text_addf(&line, " of %.0f", number_of(items, "max_connections"));
-        mg_text_addf(&line, ", refused %.0f", refused);
-        if (rate > 0)
-            mg_text_addf(&line, " (%.0f/s)", ceil(rate));
+        add_door(&line, v->page.width, items, rate);
     }
     if (line.n) {
-        add_cell(v, mg_text_str(&line), (int)v->width, now ? RED : PLAIN);
-        end_line(v);
+        mg_top_text(&v->page, mg_text_str(&line), (int)v->page.width, now ? MG_TOP_RED : MG_TOP_PLAIN);
+        mg_top_end_line(&v->page);
     }
     mg_text_fini(&line);
 }
-
-enum { ROUTE_COLUMNS = 50 };
 
 static void add_route(view *v, const mg_node *route, const mg_node *old)
 {
     const double errors = rate_of(v, route, old, "errors");
 
-    add_cell(v, text_of(route, "name"), first_column(v, ROUTE_COLUMNS), PLAIN);
-    add_number(v, rate_of(v, route, old, "requests"), 10, PLAIN);
-    add_number(v, errors, 9, errors > 0 ? RED : PLAIN);
-    add_number(v, quantile_of(route, old, 0.5), 9, PLAIN);
-    add_number(v, quantile_of(route, old, 0.99), 9, PLAIN);
-    add_number(v, number_of(route, "requests"), 13, PLAIN);
-    end_line(v);
+    mg_top_cell(&v->page, text_of(route, "name"), MG_TOP_PLAIN);
+    mg_top_number(&v->page, rate_of(v, route, old, "requests"), MG_TOP_PLAIN);
+    mg_top_number(&v->page, errors, errors > 0 ? MG_TOP_RED : MG_TOP_PLAIN);
+    mg_top_number(&v->page, quantile_of(route, old, 0.5), MG_TOP_PLAIN);
+    mg_top_number(&v->page, quantile_of(route, old, 0.99), MG_TOP_PLAIN);
+    mg_top_number(&v->page, number_of(route, "requests"), MG_TOP_PLAIN);
+    mg_top_end_row(&v->page);
 }
 
-static void add_heads(view *v, const char *first, unsigned others, const char *const *names,
-                      const int *columns, size_t count)
+/* `rows` of the routes; returns how many are left. */
+static size_t add_route_rows(view *v, size_t rows)
 {
-    end_line(v);
-    add_cell(v, mg_str_of(first), first_column(v, others), BOLD);
-    for (size_t i = 0; i < count; i++)
-        add_cell(v, mg_str_of(names[i]), columns[i], BOLD);
-    end_line(v);
+    const mg_node *items = items_of(v->now->routes, "routes");
+    const mg_node *old_items = v->before ? items_of(v->before->routes, "routes") : NULL, *hint = old_items;
+
+    for (; items && rows; items = items->next, rows--)
+        add_route(v, items, earlier(old_items, items, &hint));
+    return count_items(items);
 }
 
 static void add_routes(view *v)
 {
-    static const char *const names[] = { "REQ/S", "5XX/S", "P50 MS", "P99 MS", "REQUESTS" };
-    static const int columns[] = { -10, -9, -9, -9, -13 };
-    const mg_node *items = items_of(v->now->routes, "routes");
-    const mg_node *old_items = v->before ? items_of(v->before->routes, "routes") : NULL, *hint = old_items;
+    static const mg_top_column columns[] = { { "REQ/S", -10, 9 },
+                                             { "5XX/S", -9, 8 },
+                                             { "P50 MS", -9, 5 },
+                                             { "P99 MS", -9, 7 },
+                                             { "REQUESTS", -13, 6 } };
     const unsigned later = needs_of(v, items_of(v->now->services, "services")) +
                            needs_of(v, items_of(v->now->limiters, "limiters")) +
                            needs_of(v, items_of(v->now->rollouts, "rollouts"));
-    size_t rows = rows_of(room_of(v, later), items);
+    const size_t rows = rows_of(room_of(v, later), items_of(v->now->routes, "routes"));
 
-    add_heads(v, "ROUTES", ROUTE_COLUMNS, names, columns, 5);
-    for (; items && rows; items = items->next, rows--)
-        add_route(v, items, earlier(old_items, items, &hint));
-    tell_more(v, count_items(items));
+    mg_top_begin_table(&v->page, columns, mg_countof(columns));
+    (void)add_route_rows(v, rows);
+    mg_top_draw_table(&v->page, "ROUTES");
+    tell_more(v, add_route_rows(v, rows));
 }
 
-enum { SERVICE_COLUMNS = 64 };
-
-static paint breaker_paint(mg_str state)
+static mg_top_paint breaker_paint(mg_str state)
 {
     if (mg_str_eq_c(state, "open") || mg_str_eq_c(state, "forced_open"))
-        return RED;
-    return mg_str_eq_c(state, "closed") || mg_str_eq_c(state, "off") ? PLAIN : YELLOW;
+        return MG_TOP_RED;
+    return mg_str_eq_c(state, "closed") || mg_str_eq_c(state, "off") ? MG_TOP_PLAIN : MG_TOP_YELLOW;
 }
 
 static void add_hosts(view *v, const mg_node *service)
 {
     size_t hosts = 0, usable = 0;
-    char text[32];
+    char text[48];
 
     for (const mg_node *host = items_of(service, "endpoints"); host; host = host->next) {
         hosts++;
         usable += is_true(host, "usable");
     }
     snprintf(text, sizeof text, "%zu/%zu%s", usable, hosts, is_true(service, "panic") ? "!" : "");
-    add_cell(v, mg_str_of(text), -6, usable < hosts || is_true(service, "panic") ? RED : PLAIN);
+    mg_top_cell(&v->page, mg_str_of(text),
+                usable < hosts || is_true(service, "panic") ? MG_TOP_RED : MG_TOP_PLAIN);
 }
 
 static void add_pool(view *v, const mg_node *service)
 {
     const mg_node *pool = map_of(service, "pool");
-    char text[48];
+    char idle[32], active[32], waiting[32], text[100];
 
-    snprintf(text, sizeof text, "%.0f/%.0f/%.0f", number_of(pool, "idle"), number_of(pool, "active"),
-             number_of(pool, "waiting"));
-    add_cell(v, mg_str_of(text), -10, number_of(pool, "waiting") > 0 ? YELLOW : PLAIN);
+    mg_top_write_number(number_of(pool, "idle"), idle);
+    mg_top_write_number(number_of(pool, "active"), active);
+    mg_top_write_number(number_of(pool, "waiting"), waiting);
+    snprintf(text, sizeof text, "%s/%s/%s", idle, active, waiting);
+    mg_top_cell(&v->page, mg_str_of(text), number_of(pool, "waiting") > 0 ? MG_TOP_YELLOW : MG_TOP_PLAIN);
 }
 
 static void add_service(view *v, const mg_node *service, const mg_node *old)
@@ -400,17 +332,16 @@ static void add_service(view *v, const mg_node *service, const mg_node *old)
     const mg_str state = breaker ? text_of(breaker, "state") : MG_STR("off");
     const double errors = rate_of(v, figures, old_figures, "errors");
 
-    add_cell(v, text_of(service, "name"), first_column(v, SERVICE_COLUMNS), PLAIN);
+    mg_top_cell(&v->page, text_of(service, "name"), MG_TOP_PLAIN);
     add_hosts(v, service);
-    add_cell(v, MG_STR("  "), 2, PLAIN);
-    add_cell(v, state, 13, breaker_paint(state));
-    add_number(v, rate_of(v, figures, old_figures, "calls"), 8, PLAIN);
-    add_number(v, errors, 6, errors > 0 ? RED : PLAIN);
-    add_number(v, quantile_of(figures, old_figures, 0.99), 7, PLAIN);
-    add_number(v, number_of(service, "inflight"), 6, PLAIN);
-    add_number(v, adaptive ? number_of(adaptive, "limit") : -1, 6, PLAIN);
+    mg_top_cell(&v->page, state, breaker_paint(state));
+    mg_top_number(&v->page, rate_of(v, figures, old_figures, "calls"), MG_TOP_PLAIN);
+    mg_top_number(&v->page, errors, errors > 0 ? MG_TOP_RED : MG_TOP_PLAIN);
+    mg_top_number(&v->page, quantile_of(figures, old_figures, 0.99), MG_TOP_PLAIN);
+    mg_top_number(&v->page, number_of(service, "inflight"), MG_TOP_PLAIN);
+    mg_top_number(&v->page, adaptive ? number_of(adaptive, "limit") : -1, MG_TOP_PLAIN);
     add_pool(v, service);
-    end_line(v);
+    mg_top_end_row(&v->page);
 }
 
 static bool is_troubled(const mg_node *host)
@@ -419,144 +350,196 @@ static bool is_troubled(const mg_node *host)
            mg_str_eq_c(text_of(host, "state"), "down") || mg_str_eq_c(text_of(host, "health"), "unhealthy");
 }
 
+enum { ENDPOINT_MIN = 28 };
+
 static void add_endpoint(view *v, const mg_node *host)
 {
-    char text[160], name[320];
+    const unsigned half = v->page.width / 2;
+    mg_text name = { 0 }, line = { 0 };
+    size_t name_room;
 
-    snprintf(text, sizeof text, "%.*s%s%s   weight %.0f   in flight %.0f",
-             MG_STR_ARGS(text_of(host, "health")), is_true(host, "ejected") ? ", ejected" : "",
-             mg_str_eq_c(text_of(host, "state"), "down") ? ", down" : "", number_of(host, "weight"),
-             number_of(host, "inflight"));
-    add_cell(v, MG_STR("  "), 2, PLAIN);
-    snprintf(name, sizeof name, "%.*s%s%.*s", MG_STR_ARGS(text_of(host, "endpoint")),
-             text_of(host, "address").n ? "@" : "", MG_STR_ARGS(text_of(host, "address")));
-    add_cell(v, mg_str_of(name), 28, PLAIN);
-    add_cell(v, mg_str_of(text), (int)v->width - 30, is_troubled(host) ? RED : PLAIN);
-    end_line(v);
+    if (v->page.measures)
+        return;
+    mg_text_add(&name, text_of(host, "endpoint"));
+    if (text_of(host, "address").n)
+        mg_text_addf(&name, "@%.*s", MG_STR_ARGS(text_of(host, "address")));
+    name_room = mg_top_columns_of(mg_text_str(&name)) + 1;
+    name_room = name_room < ENDPOINT_MIN ? ENDPOINT_MIN : name_room;
+    name_room = name_room > half ? half : name_room;
+    mg_text_add(&line, text_of(host, "health"));
+    mg_text_add_c(&line, is_true(host, "ejected") ? ", ejected" : "");
+    mg_text_add_c(&line, mg_str_eq_c(text_of(host, "state"), "down") ? ", down" : "");
+    mg_top_add_count(&line, v->page.width - 2 - name_room, "weight", number_of(host, "weight"));
+    mg_top_add_count(&line, v->page.width - 2 - name_room, "in flight", number_of(host, "inflight"));
+    mg_text_add_c(v->page.out, "  ");
+    mg_top_text(&v->page, mg_text_str(&name), (int)name_room - 1, MG_TOP_PLAIN);
+    mg_text_add_char(v->page.out, ' ');
+    mg_top_text(&v->page, mg_text_str(&line), (int)(v->page.width - 2 - name_room),
+                is_troubled(host) ? MG_TOP_RED : MG_TOP_PLAIN);
+    mg_top_end_line(&v->page);
+    mg_text_fini(&name);
+    mg_text_fini(&line);
 }
 
-/* Its line, and those of its endpoints that are to be seen; false when there is no room. */
-static bool add_service_block(view *v, const mg_node *service, const mg_node *old, unsigned until)
+/* Each service, and those of its endpoints that are to be seen, for so many lines; returns how many services
+ * are left. */
+static size_t add_service_rows(view *v, unsigned lines)
 {
-    if (v->lines >= until)
-        return false;
-    add_service(v, service, old);
-    for (const mg_node *host = items_of(service, "endpoints"); host && v->lines < until; host = host->next)
-        if (v->screen->all_endpoints || is_troubled(host))
-            add_endpoint(v, host);
-    return true;
+    const mg_node *items = items_of(v->now->services, "services");
+    const mg_node *old_items = v->before ? items_of(v->before->services, "services") : NULL,
+                  *hint = old_items;
+
+    for (; items && lines; items = items->next) {
+        add_service(v, items, earlier(old_items, items, &hint));
+        lines--;
+        for (const mg_node *host = items_of(items, "endpoints"); host && lines; host = host->next)
+            if (v->screen->all_endpoints || is_troubled(host)) {
+                add_endpoint(v, host);
+                lines--;
+            }
+    }
+    return count_items(items);
 }
 
 static void add_services(view *v)
 {
-    static const char *const names[] = { "HOSTS", "  ",   "BREAKER", "REQ/S", "ERR/S",
-                                         "P99",   "INFL", "LIMIT",   "POOL" };
-    static const int columns[] = { -6, 2, 13, -8, -6, -7, -6, -6, -10 };
-    const mg_node *items = items_of(v->now->services, "services");
-    const mg_node *old_items = v->before ? items_of(v->before->services, "services") : NULL,
-                  *hint = old_items;
+    static const mg_top_column columns[] = { { "HOSTS", -6, 9 }, { "BREAKER", 15, 6 }, { "REQ/S", -8, 8 },
+                                             { "ERR/S", -6, 7 }, { "P99", -7, 5 },     { "INFL", -6, 4 },
+                                             { "LIMIT", -6, 1 }, { "POOL", -10, 3 } };
     const unsigned later = needs_of(v, items_of(v->now->limiters, "limiters")) +
                            needs_of(v, items_of(v->now->rollouts, "rollouts"));
-    const unsigned until = v->lines + room_of(v, later) - 1;
+    const unsigned lines =
+        room_of(v, later) - 3; /* the blank one, the head, and what tells how many are left */
 
-    add_heads(v, "SERVICES", SERVICE_COLUMNS, names, columns, 9);
-    for (; items && add_service_block(v, items, earlier(old_items, items, &hint), until); items = items->next)
-        continue;
-    tell_more(v, count_items(items));
+    mg_top_begin_table(&v->page, columns, mg_countof(columns));
+    (void)add_service_rows(v, lines);
+    mg_top_draw_table(&v->page, "SERVICES");
+    tell_more(v, add_service_rows(v, lines));
 }
 
-enum { LIMITER_COLUMNS = 20 };
-
-/* The hottest keys with their part of what was sampled. */
-static void write_hot(const mg_node *limiter, mg_text *out)
+/* The hottest keys with their part of what was sampled, as many as fit into what the table leaves. */
+static void add_hot(view *v, const mg_node *limiter)
 {
+    const size_t columns =
+        v->page.measures || !v->page.widths[v->page.at - 1] ? 0 : v->page.widths[v->page.at - 1] - 2;
     double total = 0;
+    mg_text hot = { 0 }, part = { 0 };
 
     for (const mg_node *key = items_of(limiter, "hot"); key; key = key->next)
         total += number_of(key, "seen");
-    for (const mg_node *key = items_of(limiter, "hot"); key && total > 0; key = key->next)
-        mg_text_addf(out, "%s%.*s %.0f%%", out->n ? "  " : "", MG_STR_ARGS(text_of(key, "key")),
-                     100 * number_of(key, "seen") / total);
+    for (const mg_node *key = items_of(limiter, "hot"); key && total > 0 && columns > MG_TOP_NAME_MIN;
+         key = key->next) {
+        mg_text_clear(&part);
+        mg_text_add_c(&part, hot.n ? "  " : "");
+        mg_top_add_cut(&part, text_of(key, "key"), columns - 7); /* blanks, "100%" */
+        mg_text_addf(&part, " %.0f%%", 100 * number_of(key, "seen") / total);
+        mg_top_add_part(&hot, columns, mg_text_str(&part));
+    }
+    mg_top_cell(&v->page, mg_text_str(&hot), MG_TOP_PLAIN);
+    mg_text_fini(&part);
+    mg_text_fini(&hot);
 }
 
 static void add_limiter(view *v, const mg_node *limiter, const mg_node *old)
 {
     const mg_node *decisions = map_of(limiter, "decisions"), *old_decisions = map_of(old, "decisions");
     const double denied = rate_of(v, decisions, old_decisions, "deny");
-    mg_text hot = { 0 };
 
-    write_hot(limiter, &hot);
-    add_cell(v, text_of(limiter, "name"), 20, PLAIN);
-    add_number(v, rate_of(v, decisions, old_decisions, "allow"), 9, PLAIN);
-    add_number(v, denied, 9, denied > 0 ? YELLOW : PLAIN);
-    add_cell(v, MG_STR("  "), 2, PLAIN);
-    add_cell(v, mg_text_str(&hot), (int)v->width - 40, PLAIN);
-    end_line(v);
-    mg_text_fini(&hot);
+    mg_top_cell(&v->page, text_of(limiter, "name"), MG_TOP_PLAIN);
+    mg_top_number(&v->page, rate_of(v, decisions, old_decisions, "allow"), MG_TOP_PLAIN);
+    mg_top_number(&v->page, denied, denied > 0 ? MG_TOP_YELLOW : MG_TOP_PLAIN);
+    add_hot(v, limiter);
+    mg_top_end_row(&v->page);
+}
+
+static size_t add_limiter_rows(view *v, size_t rows)
+{
+    const mg_node *items = items_of(v->now->limiters, "limiters");
+    const mg_node *old_items = v->before ? items_of(v->before->limiters, "limiters") : NULL,
+                  *hint = old_items;
+
+    for (; items && rows; items = items->next, rows--)
+        add_limiter(v, items, earlier(old_items, items, &hint));
+    return count_items(items);
 }
 
 static void add_limiters(view *v)
 {
-    static const char *const names[] = { "ALLOW/S", "DENY/S", "  ", "HOT KEYS, BY SAMPLE" };
-    static const int columns[] = { -9, -9, 2, 20 };
+    static const mg_top_column columns[] = { { "ALLOW/S", -9, 2 },
+                                             { "DENY/S", -9, 3 },
+                                             { "HOT KEYS, BY SAMPLE", 21, 1 } };
     const mg_node *items = items_of(v->now->limiters, "limiters");
-    const mg_node *old_items = v->before ? items_of(v->before->limiters, "limiters") : NULL,
-                  *hint = old_items;
-    size_t rows = rows_of(room_of(v, needs_of(v, items_of(v->now->rollouts, "rollouts"))), items);
+    const size_t rows = rows_of(room_of(v, needs_of(v, items_of(v->now->rollouts, "rollouts"))), items);
 
     if (!items)
         return;
-    add_heads(v, "LIMITERS", v->width - 20, names, columns, 4);
-    for (; items && rows; items = items->next, rows--)
-        add_limiter(v, items, earlier(old_items, items, &hint));
-    tell_more(v, count_items(items));
+    mg_top_begin_table(&v->page, columns, mg_countof(columns));
+    (void)add_limiter_rows(v, rows);
+    mg_top_draw_table(&v->page, "LIMITERS");
+    tell_more(v, add_limiter_rows(v, rows));
 }
 
-enum { ROLLOUT_COLUMNS = 58 };
-
-static paint rollout_paint(mg_str state)
+static mg_top_paint rollout_paint(mg_str state)
 {
-    return mg_str_eq_c(state, "failed") ? RED : mg_str_eq_c(state, "held") ? YELLOW : PLAIN;
+    return mg_str_eq_c(state, "failed") ? MG_TOP_RED
+           : mg_str_eq_c(state, "held") ? MG_TOP_YELLOW
+                                        : MG_TOP_PLAIN;
 }
 
 static void add_rollout(view *v, const mg_node *rollout)
 {
-    const mg_str state = text_of(rollout, "state");
+    const mg_str state = text_of(rollout, "state"), canary = text_of(rollout, "canary");
     const double strikes = number_of(rollout, "strikes"), errors = number_of(rollout, "errors");
-    char step[32];
+    char step[64];
+    mg_text shown = { 0 };
 
     snprintf(step, sizeof step, "%.0f/%.0f", number_of(rollout, "step") + 1, number_of(rollout, "steps"));
-    add_cell(v, text_of(rollout, "route"), first_column(v, ROLLOUT_COLUMNS), PLAIN);
-    add_cell(v, text_of(rollout, "canary"), 14, PLAIN);
-    add_cell(v, state, 9, rollout_paint(state));
-    add_cell(v, mg_str_of(step), -6, PLAIN);
-    add_number(v, number_of(rollout, "percent"), 5, PLAIN);
-    add_number(v, number_of(rollout, "requests"), 9, PLAIN);
-    add_number(v, errors, 7, errors > 0 ? RED : PLAIN);
-    add_number(v, strikes, 8, strikes > 0 ? RED : PLAIN);
-    end_line(v);
+    mg_top_add_cut(&shown, canary, MG_TOP_NAME_MIN);
+    mg_top_cell(&v->page, text_of(rollout, "route"), MG_TOP_PLAIN);
+    mg_top_cell(&v->page, mg_text_str(&shown), MG_TOP_PLAIN);
+    mg_top_cell(&v->page, state, rollout_paint(state));
+    mg_top_cell(&v->page, mg_str_of(step), MG_TOP_PLAIN);
+    mg_top_number(&v->page, number_of(rollout, "percent"), MG_TOP_PLAIN);
+    mg_top_number(&v->page, number_of(rollout, "requests"), MG_TOP_PLAIN);
+    mg_top_number(&v->page, errors, errors > 0 ? MG_TOP_RED : MG_TOP_PLAIN);
+    mg_top_number(&v->page, strikes, strikes > 0 ? MG_TOP_RED : MG_TOP_PLAIN);
+    mg_top_end_row(&v->page);
+    mg_text_fini(&shown);
+}
+
+static size_t add_rollout_rows(view *v, size_t rows)
+{
+    const mg_node *items = items_of(v->now->rollouts, "rollouts");
+
+    for (; items && rows; items = items->next, rows--)
+        add_rollout(v, items);
+    return count_items(items);
 }
 
 static void add_rollouts(view *v)
 {
-    static const char *const names[] = { "CANARY", "STATE", "STEP", "%", "REQUESTS", "ERRORS", "STRIKES" };
-    static const int columns[] = { 14, 9, -6, -5, -9, -7, -8 };
+    static const mg_top_column columns[] = { { "CANARY", 14, 5 }, { "STATE", 9, 8 },     { "STEP", -6, 6 },
+                                             { "%", -5, 9 },      { "REQUESTS", -9, 3 }, { "ERRORS", -7, 7 },
+                                             { "STRIKES", -8, 4 } };
     const mg_node *items = items_of(v->now->rollouts, "rollouts");
 
     if (!items || !has_room(v, 3))
         return;
-    add_heads(v, "ROLLOUTS", ROLLOUT_COLUMNS, names, columns, 7);
-    for (; items && has_room(v, 1); items = items->next)
-        add_rollout(v, items);
-    tell_more(v, count_items(items));
+    const size_t rows =
+        rows_of(v->screen->height ? v->screen->height - v->page.lines - 1 : UINT32_MAX, items);
+    mg_top_begin_table(&v->page, columns, mg_countof(columns));
+    (void)add_rollout_rows(v, rows);
+    mg_top_draw_table(&v->page, "ROLLOUTS");
+    tell_more(v, add_rollout_rows(v, rows));
 }
 
 void mg_top_render(const mg_top_sample *now, const mg_top_sample *before, const mg_top_screen *screen,
                    mg_text *out)
 {
-    view v = { .now = now, .before = before, .screen = screen, .out = out };
+    view v = { .now = now, .before = before, .screen = screen };
 
-    v.width = screen->width < MG_TOP_WIDTH_MIN ? MG_TOP_WIDTH_MIN : screen->width;
+    v.page = (mg_top_page){ .out = out, .colour = screen->colour };
+    v.page.width = screen->width < MG_TOP_WIDTH_MIN ? MG_TOP_WIDTH_MIN : screen->width;
     if (before)
         v.seconds = (number_of(now->routes, "at_ms") - number_of(before->routes, "at_ms")) / 1000;
     add_header(&v);

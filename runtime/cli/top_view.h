@@ -17,7 +17,7 @@ typedef struct mg_top_screen {
     const char *note;   /* in the first line, at its right; may be NULL */
 } mg_top_screen;
 
-enum { MG_TOP_WIDTH_MIN = 76 };
+enum { MG_TOP_WIDTH_MIN = 40 };
 
 /* Lines, each ended by "\n", appended. Without `before` rates are left out. */
 void mg_top_render(const mg_top_sample *now, const mg_top_sample *before, const mg_top_screen *screen,

@@ -3,6 +3,7 @@
 #include "support/document.h"
 
 #include "base/mem.h"
+#include "cli/top_table.h"
 #include "cli/top_view.h"
 
 /* A sample out of its five documents, as text. */
@@ -124,8 +125,8 @@ static void two_samples_make_rates_and_latencies_of_what_lies_between(void **sta
               "LIMITERS              ALLOW/S   DENY/S  HOT KEYS, BY SAMPLE\n"
               "per_key                    10        4  k1 75%  k2 25%\n"
               "\n"
-              "ROLLOUTS              CANARY        STATE      STEP    % REQUESTS ERRORS STRIKES\n"
-              "all                   next          running     2/4    5      200      3       1\n");
+              "ROLLOUTS                CANARY        STATE    STEP    % REQUESTS ERRORS STRIKES\n"
+              "all                     next          running   2/4    5      200      3       1\n");
     drop(&before);
     drop(&now);
     mg_text_fini(&out);
@@ -163,13 +164,125 @@ static void no_line_is_wider_than_the_screen(void **state)
 
     (void)state;
     take_two(&before, &now);
-    for (unsigned width = 76; width < 200; width += 7) {
+    for (unsigned width = MG_TOP_WIDTH_MIN; width < 200; width++) {
         render(&now, &before, width, 0, false, &out);
         assert_true(longest_line(mg_text_str(&out)) <= width);
     }
     drop(&before);
     drop(&now);
     mg_text_fini(&out);
+}
+
+/* The largest that may come, and numbers of every length. */
+static void take_extremes(fixture *before, fixture *now)
+{
+#define BIG_SERVICE(calls, errors)                                                                           \
+    "{\"name\":\"a-service-with-a-name-of-more-than-forty-columns\",\"endpoints\":["                         \
+    "{\"endpoint\":\"[2001:db8:1234:5678:9abc:def0:1234:5678]:65535\",\"health\":\"unhealthy\",\"state\":"   \
+    "\"down\",\"ejected\":true,\"usable\":false,\"weight\":65535,\"inflight\":1234567}],\"panic\":true,"     \
+    "\"pool\":{\"idle\":1024,\"active\":987654,\"waiting\":12345678},\"breaker\":{\"state\":"                \
+    "\"forced_closed\"},\"inflight\":123456,\"adaptive\":{\"limit\":4294967295},\"figures\":{"               \
+    "\"calls\":" calls ",\"errors\":" errors ",\"buckets\":[[31536000000," calls "]]}}"
+#define BIG_LIMITER(allow, deny)                                                                             \
+    "{\"limiters\":[{\"name\":\"per_client_address_and_key_of_the_app\",\"decisions\":{\"allow\":" allow     \
+    ",\"deny\":" deny "},\"hot\":[{\"key\":\"k1\",\"seen\":97},{\"key\":"                                    \
+    "\"ip/2001:db8:1234:5678:9abc:def0:1234:5678/64+consumer/somebody\",\"seen\":2},"                        \
+    "{\"key\":\"k3\",\"seen\":1}]}]}"
+    take(before, about,
+         "{\"at_ms\":1000,\"routes\":[{\"name\":\"all\",\"requests\":0,\"errors\":0,\"buckets\":[]},"
+         "{\"name\":\"a-route-with-a-name-of-more-than-forty-columns\",\"requests\":0,\"errors\":0,"
+         "\"buckets\":[]}]}",
+         "{\"services\":[" BIG_SERVICE("0", "0") "]}", BIG_LIMITER("0", "0"), no_rollouts);
+    take(now,
+         "{\"version\":\"10.20.30-rc1\",\"state\":\"draining\",\"revision\":18446744073709,\"workers\":256,"
+         "\"in_flight\":1234567,\"listeners\":[" DOOR("web", "4294967295", "4294967295", "1234567") "," DOOR(
+             "a-listener-with-a-long-name", "7", "0", "2") "]}",
+         "{\"at_ms\":2000,\"routes\":[{\"name\":\"all\",\"requests\":1234,\"errors\":99999,"
+         "\"buckets\":[[0.25,700],[86400000,534]]},"
+         "{\"name\":\"a-route-with-a-name-of-more-than-forty-columns\",\"requests\":9223372036854775807,"
+         "\"errors\":"
+         "123456,\"buckets\":[[999949,1],[null,1]]}]}",
+         "{\"services\":[" BIG_SERVICE("1234", "99999999") "]}", BIG_LIMITER("123456789", "1234"),
+         "{\"rollouts\":[{\"route\":\"a-route-with-a-name-of-more-than-forty-columns\",\"canary\":"
+         "\"the-next-version-of-it\",\"state\":\"promoted\",\"step\":15,\"steps\":16,\"percent\":100,"
+         "\"strikes\":"
+         "1000,\"requests\":4294967295,\"errors\":1234567}]}");
+}
+
+static bool has_token(mg_str text, mg_str token)
+{
+    mg_str line, word;
+
+    while (mg_str_cut(&text, '\n', &line))
+        while (mg_str_cut(&line, ' ', &word))
+            if (mg_str_eq(word, token))
+                return true;
+    return false;
+}
+
+/* Words that are not on the widest screen were cut: a name may be, and says so with its last byte. */
+static void check_no_figure_is_cut(mg_str out, mg_str widest, unsigned width)
+{
+    mg_str line, word;
+
+    while (mg_str_cut(&out, '\n', &line))
+        while (mg_str_cut(&line, ' ', &word))
+            if (word.n && word.p[word.n - 1] != '~' && !has_token(widest, word))
+                fail_msg("%u columns: \"%.*s\"", width, MG_STR_ARGS(word));
+}
+
+static void no_figure_is_cut_at_any_width(void **state)
+{
+    static const char *const figures[] = { "1234",  "99999", "0.2",   "18446744073709",
+                                           "86.4M", "9.2E",  "123k",  "long",
+                                           "0/1!",  "4.3G",  "31.5G", "1024/988k/12.3M",
+                                           "16/16", "97%",   "65535", "1.2M",
+                                           "100",   "123M" };
+    fixture before, now;
+    mg_text out = { 0 }, widest = { 0 };
+
+    (void)state;
+    take_extremes(&before, &now);
+    render(&now, &before, 200, 0, false, &widest);
+    for (size_t i = 0; i < mg_countof(figures); i++)
+        if (!has_token(mg_text_str(&widest), mg_str_of(figures[i])))
+            fail_msg("%s is not in\n%s", figures[i], widest.p);
+    for (unsigned width = 1; width <= 200; width++) {
+        render(&now, &before, width, 0, false, &out);
+        assert_true(longest_line(mg_text_str(&out)) <= (width < MG_TOP_WIDTH_MIN ? MG_TOP_WIDTH_MIN : width));
+        check_no_figure_is_cut(mg_text_str(&out), mg_text_str(&widest), width);
+        assert_true(has_token(mg_text_str(&out), MG_STR("1234"))); /* what matters most is there */
+        assert_true(has_token(mg_text_str(&out), MG_STR("0/1!")));
+    }
+    drop(&before);
+    drop(&now);
+    mg_text_fini(&out);
+    mg_text_fini(&widest);
+}
+
+static void numbers_take_five_columns_at_most(void **state)
+{
+    static const struct {
+        double number;
+        const char *text;
+    } rows[] = {
+        { -1, "-" },          { 0, "0" },           { 0.04, "0.0" },       { 1.25, "1.2" },
+        { 9.949, "9.9" },     { 9.96, "10" },       { 1234, "1234" },      { 1234.5, "1234" },
+        { 99999, "99999" },   { 99999.4, "99999" }, { 99999.5, "100k" },   { 999499, "999k" },
+        { 999500, "1.0M" },   { 1234567, "1.2M" },  { 12345678, "12.3M" }, { 1e9, "1.0G" },
+        { 9.996e10, "100G" }, { 1.5e18, "1.5E" },   { 1e21, "huge" },
+    };
+    char text[32];
+
+    (void)state;
+    for (size_t i = 0; i < mg_countof(rows); i++) {
+        mg_top_write_number(rows[i].number, text);
+        assert_string_equal(text, rows[i].text);
+    }
+    for (double n = 1; n < 1e30; n *= 1.01) {
+        mg_top_write_number(n, text);
+        assert_in_range(strlen(text), 1, 5);
+    }
 }
 
 static void colour_is_asked_for(void **state)
@@ -264,6 +377,8 @@ int main(void)
         cmocka_unit_test(two_samples_make_rates_and_latencies_of_what_lies_between),
         cmocka_unit_test(one_sample_shows_no_rates),
         cmocka_unit_test(no_line_is_wider_than_the_screen),
+        cmocka_unit_test(no_figure_is_cut_at_any_width),
+        cmocka_unit_test(numbers_take_five_columns_at_most),
         cmocka_unit_test(colour_is_asked_for),
         cmocka_unit_test(a_low_screen_shows_the_beginning_of_each_section),
         cmocka_unit_test(a_key_that_would_order_the_terminal_about_is_shown_as_dots),
