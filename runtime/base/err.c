@@ -6,6 +6,7 @@
 enum {
     GUTTER = 5,             /* digits of a line number, right-aligned */
     SOURCE_MAX_CHARS = 200, /* of a source line that is shown */
+    SOURCE_MAX_BYTES = 4 * (SOURCE_MAX_CHARS + 1),
 };
 
 __attribute__((format(printf, 3, 0))) static void error_vset(mg_error *err, mg_result code,
@@ -68,8 +69,8 @@ static void finding_fini(mg_finding *f)
     *f = (mg_finding){ 0 };
 }
 
-/* The next free finding. Past MG_REPORT_MAX there is one more, behind the last, which each further find
- * overwrites: callers need not care, and `count` does not tell of it. */
+/* The next free finding. Past what the report keeps there is one more, behind the last, which each further
+ * find overwrites: callers need not care, and `count` does not tell of it. */
 static mg_finding *next_finding(mg_report *report)
 {
     if (report->count == report->cap) {
@@ -79,7 +80,7 @@ static mg_finding *next_finding(mg_report *report)
         memset(report->findings + report->cap, 0, (cap - report->cap) * sizeof(*report->findings));
         report->cap = cap;
     }
-    if (report->count < MG_REPORT_MAX)
+    if (report->count < (report->keeps ? report->keeps : MG_REPORT_MAX))
         return &report->findings[report->count++];
     report->full = true;
     finding_fini(&report->findings[report->count]);
@@ -118,6 +119,8 @@ void mg_finding_place(mg_finding *f, const char *file, int line, int column, int
     f->width = width;
     source = mg_str_sub(source, 0, mg_str_find(source, '\n')); /* not found: SIZE_MAX, the whole */
     source = mg_str_trim(source, "\r");
+    source =
+        mg_str_sub(source, 0, SOURCE_MAX_BYTES); /* a file may be one line, and have a thousand mistakes */
     replace(&f->source, source.p ? mg_memdup0(source.p, source.n) : NULL);
 }
 
@@ -246,7 +249,8 @@ void mg_report_print(const mg_report *report, mg_text *out)
     for (size_t i = 0; i < report->count; i++)
         add_finding(out, &report->findings[i]);
     if (report->full)
-        mg_text_addf(out, "... and %zu more\n", report->errors + report->warnings - report->count);
+        mg_text_addf(out, "... and %zu more%s\n", report->errors + report->warnings - report->count,
+                     report->keeps ? "" : ": moongate check tells all");
 }
 
 static void add_field(mg_text *out, const char *name, const char *value)
@@ -298,6 +302,8 @@ void mg_report_print_json(const mg_report *report, mg_text *out)
     add_json_list(out, report, MG_SEVERITY_ERROR);
     mg_text_add_c(out, ",\"warnings\":");
     add_json_list(out, report, MG_SEVERITY_WARNING);
+    if (report->full)
+        mg_text_addf(out, ",\"more\":%zu", report->errors + report->warnings - report->count);
     mg_text_add_char(out, '}');
 }
 

@@ -58,10 +58,16 @@ typedef struct mg_report {
     mg_finding *findings; /* owned */
     size_t count, cap;
     size_t errors, warnings;
-    bool full; /* more than MG_REPORT_MAX were found */
+    size_t keeps; /* so many findings; 0: MG_REPORT_MAX */
+    size_t files; /* how many were read for it */
+    bool full;    /* more were found than it keeps */
 } mg_report;
 
-enum { MG_REPORT_MAX = 100 };
+enum {
+    MG_REPORT_MAX = 100, /* what a log should have of a document */
+    MG_REPORT_ALL =
+        100000, /* what a person who asks should see: all, but for a file that is something else */
+};
 
 #define MG_REPORT_INIT                                                                                       \
     {                                                                                                        \
@@ -69,7 +75,7 @@ enum { MG_REPORT_MAX = 100 };
     }
 
 /* Adds a finding and returns it, never NULL, to fill the place in; it holds until the next is added. Past
- * MG_REPORT_MAX it is counted but not kept. */
+ * what the report keeps it is counted only. */
 mg_finding *mg_report_add(mg_report *report, mg_severity severity, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void mg_finding_place(mg_finding *f, const char *file, int line, int column, int width, mg_str source);
@@ -78,7 +84,8 @@ void mg_finding_hint(mg_finding *f, const char *format, ...) __attribute__((form
 /* The texts of `moongate check`: place, severity[code], pointer, message, the source line with its carets,
  * hint. */
 void mg_report_print(const mg_report *report, mg_text *out);
-void mg_report_print_json(const mg_report *report, mg_text *out); /* {"errors":[..],"warnings":[..]} */
+/* {"errors":[..],"warnings":[..]}, and "more":N where N were not kept. */
+void mg_report_print_json(const mg_report *report, mg_text *out);
 void mg_report_fini(mg_report *report);
 
 #endif

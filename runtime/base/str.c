@@ -102,26 +102,54 @@ bool mg_str_u64(mg_str s, uint64_t *out)
 
 enum { DISTANCE_MAX_BYTES = 64 };
 
-/* Wagner and Fischer 1974, one row at a time. */
+/* Wagner and Fischer 1974, with neighbours that changed places as one edit (optimal string alignment); the
+ * last three rows are held. */
 unsigned mg_str_distance(mg_str a, mg_str b)
 {
-    unsigned row[DISTANCE_MAX_BYTES + 1];
+    unsigned rows[3][DISTANCE_MAX_BYTES + 1], *row = rows[0], *before = rows[1], *earlier = rows[2];
 
     if (a.n > DISTANCE_MAX_BYTES || b.n > DISTANCE_MAX_BYTES)
         return 1000;
     for (size_t j = 0; j <= b.n; j++)
-        row[j] = (unsigned)j;
+        row[j] = before[j] = (unsigned)j;
     for (size_t i = 1; i <= a.n; i++) {
-        unsigned diagonal = row[0];
+        unsigned *oldest = earlier;
+
+        earlier = before;
+        before = row;
+        row = oldest;
         row[0] = (unsigned)i;
         for (size_t j = 1; j <= b.n; j++) {
-            const unsigned replaced = diagonal + (a.p[i - 1] != b.p[j - 1]);
-            const unsigned shifted = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
-            diagonal = row[j];
-            row[j] = replaced < shifted ? replaced : shifted;
+            const bool same = mg_lower(a.p[i - 1]) == mg_lower(b.p[j - 1]);
+
+            row[j] = before[j - 1] + !same;
+            row[j] = before[j] + 1 < row[j] ? before[j] + 1 : row[j];
+            row[j] = row[j - 1] + 1 < row[j] ? row[j - 1] + 1 : row[j];
+            if (i > 1 && j > 1 && mg_lower(a.p[i - 1]) == mg_lower(b.p[j - 2]) &&
+                mg_lower(a.p[i - 2]) == mg_lower(b.p[j - 1]) && earlier[j - 2] + 1 < row[j])
+                row[j] = earlier[j - 2] + 1;
         }
     }
     return row[b.n];
+}
+
+void mg_guess_offer(mg_guess *guess, mg_str known)
+{
+    const mg_str longer = known.n > guess->name.n ? known : guess->name;
+    const mg_str shorter = known.n > guess->name.n ? guess->name : known;
+    const bool begins = shorter.n >= 3 && 2 * shorter.n >= longer.n &&
+                        mg_str_eq_nocase(mg_str_make(longer.p, shorter.n), shorter);
+    unsigned cost = mg_str_distance(guess->name, known);
+
+    if (3 * (size_t)cost > longer.n) {
+        if (!begins)
+            return;
+        cost = DISTANCE_MAX_BYTES; /* what is an edit or two away comes before */
+    }
+    if (!guess->best.p || cost < guess->cost || (cost == guess->cost && mg_str_cmp(known, guess->best) < 0)) {
+        guess->best = known;
+        guess->cost = cost;
+    }
 }
 
 uint64_t mg_hash(mg_str s, uint64_t seed)

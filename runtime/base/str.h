@@ -63,8 +63,19 @@ static inline char mg_lower(char c)
     return (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c;
 }
 
-/* Levenshtein distance, for "did you mean"; both at most 64 bytes, else a large number. */
+/* How many edits make one of the other: a byte more, less or another, or two neighbours changed places; case
+ * does not count. Both at most 64 bytes, else a large number. */
 unsigned mg_str_distance(mg_str a, mg_str b);
+
+/* For "did you mean": the known name that was most likely meant. Start with { .name = what was written }. */
+typedef struct mg_guess {
+    mg_str name;
+    mg_str best; /* borrowed from what was offered; {NULL, 0} while nothing is near enough */
+    unsigned cost;
+} mg_guess;
+
+/* Near enough is an edit for every three bytes, or the beginning of a name that is at most twice as long. */
+void mg_guess_offer(mg_guess *guess, mg_str known);
 
 /* FNV-1a 64 of the bytes, xor seed * golden ratio, then the murmur3 finaliser: POLICIES 6, H(text, seed). */
 uint64_t mg_hash(mg_str s, uint64_t seed);

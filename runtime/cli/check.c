@@ -54,14 +54,14 @@ static void print(const options *opt, const mg_report *report, const seen *what)
     mg_cli_print_report(report);
     if (opt->quiet)
         return;
-    const char *files = opt->file_count == 1 ? "file" : "files";
+    const char *files = report->files == 1 ? "file" : "files";
     if (report->errors || report->warnings)
         fprintf(stderr, "%zu error%s, %zu warning%s in %zu %s; the running gateway was not touched\n",
                 report->errors, report->errors == 1 ? "" : "s", report->warnings,
-                report->warnings == 1 ? "" : "s", opt->file_count, files);
+                report->warnings == 1 ? "" : "s", report->files, files);
     else
         printf("ok: %zu routes, %zu services, %zu plugins in %zu %s\n", what->routes, what->services,
-               what->plugins, opt->file_count, files);
+               what->plugins, report->files, files);
 }
 
 static bool parse(mg_args *args, options *opt, int *status)
@@ -103,7 +103,7 @@ static bool parse(mg_args *args, options *opt, int *status)
 int mg_cli_check(mg_args *args)
 {
     options opt = { 0 };
-    mg_report report = MG_REPORT_INIT;
+    mg_report report = { .keeps = MG_REPORT_ALL };
     seen what = { 0 };
     int status = MG_EXIT_OK;
 

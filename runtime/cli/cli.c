@@ -1,6 +1,7 @@
 /* cli.c - arguments, and which command they name. */
 #include "cli/cli.h"
 
+#include "base/mem.h"
 #include <stdarg.h>
 
 static const char help[] =
@@ -96,22 +97,6 @@ static const struct command {
     { "--help", cli_help, false },      { "-h", cli_help, false },
 };
 
-/* The command that was most likely meant. */
-static const char *nearest(const char *name)
-{
-    const char *best = NULL;
-    unsigned least = 3;
-
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        const unsigned distance = mg_str_distance(mg_str_of(name), mg_str_of(commands[i].name));
-        if (distance < least) {
-            least = distance;
-            best = commands[i].name;
-        }
-    }
-    return best;
-}
-
 static const struct command *command_named(const char *name)
 {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
@@ -122,11 +107,13 @@ static const struct command *command_named(const char *name)
 
 static int no_command(const char *name)
 {
-    const char *meant = nearest(name);
+    mg_guess guess = { .name = mg_str_of(name) };
 
+    for (size_t i = 0; i < mg_countof(commands); i++)
+        mg_guess_offer(&guess, mg_str_of(commands[i].name));
     fprintf(stderr, "moongate: there is no command \"%s\"", name);
-    if (meant)
-        fprintf(stderr, "; did you mean \"%s\"?", meant);
+    if (guess.best.p)
+        fprintf(stderr, "; did you mean \"%.*s\"?", MG_STR_ARGS(guess.best));
     fprintf(stderr, " (see: moongate help)\n");
     return MG_EXIT_USAGE;
 }

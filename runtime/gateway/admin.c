@@ -101,20 +101,13 @@ void mg_admin_refuse(mg_admin_call *call, int status, const char *code, const ch
 void mg_admin_refuse_name(mg_admin_call *call, const char *what, mg_str name, mg_admin_names *known,
                           const void *self)
 {
-    mg_str best = MG_STR_NONE;
-    unsigned least = 4;
+    mg_guess guess = { .name = name };
     char hint[160];
 
-    for (size_t i = 0; known(self, i).p; i++) {
-        const mg_str one = known(self, i);
-        const unsigned distance = mg_str_distance(name, one);
-        if (distance < least) {
-            least = distance;
-            best = one;
-        }
-    }
-    if (best.p)
-        snprintf(hint, sizeof hint, "did you mean \"%.*s\"?", MG_STR_ARGS(best));
+    for (size_t i = 0; known(self, i).p; i++)
+        mg_guess_offer(&guess, known(self, i));
+    if (guess.best.p)
+        snprintf(hint, sizeof hint, "did you mean \"%.*s\"?", MG_STR_ARGS(guess.best));
     else
         snprintf(hint, sizeof hint, "GET the path above it lists what there is");
     mg_admin_refuse(call, 404, "not-found", hint, "no %s is named \"%.*s\"", what, MG_STR_ARGS(name));

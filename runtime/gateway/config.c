@@ -134,25 +134,21 @@ void mg_build_remember(mg_building *b, mg_map *map, mg_str name, const void *ite
 
 static void hint_nearest(mg_finding *f, const mg_map *map, mg_str name)
 {
-    unsigned least = name.n < 4 ? 2 : 4;
-    const mg_named *best = NULL;
-    mg_str key, best_key = MG_STR_NONE;
+    mg_guess guess = { .name = name };
+    mg_str key;
     size_t cursor = 0;
     void *value;
 
-    while (mg_map_next(map, &cursor, &key, &value)) {
-        const unsigned distance = mg_str_distance(name, key);
-        if (distance < least || (distance == least && best && mg_str_cmp(key, best_key) < 0)) {
-            least = distance;
-            best = value;
-            best_key = key;
-        }
-    }
-    if (best && best->node->key && best->node->key->source)
-        mg_finding_hint(f, "did you mean \"%.*s\" (%s:%d)?", MG_STR_ARGS(best_key),
+    while (mg_map_next(map, &cursor, &key, &value))
+        mg_guess_offer(&guess, key);
+    if (!guess.best.p)
+        return;
+    const mg_named *best = mg_map_get(map, guess.best);
+    if (best->node->key && best->node->key->source)
+        mg_finding_hint(f, "did you mean \"%.*s\" (%s:%d)?", MG_STR_ARGS(guess.best),
                         best->node->key->source->file, best->node->key->line);
-    else if (best)
-        mg_finding_hint(f, "did you mean \"%.*s\"?", MG_STR_ARGS(best_key));
+    else
+        mg_finding_hint(f, "did you mean \"%.*s\"?", MG_STR_ARGS(guess.best));
 }
 
 const void *mg_build_lookup(mg_building *b, mg_map *map, const mg_node *name, const char *what)

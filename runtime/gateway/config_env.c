@@ -39,7 +39,8 @@ static mg_result open_file(const char *path, int *fd, mg_error *err)
     }
     *fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*fd < 0)
-        return mg_fail_errno(err, errno, "cannot open %s", path);
+        return mg_fail(err, errno == ENOENT ? MG_ERR_NOT_FOUND : MG_ERR_IO, "cannot open %s: %s", path,
+                       strerror(errno));
     if (fstat(*fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode)))
         return MG_OK;
     close(*fd);

@@ -55,6 +55,7 @@ static bool remember_file(mg_building *b, const mg_node *place, const char *file
         return false;
     }
     b->files[b->file_count++] = mg_arena_strdup(&b->config->arena, file);
+    b->report->files++;
     return true;
 }
 
@@ -67,7 +68,10 @@ static mg_node *read_file(mg_building *b, const mg_node *place, const char *file
         return NULL;
     if (b->env->read_file(b->env->self, file, MG_TREE_FILE_BYTES, &b->config->arena, &text, &err) == MG_OK)
         return parse(b, file, text);
-    mg_node_error(b->report, place, "unreadable-file", "%s", err.message);
+    mg_finding *f = mg_node_error(b->report, place, "unreadable-file", "%s", err.message);
+    if (!place && err.code == MG_ERR_NOT_FOUND)
+        mg_finding_hint(f, "name another file, or begin without any: "
+                           "moongate run --to http://127.0.0.1:9000 --listen :8080");
     return NULL;
 }
 

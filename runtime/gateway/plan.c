@@ -164,6 +164,23 @@ static void add_lua_source(mg_text *out, const mg_config_plugin *plugin, const c
     mg_text_addf(out, ",\"version_hash\":\"%06x\"", (unsigned)(mg_hash(source, 0) & 0xffffff));
 }
 
+static void hint_plugin(mg_finding *f, const mg_config_plugin *plugin)
+{
+    static const char folder[] = "plugins/", source[] = "/plugin.lua";
+    mg_guess guess = { .name = plugin->use };
+    const mg_embedded_file *file;
+
+    for (size_t i = 0; !plugin->path.n && (file = mg_embedded_at(folder, i)); i++) {
+        const mg_str name = mg_str_of(file->name + sizeof folder - 1);
+        if (mg_str_ends(name, mg_str_of(source)))
+            mg_guess_offer(&guess, mg_str_sub(name, 0, name.n - (sizeof source - 1)));
+    }
+    if (guess.best.p)
+        mg_finding_hint(f, "did you mean \"%.*s\"?", MG_STR_ARGS(guess.best));
+    else
+        mg_finding_hint(f, "name a built-in, or a folder with a plugin.lua: use: ./plugins/NAME");
+}
+
 static bool add_plugin(mg_text *out, mg_config *config, mg_config_plugin *plugin, mg_report *report)
 {
     mg_str source;
@@ -176,7 +193,7 @@ static bool add_plugin(mg_text *out, mg_config *config, mg_config_plugin *plugin
     if (!read_source(plugin, "plugin.lua", &arena, &source, path, &err)) {
         mg_finding *f = mg_node_error(report, plugin->node, "no-such-plugin", "plugin \"%.*s\": %s",
                                       MG_STR_ARGS(plugin->name), err.message);
-        mg_finding_hint(f, "name a built-in, or a folder with a plugin.lua: use: ./plugins/NAME");
+        hint_plugin(f, plugin);
     } else if (check_config(config, plugin, report)) {
         add_lua_source(out, plugin, path, source);
         ok = add_libs(out, plugin, &arena, report);

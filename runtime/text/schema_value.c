@@ -248,20 +248,11 @@ static void hint_format(mg_finding *f, const mg_rule *rule)
 
 mg_str mg_nearest(mg_str name, const mg_str *known, size_t count)
 {
-    mg_str best = MG_STR_NONE;
-    unsigned least = name.n < 4 ? 2 : 4; /* farther off than this is no typing mistake */
+    mg_guess guess = { .name = name };
 
-    for (size_t i = 0; i < count; i++) {
-        const unsigned distance = mg_str_distance(name, known[i]);
-        const bool part = name.n >= 3 && (mg_str_starts(known[i], name) || mg_str_starts(name, known[i]));
-        if (distance < least && distance < known[i].n) {
-            least = distance;
-            best = known[i];
-        } else if (part && !best.p) {
-            best = known[i];
-        }
-    }
-    return best;
+    for (size_t i = 0; i < count; i++)
+        mg_guess_offer(&guess, known[i]);
+    return guess.best;
 }
 
 /* --- checks --- */

@@ -1,6 +1,8 @@
 /* Borrowed bytes. */
 #include "support/check.h"
 
+#include "base/mem.h"
+
 static void absent_and_empty_compare_equal(void **state)
 {
     (void)state;
@@ -99,6 +101,11 @@ static void distance_counts_single_edits(void **state)
     assert_int_equal(mg_str_distance(MG_STR("per_keys"), MG_STR("per_key")), 1);
     assert_int_equal(mg_str_distance(MG_STR("kitten"), MG_STR("sitting")), 3);
     assert_int_equal(mg_str_distance(MG_STR(""), MG_STR("abc")), 3);
+    assert_int_equal(mg_str_distance(MG_STR("chekc"), MG_STR("check")), 1);
+    assert_int_equal(mg_str_distance(MG_STR("ab"), MG_STR("ba")), 1);
+    assert_int_equal(mg_str_distance(MG_STR("ca"), MG_STR("abc")), 3);
+    assert_int_equal(mg_str_distance(MG_STR("GET"), MG_STR("get")), 0);
+    assert_int_equal(mg_str_distance(MG_STR("nope"), MG_STR("top")), 2);
     assert_int_equal(mg_str_distance(MG_STR("same"), MG_STR("same")), 0);
     assert_true(mg_str_distance(mg_str_make(longer, 65), MG_STR("x")) > 64);
 }
@@ -122,9 +129,39 @@ static void numbers_are_written_without_padding(void **state)
     check_str(mg_str_make(out, mg_u64_write(out, UINT64_MAX)), "18446744073709551615");
 }
 
+static void a_guess_is_near_what_was_written(void **state)
+{
+    static const char *const known[] = { "run",     "check",    "routes", "state", "top",
+                                         "version", "limiters", "bind",   "GET" };
+    static const struct {
+        const char *name, *best; /* NULL: none is near enough */
+    } rows[] = {
+        { "nope", NULL },         { "tpo", "top" },        { "tp", "top" },
+        { "to", "top" },          { "x", NULL },           { "", NULL },
+        { "chekc", "check" },     { "chck", "check" },     { "checks", "check" },
+        { "cek", NULL },          { "route", "routes" },   { "rn", "run" },
+        { "stats", "state" },     { "start", NULL },       { "stop", "top" },
+        { "reload", NULL },       { "limit", "limiters" }, { "limitres", "limiters" },
+        { "bind_address", NULL }, { "vers", "version" },   { "ve", NULL },
+        { "get", "GET" },         { "toplevel", NULL },    { "help", NULL },
+        { "runs", "run" },        { "bond", "bind" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < mg_countof(rows); i++) {
+        mg_guess guess = { .name = mg_str_of(rows[i].name) };
+
+        for (size_t k = 0; k < mg_countof(known); k++)
+            mg_guess_offer(&guess, mg_str_of(known[k]));
+        if (!rows[i].best ? guess.best.p != NULL : !mg_str_eq_c(guess.best, rows[i].best))
+            fail_msg("%s: %.*s", rows[i].name, MG_STR_ARGS(guess.best));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_guess_is_near_what_was_written),
         cmocka_unit_test(absent_and_empty_compare_equal),
         cmocka_unit_test(case_is_ignored_for_ascii_letters_only),
         cmocka_unit_test(prefixes_and_suffixes_are_found),

@@ -378,6 +378,12 @@ static void a_report_is_bounded(void **state)
     assert_true(report.full);
     assert_true(report.errors >= 10000);
     mg_report_fini(&report);
+    report.keeps = MG_REPORT_ALL; /* as for who asks for all */
+    assert_null(mg_config_load_text("m.yaml", mg_text_str(&text), NULL, &report));
+    assert_false(report.full);
+    assert_int_equal(report.count, report.errors + report.warnings);
+    assert_true(report.errors >= 10000);
+    mg_report_fini(&report);
     mg_text_fini(&text);
 }
 
