@@ -283,23 +283,9 @@ static void dispatch(void *self, mg_ask *ask)
 
 /* ---- life ---- */
 
-/* A socket in a folder of its own, which a fresh checkout does not have: run/admin.sock. */
-static void make_folder(const mg_addr *addr)
-{
-    char path[sizeof addr->un.sun_path + 1];
-    char *slash;
-
-    snprintf(path, sizeof path, "%s", addr->un.sun_path);
-    slash = strrchr(path, '/');
-    if (addr->sa.sa_family != AF_UNIX || !slash || slash == path)
-        return;
-    *slash = '\0';
-    (void)!mkdir(path, 0700); /* what is wrong with it, binding tells */
-}
-
 mg_admin *mg_admin_open(mg_gateway *gateway, const mg_config *config, mg_error *err)
 {
-    if (!config->admin_on)
+    if (!config->admin_on || mg_addr_make_folder(&config->admin_addr, 0700, err) != MG_OK)
         return NULL;
     mg_admin *admin = MG_NEW(mg_admin);
     const mg_desk_conf conf = { .addr = config->admin_addr,
@@ -308,7 +294,6 @@ mg_admin *mg_admin_open(mg_gateway *gateway, const mg_config *config, mg_error *
                                 .max_body_bytes = BODY_BYTES_MAX,
                                 .answer = dispatch,
                                 .self = admin };
-    make_folder(&config->admin_addr);
     admin->gateway = gateway;
     mg_list_init(&admin->jobs);
     admin->desk = mg_desk_open(gateway->loops[0], &conf, err);

@@ -45,8 +45,27 @@ static void idle_breaker_keys(mg_building *b, const mg_config_breaker *breaker, 
         warn_idle(b, node, "slow_rate", run ? "in mode consecutive" : "without slow_call");
 }
 
+/* With fewer healthy than `panic` all are asked, those that are out among them. */
+static void warn_panic_before_eject(mg_building *b, const mg_config_service *service)
+{
+    const mg_node *share = mg_node_get(mg_node_get(service->node, "eject"), "max_share");
+    const mg_node *panic = mg_node_get(service->node, "panic");
+    const unsigned most = service->panic_percent < 100 ? 100 - service->panic_percent : 0;
+
+    if (!service->eject.on || service->panic_percent == 0 || service->eject.conf.max_percent <= most)
+        return;
+    mg_finding_hint(
+        mg_node_warning(b->report, share->defaulted ? panic : share, "no-effect",
+                        "with more than %u%% of the endpoints out there is panic (%u%%), and all are asked "
+                        "again: a max_share of %u%% is never reached",
+                        most, service->panic_percent, service->eject.conf.max_percent),
+        "write max_share: %u%%, or a smaller panic", most);
+}
+
 static void idle_service_keys(mg_building *b, const mg_config_service *service)
 {
+    warn_panic_before_eject(b, service);
+
     if (service->balance != MG_BALANCER_PEAK_EWMA) {
         warn_idle(b, service->node, "ewma_tau", "without balance: peak_ewma");
         warn_idle(b, service->node, "ewma_penalty", "without balance: peak_ewma");
@@ -175,19 +194,70 @@ static void warn_misspelt_methods(mg_building *b, const mg_config_route *route)
     const mg_node *list = mg_node_get(mg_node_get(route->node, "match"), "methods");
 
     for (const mg_node *it = mg_node_children(list); it; it = it->next) {
+        mg_guess guess = { .name = it->text };
+
         if (mg_method_find(it->text) != MG_METHOD_OTHER)
             continue;
-        for (int m = MG_METHOD_GET; m < MG_METHOD_COUNT; m++) {
-            const mg_str known = mg_method_text((mg_method)m);
-            if (it->text.n != known.n ||
-                (!mg_str_eq_nocase(it->text, known) && mg_str_distance(it->text, known) > 2))
-                continue;
+        for (int m = MG_METHOD_GET; m < MG_METHOD_COUNT; m++)
+            mg_guess_offer(&guess, mg_method_text((mg_method)m));
+        if (guess.best.p)
             mg_finding_hint(mg_node_warning(b->report, it, "unusual", "\"%.*s\" is not a standard method",
                                             MG_STR_ARGS(it->text)),
-                            "did you mean %.*s?", MG_STR_ARGS(known));
-            break;
-        }
+                            "did you mean %.*s?", MG_STR_ARGS(guess.best));
     }
+}
+
+static bool is_written(const mg_node *node)
+{
+    return node && !node->defaulted;
+}
+
+/* What a request may wait for beside its service; UINT64_MAX where a plugin says it. */
+static uint64_t waits_of(const mg_config_route *route)
+{
+    uint64_t sum_ms = 0;
+
+    for (size_t i = 0; i < route->item_count; i++) {
+        if (!route->items[i].limiter)
+            return UINT64_MAX;
+        sum_ms += route->items[i].limiter->conf.max_wait_ms;
+    }
+    return sum_ms;
+}
+
+/* One of the two times ends a request before the other ever can. Only where somebody wrote the longer one. */
+static void warn_unreached_times(mg_building *b, const mg_config_route *route,
+                                 const mg_config_service *service)
+{
+    const mg_node *first = mg_node_get(service->node, "first_byte_timeout"),
+                  *timeout = mg_node_get(route->node, "timeout");
+    const uint64_t tries = service->retry.on ? service->retry.conf.attempts : 1;
+    const uint64_t most_ms = tries * (service->pool.queue_timeout_ms + service->pool.connect_timeout_ms +
+                                      service->first_byte_timeout_ms);
+    mg_text shown = { 0 };
+
+    if (is_written(first) && service->first_byte_timeout_ms > route->timeout_ms) {
+        mg_units_duration_text(route->timeout_ms, &shown);
+        mg_finding_hint(mg_node_warning(b->report, first, "never-reached",
+                                        "the route %.*s ends a request after its timeout (%s), before this",
+                                        MG_STR_ARGS(route->name), shown.p),
+                        "write first_byte_timeout: %s or less, or a longer timeout in the route", shown.p);
+    } else if (is_written(timeout) && service->first_byte_timeout_ms < route->timeout_ms &&
+               waits_of(route) != UINT64_MAX && route->timeout_ms > mg_add_sat(most_ms, waits_of(route))) {
+        mg_units_duration_text(service->first_byte_timeout_ms, &shown);
+        mg_finding_hint(
+            mg_node_warning(b->report, timeout, "never-reached",
+                            "the service %.*s ends %s after its first_byte_timeout (%s), before this",
+                            MG_STR_ARGS(service->name), tries > 1 ? "the last try" : "a request", shown.p),
+            "write a longer first_byte_timeout in the service, or a shorter timeout here");
+    }
+    mg_text_fini(&shown);
+}
+
+static void lint_times(mg_building *b, const mg_config_route *route, const mg_config_service *service)
+{
+    warn_long_retries(b, route, service);
+    warn_unreached_times(b, route, service);
 }
 
 static void lint_route(mg_building *b, const mg_config_route *route)
@@ -196,9 +266,9 @@ static void lint_route(mg_building *b, const mg_config_route *route)
         return;
     warn_misspelt_methods(b, route);
     if (route->service)
-        warn_long_retries(b, route, route->service);
+        lint_times(b, route, route->service);
     for (size_t i = 0; i < route->backend_count; i++)
-        warn_long_retries(b, route, route->backends[i].service);
+        lint_times(b, route, route->backends[i].service);
     if (route->backend_count > 0 && route->sticky && route->sticky_key.kind == MG_CONFIG_KEY_CONSUMER)
         mg_finding_hint(
             mg_node_warning(b->report, mg_node_get(mg_node_get(route->node, "sticky"), "by"), "no-effect",

@@ -1,6 +1,7 @@
 /* config_route.c - routes: what they match and the chain they run. What two routes mean
  * for each other (conflicts, shadows) is the router's to say. */
 #include "gateway/config_build.h"
+#include "base/mem.h"
 #include "http/uri.h"
 
 enum { MAX_SEGMENTS = 64, MAX_PARAMS = 32, MAX_PARAM_NAME = 64 };
@@ -113,6 +114,100 @@ static const char *check_template(mg_str text)
     return why;
 }
 
+/* --- what people write who come from elsewhere --- */
+
+/* A segment that is a parameter there, as it is written here: ":id", "<id>", "<int:id>", "*", "*.png". False
+ * for any other. */
+static bool translate_segment(mg_str segment, mg_text *out)
+{
+    const bool colon = segment.n > 1 && segment.p[0] == ':';
+    const bool angle = segment.n > 2 && segment.p[0] == '<' && segment.p[segment.n - 1] == '>';
+    mg_str name = colon   ? mg_str_trim(mg_str_sub(segment, 1, segment.n), "?*+")
+                  : angle ? mg_str_sub(segment, 1, segment.n - 1)
+                          : MG_STR("name");
+    const size_t type = angle ? mg_str_find(name, ':') : SIZE_MAX;
+
+    if (type != SIZE_MAX)
+        name = mg_str_sub(name, type + 1, name.n);
+    if (!(colon || angle) && mg_str_find(segment, '*') == SIZE_MAX)
+        return false;
+    mg_text_addf(out, "{%.*s}", MG_STR_ARGS(is_param_name(name) ? name : MG_STR("name")));
+    return true;
+}
+
+/* The path as a template of this gateway, without the star at its end; *params counts what was translated,
+ * *star says that there was one. */
+static void translate_path(mg_str text, mg_text *out, size_t *params, bool *star)
+{
+    mg_str rest = mg_str_sub(text, 1, text.n), segment;
+
+    *params = 0;
+    *star = false;
+    while (mg_str_cut(&rest, '/', &segment)) {
+        if (!rest.p && (mg_str_eq_c(segment, "*") || mg_str_eq_c(segment, "**"))) {
+            *star = true;
+            return;
+        }
+        mg_text_add_char(out, '/');
+        if (segment.n && segment.p[0] == '{')
+            mg_text_add(out, segment);
+        else if (translate_segment(segment, out))
+            ++*params;
+        else
+            mg_text_add(out, segment);
+    }
+}
+
+static bool has(mg_str text, const char *part)
+{
+    return memmem(text.p, text.n, part, strlen(part)) != NULL;
+}
+
+static bool is_regex(mg_str text)
+{
+    static const char *const signs[] = { "\\", "(?", ".*", ".+", "[^", "]+", "]*", ")$", "[0-9]" };
+
+    if (text.p[0] == '~' || text.p[0] == '^')
+        return true;
+    for (size_t i = 0; i < mg_countof(signs); i++)
+        if (has(text, signs[i]))
+            return true;
+    return false;
+}
+
+/* Wildcards and parameters of others are legal text in a path, and so would match nothing but themselves. */
+static bool check_foreign(mg_building *b, const mg_node *node, const mg_config_path *path)
+{
+    const mg_str shown = mg_node_shown(node);
+    const bool prefix = path->kind != MG_CONFIG_PATH_TEMPLATE;
+    mg_text text = { 0 };
+    size_t params;
+    bool star, fine = false;
+
+    if (is_regex(node->text))
+        return bad_path(b, node, "is a regular expression, and paths are matched as they stand",
+                        "write prefix: /users, or template: /users/{id}");
+    if (has(node->text, "://") && node->text.p[0] != '/')
+        return bad_path(b, node, "is a URL", "write the path alone, and its host into match.hosts");
+    if (node->text.p[0] != '/')
+        return bad_path(b, node, "does not begin with /", "write /%.*s", MG_STR_ARGS(shown));
+    translate_path(node->text, &text, &params, &star);
+    if (star && prefix && !params)
+        bad_path(b, node, "has a *, which would match nothing but itself",
+                 "write prefix: %s, which takes all below", text.n ? text.p : "/");
+    else if (star || params)
+        bad_path(b, node,
+                 star ? "has a *, which would match nothing but itself"
+                      : "has a parameter as others write it, which would match nothing but itself",
+                 star || path->kind == MG_CONFIG_PATH_PREFIX ? "write template: %s/{*rest}"
+                                                             : "write template: %s",
+                 text.n ? text.p : "");
+    else
+        fine = true;
+    mg_text_fini(&text);
+    return fine;
+}
+
 static bool check_path(mg_building *b, const mg_node *node, bool keeps_slashes, mg_config_path *path)
 {
     const unsigned keep = (path->kind == MG_CONFIG_PATH_TEMPLATE ? MG_URI_KEEP_BRACES : 0) |
@@ -120,8 +215,10 @@ static bool check_path(mg_building *b, const mg_node *node, bool keeps_slashes, 
     mg_str normal;
     const char *why;
 
-    if (node->text.n == 0 || node->text.p[0] != '/')
-        return bad_path(b, node, "does not begin with /", "write /%.*s", MG_STR_ARGS(mg_node_shown(node)));
+    if (node->text.n == 0)
+        return false; /* the schema has told */
+    if (!check_foreign(b, node, path))
+        return false;
     if (!mg_uri_normalise_path(&b->config->arena, node->text, keep, &normal))
         return bad_path(b, node, "is no path", "write other bytes than letters, digits and -._~ as %%XX");
     if (path->kind != MG_CONFIG_PATH_TEMPLATE && mg_str_find(node->text, '{') != SIZE_MAX)
@@ -261,14 +358,32 @@ static bool take_item(mg_building *b, const mg_node *node, mg_config_item *item)
     return item->plugin != NULL;
 }
 
+/* Charged twice, and a rule of few permits would wait for the one that the same request holds. */
+static void check_item_once(mg_building *b, const mg_config_route *route, const mg_config_item *item)
+{
+    for (const mg_config_item *it = route->items; it < item; it++) {
+        if (item->limiter && it->limiter == item->limiter)
+            mg_finding_hint(mg_node_error(b->report, item->node, "duplicate-key",
+                                          "the limiter \"%.*s\" stands in this chain already",
+                                          MG_STR_ARGS(item->limiter->name)),
+                            "name it once; cost: 2 charges more than one for a request");
+        else if (item->plugin && it->plugin == item->plugin)
+            mg_node_warning(b->report, item->node, "duplicate-key",
+                            "the plugin \"%.*s\" stands in this chain already: it runs twice",
+                            MG_STR_ARGS(item->plugin->name));
+    }
+}
+
 static void take_items(mg_building *b, mg_config_route *route, const mg_node *list)
 {
     mg_config_item *items = MG_ARENA_NEW_N(&b->config->arena, mg_config_item, mg_node_count(list) + 1);
 
     route->items = items;
     for (const mg_node *it = mg_node_children(list); it && mg_node_is(list, MG_NODE_LIST); it = it->next) {
-        if (take_item(b, it, &items[route->item_count]))
-            route->item_count++;
+        if (!take_item(b, it, &items[route->item_count]))
+            continue;
+        check_item_once(b, route, &items[route->item_count]);
+        route->item_count++;
     }
 }
 

@@ -36,6 +36,34 @@ static void take_url(mg_building *b, mg_config_endpoint *endpoint, const mg_node
     endpoint->port = (uint16_t)uri.port;
 }
 
+/* The same to connect to, however its address was written. What a name leads to is not known here. */
+static bool same_address(const mg_config_endpoint *a, const mg_config_endpoint *b)
+{
+    mg_addr one, other;
+
+    if (a->port != b->port)
+        return false;
+    if (mg_addr_from_ip(&one, a->host, a->port) && mg_addr_from_ip(&other, b->host, b->port))
+        return mg_addr_eq(&one, &other);
+    return mg_str_eq(a->host, b->host);
+}
+
+/* An operator's `down`, health and ejection would reach one of the two alone. */
+static void check_address_once(mg_building *b, const mg_config_service *service,
+                               const mg_config_endpoint *endpoint)
+{
+    for (const mg_config_endpoint *it = service->endpoints; endpoint->host.p && it < endpoint; it++) {
+        if (!it->host.p || !same_address(it, endpoint))
+            continue;
+        mg_finding_hint(mg_node_error(b->report, mg_node_get(endpoint->node, "url"), "duplicate-key",
+                                      "endpoints[%zu] has this address already",
+                                      (size_t)(it - service->endpoints)),
+                        "keep one of them, with weight: %llu for the same share",
+                        (unsigned long long)it->weight + endpoint->weight);
+        return;
+    }
+}
+
 static void take_endpoints(mg_building *b, mg_config_service *service, const mg_node *list)
 {
     mg_config_endpoint *endpoints =
@@ -49,6 +77,7 @@ static void take_endpoints(mg_building *b, mg_config_service *service, const mg_
         endpoint->weight = mg_read_u32(it, "weight");
         weights += endpoint->weight;
         take_url(b, endpoint, mg_node_get(it, "url"));
+        check_address_once(b, service, endpoint);
     }
     if (service->endpoint_count > 0 && weights == 0 && mg_node_get(list->first, "weight"))
         mg_node_error(b->report, list, "not-allowed",

@@ -92,7 +92,8 @@ static bool open_door(mg_gateway *gateway, mg_publication *publication, size_t i
     mg_listener_conf conf = { .addr = publication->snapshot->config->listeners[index]->addr,
                               .reuse_port = true };
 
-    if (mg_listener_probe(gateway->loops[0], &conf.addr, err) != MG_OK)
+    if (mg_addr_make_folder(&conf.addr, 0755, err) != MG_OK ||
+        mg_listener_probe(gateway->loops[0], &conf.addr, err) != MG_OK)
         return false;
     for (unsigned w = 0; w < gateway->shared.worker_count; w++) {
         mg_listener *listener = mg_listener_new(gateway->loops[w + 1], &conf, mg_worker_accepted, NULL, err);

@@ -181,7 +181,7 @@ static void answer(void *self, mg_ask *ask)
 
 mg_status_door *mg_status_open(mg_gateway *gateway, const mg_config *config, mg_error *err)
 {
-    if (!config->status_on)
+    if (!config->status_on || mg_addr_make_folder(&config->status_addr, 0755, err) != MG_OK)
         return NULL;
     mg_status_door *door = MG_NEW(mg_status_door);
     const mg_desk_conf conf = { .addr = config->status_addr,

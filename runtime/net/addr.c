@@ -3,7 +3,9 @@
 #include "net/addr.h"
 #include "base/check.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 static void from_in4(mg_addr *addr, struct in_addr ip, uint16_t port)
 {
@@ -216,4 +218,23 @@ bool mg_cidr_has(const mg_cidr *cidr, const mg_addr *addr)
     if (!sixteen_bytes(bytes, addr) || (cidr->bits < MAPPED_BITS && is_mapped(bytes)))
         return false;
     return same_bits(bytes, cidr->bytes, cidr->bits);
+}
+
+mg_result mg_addr_make_folder(const mg_addr *addr, unsigned mode, mg_error *err)
+{
+    char folder[sizeof addr->un.sun_path + 1], *slash;
+
+    if (addr->sa.sa_family != AF_UNIX)
+        return MG_OK;
+    snprintf(folder, sizeof folder, "%.*s", (int)sizeof addr->un.sun_path, addr->un.sun_path);
+    for (slash = strchr(folder + (folder[0] != '\0'), '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(folder, mode) != 0 && errno != EEXIST) {
+            const int why = errno;
+            return mg_fail(err, MG_ERR_IO, "cannot make the folder %s for %s: %s", folder, addr->un.sun_path,
+                           strerror(why));
+        }
+        *slash = '/';
+    }
+    return MG_OK;
 }

@@ -30,6 +30,8 @@ size_t mg_addr_ip_text(const mg_addr *addr, char out[MG_ADDR_TEXT]);
 size_t mg_addr_text(const mg_addr *addr, char out[MG_ADDR_TEXT]); /* with port, brackets for IPv6 */
 uint16_t mg_addr_port(const mg_addr *addr);
 bool mg_addr_eq(const mg_addr *a, const mg_addr *b);
+/* Makes the folders of a Unix path that are missing, with this mode. Nothing to do for other addresses. */
+MG_MUST_USE mg_result mg_addr_make_folder(const mg_addr *addr, unsigned mode, mg_error *err);
 
 /* A block of addresses: "10.0.0.0/8", "2001:db8::/32", or one address. */
 typedef struct mg_cidr {

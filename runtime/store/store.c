@@ -176,6 +176,26 @@ int store_open_environment(mg_store *store, const mg_store_options *options)
     return mdb_reader_check(store->env, &dead);
 }
 
+/* LMDB takes an empty file for a store that is yet to be made. It makes none in one step: whoever finds one
+ * has lost what was in it. */
+static mg_result refuse_empty(const mg_store *store, mg_error *err)
+{
+    char *path = mg_calloc(1, strlen(store->path) + sizeof("/data.mdb"));
+    struct stat file;
+
+    strcpy(path, store->path);
+    strcat(path, "/data.mdb");
+    const bool empty = stat(path, &file) == 0 && file.st_size == 0;
+    mg_free(path);
+    if (!empty)
+        return MG_OK;
+    return mg_fail(
+        err, MG_ERR_INVALID,
+        "the store in '%s' is damaged: its data.mdb is empty; move the directory aside and start again, or "
+        "restore a backup",
+        store->path);
+}
+
 mg_store *mg_store_open(const mg_store_options *options, mg_result *result, mg_error *err)
 {
     mg_store *store = MG_NEW(mg_store);
@@ -198,6 +218,8 @@ mg_store *mg_store_open(const mg_store_options *options, mg_result *result, mg_e
         *result = store_fail(err, rc, "cannot make the state directory", store->path);
     else
         *result = store_lock(store, err);
+    if (*result == MG_OK)
+        *result = refuse_empty(store, err);
     if (*result == MG_OK && (rc = store_open_environment(store, options)) != 0)
         *result = store_fail(err, rc, "cannot open the store in", store->path);
     if (*result == MG_OK)

@@ -34,6 +34,23 @@ static void a_file_cut_within_its_first_pages_is_invalid(void **state)
     assert_int_equal(result, MG_ERR_INVALID);
 }
 
+static void an_empty_file_is_damage_and_no_new_store(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_result result = MG_OK;
+    char path[TMPDIR_PATH_BYTES + 16];
+
+    (void)state;
+    mg_store_close(must_open());
+    snprintf(path, sizeof(path), "%s/data.mdb", dir);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_null(try_open(dir, &result, &err));
+    assert_int_equal(result, MG_ERR_INVALID);
+    assert_non_null(strstr(err.message, "its data.mdb is empty; move the directory aside"));
+    assert_int_equal(unlink(path), 0);
+    mg_store_close(must_open()); /* none at all is a new one */
+}
+
 static void a_file_cut_further_on_is_reported_and_not_a_crash(void **state)
 {
     mg_store *store = must_open();
@@ -163,6 +180,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_file_that_is_no_store_is_invalid),
+        TEST(an_empty_file_is_damage_and_no_new_store),
         TEST(a_file_cut_within_its_first_pages_is_invalid),
         TEST(a_file_cut_further_on_is_reported_and_not_a_crash),
         TEST(a_look_at_a_store_leaves_it_as_it_was),
