@@ -3,6 +3,7 @@
  * raises at the plugin's line. */
 #include "gateway/call.h"
 
+#include "base/check.h"
 #include "http/uri.h"
 
 #include <stdio.h>
@@ -242,69 +243,79 @@ bool mg_call_query(mg_call *call, const char *name, uint32_t n, mg_slice *value)
 
 /* ---- status and answers ---- */
 
+static void add_field(mg_exchange *x, mg_name name, mg_str value)
+{
+    mg_fields_set(&x->response.fields, &x->arena, name, mg_name_text(name), value);
+}
+
+/* Why the response's head and body cannot be changed, or NULL. */
+static const char *has_gone(const mg_call *call)
+{
+    return call->x->head_sent ? "the response is on its way: change it in the handler, after next(ctx)"
+                              : NULL;
+}
+
 int mg_call_status(const mg_call *call)
 {
     return call->x->response.status;
 }
 
-static bool has_no_body(int status)
-{
-    return status == 204 || status == 205 || status == 304;
-}
-
 const char *mg_call_set_status(mg_call *call, int status)
 {
-    if (call->x->response.status == 0)
-        return no_response(call, MG_RESPONSE);
+    const uint16_t before = call->x->response.status;
+    const char *wrong = no_response(call, MG_RESPONSE);
+
+    if (!wrong)
+        wrong = has_gone(call);
+    if (wrong)
+        return wrong;
     if (status < 200 || status > 599)
         return "a status is a number from 200 to 599";
-    if (has_no_body(status) != has_no_body(call->x->response.status))
+    if (before == 101)
+        return "101 stays: the connection speaks another protocol already";
+    if (mg_status_has_body((uint16_t)status) != mg_status_has_body(before))
         return "204, 205 and 304 have no body: answer with ctx:respond instead";
     call->x->response.status = (uint16_t)status;
     return NULL;
 }
 
-/* From here on the response is the gateway's own; what the upstream sent is not passed on. */
-static void begin_answer(mg_call *call, int status)
+/* Why the answer cannot be changed any more, or NULL. A request's filter runs while the upstream is at it. */
+static const char *no_answer_now(const mg_call *call)
 {
-    mg_exchange *x = call->x;
-
-    x->response = (mg_response){ .status = (uint16_t)status, .body = MG_BODY_LENGTH };
-    x->local = true;
-    call->answered = true;
-    call->answer = MG_STR("");
-    call->bodies[MG_RESPONSE].replaced = false;
+    if (call->phase != MG_PHASE_CHAIN)
+        return "only a handler answers: in a filter or in log(ctx) it is too late";
+    return has_gone(call);
 }
 
 const char *mg_call_respond(mg_call *call, int status, const char *content_type, const char *body, uint32_t n)
 {
     mg_exchange *x = call->x;
 
+    const mg_response head = { .status = (uint16_t)status };
+    const char *wrong = no_answer_now(call);
+
+    if (wrong)
+        return wrong;
     if (status < 200 || status > 599)
         return "a status is a number from 200 to 599";
-    if (has_no_body(status) && n > 0)
+    if (!mg_status_has_body(head.status) && n > 0)
         return "204, 205 and 304 have no body";
-    begin_answer(call, status);
-    if (has_no_body(status)) {
-        x->response.body = MG_BODY_NONE;
-        return NULL;
-    }
-    if (content_type)
-        mg_fields_set(&x->response.fields, &x->arena, MG_NAME_CONTENT_TYPE,
-                      mg_name_text(MG_NAME_CONTENT_TYPE),
-                      mg_str_of(mg_arena_strdup(&x->arena, content_type)));
-    call->answer = mg_arena_str(&x->arena, mg_str_make(body, n));
-    x->response.length = n;
+    mg_exchange_answer(x, MG_ANSWER_OWN, &head, mg_arena_str(&x->arena, mg_str_make(body, n)));
+    if (content_type && mg_status_has_body(head.status))
+        add_field(x, MG_NAME_CONTENT_TYPE, mg_str_of(mg_arena_strdup(&x->arena, content_type)));
     return NULL;
 }
 
 const char *mg_call_problem(mg_call *call, int status, const char *title, uint32_t title_n,
                             const char *detail, uint32_t n)
 {
+    const char *wrong = no_answer_now(call);
+
+    if (wrong)
+        return wrong;
     if (status < 400 || status > 599)
         return "a problem document goes with a status from 400 to 599";
-    begin_answer(call, status);
-    mg_problem_fill(call->x, status, mg_str_make(title, title_n), mg_str_make(detail, n), -1, &call->answer);
+    mg_problem_answer(call->x, status, mg_str_make(title, title_n), mg_str_make(detail, n), -1);
     return NULL;
 }
 
@@ -322,13 +333,9 @@ static mg_str request_id(mg_exchange *x, char hex[32])
     return mg_str_make(hex, 32);
 }
 
-static void add_field(mg_exchange *x, mg_name name, mg_str value)
+void mg_problem_answer(mg_exchange *x, int status, mg_str title, mg_str detail, int retry_after_s)
 {
-    mg_fields_set(&x->response.fields, &x->arena, name, mg_name_text(name), value);
-}
-
-void mg_problem_fill(mg_exchange *x, int status, mg_str title, mg_str detail, int retry_after_s, mg_str *body)
-{
+    const mg_response head = { .status = (uint16_t)status };
     mg_text text = { 0 };
     char hex[32];
     const mg_str id = request_id(x, hex);
@@ -345,9 +352,7 @@ void mg_problem_fill(mg_exchange *x, int status, mg_str title, mg_str detail, in
     mg_text_add_c(&text, ",\"instance\":");
     mg_text_add_json(&text, id);
     mg_text_add_c(&text, "}\n");
-    x->response = (mg_response){ .status = (uint16_t)status, .body = MG_BODY_LENGTH, .length = text.n };
-    x->local = true;
-    *body = mg_arena_str(&x->arena, mg_text_str(&text));
+    mg_exchange_answer(x, MG_ANSWER_OWN, &head, mg_arena_str(&x->arena, mg_text_str(&text)));
     mg_text_fini(&text);
     add_field(x, MG_NAME_CONTENT_TYPE, MG_STR("application/problem+json"));
     add_field(x, MG_NAME_X_REQUEST_ID, mg_arena_str(&x->arena, id));
@@ -370,8 +375,8 @@ bool mg_call_body(mg_call *call, int which, mg_slice *bytes, const char **error)
     *error = no_response(call, which);
     if (*error)
         return false;
-    if (which == MG_RESPONSE && call->answered)
-        return give(call->answer, bytes);
+    if (which == MG_RESPONSE && call->x->answer == MG_ANSWER_OWN)
+        return give(call->x->own_body.p ? call->x->own_body : MG_STR(""), bytes);
     if (!buffer->replaced && buffer->max_bytes == 0)
         *error = not_declared(which);
     else if (buffer->too_large)
@@ -385,19 +390,21 @@ bool mg_call_body(mg_call *call, int which, mg_slice *bytes, const char **error)
 const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32_t n)
 {
     mg_call_buffer *buffer = &call->bodies[which];
+    mg_exchange *x = call->x;
     const char *wrong = no_response(call, which);
 
+    if (!wrong && which == MG_RESPONSE)
+        wrong = has_gone(call);
     if (wrong)
         return wrong;
     if (n > MG_CALL_BODY_MAX)
         return "a body that a plugin sets has at most 64 MiB";
-    if (which == MG_RESPONSE && has_no_body(call->x->response.status))
+    if (which == MG_RESPONSE && !mg_status_has_body(x->response.status))
         return "204, 205 and 304 have no body";
     if (which == MG_REQUEST && call->next_called)
         return "the request has gone already: set its body before next(ctx)";
-    if (which == MG_RESPONSE && call->answered) {
-        call->answer = mg_arena_str(&call->x->arena, mg_str_make(bytes, n));
-        call->x->response.length = n;
+    if (which == MG_RESPONSE && x->answer == MG_ANSWER_OWN) {
+        mg_exchange_answer(x, MG_ANSWER_OWN, &x->response, mg_arena_str(&x->arena, mg_str_make(bytes, n)));
         return NULL;
     }
     mg_text_clear(&buffer->text);
@@ -474,8 +481,8 @@ void mg_call_wait(mg_call *call, int wait)
 {
     call->wait = wait;
     if (wait == MG_WAIT_NEXT) {
+        MG_CHECK(call->x->answer == MG_ANSWER_NONE); /* chain.lua raises before */
         call->next_called = true;
-        call->answered = false; /* an answer given before next is dropped by what next brings */
     }
 }
 

@@ -34,14 +34,12 @@ struct mg_call {
     double wait_s; /* of MG_WAIT_SLEEP */
     uint32_t chain;
     uint32_t plugin; /* index in the plan of the layer that runs; UINT32_MAX: none */
-    int phase;       /* enum mg_phase: what the next resume of a parked slot is for */
+    int phase;       /* enum mg_phase: what runs, or what the next resume of a parked slot is for */
     int wait_which;  /* of MG_WAIT_BODY: MG_REQUEST or MG_RESPONSE */
     uint32_t raised; /* plugins that raised and were let pass (on_error open, skip) */
     int wait;        /* enum mg_wait */
     bool timed_out;  /* the plugin's own timeout ended the wait */
-    bool answered;   /* respond or problem was called: x->response is ours, its body in `answer` */
     bool next_called;
-    mg_str answer;            /* body of the local answer; arena */
     mg_call_buffer bodies[2]; /* MG_REQUEST, MG_RESPONSE */
     mg_str chunk;             /* of a streamed body, while a filter runs; borrowed */
     bool chunk_last, chunk_replaced;
@@ -54,9 +52,8 @@ struct mg_call {
 /* A plugin of the plan that the call's VM runs; NULL when there is none of that index. */
 const mg_vm_plugin *mg_call_plugin(const mg_call *call, uint32_t plugin);
 
-/* Fills the problem document of a gateway-made answer into x->response and *body (arena): RFC 9457, with the
- * request id and no internals. Fields already in x->response.fields are dropped. retry_after_s < 0: none. */
-void mg_problem_fill(mg_exchange *x, int status, mg_str title, mg_str detail, int retry_after_s,
-                     mg_str *body);
+/* Answers with a problem document (RFC 9457) that has the request's id and no internals. What stood in
+ * x->response is dropped. retry_after_s < 0: no Retry-After. */
+void mg_problem_answer(mg_exchange *x, int status, mg_str title, mg_str detail, int retry_after_s);
 
 #endif

@@ -7,6 +7,7 @@
 
 static void settle(mg_flight *flight);
 static void send_request(mg_flight *flight);
+static void chain_done(mg_flight *flight);
 
 static mg_loop *loop_of(const mg_flight *flight)
 {
@@ -167,6 +168,8 @@ static void body_taken(mg_flight *flight)
         mg_pipeline_resume(flight);
     else if (flight->call->wait == MG_WAIT_NEXT)
         send_request(flight);
+    else if (flight->call->wait == MG_WAIT_DONE)
+        chain_done(flight);
 }
 
 static void body_end(mg_body_sink *sink, const mg_fields *trailers)
@@ -245,19 +248,20 @@ static void put_request_body_back(mg_flight *flight)
     }
 }
 
+/* Filters see it, as if it had come in one piece. */
 static void put_response_body_back(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
     mg_call_buffer *buffer = &flight->call->bodies[MG_RESPONSE];
 
-    if (x->local || x->response.status == 101 || (!buffer->complete && !buffer->replaced))
+    if (!mg_exchange_has_body(x) || (!buffer->complete && !buffer->replaced))
         return;
     if (buffer->replaced)
         mg_proxy_stop(flight);
-    flight->answer = mg_arena_str(&x->arena, mg_text_str(&buffer->text));
-    x->local = true;
     x->response.body = MG_BODY_LENGTH;
-    x->response.length = flight->answer.n;
+    x->response.length = buffer->text.n;
+    mg_bytes_source_init(&flight->bytes, &x->response_body,
+                         mg_arena_str(&x->arena, mg_text_str(&buffer->text)));
 }
 
 /* ---- waits ---- */
@@ -312,6 +316,19 @@ static void sleep_for(mg_flight *flight, double seconds)
     mg_timer_set(loop_of(flight), &flight->timer, mg_min_u64(due, chain_until(flight)));
 }
 
+/* A plugin's own timeout may have ended its wait for a body: what it had taken, and the rest, goes on whole.
+ * True while the rest is still to come. */
+static bool lacks_rest(mg_flight *flight, int which)
+{
+    mg_call_buffer *buffer = &flight->call->bodies[which];
+    const mg_body *body = which == MG_REQUEST ? &flight->x->request_body : &flight->x->response_body;
+
+    if (!buffer->text.n || buffer->complete || buffer->replaced)
+        return false;
+    buffer->complete = body->ended; /* with nobody listening */
+    return body->source && !buffer->complete;
+}
+
 /* A body still has to go past the chain's filters. */
 static bool streams_on(const mg_flight *flight)
 {
@@ -319,23 +336,25 @@ static bool streams_on(const mg_flight *flight)
 
     if ((flight->streams & 1) && !x->request_body.ended)
         return true;
-    return (flight->streams & 2) && !x->local && x->response_body.source && x->response.status != 101;
+    return (flight->streams & 2) && x->answer != MG_ANSWER_OWN && x->response_body.source &&
+           x->response.status != 101;
 }
 
 static void chain_done(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
     mg_call *call = flight->call;
-    const bool answered = call->answered;
 
-    flight->chain = MG_CHAIN_DONE;
-    if (answered) {
-        mg_proxy_stop(flight);
-        flight->answer = call->answer;
-        x->local = true;
-    } else if (call->next_called) {
-        put_response_body_back(flight);
+    if (x->answer == MG_ANSWER_UPSTREAM && lacks_rest(flight, MG_RESPONSE)) {
+        flight->patience_ns = 0;
+        take_body(flight, MG_RESPONSE);
+        return;
     }
+    flight->chain = MG_CHAIN_DONE;
+    if (x->answer == MG_ANSWER_OWN)
+        mg_proxy_stop(flight);
+    else if (call->next_called)
+        put_response_body_back(flight);
     if (mg_vm_chain_logs(flight->view->vm->vm, call->chain) || streams_on(flight))
         flight->chain = MG_CHAIN_LOGS;
     else
@@ -344,13 +363,14 @@ static void chain_done(mg_flight *flight)
         mg_pipeline_maybe_finish(flight);
         return;
     }
-    if (!x->response.status) {
+    if (x->answer == MG_ANSWER_NONE) {
         mg_log_write(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error",
                      "route %.*s: no handler of the chain answered or called next",
                      MG_STR_ARGS(flight->route->name));
         mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."),
                            -1);
-    } else if (x->reset && !x->local && !x->response_body.ended && x->response.body != MG_BODY_NONE) {
+    } else if (x->reset && x->answer == MG_ANSWER_UPSTREAM && !x->response_body.source &&
+               !x->response_body.ended && x->response.body != MG_BODY_NONE) {
         mg_pipeline_refuse(flight, 502, mg_reset_text(x->reset),
                            MG_STR("The upstream closed the connection."), -1);
     } else {
@@ -358,23 +378,11 @@ static void chain_done(mg_flight *flight)
     }
 }
 
-/* A plugin's own timeout may have ended its wait for the body: what it had taken, and the rest, goes on
- * whole. True while that is still to come. */
-static bool lacks_rest(mg_flight *flight)
-{
-    mg_call_buffer *buffer = &flight->call->bodies[MG_REQUEST];
-
-    if (!buffer->text.n || buffer->complete || buffer->replaced)
-        return false;
-    buffer->complete = flight->x->request_body.ended; /* with nobody listening */
-    return !buffer->complete;
-}
-
 /* NEXT */
 static void send_request(mg_flight *flight)
 {
     mg_timer_stop(&flight->timer);
-    if (lacks_rest(flight)) {
+    if (lacks_rest(flight, MG_REQUEST)) {
         take_body(flight, MG_REQUEST);
         return;
     }
@@ -483,6 +491,10 @@ void mg_chain_abort(mg_flight *flight, const char *why)
 
     if (flight->chain != MG_CHAIN_WAITS)
         return;
+    if (flight->call->wait == MG_WAIT_DONE) { /* it is through, and only a body is waited for */
+        give_back(flight, true);
+        return;
+    }
     flight->call->cancelled = why;
     flight->chain = MG_CHAIN_RUNS;
     mg_call_http_cancel(flight->call);

@@ -61,7 +61,8 @@ static void name_request(mg_exchange *x)
     memcpy(x->trace_id, words, sizeof x->trace_id);
 }
 
-static void send_body(desk_ask *a, mg_str body)
+/* The answer stands in the exchange. */
+static void send_answer(desk_ask *a)
 {
     mg_exchange *x = a->ask.x;
 
@@ -71,27 +72,24 @@ static void send_body(desk_ask *a, mg_str body)
         free_ask(a);
         return;
     }
-    x->local = true;
     x->client->head(x);
     if (!x->response_body.sink)
         return;
-    mg_bytes_source_init(&a->bytes, &x->response_body, body);
+    mg_bytes_source_init(&a->bytes, &x->response_body, x->own_body);
     a->bytes.source.resume(&a->bytes.source);
 }
 
 void mg_ask_send(mg_ask *ask, int status, mg_str type)
 {
     mg_exchange *x = ask->x;
+    const mg_response head = { .status = (uint16_t)status };
 
-    x->response.status = (uint16_t)status;
-    if (status != 204) {
-        x->response.body = MG_BODY_LENGTH;
-        x->response.length = ask->out.n;
+    mg_exchange_answer(x, MG_ANSWER_OWN, &head, mg_text_str(&ask->out));
+    if (mg_status_has_body(head.status))
         mg_fields_add(&x->response.fields, &x->arena, MG_NAME_CONTENT_TYPE,
                       mg_name_text(MG_NAME_CONTENT_TYPE), type);
-    }
     mg_fields_add(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("cache-control"), MG_STR("no-store"));
-    send_body(mg_container_of(ask, desk_ask, ask), mg_text_str(&ask->out));
+    send_answer(mg_container_of(ask, desk_ask, ask));
 }
 
 void mg_ask_drop(mg_ask *ask)
@@ -122,17 +120,15 @@ static mg_str joined(mg_exchange *x, mg_str problem, const mg_report *report)
 void mg_ask_problem(mg_ask *ask, int status, mg_str detail, const mg_report *report)
 {
     mg_exchange *x = ask->x;
-    mg_str body;
 
     name_request(x);
-    mg_problem_fill(x, status, MG_STR_NONE, detail, -1, &body);
+    mg_problem_answer(x, status, MG_STR_NONE, detail, -1);
     if (report)
-        body = joined(x, body, report);
-    x->response.length = body.n;
+        mg_exchange_answer(x, MG_ANSWER_OWN, &x->response, joined(x, x->own_body, report));
     if (ask->allow.p)
         mg_fields_add(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("allow"),
                       mg_arena_str(&x->arena, ask->allow));
-    send_body(mg_container_of(ask, desk_ask, ask), body);
+    send_answer(mg_container_of(ask, desk_ask, ask));
 }
 
 /* ---- requests ---- */

@@ -46,7 +46,9 @@ static bool run(mg_filter *filter, mg_str piece, bool last)
     call->chunk = piece;
     call->chunk_last = last;
     call->chunk_replaced = false;
+    call->phase = MG_PHASE_FILTER;
     const mg_task_state state = mg_task_stream(flight->task, filter->which, &error);
+    call->phase = MG_PHASE_CHAIN;
     call->chunk = MG_STR_NONE;
     if (state == MG_TASK_RAISED) {
         mg_chain_log_error(flight, &error);

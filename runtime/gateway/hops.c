@@ -61,10 +61,9 @@ static void answer(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
     const bool trace = x->request.method == MG_METHOD_TRACE;
+    const mg_response head = { .status = 200 };
 
-    flight->answer = trace ? write_request(x) : MG_STR("");
-    x->local = true;
-    x->response = (mg_response){ .status = 200, .body = MG_BODY_LENGTH, .length = flight->answer.n };
+    mg_exchange_answer(x, MG_ANSWER_OWN, &head, trace ? write_request(x) : MG_STR(""));
     if (trace)
         mg_fields_add(&x->response.fields, &x->arena, MG_NAME_CONTENT_TYPE,
                       mg_name_text(MG_NAME_CONTENT_TYPE), MG_STR("message/http"));

@@ -72,27 +72,25 @@ bool mg_limits_is_permit(const mg_snapshot_limit *rule)
 }
 
 /* RateLimit draft, section 5: which policies were violated. */
-static void fill_quota_exceeded(mg_flight *flight, const mg_snapshot_limit *rule, int retry_s, mg_str *body)
+static void answer_quota_exceeded(mg_flight *flight, const mg_snapshot_limit *rule, int retry_s)
 {
     mg_exchange *x = flight->x;
     mg_text text = { 0 };
 
-    mg_problem_fill(x, 429, MG_STR_NONE, MG_STR("Too many requests."), retry_s, body);
-    const mg_str rest =
-        mg_str_sub(*body, sizeof "{\"type\":\"about:blank\"" - 1, body->n - 2); /* without "}\n" */
+    mg_problem_answer(x, 429, MG_STR_NONE, MG_STR("Too many requests."), retry_s);
+    const mg_str rest = mg_str_sub(x->own_body, sizeof "{\"type\":\"about:blank\"" - 1,
+                                   x->own_body.n - 2); /* without "}\n" */
     mg_text_add_c(&text, "{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\"");
     mg_text_add(&text, rest);
     mg_text_add_c(&text, ",\"violated-policies\":[");
     mg_text_add_json(&text, rule->conf->name);
     mg_text_add_c(&text, "]}\n");
-    *body = mg_arena_str(&x->arena, mg_text_str(&text));
-    x->response.length = body->n;
+    mg_exchange_answer(x, MG_ANSWER_OWN, &x->response, mg_arena_str(&x->arena, mg_text_str(&text)));
     mg_text_fini(&text);
 }
 
-/* Fills the answer of a rule that refused into x->response and *body. `answer` NULL: it never looked. */
-static void fill_refusal(mg_flight *flight, const mg_snapshot_limit *rule, const mg_limiter_answer *answer,
-                         mg_str *body)
+/* Answers for a rule that refused. `answer` NULL: it never looked. */
+static void answer_refusal(mg_flight *flight, const mg_snapshot_limit *rule, const mg_limiter_answer *answer)
 {
     const uint64_t retry_s = answer ? mg_limiter_retry_after_s(answer->retry_ms) : 0;
 
@@ -101,12 +99,11 @@ static void fill_refusal(mg_flight *flight, const mg_snapshot_limit *rule, const
     flight->refusal = answer ? *answer : (mg_limiter_answer){ 0 };
     if (mg_limits_is_permit(rule) && answer) {
         flight->error = "concurrency";
-        mg_problem_fill(flight->x, 503, MG_STR_NONE, MG_STR("Too many requests at once; try again."), 1,
-                        body);
+        mg_problem_answer(flight->x, 503, MG_STR_NONE, MG_STR("Too many requests at once; try again."), 1);
         return;
     }
     flight->error = "rate_limit";
-    fill_quota_exceeded(flight, rule, retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1, body);
+    answer_quota_exceeded(flight, rule, retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1);
 }
 
 /* What a plugin's own limiter said already has less remaining: the client hears of the tightest rule
@@ -362,7 +359,7 @@ bool mg_limits_pass(mg_flight *flight)
     round r;
 
     if (!pass_all(flight, &r)) {
-        fill_refusal(flight, r.refused_by, r.refusal, &flight->answer);
+        answer_refusal(flight, r.refused_by, r.refusal);
         mg_pipeline_send(flight);
         return false;
     }
@@ -392,8 +389,7 @@ double mg_call_limit(mg_call *call, const char *name, uint32_t n)
         return 0; /* the document that names it was refused long before */
     begin(flight, &r, 1);
     if (!add_rule(flight, &r, rule) || !decide(flight, &r)) {
-        fill_refusal(flight, r.refused_by, r.refusal, &call->answer);
-        call->answered = true;
+        answer_refusal(flight, r.refused_by, r.refusal);
         return -1;
     }
     return (double)r.wait_ms / 1e3;

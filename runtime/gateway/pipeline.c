@@ -178,7 +178,7 @@ static void send_bytes(mg_flight *flight)
 
     if (!x->response_body.sink)
         return;
-    mg_bytes_source_init(&flight->bytes, &x->response_body, flight->answer);
+    mg_bytes_source_init(&flight->bytes, &x->response_body, x->own_body);
     flight->bytes.source.resume(&flight->bytes.source);
 }
 
@@ -190,8 +190,9 @@ void mg_pipeline_send(mg_flight *flight)
         return;
     mg_forward_response(x, mg_worker_date(flight->worker));
     mg_limits_describe(flight);
-    const bool filtered = (flight->streams & 2) && flight->call && !x->local && x->response_body.source &&
-                          x->response.status != 101;
+    const bool own = x->answer == MG_ANSWER_OWN;
+    const bool filtered =
+        (flight->streams & 2) && flight->call && !own && x->response_body.source && x->response.status != 101;
     if (filtered) {
         x->response.body = MG_BODY_STREAM; /* a filter may change its length */
         x->response.has_length = false;
@@ -199,7 +200,7 @@ void mg_pipeline_send(mg_flight *flight)
     x->client->head(x);
     if (filtered && x->response_body.sink)
         mg_filter_insert(&flight->filters[MG_RESPONSE], flight, MG_RESPONSE, &x->response_body);
-    if (x->local)
+    if (own)
         send_bytes(flight);
     else if (x->response_body.source)
         x->response_body.source->resume(x->response_body.source);
@@ -230,10 +231,9 @@ void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str
         mg_pipeline_maybe_finish(flight);
         return;
     }
-    mg_problem_fill(x, status, MG_STR_NONE, detail, retry_after_s, &flight->answer);
+    mg_problem_answer(x, status, MG_STR_NONE, detail, retry_after_s);
     if (status == 405 && !flight->route)
         add_allow(flight);
-    x->local = true;
     mg_pipeline_send(flight);
 }
 

@@ -39,8 +39,7 @@ struct mg_flight {
     mg_task *task;
     mg_call *call;
     mg_chain_state chain;
-    mg_bytes_source bytes; /* of an answer in memory */
-    mg_str answer;         /* its body */
+    mg_bytes_source bytes; /* of a response body in memory */
     mg_body_sink drain;    /* takes a body into memory for a plugin */
     mg_filter filters[2];  /* of bodies that plugins see pass by */
     mg_later later;        /* a filter has raised: ends the exchange with nobody else on the stack */

@@ -124,8 +124,7 @@ static void answer(mg_flight *flight, int status, const char *error, mg_str deta
     if (flight->call)
         flight->call->error = error;
     if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS) {
-        mg_problem_fill(flight->x, status, MG_STR_NONE, detail, retry_after_s, &flight->answer);
-        flight->x->local = true;
+        mg_problem_answer(flight->x, status, MG_STR_NONE, detail, retry_after_s);
         mg_chain_continue(flight);
         return;
     }
@@ -348,7 +347,7 @@ static void drop_response(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
 
-    if (x->response_body.source && !x->local)
+    if (x->response_body.source && x->answer != MG_ANSWER_OWN)
         x->response_body.source->stop(x->response_body.source);
     mg_lease_cancel(&flight->lease);
     x->response_body.source = NULL;
@@ -403,6 +402,8 @@ static bool once_more(mg_flight *flight, mg_retry_case *c, mg_upstream_outcome o
     default: return false;
     }
     mg_lease_cancel(&flight->lease); /* its answer goes no further; it is not over for the request */
+    if (x->answer == MG_ANSWER_UPSTREAM)
+        mg_exchange_answer(x, MG_ANSWER_NONE, NULL, MG_STR_NONE);
     end_call(flight, outcome);
     mg_replay_rewind(flight);
     mg_timer_init(&tries->again, on_again);

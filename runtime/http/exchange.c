@@ -1,4 +1,4 @@
-/* exchange.c - the clock of an exchange, and the words for how it ended. */
+/* exchange.c - whose answer an exchange has, its clock, and the words for how it ended. */
 #include "http/exchange.h"
 
 #include "base/check.h"
@@ -37,6 +37,41 @@ uint64_t mg_exchange_due_ns(const mg_exchange *x, const mg_time_limit *limit)
         limit->own_ns && !x->flowing ? mg_add_sat(limit->own_ns, x->flowed_ns) : UINT64_MAX;
 
     return limit->fixed_ns ? mg_min_u64(own_ns, limit->fixed_ns) : own_ns;
+}
+
+static bool may_follow(mg_answer before, mg_answer answer)
+{
+    switch (answer) {
+    case MG_ANSWER_NONE: return before == MG_ANSWER_UPSTREAM;
+    case MG_ANSWER_UPSTREAM: return before == MG_ANSWER_NONE;
+    case MG_ANSWER_OWN: return true;
+    }
+    MG_UNREACHABLE();
+}
+
+void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *head, mg_str body)
+{
+    MG_CHECK(!x->head_sent && may_follow(x->answer, answer));
+    x->answer = answer;
+    x->response = head ? *head : (mg_response){ 0 };
+    x->own_body = MG_STR_NONE;
+    if (answer != MG_ANSWER_OWN)
+        return;
+    MG_CHECK(x->response.status >= 200);
+    x->response.has_length = false;
+    if (mg_status_has_body(x->response.status)) {
+        x->own_body = body;
+        x->response.body = MG_BODY_LENGTH;
+    } else {
+        x->response.body = MG_BODY_NONE;
+    }
+    x->response.length = x->own_body.n;
+}
+
+bool mg_exchange_has_body(const mg_exchange *x)
+{
+    return x->request.method != MG_METHOD_HEAD && x->response.status >= 200 &&
+           mg_status_has_body(x->response.status);
 }
 
 const char *mg_reset_text(mg_reset reason)

@@ -63,9 +63,8 @@ typedef struct mg_body {
 /* What the client side does for the owner. */
 typedef struct mg_client_ops {
     void (*interim)(mg_exchange *x, const mg_response *head);
-    /* Sends x->response. Sets x->response_body.sink, unless the response has no body. Where
-     * !x->response_body.source and the response has no body, the exchange's client part is complete with it.
-     */
+    /* Sends x->response. Sets x->response_body.sink, to NULL where the response has no body: the exchange's
+     * client part is complete with its head then. */
     void (*head)(mg_exchange *x);
     /* Ends it at once, without a further byte: the peer sees a cut message. */
     void (*cut)(mg_exchange *x, mg_reset reason);
@@ -84,6 +83,13 @@ typedef struct mg_owner_ops {
     /* The response's last byte is with the kernel. The client side is gone: x->client is NULL already. */
     void (*done)(mg_exchange *x);
 } mg_owner_ops;
+
+/* Whose answer stands in x->response. */
+typedef enum mg_answer {
+    MG_ANSWER_NONE,     /* nobody's yet: x->response is empty */
+    MG_ANSWER_UPSTREAM, /* an upstream's head; its body comes from x->response_body.source */
+    MG_ANSWER_OWN,      /* the gateway's or a plugin's; its body is x->own_body */
+} mg_answer;
 
 typedef struct mg_exchange_times {
     uint64_t begin_ns;      /* first byte of the head */
@@ -118,8 +124,9 @@ struct mg_exchange {
     bool flowing;         /* it is: mg_exchange_body_flows */
     bool body_is_here;    /* the client has sent all of the request's body */
     uint8_t trace_id[16], span_id[8], trace_flags;
-    bool head_sent; /* the final response head went to the client side */
-    bool local;     /* answered by the gateway itself */
+    bool head_sent;   /* the final response head went to the client side */
+    mg_answer answer; /* changed by mg_exchange_answer alone */
+    mg_str own_body;  /* of MG_ANSWER_OWN, the whole of it; arena or static */
     mg_reset reset;
     bool begun;              /* owner->begin was called: the request is valid */
     bool peer_trusted;       /* that end is a proxy whose X-Forwarded-* and Forwarded may be believed */
@@ -127,6 +134,15 @@ struct mg_exchange {
     uint32_t dropped_fields; /* of the request: names that are not passed on, in its head or trailers */
     uint64_t bytes_in, bytes_out; /* on the client's wire, bodies and heads */
 };
+
+/* False when the answer in x->response comes without a body whatever its head says: to HEAD, a 1xx, 204, 205
+ * or 304. */
+bool mg_exchange_has_body(const mg_exchange *x);
+/* The only way in which the answer of an exchange changes. `head` becomes x->response; it may be x->response
+ * itself. NONE takes back the answer of a try, and has no head. UPSTREAM may replace none. OWN may replace
+ * any: `body` is all of its body, and the head's body kind and length follow from it, so that no head
+ * announces what does not come. Not once the head was sent. */
+void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *head, mg_str body);
 
 /* ---- the exchange's clock ----
  * It runs as the loop's does, and stands still while the request's body is on its way: from the moment its

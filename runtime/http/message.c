@@ -106,6 +106,11 @@ static const struct {
     { 511, "Network Authentication Required" },
 };
 
+bool mg_status_has_body(uint16_t status)
+{
+    return status != 204 && status != 205 && status != 304;
+}
+
 mg_str mg_status_text(uint16_t status)
 {
     size_t low = 0, high = mg_countof(statuses);

@@ -62,6 +62,8 @@ typedef struct mg_response {
     bool has_length; /* `length` was declared though there is no body (HEAD, 304) */
 } mg_response;
 
+/* False for the final statuses whose answers never have a body: 204, 205, 304. */
+bool mg_status_has_body(uint16_t status);
 mg_str mg_status_text(uint16_t status); /* "Not Found"; empty for an unknown one */
 
 #endif

@@ -259,6 +259,7 @@ static void client_head(mg_exchange *x)
             conn->last = true;
         x->response_body.sink = &conn->sink;
     } else {
+        x->response_body.sink = NULL;
         conn->end_out = true;
     }
     mg_later_add(mg_conn_loop(conn), &conn->later);

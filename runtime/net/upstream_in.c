@@ -98,7 +98,7 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
         fail_protocol(up, "101 before the request was whole");
         return;
     }
-    x->response = response;
+    mg_exchange_answer(x, MG_ANSWER_UPSTREAM, &response, MG_STR_NONE);
     x->times.first_byte_ns = mg_loop_now(mg_up_loop(up));
     up->answered = true;
     up->keep_alive = up->keep_alive && info.keep_alive;

@@ -3,21 +3,23 @@
  *
  * The protocol between a slot and whoever runs it (mg_call is moongate.h's, the fields are gateway/call.h's):
  *
- *     take            a slot that is parked: its last wait was MG_WAIT_DONE
- *     fill the call   x, chain, route_name, .., phase = MG_PHASE_CHAIN, cancelled = NULL
- *     resume          runs until the coroutine waits; call->wait says for what:
- *       NEXT            proxy the request (or take the local answer's place); resume when a response head is
- * there: the upstream's, or a gateway-made 502, 504. At most once an exchange. SLEEP           resume after
- * call->wait_s HTTP            ctx.http: resume when the answer is there or failed BODY            the whole
- * body of call->wait_which: resume when bodies[which].complete; where it outgrows max_bytes set too_large and
- * cancelled, answer 413 or 502, resume (it unwinds) BARRIER         ctx.kv:barrier: resume when durable DONE
- * every handler has returned. call->answered: the answer stands in x->response; else what NEXT brought goes
- * out as the handlers left it; neither: nobody answered, which is a 500 that names the chain's last plugin
- * (it neither answered nor called next) RAISED          a plugin raised: 500, unless call->cancelled is set
- * (then it only unwound); give(task, false) log handlers    where mg_vm_chain_logs: keep the slot after DONE
- * until the last byte, set phase = MG_PHASE_LOG and resume once more; it runs log(ctx) of each layer and
- * waits for DONE again. Log handlers cannot wait: a call that would raises give            parked = true
- * after DONE; else the coroutine is dropped, which needs no resume
+ * - take: a slot that is parked. Its last wait was MG_WAIT_DONE.
+ * - fill the call: x, chain, route_name, .., phase = MG_PHASE_CHAIN, cancelled = NULL.
+ * - resume: runs until the coroutine waits, or raises. What call->wait says it waits for:
+ * - NEXT: proxy the request; resume when x->answer is an upstream's, or a 502, 503 or 504 of the gateway's.
+ * At most once an exchange, and never behind an answer.
+ * - SLEEP: resume after call->wait_s.
+ * - HTTP: ctx.http; resume when the answer is there or failed.
+ * - BODY: the whole body of call->wait_which; resume when bodies[which].complete. Where it outgrows max_bytes
+ *   set too_large and cancelled, answer 413 or 502, resume (it unwinds).
+ * - BARRIER: ctx.kv:barrier; resume when durable.
+ * - DONE: every handler has returned, and x->response goes out as they left it. x->answer is MG_ANSWER_NONE
+ *   where nobody answered nor called next: a 500.
+ * - it raised: 500, unless call->cancelled is set (then it only unwound); give(task, false).
+ * - log handlers, where mg_vm_chain_logs: keep the slot after DONE until the last byte, set phase =
+ *   MG_PHASE_LOG and resume once more; it runs log(ctx) of each layer and waits for DONE again. Log handlers
+ *   cannot wait: a call that would raises.
+ * - give: parked = true after DONE; else the coroutine is dropped, which needs no resume.
  *
  * A waiting task whose exchange ended: either drop it (give(task, false)), or set call->cancelled to a static
  * word

@@ -47,6 +47,53 @@ describe("a chain", function()
         end
     end)
 
+    it("refuses next behind an answer, whoever gave it, and says so", function()
+        local reached = false
+        local function ask(_, next)
+            return next
+        end
+        for _, handler in ipairs({
+            function(ctx, next)
+                ctx:respond(403, "no")
+                next(ctx)
+            end,
+            function(ctx, next)
+                pcall(ctx.respond, ctx, 403, "no", { ["not a name"] = "1" })
+                ask(ctx, next)(ctx)
+            end,
+            function(ctx, next)
+                ctx:respond(403, { title = "No" })
+                ctx:sleep(0)
+                next(ctx)
+            end,
+        }) do
+            local m = machine.of(handler, function()
+                reached = true
+            end)
+            local ok, err = m:run()
+            assert.is_nil(ok)
+            assert.truthy(err.message:find("chain_spec.lua:%d+: this request is answered: return after ctx:respond"))
+            assert.equal(0, err.plugin)
+        end
+        assert.is_false(reached)
+    end)
+
+    it("keeps an answer whose plugin raises and is passed over", function()
+        for _, mode in ipairs({ "open", "skip" }) do
+            local m = machine.new({
+                { handler = function(ctx)
+                    ctx:respond(403, "no")
+                    error("as told")
+                end, index = 0, on_error = mode },
+                { handler = function()
+                    error("never reached")
+                end, index = 1, on_error = "closed" },
+            })
+            assert.equal("DONE", m:run())
+            assert.truthy(log_of(m):find("as told", 1, true))
+        end
+    end)
+
     it("refuses a second next, and says so", function()
         local m = machine.of(function(ctx, next)
             next(ctx)

@@ -287,6 +287,7 @@ function fake.ctx(wanted)
     end
     --- The upstream: keeps the head it was sent, answers what the test wants.
     function ctx.upstream(self)
+        assert(not self.answered, "fake: this request is answered: return after ctx:respond")
         assert(not self.proxied, "fake: next was called twice")
         self.proxied = true
         self.response = new_response(wanted.upstream or {})

@@ -9,6 +9,7 @@ local response = require("moongate.sdk.response")
 local running = require("moongate.sdk.running")
 
 local SLEEP = call.wait_for.SLEEP
+local ANSWERED = running.ANSWERED
 local stale = message.stale
 local type, error = type, error
 
@@ -67,7 +68,8 @@ local function respond_table(status, answer)
     return call.problem(running.call, status, answer.title, answer.detail)
 end
 
---- Answers: what an earlier answer set is dropped. The handler returns after it and does not call next.
+--- Answers: what an earlier answer set is dropped, also what next brought. The handler returns after it: next(ctx)
+--- behind it raises, and the upstream is not asked. Only a handler answers, no filter and no log(ctx).
 ---@param status integer  200..599
 ---@param body? string|{ title?: string, detail?: string }|{ json: any }  text, a problem document (RFC 9457), or JSON
 ---@param headers? table<string, moongate.FieldValue>  "content-type" replaces that of the body
@@ -91,6 +93,7 @@ function ctx:respond(status, body, headers)
     if wrong then
         error("respond: " .. wrong, 2)
     end
+    running.depth = ANSWERED
     for name, value in frozen.pairs(headers or {}) do
         message.put("respond: header", call.set_header, running.call, call.RESPONSE, name, value, true)
     end

@@ -9,7 +9,7 @@ local running = {
     slot = false, ---@type moongate.Slot|false
     call = false, ---@type moongate.Call|false
     plugin = -1, -- index in the plan, from 0, of the plugin that runs; -1: none
-    depth = 0, -- how far in the chain is
+    depth = 0, -- how far in the chain is: the number of a layer, INNERMOST, or ANSWERED
     turn = 0, -- counts resumes: each has budgets of its own
     may_wait = false, -- false in new and in log
     traceback = false, ---@type string|false  of the last error that passed a layer
@@ -23,6 +23,9 @@ local running = {
     --- Makes sure of memory for so many bytes that come from C; raises when there is none. Set by worker.budget.
     room = nil, ---@type fun(bytes: number)
 }
+
+running.INNERMOST = 2 ^ 52 -- next has reached the upstream
+running.ANSWERED = math.huge -- a plugin or a limiter has answered: next is nobody's to call any more
 
 --- What a wait raises once its request is over. No pcall of a plugin keeps it.
 running.CANCELLED = setmetatable({}, {

@@ -1,12 +1,12 @@
 --- chain: composes the layers of a route into one function, once a snapshot.
 ---
---- A layer notes how far in the chain is (next cannot be called twice) and whose code runs (for messages and
---- namespaces). Only a layer whose on_error lets a request pass stands under xpcall.
+--- A layer notes how far in the chain is (next cannot be called twice, nor behind an answer) and whose code runs (for
+--- messages and namespaces). Only a layer whose on_error lets a request pass stands under xpcall.
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 local text_of = require("moongate.sdk.shown")
 
-local INNERMOST = math.huge
+local INNERMOST = running.INNERMOST
 local NEXT = call.wait_for.NEXT
 
 local chain = {}

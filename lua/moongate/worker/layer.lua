@@ -8,7 +8,7 @@ local xpcall, error = xpcall, error
 local traceback = debug.traceback
 local mono_s, raised, limit = call.mono_s, call.raised, call.limit
 local sleep, limit_waited, SLEEP = call.sleep, call.limit_waited, call.wait_for.SLEEP
-local CANCELLED = running.CANCELLED
+local CANCELLED, ANSWERED = running.CANCELLED, running.ANSWERED
 local memory = running.memory
 local SKIP_S = 30 -- a plugin that raised under on_error skip is not run for so long
 
@@ -20,7 +20,8 @@ local function check_next(ctx, depth)
         error("next wants the ctx of this request: call next(ctx)", 3)
     end
     if running.depth >= depth then
-        error("next(ctx) was called twice", 3)
+        error(running.depth == ANSWERED and "this request is answered: return after ctx:respond"
+            or "next(ctx) was called twice", 3)
     end
 end
 layer.check_next = check_next
@@ -106,6 +107,7 @@ function layer.limit(name, inner, depth)
         if wait_s >= 0 then
             return inner(ctx)
         end
+        running.depth = ANSWERED
     end
 end
 

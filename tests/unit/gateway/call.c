@@ -154,8 +154,8 @@ static void libraries_of_a_plugin_are_its_own(void **state)
         fail_msg("%s", f.err.message);
     fixture_take(&f, 0);
     assert_int_equal(fixture_resume(&f), MG_WAIT_DONE);
-    assert_true(f.call->answered);
-    assert_true(mg_str_eq(f.call->answer, MG_STR("hi you")));
+    assert_int_equal(f.x.answer, MG_ANSWER_OWN);
+    assert_true(mg_str_eq(f.x.own_body, MG_STR("hi you")));
     fixture_give(&f, true);
     fixture_fini(&f);
 }
@@ -295,25 +295,26 @@ static void log_handlers_run_with_the_state_of_their_request(void **state)
 static void problems_carry_a_request_id_and_no_internals(void **state)
 {
     fixture f;
-    mg_str body;
 
     (void)state;
     fixture_init(&f);
     fixture_request(&f);
-    mg_problem_fill(&f.x, 503, MG_STR_NONE, MG_STR("try \"later\""), 7, &body);
+    mg_problem_answer(&f.x, 503, MG_STR_NONE, MG_STR("try \"later\""), 7);
     assert_int_equal(f.x.response.status, 503);
-    assert_int_equal(f.x.response.length, body.n);
+    assert_int_equal(f.x.response.length, f.x.own_body.n);
     assert_string_equal(fixture_field(&f, MG_RESPONSE, "retry-after"), "7");
     assert_string_equal(fixture_field(&f, MG_RESPONSE, "content-type"), "application/problem+json");
     assert_string_equal(fixture_field(&f, MG_RESPONSE, "x-request-id"), "30313233343536373839616263646566");
     assert_string_equal(
-        body.p, "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
-                "\"detail\":\"try \\\"later\\\"\",\"instance\":\"30313233343536373839616263646566\"}\n");
+        f.x.own_body.p,
+        "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
+        "\"detail\":\"try \\\"later\\\"\",\"instance\":\"30313233343536373839616263646566\"}\n");
     assert_null(mg_fields_put(&f.x.request.fields, &f.x.arena, MG_STR("x-request-id"), MG_STR("r1"), true));
-    mg_problem_fill(&f.x, 404, MG_STR("No route"), MG_STR_NONE, -1, &body);
+    mg_problem_answer(&f.x, 404, MG_STR("No route"), MG_STR_NONE, -1);
     assert_null(fixture_field(&f, MG_RESPONSE, "retry-after"));
     assert_string_equal(
-        body.p, "{\"type\":\"about:blank\",\"title\":\"No route\",\"status\":404,\"instance\":\"r1\"}\n");
+        f.x.own_body.p,
+        "{\"type\":\"about:blank\",\"title\":\"No route\",\"status\":404,\"instance\":\"r1\"}\n");
     mg_arena_fini(&f.x.arena);
     fixture_fini(&f);
 }

@@ -154,7 +154,9 @@ static inline int fixture_resume(fixture *f)
 /* What the upstream answers. */
 static inline void fixture_answer(fixture *f, uint16_t status)
 {
-    f->x.response = (mg_response){ .status = status, .body = MG_BODY_NONE };
+    const mg_response head = { .status = status, .body = MG_BODY_NONE };
+
+    mg_exchange_answer(&f->x, MG_ANSWER_UPSTREAM, &head, MG_STR_NONE);
 }
 
 static inline void fixture_give(fixture *f, bool parked)

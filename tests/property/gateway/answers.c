@@ -1,0 +1,539 @@
+/* answers.c - random programs of plugins on kept-alive connections: they answer, call next, set bodies,
+ * raise, catch and sleep in every order and in every phase. Beside them a model that runs the same programs
+ * says for each request what the client must read and whether the upstream is asked. Whatever the programs
+ * do, each response is framed as its head says and belongs to its request.
+ *
+ * SEED=n replays one run; RUNS=n makes more of them. */
+#include "unit/gateway/sim_world.h"
+
+enum { REQUESTS = 8, OPS = 7, LAYERS = 2, BODY = 3000, UPS = 64 };
+
+/* What each letter of a program does, in Lua and in the model. */
+#define HANDLER_TEXT(name)                                                                                   \
+    "local plugin = { name = '" name "', version = '1', body = { request = 'buffer(1MiB)', "                 \
+    "response = 'buffer(1MiB)' } }\n"                                                                        \
+    "local function step(op, ctx, next)\n"                                                                   \
+    "  local id = ctx.request:header('x-id')\n"                                                              \
+    "  if op == 'r' then ctx:respond(299, 'r" name "' .. id, { ['x-id'] = id })\n"                           \
+    "  elseif op == 'R' then ctx:respond(204)\n"                                                             \
+    "  elseif op == 'P' then ctx:respond(403, { title = 'No' })\n"                                           \
+    "  elseif op == 'w' then pcall(ctx.respond, ctx, 299, 'w" name                                           \
+    "' .. id, { ['x-id'] = id, ['x bad'] = '1' })\n"                                                         \
+    "  elseif op == 'n' then next(ctx)\n"                                                                    \
+    "  elseif op == 'N' then pcall(next, ctx)\n"                                                             \
+    "  elseif op == 's' then pcall(ctx.response.set_body, ctx.response, 's" name "' .. id)\n"                \
+    "  elseif op == 'b' then pcall(ctx.response.body, ctx.response)\n"                                       \
+    "  elseif op == 'q' then ctx.request:body()\n"                                                           \
+    "  elseif op == 'S' then pcall(ctx.response.set_status, ctx.response, 418)\n"                            \
+    "  elseif op == 'e' then error('as told')\n"                                                             \
+    "  elseif op == 'E' then pcall(error, 'as told')\n"                                                      \
+    "  elseif op == 'z' then ctx:sleep(0.02) end\n"                                                          \
+    "end\n"                                                                                                  \
+    "function plugin.new() return function(ctx, next)\n"                                                     \
+    "  for op in (ctx.request:header('x-" name "') or 'n'):gmatch('%a') do step(op, ctx, next) end\n"        \
+    "end end\n"                                                                                              \
+    "function plugin.log(ctx)\n"                                                                             \
+    "  pcall(ctx.respond, ctx, 500, 'log') pcall(ctx.response.set_body, ctx.response, 'log')\n"              \
+    "  pcall(ctx.response.set_status, ctx.response, 500)\n"                                                  \
+    "end\n"                                                                                                  \
+    "return plugin\n"
+
+/* Its filters try to answer too. What it makes of an answer is in capitals. */
+static const char filter_text[] =
+    "local plugin = { name = 'f', version = '1', body = { request = 'stream', response = 'stream' } }\n"
+    "function plugin.new() return function(ctx, next) next(ctx) end end\n"
+    "local function try(ctx)\n"
+    "  pcall(ctx.respond, ctx, 500, 'filter')\n"
+    "  pcall(ctx.response.set_body, ctx.response, 'filter')\n"
+    "  pcall(ctx.response.set_status, ctx.response, 500)\n"
+    "end\n"
+    "function plugin.request_body(ctx) try(ctx) end\n"
+    "function plugin.response_body(ctx, bytes) try(ctx) return bytes:upper() end\n"
+    "return plugin\n";
+
+static const char config[] = WEB QUIET SERVICE
+    "plugins:\n"
+    "  a: { use: ./plugins/a }\n"
+    "  b: { use: ./plugins/b }\n"
+    "  ao: { use: ./plugins/a, on_error: open }\n"
+    "  bo: { use: ./plugins/b, on_error: open }\n"
+    "  f: { use: ./plugins/f }\n"
+    "routes:\n"
+    "  - { name: c, match: { paths: [{ prefix: /c }] }, service: up, plugins: [a, b], timeout: 1h }\n"
+    "  - { name: o, match: { paths: [{ prefix: /o }] }, service: up, plugins: [ao, b], timeout: 1h }\n"
+    "  - { name: p, match: { paths: [{ prefix: /p }] }, service: up, plugins: [ao, bo], timeout: 1h }\n"
+    "  - { name: f, match: { paths: [{ prefix: /f }] }, service: up, plugins: [f, a, b], timeout: 1h }\n";
+
+typedef struct plan {
+    unsigned id;
+    char ops[LAYERS][OPS + 1];
+    char route; /* of the configuration */
+    const char *method;
+    int up_status; /* 0: no HTTP at all */
+    bool up_chunked, request_chunked;
+    size_t request_bytes;
+    unsigned asked; /* how often it came to the upstream */
+} plan;
+
+typedef struct run {
+    world w;
+    mg_rand rand;
+    uint64_t seed;
+    plan plans[REQUESTS];
+    mg_text out, in; /* of the client */
+    size_t sent, read;
+    int client, upstream, ups[UPS];
+    mg_text up_in[UPS];
+    unsigned answered, up_count;
+    bool moved;
+} run;
+
+#define wrong(r, ...)                                                                                        \
+    do {                                                                                                     \
+        printf("SEED=%llu: ", (unsigned long long)(r)->seed);                                                \
+        printf(__VA_ARGS__);                                                                                 \
+        printf("\n");                                                                                        \
+        fflush(stdout);                                                                                      \
+        abort();                                                                                             \
+    } while (0)
+
+static uint64_t below(run *r, uint64_t n)
+{
+    return mg_rand_below(&r->rand, n);
+}
+
+/* ---- the model ---- */
+
+enum { INNERMOST = 100, ANSWERED = 101 };
+
+typedef struct model {
+    const plan *p;
+    int status; /* 0: nobody has answered */
+    char body[64];
+    bool known; /* `body` is the whole of it; false: a problem document */
+    bool own;   /* the upstream's bytes pass the filters, ours do not */
+    unsigned asked;
+    int depth, plugin;
+} model;
+
+static void answer(model *m, int status, const char *prefix, bool known, bool own)
+{
+    m->status = status;
+    m->known = known;
+    m->own = own;
+    snprintf(m->body, sizeof m->body, prefix ? "%s%u" : "", prefix, m->p->id);
+}
+
+static bool status_has_body(int status)
+{
+    return status != 204 && status != 304;
+}
+
+static bool run_layer(model *m, int layer);
+
+/* False when it raises, as all below. */
+static bool ask_upstream(model *m)
+{
+    const int status = m->p->up_status;
+
+    if (m->depth >= INNERMOST)
+        return false;
+    m->depth = INNERMOST;
+    m->asked++;
+    if (status)
+        answer(m, status, status_has_body(status) ? "u" : NULL, true, false);
+    else
+        answer(m, 502, NULL, false, true);
+    return true;
+}
+
+static bool run_op(model *m, int layer, char op)
+{
+    const char *const r[] = { "ra", "rb" }, *const w[] = { "wa", "wb" }, *const s[] = { "sa", "sb" };
+
+    switch (op) {
+    case 'r': answer(m, 299, r[layer], true, true); break;
+    case 'w': answer(m, 299, w[layer], true, true); break;
+    case 'R': answer(m, 204, NULL, true, true); break;
+    case 'P': answer(m, 403, NULL, false, true); break;
+    case 'n': return run_layer(m, layer + 1);
+    case 'N':
+        (void)run_layer(m, layer + 1);
+        m->plugin = layer;
+        return true;
+    case 's':
+        if (m->status && status_has_body(m->status))
+            answer(m, m->status, s[layer], true, m->own);
+        return true;
+    case 'S':
+        if (m->status && status_has_body(m->status))
+            m->status = 418;
+        return true;
+    case 'e': return false;
+    default: return true;
+    }
+    m->depth = ANSWERED;
+    return true;
+}
+
+static bool run_ops(model *m, int layer)
+{
+    for (const char *op = m->p->ops[layer]; *op; op++)
+        if (!run_op(m, layer, *op))
+            return false;
+    return true;
+}
+
+static bool run_layer(model *m, int layer)
+{
+    const int before = m->plugin;
+    const bool open = m->p->route == 'p' || (m->p->route == 'o' && layer == 0);
+
+    if (layer == LAYERS)
+        return ask_upstream(m);
+    if (m->depth > layer)
+        return false;
+    m->depth = layer + 1;
+    m->plugin = layer;
+    const bool fine = run_ops(m, layer);
+    if (!fine && (!open || m->plugin != layer))
+        return false;
+    m->plugin = before;
+    return fine || m->depth != layer + 1 || run_layer(m, layer + 1);
+}
+
+static model expect(const plan *p)
+{
+    model m = { .p = p, .plugin = -1 };
+
+    if (!run_layer(&m, 0) || !m.status)
+        answer(&m, 500, NULL, false, true);
+    if (p->route == 'f' && !m.own)
+        for (char *c = m.body; *c; c++)
+            *c = (char)(*c >= 'a' ? *c - 32 : *c);
+    return m;
+}
+
+/* ---- messages ---- */
+
+typedef struct message {
+    const char *head;
+    size_t end; /* where the next one begins */
+    char body[BODY + 1];
+    size_t body_n;
+} message;
+
+static const char *field(const message *m, const char *name)
+{
+    static char value[128];
+    const char *at = strstr(m->head, name), *end = at ? strstr(at, "\r\n") : NULL;
+
+    if (!at || at > strstr(m->head, "\r\n\r\n"))
+        return NULL;
+    snprintf(value, sizeof value, "%.*s", (int)(end - at - (long)strlen(name)), at + strlen(name));
+    return value;
+}
+
+/* The chunks from `at` on; 0 while more is due. */
+static size_t read_chunks(run *r, const mg_text *in, size_t at, message *m)
+{
+    for (;;) {
+        char *line_end = strstr(in->p + at, "\r\n"), *stop;
+        if (!line_end)
+            return 0;
+        const size_t n = strtoull(in->p + at, &stop, 16);
+        if (stop != line_end || stop == in->p + at)
+            wrong(r, "a chunk of size %.*s", (int)(line_end - (in->p + at)), in->p + at);
+        at = (size_t)(line_end - in->p) + 2;
+        if (!n) { /* trailers, and a blank line */
+            const char *end = strstr(line_end, "\r\n\r\n");
+            return end ? (size_t)(end - in->p) + 4 : 0;
+        }
+        if (in->n < at + n + 2)
+            return 0;
+        if (memcmp(in->p + at + n, "\r\n", 2) != 0)
+            wrong(r, "a chunk that does not end");
+        MG_CHECK(m->body_n + n <= BODY);
+        memcpy(m->body + m->body_n, in->p + at, n);
+        m->body_n += n;
+        at += n + 2;
+    }
+}
+
+/* The message at `at`, whole; false while more is due. */
+static bool read_message(run *r, const mg_text *in, size_t at, bool bodyless, message *m)
+{
+    const char *end = in->n > at ? strstr(in->p + at, "\r\n\r\n") : NULL;
+
+    *m = (message){ .head = in->p + at };
+    if (!end)
+        return false;
+    m->end = (size_t)(end - in->p) + 4;
+    if (bodyless)
+        return true;
+    const char *length = field(m, "\r\ncontent-length: ");
+    if (length) {
+        m->body_n = strtoull(length, NULL, 10);
+        MG_CHECK(m->body_n <= BODY);
+        if (in->n < m->end + m->body_n)
+            return false;
+        memcpy(m->body, in->p + m->end, m->body_n);
+        m->end += m->body_n;
+        return true;
+    }
+    if (!field(m, "\r\ntransfer-encoding: "))
+        return true;
+    m->end = read_chunks(r, in, m->end, m);
+    return m->end > 0;
+}
+
+/* ---- both ends ---- */
+
+/* False when the peer has ended it. */
+static bool pull(run *r, int fd, mg_text *in)
+{
+    char bytes[4096];
+    mg_loop *loop = r->w.outside;
+    const ssize_t got = loop->ops->recv(loop, fd, bytes, sizeof bytes);
+
+    if (got > 0) {
+        mg_text_add(in, (mg_str){ bytes, (size_t)got });
+        r->moved = true;
+    }
+    return got > 0 || (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK));
+}
+
+static void up_answers(run *r, unsigned i, const message *request)
+{
+    const char *id = field(request, "\r\nx-id: ");
+    mg_text out = { 0 };
+
+    if (!id)
+        wrong(r, "a request without its number: %s", request->head);
+    plan *p = &r->plans[atoi(id) - 1];
+    p->asked++;
+    if (request->body_n != p->request_bytes)
+        wrong(r, "request %u comes with %zu bytes of %zu", p->id, request->body_n, p->request_bytes);
+    if (!p->up_status)
+        mg_text_add_c(&out, "no HTTP at all\r\n\r\n");
+    else if (!status_has_body(p->up_status))
+        mg_text_addf(&out, "HTTP/1.1 %d Word\r\nx-id: %u\r\n\r\n", p->up_status, p->id);
+    else if (strcmp(p->method, "HEAD") == 0)
+        mg_text_addf(&out, "HTTP/1.1 %d Word\r\nx-id: %u\r\ncontent-length: 2\r\n\r\n", p->up_status, p->id);
+    else if (p->up_chunked)
+        mg_text_addf(&out,
+                     "HTTP/1.1 %d Word\r\nx-id: %u\r\ntransfer-encoding: chunked\r\n\r\n1\r\nu\r\n1\r\n%u\r\n"
+                     "0\r\nx-t: 1\r\n\r\n",
+                     p->up_status, p->id, p->id);
+    else
+        mg_text_addf(&out, "HTTP/1.1 %d Word\r\nx-id: %u\r\ncontent-length: 2\r\n\r\nu%u", p->up_status,
+                     p->id, p->id);
+    for (size_t said = 0, some = 1; some && said < out.n; said += some) /* until the gateway has left */
+        some = say_bytes(&r->w, r->ups[i], out.p + said, out.n - said);
+    mg_text_fini(&out);
+    r->moved = true;
+}
+
+static void up_turn(run *r, unsigned i)
+{
+    message m;
+
+    if (r->ups[i] < 0)
+        return;
+    const bool open = pull(r, r->ups[i], &r->up_in[i]);
+    if (read_message(r, &r->up_in[i], 0, false, &m)) {
+        up_answers(r, i, &m);
+        r->up_in[i].n = 0;
+    }
+    if (!open) {
+        hang_up(&r->w, r->ups[i]);
+        r->ups[i] = -1;
+    }
+}
+
+static void check_answer(run *r, const plan *p, const message *got)
+{
+    const model want = expect(p);
+    const int status = atoi(got->head + 9);
+    const char *id = field(got, "\r\nx-id: ");
+
+    if (status != want.status)
+        wrong(r, "request %u (%c: %s, %s) is answered with %d instead of %d:\n%s", p->id, p->route, p->ops[0],
+              p->ops[1], status, want.status, got->head);
+    if (id && atoi(id) != (int)p->id)
+        wrong(r, "request %u (%s, %s) gets the answer of %s", p->id, p->ops[0], p->ops[1], id);
+    if (p->asked != want.asked)
+        wrong(r, "request %u (%s, %s) came to the upstream %u times instead of %u", p->id, p->ops[0],
+              p->ops[1], p->asked, want.asked);
+    if (want.known && strcmp(p->method, "HEAD") != 0 && strcmp(got->body, want.body) != 0)
+        wrong(r, "request %u (%c: %s, %s): body \"%s\" instead of \"%s\"", p->id, p->route, p->ops[0],
+              p->ops[1], got->body, want.body);
+}
+
+static void write_request(run *r, const plan *p)
+{
+    char body[BODY];
+
+    memset(body, 'x', sizeof body);
+    mg_text_addf(&r->out, "%s /%c/%u HTTP/1.1\r\nhost: a\r\nx-id: %u\r\nx-a: %s\r\nx-b: %s\r\n", p->method,
+                 p->route, p->id, p->id, p->ops[0], p->ops[1]);
+    if (p->request_chunked)
+        mg_text_addf(&r->out, "transfer-encoding: chunked\r\n\r\n%zx\r\n%.*s\r\n0\r\n\r\n", p->request_bytes,
+                     (int)p->request_bytes, body);
+    else if (p->request_bytes)
+        mg_text_addf(&r->out, "content-length: %zu\r\n\r\n%.*s", p->request_bytes, (int)p->request_bytes,
+                     body);
+    else
+        mg_text_add_c(&r->out, "\r\n");
+}
+
+/* All that are still to be answered, on a new connection. */
+static void dial_again(run *r)
+{
+    if (r->client >= 0)
+        hang_up(&r->w, r->client);
+    r->client = dial(&r->w, "10.0.0.1", 80);
+    r->out.n = r->in.n = r->sent = r->read = 0;
+    for (unsigned i = r->answered; i < REQUESTS; i++) {
+        r->plans[i].asked = 0;
+        write_request(r, &r->plans[i]);
+    }
+}
+
+static void client_turn(run *r)
+{
+    message m;
+    bool close = false;
+
+    if (r->sent < r->out.n && below(r, 3)) {
+        const size_t some = mg_min_u64(1 + below(r, 700), r->out.n - r->sent);
+        r->sent += say_bytes(&r->w, r->client, r->out.p + r->sent, some);
+        r->moved = true;
+    }
+    const bool open = pull(r, r->client, &r->in);
+    while (r->answered < REQUESTS && !close && r->in.n) {
+        plan *p = &r->plans[r->answered];
+        const char *status = r->in.n > r->read + 12 ? r->in.p + r->read + 9 : "";
+        if (!read_message(r, &r->in, r->read,
+                          strcmp(p->method, "HEAD") == 0 || strncmp(status, "204", 3) == 0 ||
+                              strncmp(status, "304", 3) == 0,
+                          &m))
+            break;
+        close = field(&m, "\r\nconnection: close") != NULL;
+        check_answer(r, p, &m);
+        r->read = m.end;
+        r->answered++;
+    }
+    if (close && r->answered < REQUESTS)
+        dial_again(r);
+    else if (!open && r->answered < REQUESTS)
+        wrong(r, "the connection ends before request %u is answered: %s, %s\n%s", r->answered + 1,
+              r->plans[r->answered].ops[0], r->plans[r->answered].ops[1], r->in.p ? r->in.p + r->read : "");
+}
+
+/* ---- a run ---- */
+
+static void choose_plan(run *r, plan *p, unsigned id)
+{
+    static const char letters[] = "rrRPwnnnnNNsbqSeEz";
+    static const char *const methods[] = { "GET", "POST", "POST", "HEAD" };
+    static const int statuses[] = { 200, 200, 200, 404, 204, 304, 0 };
+
+    *p = (plan){ .id = id, .route = "copf"[below(r, 4)], .method = methods[below(r, 4)] };
+    for (int layer = 0; layer < LAYERS; layer++) {
+        const size_t n = below(r, 4) ? 1 + below(r, OPS) : 0;
+        for (size_t i = 0; i < n; i++)
+            p->ops[layer][i] = letters[below(r, sizeof letters - 1)];
+        if (!n)
+            p->ops[layer][0] = 'n';
+    }
+    p->up_status = statuses[below(r, 7)];
+    p->up_chunked = below(r, 2);
+    if (strcmp(p->method, "POST") == 0 && below(r, 3)) {
+        p->request_bytes = 1 + below(r, BODY - 1);
+        p->request_chunked = below(r, 3) == 0;
+    }
+}
+
+static void play(run *r)
+{
+    mg_addr peer;
+
+    dial_again(r);
+    for (unsigned turn = 0; turn < 20000 && r->answered < REQUESTS; turn++) {
+        r->moved = false;
+        const int fd = r->w.outside->ops->accept(r->w.outside, r->upstream, &peer);
+        if (fd >= 0) {
+            MG_CHECK(r->up_count < UPS);
+            r->ups[r->up_count++] = fd;
+            r->moved = true;
+        }
+        client_turn(r);
+        for (unsigned i = 0; i < r->up_count; i++)
+            up_turn(r, i);
+        settle(&r->w);
+        if (!r->moved)
+            advance(&r->w, 5 * MS);
+    }
+    if (r->answered < REQUESTS)
+        wrong(r, "request %u is never answered: %c: %s, %s", r->answered + 1, r->plans[r->answered].route,
+              r->plans[r->answered].ops[0], r->plans[r->answered].ops[1]);
+}
+
+static void one_run(uint64_t seed)
+{
+    run *r = MG_NEW(run);
+
+    printf("\rSEED=%llu ", (unsigned long long)seed);
+    fflush(stdout);
+    r->seed = seed;
+    r->client = -1;
+    mg_rand_init(&r->rand, seed);
+    world_init(&r->w, seed, 1);
+    world_plugin(&r->w, "a", HANDLER_TEXT("a"));
+    world_plugin(&r->w, "b", HANDLER_TEXT("b"));
+    world_plugin(&r->w, "f", filter_text);
+    if (!world_try_start(&r->w, seed, config))
+        wrong(r, "the gateway does not start");
+    mg_log_set_level(r->w.log, getenv("SEED") ? MG_LOG_DEBUG : MG_LOG_OFF);
+    mg_sim_set_chunk(r->w.sim, below(r, 2) ? 0 : 16 + below(r, 300));
+    r->upstream = listen_at(&r->w, "10.0.0.2", 9000);
+    for (unsigned i = 0; i < REQUESTS; i++)
+        choose_plan(r, &r->plans[i], i + 1);
+    play(r);
+    hang_up(&r->w, r->client);
+    for (unsigned i = 0; i < r->up_count; i++) {
+        if (r->ups[i] >= 0)
+            hang_up(&r->w, r->ups[i]);
+        mg_text_fini(&r->up_in[i]);
+    }
+    hang_up(&r->w, r->upstream);
+    settle(&r->w);
+    if (world_live_exchanges(&r->w))
+        wrong(r, "%zu exchanges stay behind", world_live_exchanges(&r->w));
+    world_close(&r->w);
+    mg_text_fini(&r->out);
+    mg_text_fini(&r->in);
+    mg_free(r);
+}
+
+static void each_request_has_one_answer_whatever_its_plugins_do(void **state)
+{
+    const char *seed = getenv("SEED"), *runs = getenv("RUNS");
+
+    (void)state;
+    if (seed) {
+        one_run(strtoull(seed, NULL, 10));
+        return;
+    }
+    for (uint64_t i = 1; i <= (runs ? strtoull(runs, NULL, 10) : 120); i++)
+        one_run(i);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_request_has_one_answer_whatever_its_plugins_do),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
