@@ -70,7 +70,11 @@ const char *mg_call_problem(mg_call *call, int status, const char *title, uint32
 /* The body, when declared as buffered: false with *error when it is not there (not declared, or too large).
  */
 bool mg_call_body(mg_call *call, int which, mg_slice *bytes, const char **error);
+/* Drops the fields that speak of the old bytes. A response that stays without a body takes none: see
+ * mg_call_bodiless. */
 const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32_t n);
+/* Why a body that is set has no effect: "HEAD", "204", ..; NULL: it has. Static. */
+const char *mg_call_bodiless(const mg_call *call, int which);
 /* A piece of a body that a plugin declared `stream`, valid until the filter returns; true when it is the
  * last. */
 bool mg_call_chunk(const mg_call *call, mg_slice *bytes);

@@ -387,6 +387,23 @@ bool mg_call_body(mg_call *call, int which, mg_slice *bytes, const char **error)
     return (buffer->complete || buffer->replaced) && give(mg_text_str(&buffer->text), bytes);
 }
 
+const char *mg_call_bodiless(const mg_call *call, int which)
+{
+    const mg_exchange *x = call->x;
+
+    if (which == MG_REQUEST)
+        return NULL;
+    switch (x->response.status) {
+    case 101: return "101";
+    case 204: return "204";
+    case 205: return "205";
+    case 304: return "304";
+    default: break;
+    }
+    /* An answer of our own to HEAD has a body, whose length it announces. */
+    return x->request.method == MG_METHOD_HEAD && x->answer == MG_ANSWER_UPSTREAM ? "HEAD" : NULL;
+}
+
 const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32_t n)
 {
     mg_call_buffer *buffer = &call->bodies[which];
@@ -399,10 +416,13 @@ const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32
         return wrong;
     if (n > MG_CALL_BODY_MAX)
         return "a body that a plugin sets has at most 64 MiB";
-    if (which == MG_RESPONSE && !mg_status_has_body(x->response.status))
-        return "204, 205 and 304 have no body";
     if (which == MG_REQUEST && call->next_called)
         return "the request has gone already: set its body before next(ctx)";
+    if (mg_call_bodiless(call, which))
+        return NULL;
+    mg_fields_drop_of_body(fields_of(x, which), which == MG_REQUEST);
+    if (which == MG_RESPONSE && x->response.status == 206)
+        x->response.status = 200; /* what is set is a whole body, and no part of one */
     if (which == MG_RESPONSE && x->answer == MG_ANSWER_OWN) {
         mg_exchange_answer(x, MG_ANSWER_OWN, &x->response, mg_arena_str(&x->arena, mg_str_make(bytes, n)));
         return NULL;

@@ -474,6 +474,8 @@ bool mg_chain_start(mg_flight *flight)
     call->bodies[MG_RESPONSE].max_bytes = bodies->response_bytes;
     flight->streams = mg_vm_chain_streams(flight->view->vm->vm, call->chain);
     flight->call = call;
+    if ((flight->streams & 1) && flight->x->request.body != MG_BODY_NONE)
+        mg_fields_weaken(&flight->x->request.fields, &flight->x->arena, true);
     resume(flight);
     return true;
 }

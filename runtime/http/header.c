@@ -213,6 +213,38 @@ void mg_fields_set(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_
         mg_fields_remove_at(fields, (uint32_t)next);
 }
 
+/* RFC 9110 8 and 14, RFC 9530, RFC 1864. The digests come first, then what only responses have. */
+static const char *const of_body[] = { "content-md5",      "digest", "content-digest", "repr-digest",
+                                       "content-encoding", "etag",   "content-range",  "accept-ranges" };
+enum { DIGESTS = 4, OF_REQUESTS = 5, RANGES = 7 };
+
+static void drop_named(mg_fields *fields, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        (void)mg_fields_remove(fields, MG_NAME_OTHER, mg_str_of(of_body[i]));
+}
+
+void mg_fields_drop_of_body(mg_fields *fields, bool is_request)
+{
+    drop_named(fields, 0, is_request ? OF_REQUESTS : mg_countof(of_body));
+}
+
+void mg_fields_weaken(mg_fields *fields, mg_arena *arena, bool is_request)
+{
+    int etag;
+
+    drop_named(fields, 0, DIGESTS);
+    if (is_request)
+        return;
+    drop_named(fields, RANGES, mg_countof(of_body));
+    etag = mg_fields_find(fields, MG_NAME_OTHER, MG_STR("etag"), 0);
+    if (etag < 0 || fields->items[etag].value[0] != '"')
+        return;
+    mg_fields_set(
+        fields, arena, MG_NAME_OTHER, MG_STR("etag"),
+        mg_arena_printf(arena, "W/%.*s", (int)fields->items[etag].value_n, fields->items[etag].value));
+}
+
 static mg_str copy_lower(mg_arena *arena, mg_str name)
 {
     char *copy = mg_arena_bytes(arena, name.n);

@@ -89,6 +89,13 @@ uint32_t mg_fields_remove(mg_fields *fields, mg_name id, mg_str lower_name);
 void mg_fields_set(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value);
 void mg_fields_remove_at(mg_fields *fields, uint32_t index);
 
+/* Drops what is true of the bytes of a body alone, which have changed: Content-Encoding, Content-MD5, Digest,
+ * Content-Digest, Repr-Digest; of a response also ETag, Content-Range and Accept-Ranges. */
+void mg_fields_drop_of_body(mg_fields *fields, bool is_request);
+/* The same for bytes that may change on their way: drops the digests; of a response also Accept-Ranges, and
+ * its ETag becomes a weak one. */
+void mg_fields_weaken(mg_fields *fields, mg_arena *arena, bool is_request);
+
 /* The checked way in, for plugins and configuration: copies both texts into the arena, lower-cases the name,
  * refuses names that are not tokens, values with CR, LF, NUL or other control bytes, and the names that frame
  * a message or belong to one connection (RFC 9110 7.6.1, host, content-length). NULL, or what is wrong. */

@@ -10,8 +10,8 @@ local header, header_at, set_header, remove_header =
 local text, set_text, param, query = c.mg_call_text, c.mg_call_set_text, c.mg_call_param, c.mg_call_query
 local status, set_status = c.mg_call_status, c.mg_call_set_status
 local respond, problem = c.mg_call_respond, c.mg_call_problem
-local body, set_body, new_id, log, cancelled =
-    c.mg_call_body, c.mg_call_set_body, c.mg_call_new_id, c.mg_call_log, c.mg_call_cancelled
+local body, set_body, bodiless = c.mg_call_body, c.mg_call_set_body, c.mg_call_bodiless
+local new_id, log, cancelled = c.mg_call_new_id, c.mg_call_log, c.mg_call_cancelled
 local chunk, set_chunk = c.mg_call_chunk, c.mg_call_set_chunk
 local enter, sleep, raised = c.mg_call_enter, c.mg_call_sleep, c.mg_call_raised
 local limit, limit_take, limit_reserve = c.mg_call_limit, c.mg_call_limit_take, c.mg_call_limit_reserve
@@ -165,6 +165,11 @@ function call.set_body(self, which, bytes)
     if wrong ~= nil then
         return string_of(wrong)
     end
+end
+
+---@return string? why  "HEAD", "204", ..: a body that is set has no effect
+function call.bodiless(self, which)
+    return (maybe(bodiless(self, which)))
 end
 
 function call.new_id(self)

@@ -3,8 +3,9 @@ local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 
 local header, header_at, set_header, remove_header = call.header, call.header_at, call.set_header, call.remove_header
-local get_body, set_body = call.body, call.set_body
+local get_body, set_body, bodiless = call.body, call.set_body, call.bodiless
 local BODY = call.wait_for.BODY
+local WARN = 2
 local type, error = type, error
 
 local message = {}
@@ -15,6 +16,28 @@ function message.stale(name)
     error(name .. " belongs to another request, or to none: use the ctx that the handler was given", 3)
 end
 local stale = message.stale
+
+--- The line of the plugin that runs, as "plugins/own/plugin.lua:7: ".
+local function plugins_line()
+    local level = 3
+    local at = debug.getinfo(level, "Sl")
+    while at do
+        if at.what ~= "C" and not at.short_src:find("^lua/moongate/") then
+            return ("%s:%d: "):format(at.short_src, at.currentline)
+        end
+        level = level + 1
+        at = debug.getinfo(level, "Sl")
+    end
+    return ""
+end
+
+--- A body was set where none can be.
+---@param why string  of call.bodiless
+local function warn_bodiless(why)
+    local what = why == "HEAD" and "the answer to HEAD" or "a " .. why
+    call.enter(running.call, running.plugin)
+    call.log(running.call, WARN, plugins_line() .. "set_body has no effect: " .. what .. " has no body")
+end
 
 --- The metatable of an object that plugins read and cannot change.
 function message.meta(name, index)
@@ -166,7 +189,8 @@ function message.methods(of, which)
         return count
     end
 
-    --- The whole body, when the plugin declared body = { request = "buffer(64KiB)" }. May wait for it.
+    --- The whole body, when the plugin declared body = { request = "buffer(64KiB)" }. May wait for it. "" where an
+    --- upstream's answer has none: to HEAD, and with 204, 205 and 304.
     ---@return string bytes
     function methods:body()
         if running[of] ~= self then
@@ -183,7 +207,10 @@ function message.methods(of, which)
         return bytes
     end
 
-    --- Another body in place of the one that is there.
+    --- Another body in place of the one that is there. The fields that speak of the old bytes are dropped:
+    --- Content-Encoding, Content-MD5, Digest, Content-Digest, Repr-Digest; of a response also ETag, Content-Range and
+    --- Accept-Ranges, and a 206 becomes a 200. What is true of the new bytes is set after it. Where an answer has no
+    --- body (HEAD, 204, 205, 304) nothing changes, and the log has a warning.
     ---@param bytes string
     function methods:set_body(bytes)
         if running[of] ~= self then
@@ -195,6 +222,10 @@ function message.methods(of, which)
         local wrong = set_body(running.call, which, bytes)
         if wrong then
             error("set_body: " .. wrong, 2)
+        end
+        local none = bodiless(running.call, which)
+        if none and not (bytes == "" and (none == "204" or none == "205")) then
+            warn_bodiless(none)
         end
     end
 

@@ -162,7 +162,7 @@ static bool run_op(model *m, int layer, char op)
         m->plugin = layer;
         return true;
     case 's':
-        if (m->status && status_has_body(m->status))
+        if (m->status && status_has_body(m->status) && (m->own || strcmp(m->p->method, "HEAD") != 0))
             answer(m, m->status, s[layer], true, m->own);
         return true;
     case 'S':
@@ -365,6 +365,11 @@ static void check_answer(run *r, const plan *p, const message *got)
     if (p->asked != want.asked)
         wrong(r, "request %u (%s, %s) came to the upstream %u times instead of %u", p->id, p->ops[0],
               p->ops[1], p->asked, want.asked);
+    const char *length = field(got, "\r\ncontent-length: ");
+    if (want.known && strcmp(p->method, "HEAD") == 0 && status_has_body(status) &&
+        (!length || atoi(length) != (int)strlen(want.body)))
+        wrong(r, "request %u (%c: %s, %s): HEAD is told a length of %s", p->id, p->route, p->ops[0],
+              p->ops[1], length ? length : "none");
     if (want.known && strcmp(p->method, "HEAD") != 0 && strcmp(got->body, want.body) != 0)
         wrong(r, "request %u (%c: %s, %s): body \"%s\" instead of \"%s\"", p->id, p->route, p->ops[0],
               p->ops[1], got->body, want.body);
