@@ -65,6 +65,7 @@ typedef struct mg_h1_body {
     uint64_t left;              /* payload bytes of this chunk or length still to come */
     uint32_t line_bytes;        /* of the current size line or trailer section */
     uint8_t framing, state;
+    bool may_pad; /* blanks may stand behind a chunk's size: some upstreams write them. Set it after init */
     mg_fields trailers;   /* complete at MG_H1_END */
     mg_text trailer_text; /* owned until mg_h1_body_fini */
 } mg_h1_body;

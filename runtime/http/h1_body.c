@@ -2,7 +2,8 @@
  *
  * Chunks are read to the letter: at most 16 hex digits, extensions of visible bytes and a bound, CRLF and
  * nothing else behind size line and data, trailers as strict as fields. Extensions are dropped, as a
- * recipient may (7.1.1). */
+ * recipient may (7.1.1). The one thing that is forgiven, and only where may_pad says so, is blanks behind a
+ * size. */
 #include "http/h1_wire.h"
 
 #include "base/check.h"
@@ -13,7 +14,7 @@ enum { SIZE_DIGITS_MAX = 16 };
 typedef enum body_state {
     SIZE_FIRST, /* before the first digit of a chunk's size */
     SIZE,       /* line_bytes counts its digits */
-    SIZE_SPACE, /* white space, which only an extension may follow */
+    SIZE_SPACE, /* white space, which only an extension may follow; the end of the line too where may_pad */
     EXTENSION,  /* line_bytes counts its bytes */
     SIZE_LF,    /* behind the CR of the size line */
     DATA,       /* `left` bytes of payload */
@@ -80,7 +81,7 @@ static body_state read_extension(mg_h1_body *body, bool in_space, char c, mg_h1_
 {
     if (++body->line_bytes > body->limits->chunk_ext_bytes && c != '\r')
         return broken(fault, 400, "chunk extension too long");
-    if (in_space && c != ';')
+    if (in_space && c != ';' && !(c == '\r' && body->may_pad))
         return mg_byte_is_space(c) ? SIZE_SPACE : broken(fault, 400, "white space behind a chunk size");
     if (c == '\r')
         return SIZE_LF;

@@ -1,9 +1,14 @@
 /* h1_response.c - a response head (RFC 9112 4), as strict as requests are: an upstream that two readers could
  * understand differently would poison the connection it is answered on.
  *
- * Settled here: a 204, 205 or 1xx may say "Content-Length: 0", as many servers do against the letter, and
- * nothing more. A 101 must name the one protocol that was asked for. HTTP/1.0 knows neither chunked nor 101.
- */
+ * Settled here: a 204, 205 or 1xx has no body, whatever its fields announce (RFC 9112 6.3, rule 1; for 205
+ * RFC 9110 15.3.6). One that announces bytes is the last answer on its connection, since its sender may send
+ * them. A 101 announces none, and names the one protocol that was asked for. HTTP/1.0 knows neither chunked
+ * nor 101.
+ *
+ * Nothing else is forgiven, though some servers forgive it: they do not agree on what it means, or it hides
+ * what it is (a fold, a bare LF, white space before a colon, two lengths, a length beside a coding). The
+ * client gets a 502, before a byte of such an answer has gone. */
 #include "http/h1_wire.h"
 
 #include "http/bytes.h"
@@ -46,14 +51,16 @@ static bool read_tunnel(const mg_h1_hop *hop, mg_str asked, mg_response *out, mg
     return true;
 }
 
-/* 1xx, 204 and 205: nothing follows, and nothing may claim otherwise. */
+/* 1xx, 204 and 205: nothing follows that is theirs. */
 static bool read_empty(const mg_h1_hop *hop, mg_method method, const mg_response *out, mg_h1_info *info,
                        mg_h1_fault *fault)
 {
-    if (hop->chunked || hop->length > 0)
-        return mg_h1_fail(fault, 502, "body announced with a status that has none");
+    const bool announces = hop->chunked || hop->length > 0;
+
+    if (announces && out->status == 101)
+        return mg_h1_fail(fault, 502, "body announced with a 101");
     /* A 205 that says nothing would end with the connection for other readers. */
-    if (out->status == 205 && !hop->has_length && method != MG_METHOD_HEAD)
+    if (announces || (out->status == 205 && !hop->has_length && method != MG_METHOD_HEAD))
         info->keep_alive = false;
     return true;
 }

@@ -84,6 +84,7 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
         fail_protocol(up, fault.why);
         return;
     }
+    up->keep_alive = up->keep_alive && info.keep_alive;
     if (response.status < 200 && response.status != 101) {
         if (++up->interims > INTERIMS_MAX) {
             mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
@@ -101,7 +102,6 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
     mg_exchange_answer(x, MG_ANSWER_UPSTREAM, &response, MG_STR_NONE);
     x->times.first_byte_ns = mg_loop_now(mg_up_loop(up));
     up->answered = true;
-    up->keep_alive = up->keep_alive && info.keep_alive;
     up->keep_alive_s = info.keep_alive_s;
     up->state = UP_BODY;
     if (response.status == 101) {
@@ -117,6 +117,7 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
         return;
     }
     mg_h1_body_init(&up->body, framing, response.length, &lease->conf->h1, &x->arena);
+    up->body.may_pad = true;
     up->blocked = true;
     x->response_body.source = &up->source;
     mg_up_wait(up, up->tunnel ? lease->conf->tunnel_idle_timeout_ns : lease->conf->read_timeout_ns);
