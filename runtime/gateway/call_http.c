@@ -316,7 +316,7 @@ static void start_lease(mg_call_http *http)
                   .idle_timeout_ns = 55 * MG_NS_PER_S,
                   .queue_timeout_ns = MG_NS_PER_S,
                   .max_age_ns = 3600 * MG_NS_PER_S },
-        .h1 = MG_H1_LIMITS_DEFAULT,
+        .h1 = MG_H1_LIMITS_WIDE,
         .connect_timeout_ns = MG_NS_PER_S,
         .first_byte_timeout_ns = 60 * MG_NS_PER_S,
         .read_timeout_ns = 30 * MG_NS_PER_S,

@@ -115,6 +115,7 @@ typedef struct mg_config_service {
     const mg_config_endpoint *endpoints; /* at least one */
     size_t endpoint_count;
     uint64_t first_byte_timeout_ms, read_timeout_ms, tunnel_idle_timeout_ms;
+    uint32_t max_head_bytes, max_fields; /* of its answers */
     mg_balancer_algorithm balance;
     uint64_t ewma_tau_ms, ewma_penalty_ms;
     uint32_t maglev_size, bound_milli; /* a bound of 0: none */

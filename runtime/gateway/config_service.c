@@ -166,6 +166,8 @@ static void build_service(mg_building *b, const mg_node *node)
     service->first_byte_timeout_ms = mg_read_ms(node, "first_byte_timeout");
     service->read_timeout_ms = mg_read_ms(node, "read_timeout");
     service->tunnel_idle_timeout_ms = mg_read_ms(node, "tunnel_idle_timeout");
+    service->max_head_bytes = (uint32_t)mg_read_size(node, "max_head_bytes");
+    service->max_fields = mg_read_u32(node, "max_fields");
     take_balance(b, service, node);
     take_pool(&service->pool, mg_node_get(node, "pool"));
     mg_build_guards(b, service, node);

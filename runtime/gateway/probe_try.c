@@ -163,6 +163,8 @@ static const char *reset_reason(mg_reset reason)
     case MG_RESET_UPSTREAM_CONNECT: return "no connection";
     case MG_RESET_UPSTREAM_RESET: return "the connection closed before an answer";
     case MG_RESET_UPSTREAM_PROTOCOL: return "its answer is not HTTP";
+    case MG_RESET_UPSTREAM_HEAD: return "its answer has a head of more than 64 KiB";
+    case MG_RESET_UPSTREAM_FIELDS: return "its answer has more than 1000 fields";
     default: return mg_reset_text(reason);
     }
 }
@@ -202,7 +204,7 @@ static void start_get(mg_probe_try *probe, mg_accounts *accounts, mg_str path, m
     /* The check's own timer ends it. */
     probe->conf = (mg_lease_conf){
         .pool = { .max_requests = 1 }, /* no connection stays idle, no check waits for another */
-        .h1 = MG_H1_LIMITS_DEFAULT,
+        .h1 = MG_H1_LIMITS_WIDE,
         .connect_timeout_ns = 2 * probe->timeout_ns,
         .first_byte_timeout_ns = 2 * probe->timeout_ns,
         .read_timeout_ns = 2 * probe->timeout_ns,

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "gateway/failure.h"
 #include "gateway/forward.h"
 #include "gateway/pick.h"
 #include "gateway/pipeline.h"
@@ -274,68 +275,18 @@ static verdict verdict_of_status(const mg_config_breaker *conf, unsigned status)
     };
 }
 
-typedef struct failure {
-    uint16_t status;
-    int16_t retry_after_s;
-    mg_upstream_outcome counted;
-    enum { CUT, LATE, INNOCENT, NO_ADDRESS } kind; /* INNOCENT: it says nothing of the host */
-    const char *error, *detail;
-} failure;
-
-static const failure *failure_of(mg_reset reason)
-{
-    static const failure connect = {
-        502, -1, MG_SERVED_CONNECT, CUT, "upstream_connect", "The upstream could not be reached."
-    };
-    static const failure reset = {
-        502, -1, MG_SERVED_RESET, CUT, "upstream_reset", "The upstream closed the connection."
-    };
-    static const failure protocol = {
-        502, -1, MG_SERVED_PROTOCOL, CUT, "upstream_protocol", "The upstream's answer was malformed."
-    };
-    static const failure timeout = {
-        504, -1, MG_SERVED_TIMEOUT, LATE, "upstream_timeout", "The upstream did not answer in time."
-    };
-    static const failure deadline = { 504,  -1,         MG_SERVED_TIMEOUT,
-                                      LATE, "deadline", "The time for this request is over." };
-    static const failure pool = { 503,      1,      MG_SERVED_POOL,
-                                  INNOCENT, "pool", "The upstream has no free connection." };
-    static const failure no_host = { 503,        1,         MG_SERVED_CONNECT,
-                                     NO_ADDRESS, "no_host", "No upstream is available." };
-
-    switch (reason) {
-    case MG_RESET_UPSTREAM_CONNECT: return &connect;
-    case MG_RESET_UPSTREAM_PROTOCOL: return &protocol;
-    case MG_RESET_UPSTREAM_TIMEOUT: return &timeout;
-    case MG_RESET_DEADLINE: return &deadline;
-    case MG_RESET_POOL_FULL: return &pool;
-    case MG_RESET_NO_HOST: return &no_host;
-    default: return &reset;
-    }
-}
-
-/* The client took so long to send the body that the time was over. */
-static const failure slow_client = { 504,      -1,         MG_SERVED_ABORTED,
-                                     INNOCENT, "deadline", "The time for this request is over." };
-
-/* What ended an answer is the upstream's doing, not its client's or ours. */
-static bool is_upstreams(mg_reset reason)
-{
-    return reason >= MG_RESET_UPSTREAM_CONNECT && reason <= MG_RESET_UPSTREAM_TIMEOUT;
-}
-
-static verdict verdict_of_failure(const mg_config_breaker *conf, const failure *what)
+static verdict verdict_of_failure(const mg_config_breaker *conf, const mg_failure *what)
 {
     verdict v = { .breaker = MG_BREAKER_IGNORE };
 
-    if (what->kind == INNOCENT)
+    if (what->kind == MG_FAILURE_INNOCENT)
         return v;
     v.judges_host = true;
-    v.figures = what->kind == LATE ? MG_FIGURES_TIMEOUT : MG_FIGURES_ERROR;
-    v.tells_latency = what->kind == LATE;
-    if (what->kind == LATE && conf->fail_timeout)
+    v.figures = what->kind == MG_FAILURE_LATE ? MG_FIGURES_TIMEOUT : MG_FIGURES_ERROR;
+    v.tells_latency = what->kind == MG_FAILURE_LATE;
+    if (what->kind == MG_FAILURE_LATE && conf->fail_timeout)
         v.breaker = MG_BREAKER_TIMEOUT;
-    if (what->kind == CUT && conf->fail_transport)
+    if (what->kind == MG_FAILURE_CUT && conf->fail_transport)
         v.breaker = MG_BREAKER_FAIL;
     return v;
 }
@@ -559,21 +510,22 @@ static void on_lease_failed(mg_lease *lease, mg_reset reason)
         reason = MG_RESET_UPSTREAM_TIMEOUT; /* this try's time alone was over */
     if (reason == MG_RESET_UPSTREAM_CONNECT && try_next_address(flight))
         return;
-    const failure *what = lease->client_late ? &slow_client : failure_of(reason);
+    const mg_failure *what = lease->client_late ? &mg_failure_slow_client : mg_failure_of(reason);
     const verdict v = verdict_of_failure(&flight->service->conf->breaker, what);
-    mg_retry_case retry = { .status =
-                                what->kind == LATE || reason == MG_RESET_UPSTREAM_PROTOCOL ? what->status : 0,
-                            .connect_error = reason == MG_RESET_UPSTREAM_CONNECT || what->kind == NO_ADDRESS,
-                            .reset = reason == MG_RESET_UPSTREAM_RESET,
-                            .retry_after_ms = -1 };
+    mg_retry_case retry = {
+        .status = what->kind == MG_FAILURE_LATE || what->counted == MG_SERVED_PROTOCOL ? what->status : 0,
+        .connect_error = reason == MG_RESET_UPSTREAM_CONNECT || what->kind == MG_FAILURE_NO_ADDRESS,
+        .reset = reason == MG_RESET_UPSTREAM_RESET,
+        .retry_after_ms = -1
+    };
 
     judge(flight, &v);
     if (once_more(flight, &retry, what->counted))
         return;
     end_call(flight, what->counted);
     flight->failure = reason;
-    if (what == &slow_client || reason == MG_RESET_DEADLINE)
-        flight->deadline_where = what == &slow_client ? "route" : "upstream";
+    if (what == &mg_failure_slow_client || reason == MG_RESET_DEADLINE)
+        flight->deadline_where = what == &mg_failure_slow_client ? "route" : "upstream";
     answer(flight, what->status, what->error, mg_str_of(what->detail), what->retry_after_s);
 }
 
@@ -582,9 +534,9 @@ static void on_lease_over(mg_lease *lease)
     mg_flight *flight = mg_container_of(lease, mg_flight, lease);
     const mg_reset reset = flight->x->reset;
 
-    end_call(flight, !reset                ? MG_SERVED_OK
-                     : is_upstreams(reset) ? failure_of(reset)->counted
-                                           : MG_SERVED_ABORTED);
+    end_call(flight, !reset                           ? MG_SERVED_OK
+                     : mg_failure_is_upstreams(reset) ? mg_failure_of(reset)->counted
+                                                      : MG_SERVED_ABORTED);
     return_permits(flight);
 }
 

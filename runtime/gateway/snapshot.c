@@ -74,8 +74,10 @@ mg_router *mg_snapshot_router(const mg_config *config, mg_snapshot_route *routes
 static void fill_lease_conf(mg_lease_conf *out, const mg_config_service *conf)
 {
     const mg_config_pool *pool = &conf->pool;
-    const mg_h1_limits h1 = MG_H1_LIMITS_DEFAULT;
+    mg_h1_limits h1 = MG_H1_LIMITS_DEFAULT;
 
+    h1.head_bytes = h1.trailer_bytes = conf->max_head_bytes;
+    h1.fields = conf->max_fields;
     *out = (mg_lease_conf){
         .pool = { .max_connections = pool->max_connections,
                   .max_idle = pool->max_idle,

@@ -84,6 +84,8 @@ const char *mg_reset_text(mg_reset reason)
     case MG_RESET_UPSTREAM_CONNECT: return "upstream_connect";
     case MG_RESET_UPSTREAM_RESET: return "upstream_reset";
     case MG_RESET_UPSTREAM_PROTOCOL: return "upstream_protocol";
+    case MG_RESET_UPSTREAM_HEAD: return "upstream_max_head_bytes";
+    case MG_RESET_UPSTREAM_FIELDS: return "upstream_max_fields";
     case MG_RESET_UPSTREAM_TIMEOUT: return "upstream_timeout";
     case MG_RESET_POOL_FULL: return "pool";
     case MG_RESET_NO_HOST: return "no_host";

@@ -23,6 +23,8 @@ typedef enum mg_reset {
     MG_RESET_UPSTREAM_CONNECT,  /* refused, unreachable, or connect_timeout */
     MG_RESET_UPSTREAM_RESET,    /* closed before its answer was whole */
     MG_RESET_UPSTREAM_PROTOCOL, /* its bytes were not HTTP */
+    MG_RESET_UPSTREAM_HEAD,     /* a head longer than its service's max_head_bytes */
+    MG_RESET_UPSTREAM_FIELDS,   /* more fields than its service's max_fields */
     MG_RESET_UPSTREAM_TIMEOUT,  /* first byte, between bytes, or tunnel idle */
     MG_RESET_POOL_FULL,         /* queue full or queue_timeout */
     MG_RESET_NO_HOST,           /* no endpoint, or its name has no address */

@@ -15,6 +15,12 @@ typedef struct mg_h1_limits {
     uint32_t trailer_bytes;
 } mg_h1_limits;
 
+/* As wide as the configuration can set them: answers that nobody streams to a client are held to these. */
+enum { MG_H1_HEAD_BYTES_MAX = 65536, MG_H1_FIELDS_MAX = 1000 };
+#define MG_H1_LIMITS_WIDE                                                                                    \
+    {                                                                                                        \
+        MG_H1_HEAD_BYTES_MAX, MG_H1_HEAD_BYTES_MAX, MG_H1_FIELDS_MAX, 256, MG_H1_HEAD_BYTES_MAX              \
+    }
 #define MG_H1_LIMITS_DEFAULT                                                                                 \
     {                                                                                                        \
         16384, 8192, 100, 256, 4096                                                                          \
@@ -24,6 +30,7 @@ typedef struct mg_h1_limits {
  * always the upstream's and answered with 502. `why` is static text for the log. */
 typedef struct mg_h1_fault {
     uint16_t status;
+    enum { MG_H1_OVER_NOTHING, MG_H1_OVER_HEAD_BYTES, MG_H1_OVER_FIELDS } over; /* which limit it was */
     const char *why;
 } mg_h1_fault;
 

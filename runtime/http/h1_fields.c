@@ -94,8 +94,11 @@ bool mg_h1_read_fields(mg_arena *arena, uint32_t limit, char *at, const char *en
             return mg_h1_fail(fault, 431, "field name too long");
         if (poses_as_coding(name))
             return mg_h1_fail(fault, 400, "field name that begins with transfer-encoding");
-        if (out->count == limit)
-            return mg_h1_fail(fault, 431, "too many fields");
+        if (out->count == limit) {
+            mg_h1_fail(fault, 431, "too many fields");
+            fault->over = MG_H1_OVER_FIELDS;
+            return false;
+        }
         mg_fields_add(out, arena, mg_name_find(name), name, value);
     }
     if (at[1] != '\n' || at + 2 != end)

@@ -97,8 +97,11 @@ static bool parse(mg_arena *arena, const mg_h1_limits *limits, char *head, size_
 {
     char *line_end;
 
-    if (n > limits->head_bytes)
-        return mg_h1_fail(fault, 502, "head too large");
+    if (n > limits->head_bytes) {
+        mg_h1_fail(fault, 502, "head too large");
+        fault->over = MG_H1_OVER_HEAD_BYTES;
+        return false;
+    }
     line_end = mg_h1_line_end(head, head + n, fault);
     return line_end &&
            read_status_line(mg_str_make(head, (size_t)(line_end - head)), &out->status, minor, fault) &&
@@ -116,8 +119,10 @@ bool mg_h1_parse_response(mg_arena *arena, const mg_h1_limits *limits, char *hea
 
     *out = (mg_response){ 0 };
     *info = (mg_h1_info){ 0 };
-    if (!parse(arena, limits, head, n, out, &minor, &hop, fault))
-        return mg_h1_fail(fault, 502, fault->why); /* whatever it was, it is the upstream's */
+    if (!parse(arena, limits, head, n, out, &minor, &hop, fault)) {
+        fault->status = 502; /* whatever it was, it is the upstream's */
+        return false;
+    }
     info->keep_alive = !hop.close && !hop.keep_alive_none && (minor == 1 || hop.keep_alive);
     info->keep_alive_s = hop.keep_alive_s;
     if (out->status == 101 && minor == 0)

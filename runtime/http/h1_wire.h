@@ -13,8 +13,7 @@ enum {
 /* Fills *fault and returns false, so that `return mg_h1_fail(..)` reads well. */
 static inline bool mg_h1_fail(mg_h1_fault *fault, uint16_t status, const char *why)
 {
-    fault->status = status;
-    fault->why = why;
+    *fault = (mg_h1_fault){ .status = status, .why = why };
     return false;
 }
 

@@ -190,7 +190,7 @@ static void on_timer(mg_timer *timer)
     mg_conn_enter(conn);
     if (conn->state != CONN_EXCHANGE && conn->state != CONN_DRAIN) {
         if (conn->state == CONN_HEAD) {
-            const mg_h1_fault fault = { 408, "the head did not come in time" };
+            const mg_h1_fault fault = { .status = 408, .why = "the head did not come in time" };
             mg_conn_attach(conn);
             conn->minor = 1;
             mg_conn_refuse(conn, &fault);
@@ -199,7 +199,7 @@ static void on_timer(mg_timer *timer)
         }
     } else if (waits_for_client(conn) && now >= conn->progress_ns + patience) {
         if (conn->x && !conn->head_out && !conn->tunnel) {
-            const mg_h1_fault fault = { 408, "the body did not come in time" };
+            const mg_h1_fault fault = { .status = 408, .why = "the body did not come in time" };
             mg_conn_refuse(conn, &fault);
             if (!conn->gone)
                 mg_conn_set_timer(conn, patience);

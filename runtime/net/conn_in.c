@@ -88,7 +88,7 @@ static size_t feed_head(mg_conn *conn, const char *bytes, size_t n)
     if (head_n || n - skip > h1->head_bytes) {
         const char *line_end = memchr(bytes + skip, '\n', n - skip);
         const bool long_target = !line_end || (size_t)(line_end - bytes - (ptrdiff_t)skip) > h1->target_bytes;
-        const mg_h1_fault fault = { long_target ? 414 : 431, "the head is too large" };
+        const mg_h1_fault fault = { .status = long_target ? 414 : 431, .why = "the head is too large" };
         mg_conn_attach(conn);
         conn->minor = 1;
         mg_conn_refuse(conn, &fault);

@@ -60,10 +60,28 @@ static void answer_complete(mg_up *up, bool exact)
     mg_up_leave(up);
 }
 
-static void fail_protocol(mg_up *up, const char *why)
+/* What it sent is not taken; the log says why, and which limit it was. */
+static void refuse_answer(mg_up *up, const mg_h1_fault *fault)
 {
-    mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_protocol", "%s: %s",
-                 up->endpoint->account->authority, why);
+    const mg_lease_conf *conf = up->lease->conf;
+    const char *authority = up->endpoint->account->authority;
+    mg_log *log = up->endpoint->net->log;
+
+    switch (fault->over) {
+    case MG_H1_OVER_HEAD_BYTES:
+        mg_log_write(log, MG_LOG_WARN, "upstream_protocol",
+                     "%s: the head of its answer is longer than max_head_bytes, %u", authority,
+                     conf->h1.head_bytes);
+        mg_up_fail(up, MG_RESET_UPSTREAM_HEAD);
+        return;
+    case MG_H1_OVER_FIELDS:
+        mg_log_write(log, MG_LOG_WARN, "upstream_protocol",
+                     "%s: its answer has more fields than max_fields, %u", authority, conf->h1.fields);
+        mg_up_fail(up, MG_RESET_UPSTREAM_FIELDS);
+        return;
+    case MG_H1_OVER_NOTHING: break;
+    }
+    mg_log_write(log, MG_LOG_WARN, "upstream_protocol", "%s: %s", authority, fault->why);
     mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
 }
 
@@ -81,7 +99,7 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
     memcpy(head, bytes, n);
     if (!mg_h1_parse_response(&x->arena, &lease->conf->h1, head, n, x->request.method, x->request.upgrade,
                               &response, &framing, &info, &fault)) {
-        fail_protocol(up, fault.why);
+        refuse_answer(up, &fault);
         return;
     }
     up->keep_alive = up->keep_alive && info.keep_alive;
@@ -96,7 +114,7 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
         return;
     }
     if (response.status == 101 && !up->request_done) { /* RFC 9110 7.8: the new protocol begins behind it */
-        fail_protocol(up, "101 before the request was whole");
+        refuse_answer(up, &(mg_h1_fault){ .why = "101 before the request was whole" });
         return;
     }
     mg_exchange_answer(x, MG_ANSWER_UPSTREAM, &response, MG_STR_NONE);
@@ -134,7 +152,7 @@ static size_t feed_head(mg_up *up, const char *bytes, size_t n)
     if (!head_n && n <= most)
         return 0;
     if (!head_n || head_n > most) {
-        mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
+        refuse_answer(up, &(mg_h1_fault){ .over = MG_H1_OVER_HEAD_BYTES });
         return n;
     }
     on_head(up, bytes, head_n, n > head_n);
@@ -156,7 +174,7 @@ static size_t feed_body(mg_up *up, const char *bytes, size_t n)
         if (step == MG_H1_MORE)
             return at;
         if (step == MG_H1_BAD) {
-            fail_protocol(up, fault.why);
+            refuse_answer(up, &fault);
             return n;
         }
         if (step == MG_H1_END) {

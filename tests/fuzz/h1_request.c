@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mg_arena arena;
     mg_request request;
     mg_h1_info info;
-    mg_h1_fault fault = { 0, NULL };
+    mg_h1_fault fault = { 0 };
 
     if (size)
         memcpy(head, data, size);

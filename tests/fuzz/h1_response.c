@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mg_arena arena;
     mg_response response;
     mg_h1_info info;
-    mg_h1_fault fault = { 0, NULL };
+    mg_h1_fault fault = { 0 };
 
     if (bytes)
         memcpy(head, data + 1, bytes);

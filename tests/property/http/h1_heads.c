@@ -138,7 +138,7 @@ static void a_spoiled_request_is_refused_or_clean(void **state)
     mg_rand_init(&rand, check_seed(5));
     for (unsigned run = 0; run < 20000; run++) {
         mg_text text = { 0 };
-        mg_h1_fault fault = { 0, NULL };
+        mg_h1_fault fault = { 0 };
         mg_h1_info info;
         mg_request request;
         mg_arena arena;

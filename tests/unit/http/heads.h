@@ -41,7 +41,7 @@ static inline char *heads_keep(heads *h, mg_str text)
     mg_free(h->bytes);
     h->bytes = mg_alloc(text.n ? text.n : 1);
     memcpy(h->bytes, text.p, text.n);
-    h->fault = (mg_h1_fault){ 0, "" };
+    h->fault = (mg_h1_fault){ .why = "" };
     return h->bytes;
 }
 
