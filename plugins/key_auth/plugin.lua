@@ -24,7 +24,8 @@ end
 local function query_without(text, name)
     local kept = {}
     for pair in (text .. "&"):gmatch("([^&]*)&") do
-        if plain(pair:match("^[^=]*")) ~= name then
+        local raw = pair:match("^[^=]*")
+        if raw ~= name and (not raw:find("[%%+]") or plain(raw) ~= name) then
             kept[#kept + 1] = pair
         end
     end
@@ -80,7 +81,7 @@ function plugin.new(conf)
             if header ~= "" then
                 request:remove_header(header)
             end
-            if query and request.query then
+            if query and request:query_param(query) then
                 request:set_query(query_without(request.query, query))
             end
         end

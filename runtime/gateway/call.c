@@ -4,6 +4,7 @@
 #include "gateway/call.h"
 
 #include "base/check.h"
+#include "http/bounds.h"
 #include "http/uri.h"
 
 #include <stdio.h>
@@ -47,9 +48,7 @@ int mg_call_phase(const mg_call *call)
 
 #define GATEWAYS_OWN "the gateway writes it itself behind the plugins, which cannot change it"
 
-enum { NAME_BYTES_MAX = 256 }; /* no longer name is ever in a message of ours by way of a plugin */
-
-static mg_str lower_name(char out[NAME_BYTES_MAX], const char *name, uint32_t n)
+static mg_str lower_name(char out[MG_FIELD_NAME_BYTES_MAX], const char *name, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
         out[i] = mg_lower(name[i]);
@@ -59,10 +58,10 @@ static mg_str lower_name(char out[NAME_BYTES_MAX], const char *name, uint32_t n)
 bool mg_call_header(const mg_call *call, int which, const char *name, uint32_t n, mg_slice *value)
 {
     const mg_fields *fields = fields_of(call->x, which);
-    char buffer[NAME_BYTES_MAX];
+    char buffer[MG_FIELD_NAME_BYTES_MAX];
     mg_str lower;
 
-    if (n == 0 || n > NAME_BYTES_MAX)
+    if (n == 0 || n > MG_FIELD_NAME_BYTES_MAX)
         return false;
     lower = lower_name(buffer, name, n);
     if (give(mg_fields_value(fields, &call->x->arena, mg_name_find(lower), lower), value))
@@ -101,9 +100,9 @@ const char *mg_call_set_header(mg_call *call, int which, const char *name, uint3
 
     if (wrong)
         return wrong;
-    if (n > NAME_BYTES_MAX)
+    if (n > MG_FIELD_NAME_BYTES_MAX)
         return "the name is longer than 256 bytes";
-    if (value_n > 65536)
+    if (value_n > MG_HEAD_BYTES_MAX)
         return "the value is longer than 64 KiB";
     if (is_gateways(which, mg_str_make(name, n)))
         return GATEWAYS_OWN;
@@ -113,10 +112,10 @@ const char *mg_call_set_header(mg_call *call, int which, const char *name, uint3
 
 const char *mg_call_remove_header(mg_call *call, int which, const char *name, uint32_t n, uint32_t *removed)
 {
-    char buffer[NAME_BYTES_MAX];
+    char buffer[MG_FIELD_NAME_BYTES_MAX];
 
     *removed = 0;
-    if (n == 0 || n > NAME_BYTES_MAX)
+    if (n == 0 || n > MG_FIELD_NAME_BYTES_MAX)
         return NULL;
     if (is_gateways(which, mg_str_make(name, n)))
         return GATEWAYS_OWN;
@@ -157,7 +156,7 @@ static const char *set_method(mg_call *call, mg_str text)
     mg_request *r = &call->x->request;
     const mg_method method = mg_method_find(text);
 
-    if (!mg_is_token(text) || text.n > 32)
+    if (!mg_is_token(text) || text.n > MG_METHOD_BYTES_MAX)
         return "a method is a token of at most 32 bytes";
     if (method == MG_METHOD_CONNECT)
         return "CONNECT is not sent upstream";
@@ -168,17 +167,27 @@ static const char *set_method(mg_call *call, mg_str text)
     return NULL;
 }
 
+static const char path_too_long[] = "a path has at most as many bytes as the route's max_path";
+static const char target_too_long[] =
+    "path and query have at most as many bytes together as the listener's max_head_bytes";
+
 static const char *set_path(mg_call *call, mg_str text)
 {
     mg_str path;
 
-    if (text.n == 0 || text.p[0] != '/' || text.n > MG_ROUTE_PATH_BYTES_MAX)
-        return "a path begins with / and has at most 4096 bytes";
+    if (text.n == 0 || text.p[0] != '/')
+        return "a path begins with /";
+    if (text.n > MG_HEAD_BYTES_MAX)
+        return path_too_long;
     if (mg_str_find(text, '?') != SIZE_MAX || mg_str_find(text, '#') != SIZE_MAX)
         return "a path has no ? and no #: the query is set by set_query";
     text = mg_arena_str(&call->x->arena, text);
     if (!mg_uri_normalise_path(&call->x->arena, text, call->keeps_slashes ? MG_URI_KEEP_SLASHES : 0, &path))
         return "no valid path: a broken escape, a blank, a control byte, or \"..\" above /";
+    if (path.n > call->max_path_bytes)
+        return path_too_long;
+    if (path.n + call->x->request.query.n > call->max_target_bytes)
+        return target_too_long;
     call->x->request.path = call->x->request.sent_path = path;
     return NULL;
 }
@@ -190,13 +199,18 @@ static bool is_query_byte(unsigned char c)
 
 static const char *set_query(mg_call *call, mg_str text)
 {
-    if (text.n > 8192)
-        return "a query has at most 8192 bytes";
+    mg_request *r = &call->x->request;
+
+    if (text.n > MG_HEAD_BYTES_MAX)
+        return target_too_long;
     for (size_t i = 0; i < text.n; i++)
         if (!is_query_byte((unsigned char)text.p[i]))
             return "a query has no blank, control byte or #: percent-encode them";
-    call->x->request.query = call->x->request.sent_query =
-        text.n ? mg_uri_normalise_query(&call->x->arena, mg_arena_str(&call->x->arena, text)) : MG_STR_NONE;
+    if (text.n)
+        text = mg_uri_normalise_query(&call->x->arena, mg_arena_str(&call->x->arena, text));
+    if (r->path.n + text.n > call->max_target_bytes)
+        return target_too_long;
+    r->query = r->sent_query = text.n ? text : MG_STR_NONE;
     return NULL;
 }
 
@@ -279,6 +293,8 @@ const char *mg_call_set_status(mg_call *call, int status)
     return NULL;
 }
 
+static const char body_too_long[] = "a body that a plugin sets has at most 64 MiB";
+
 /* Why the answer cannot be changed any more, or NULL. A request's filter runs while the upstream is at it. */
 static const char *no_answer_now(const mg_call *call)
 {
@@ -300,6 +316,8 @@ const char *mg_call_respond(mg_call *call, int status, const char *content_type,
         return "a status is a number from 200 to 599";
     if (!mg_status_has_body(head.status) && n > 0)
         return "204, 205 and 304 have no body";
+    if (n > MG_BODY_BYTES_MAX)
+        return body_too_long;
     mg_exchange_answer(x, MG_ANSWER_OWN, &head, mg_arena_str(&x->arena, mg_str_make(body, n)));
     if (content_type && mg_status_has_body(head.status))
         add_field(x, MG_NAME_CONTENT_TYPE, mg_str_of(mg_arena_strdup(&x->arena, content_type)));
@@ -414,8 +432,8 @@ const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32
         wrong = has_gone(call);
     if (wrong)
         return wrong;
-    if (n > MG_CALL_BODY_MAX)
-        return "a body that a plugin sets has at most 64 MiB";
+    if (n > MG_BODY_BYTES_MAX)
+        return body_too_long;
     if (which == MG_REQUEST && call->next_called)
         return "the request has gone already: set its body before next(ctx)";
     if (mg_call_bodiless(call, which))

@@ -17,8 +17,6 @@ typedef struct mg_call_buffer { /* a whole body in memory */
     bool complete, too_large, replaced;
 } mg_call_buffer;
 
-enum { MG_CALL_BODY_MAX = 64 << 20 }; /* bytes that a plugin may buffer or set */
-
 struct mg_call {
     mg_exchange *x;              /* borrowed; NULL while the slot is parked */
     mg_task *task;               /* borrowed: the slot this is part of */
@@ -32,6 +30,8 @@ struct mg_call {
     const char
         *error;    /* reason of the local or upstream failure behind the response, NULL when there is none */
     double wait_s; /* of MG_WAIT_SLEEP */
+    uint32_t max_path_bytes;   /* of the route: max_path */
+    uint32_t max_target_bytes; /* of the listener: path and query as they are passed on */
     uint32_t chain;
     uint32_t plugin; /* index in the plan of the layer that runs; UINT32_MAX: none */
     int phase;       /* enum mg_phase: what runs, or what the next resume of a parked slot is for */

@@ -188,8 +188,10 @@ static const char *fill_request(mg_call_http *http, const mg_uri *uri, mg_str me
     mg_exchange *x = http->x;
     mg_request *request = &x->request;
 
-    if (!mg_is_token(method) || method.n > 32)
-        return "the method must be a token";
+    if (!mg_is_token(method) || method.n > MG_METHOD_BYTES_MAX)
+        return "the method must be a token of at most 32 bytes";
+    if (body.n > MG_BODY_BYTES_MAX)
+        return "a body has at most 64 MiB";
     request->method_text = mg_arena_str(&x->arena, method);
     request->method = mg_method_find(method);
     if (request->method == MG_METHOD_CONNECT)
@@ -202,6 +204,8 @@ static const char *fill_request(mg_call_http *http, const mg_uri *uri, mg_str me
         return "the URL's path is malformed";
     request->query =
         uri->query.p ? mg_uri_normalise_query(&x->arena, mg_arena_str(&x->arena, uri->query)) : MG_STR_NONE;
+    if (request->path.n + request->query.n > MG_HEAD_BYTES_MAX)
+        return "the URL's path and query have at most 64 KiB together";
     for (uint32_t i = 0; i < http->fields.count; i++) {
         const mg_field *f = &http->fields.items[i];
         mg_fields_add(&request->fields, &x->arena, f->id, (mg_str){ f->name, f->name_n },

@@ -445,6 +445,7 @@ void mg_pipeline_resume(mg_flight *flight)
 bool mg_chain_start(mg_flight *flight)
 {
     const mg_snapshot_route *route = flight->route;
+    const mg_door *door = flight->x->listener;
 
     flight->task = flight->view->vm ? mg_task_take(flight->view->vm->vm) : NULL;
     if (!flight->task) {
@@ -463,6 +464,8 @@ bool mg_chain_start(mg_flight *flight)
         .service_name = flight->service ? flight->service->name : MG_STR_NONE,
         .client = flight->client,
         .keeps_slashes = route->conf->keeps_slashes,
+        .max_path_bytes = route->conf->max_path_bytes,
+        .max_target_bytes = door->server.limits.h1.target_bytes,
         .chain = (uint32_t)route->chain,
         .plugin = UINT32_MAX,
         .phase = MG_PHASE_CHAIN,

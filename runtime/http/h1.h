@@ -4,6 +4,7 @@
 #ifndef MG_HTTP_H1_H
 #define MG_HTTP_H1_H
 
+#include "http/bounds.h"
 #include "http/message.h"
 
 typedef struct mg_h1_limits {
@@ -16,10 +17,9 @@ typedef struct mg_h1_limits {
 } mg_h1_limits;
 
 /* As wide as the configuration can set them: answers that nobody streams to a client are held to these. */
-enum { MG_H1_HEAD_BYTES_MAX = 65536, MG_H1_FIELDS_MAX = 1000 };
 #define MG_H1_LIMITS_WIDE                                                                                    \
     {                                                                                                        \
-        MG_H1_HEAD_BYTES_MAX, MG_H1_HEAD_BYTES_MAX, MG_H1_FIELDS_MAX, 256, MG_H1_HEAD_BYTES_MAX              \
+        MG_HEAD_BYTES_MAX, MG_HEAD_BYTES_MAX, MG_FIELDS_MAX, 256, MG_HEAD_BYTES_MAX                          \
     }
 #define MG_H1_LIMITS_DEFAULT                                                                                 \
     {                                                                                                        \

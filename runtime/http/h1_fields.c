@@ -90,7 +90,7 @@ bool mg_h1_read_fields(mg_arena *arena, uint32_t limit, char *at, const char *en
             return false;
         if (at == end)
             return mg_h1_fail(fault, 400, "head without a blank line");
-        if (name.n > MG_H1_NAME_BYTES_MAX)
+        if (name.n > MG_FIELD_NAME_BYTES_MAX)
             return mg_h1_fail(fault, 431, "field name too long");
         if (poses_as_coding(name))
             return mg_h1_fail(fault, 400, "field name that begins with transfer-encoding");
@@ -174,7 +174,7 @@ static bool read_option(mg_arena *arena, mg_str option, bool is_request, mg_h1_h
 
     if (option.n == 0)
         return true; /* RFC 9110 5.6.1.2: empty elements are skipped */
-    if (!mg_is_token(option) || option.n > MG_H1_NAME_BYTES_MAX)
+    if (!mg_is_token(option) || option.n > MG_FIELD_NAME_BYTES_MAX)
         return mg_h1_fail(fault, 400, "malformed Connection");
     if (mg_str_eq_nocase(option, MG_STR("close"))) {
         hop->close = true;

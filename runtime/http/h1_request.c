@@ -11,7 +11,7 @@
 #include "http/bytes.h"
 #include "http/uri.h"
 
-enum { METHOD_BYTES_MAX = 32, VERSION_BYTES = 8 };
+enum { VERSION_BYTES = 8 };
 
 /* "HTTP/1.1", exactly. */
 static bool read_version(mg_str text, uint8_t *minor, mg_h1_fault *fault)
@@ -33,7 +33,7 @@ static bool read_method(mg_str text, mg_request *out, mg_h1_fault *fault)
         return mg_h1_fail(fault, 505, "HTTP/2 preface");
     if (!mg_is_token(text))
         return mg_h1_fail(fault, 400, "method is not a token");
-    if (text.n > METHOD_BYTES_MAX)
+    if (text.n > MG_METHOD_BYTES_MAX)
         return mg_h1_fail(fault, 501, "method too long");
     out->method_text = text;
     out->method = mg_method_find(text);
@@ -64,7 +64,7 @@ static bool may_be_line(mg_str line, mg_h1_fault *fault)
         return mg_h1_fail(fault, 400, "method is not a token");
     if (line.n && !mg_is_token(method))
         return mg_h1_fail(fault, 400, "what came is not HTTP");
-    if (method.n > METHOD_BYTES_MAX)
+    if (method.n > MG_METHOD_BYTES_MAX)
         return mg_h1_fail(fault, 501, "method too long");
     if (space == SIZE_MAX)
         return true;

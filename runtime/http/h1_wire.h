@@ -6,8 +6,7 @@
 #include "http/h1.h"
 
 enum {
-    MG_H1_NAME_BYTES_MAX = 256, /* of a field's name: above it 431 */
-    MG_H1_OPTIONS_MAX = 32,     /* of Connection, in all of its fields: each costs a walk over the fields */
+    MG_H1_OPTIONS_MAX = 32, /* of Connection, in all of its fields: each costs a walk over the fields */
 };
 
 /* Fills *fault and returns false, so that `return mg_h1_fail(..)` reads well. */

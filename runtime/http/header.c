@@ -4,14 +4,13 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "http/bounds.h"
 #include "http/bytes.h"
 
 enum {
     FIRST_CAP = 16,
-    NAME_BYTES_MAX = 256,    /* of a name that is put; parsers have the same limit */
-    VALUE_BYTES_MAX = 65536, /* of a value that is put */
-    KNOWN_BYTES_MAX = 29,    /* the longest known name */
-    SAME_LENGTH_MAX = 6,     /* known names of one length, and an end */
+    KNOWN_BYTES_MAX = 29, /* the longest known name */
+    SAME_LENGTH_MAX = 6,  /* known names of one length, and an end */
 };
 
 static const mg_str name_texts[MG_NAME_COUNT] = { [MG_NAME_OTHER] = { "", 0 },
@@ -261,11 +260,11 @@ const char *mg_fields_put(mg_fields *fields, mg_arena *arena, mg_str name, mg_st
     value = mg_byte_trim(value);
     if (!mg_is_token(name))
         return "the name is not a token: letters, digits and !#$%&'*+-.^_`|~ only";
-    if (name.n > NAME_BYTES_MAX)
+    if (name.n > MG_FIELD_NAME_BYTES_MAX)
         return "the name is longer than 256 bytes";
     if (!mg_is_field_value(value))
         return "the value has a CR, LF, NUL or another control byte";
-    if (value.n > VALUE_BYTES_MAX)
+    if (value.n > MG_HEAD_BYTES_MAX)
         return "the value is longer than 64 KiB";
     name = copy_lower(arena, name);
     id = mg_name_find(name);

@@ -90,6 +90,8 @@ void mg_support_begin(fixture *f)
                           .snapshot = f->snapshot,
                           .holds = &f->holds,
                           .match = &f->match,
+                          .max_path_bytes = 8192,
+                          .max_target_bytes = 16384,
                           .client = MG_STR("192.0.2.7"),
                           .route_name = MG_STR("cart"),
                           .service_name = MG_STR("cart"),

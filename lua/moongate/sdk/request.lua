@@ -37,14 +37,14 @@ function request:set_method(method)
 end
 
 --- Another path for the upstream, which is normalised. The route stays.
----@param path string  begins with "/", no "?"
+---@param path string  begins with "/", no "?"; at most the route's max_path, as it is passed on
 function request:set_path(path)
     set(self, text_of.path, "path", path)
 end
 
 --- Another query for the upstream. Bytes that a query has only as escapes (those beyond ASCII, '"', "{", ..) are
 --- escaped.
----@param value string  without the "?"; "" is none
+---@param value string  without the "?"; "" is none; with the path at most the listener's max_head_bytes
 function request:set_query(value)
     set(self, text_of.query, "query", value)
 end

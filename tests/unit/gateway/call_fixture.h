@@ -138,6 +138,8 @@ static inline void fixture_take(fixture *f, uint32_t chain)
                           .host = &f->host,
                           .match = &f->match,
                           .holds = &f->holds,
+                          .max_path_bytes = 8192,
+                          .max_target_bytes = 16384,
                           .client = MG_STR("192.0.2.7"),
                           .route_name = MG_STR("cart"),
                           .service_name = MG_STR("cart"),
