@@ -391,8 +391,11 @@ static int found(mg_match *m, size_t begin, size_t end)
 static int find_plain(mg_match *m, const char *text, uint32_t n, const char *wanted, uint32_t wanted_n,
                       uint32_t from)
 {
-    const char *at = wanted_n == 0 ? text + from : memmem(text + from, n - from, wanted, wanted_n);
-    const uint32_t steps = (at ? (uint32_t)(at - text) - from : n - from) / 16;
+    const bool fits = wanted_n <= n - from;
+    const char *at = wanted_n == 0 ? text + from
+                     : fits        ? memmem(text + from, n - from, wanted, wanted_n)
+                                   : NULL;
+    const uint32_t steps = fits ? ((at ? (uint32_t)(at - text) - from : n - from) + wanted_n) / 16 : 0;
 
     m->captures = 0;
     m->steps -= steps < m->steps ? steps : m->steps;

@@ -9,7 +9,7 @@ local sandbox = require("moongate.worker.sandbox")
 local strings = require("moongate.worker.strings")
 
 local function plain()
-    sandbox.bound(false, { string = string, table = table })
+    sandbox.bound(false)
     getmetatable("").__index = string
 end
 

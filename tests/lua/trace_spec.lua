@@ -109,7 +109,7 @@ describe("the compiler", function()
     end)
 
     teardown(function()
-        sandbox.bound(false, { string = string, table = table })
+        sandbox.bound(false)
         getmetatable("").__index = string
     end)
 

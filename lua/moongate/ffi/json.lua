@@ -3,12 +3,13 @@ local ffi = require("ffi")
 local c = require("moongate.ffi.c")
 
 local open, close, next_item, quote = c.mg_json_open, c.mg_json_close, c.mg_json_next, c.mg_json_quote
-local string_of = ffi.string
+local string_of, string_byte, sub, concat = ffi.string, string.byte, string.sub, table.concat
 
 local NULL, FALSE, TRUE, NUMBER, STRING, ARRAY = 0, 1, 2, 3, 4, 5
 local item = ffi.new("mg_json_item")
 local why = ffi.new("char[256]")
-local room, room_bytes = ffi.new("char[?]", 1024), 1024
+local PIECE = 8192 -- bytes of a text that are quoted at once
+local room = ffi.new("char[?]", 6 * PIECE + 2)
 
 --- Builds the value that the cursor stands on; `new_list` makes an empty list, `null` stands for null.
 local function build(doc, new_list, null)
@@ -59,15 +60,36 @@ function json.decode(text, new_list, null)
     return value
 end
 
+--- Where the piece that begins at `from` ends: not inside a character of UTF-8.
+local function piece_end(text, from)
+    local last = from + PIECE - 1
+    for at = last + 1, last - 2, -1 do
+        local byte = string_byte(text, at)
+        if not byte or byte < 0x80 or byte > 0xbf then
+            return at - 1
+        end
+    end
+    return last
+end
+
+--- A long text, in pieces that one room is enough for.
+local function quote_long(text)
+    local out, from = { '"' }, 1
+    while from <= #text do
+        local last = piece_end(text, from)
+        local piece = sub(text, from, last)
+        local n = quote(piece, #piece, room)
+        out[#out + 1] = string_of(room + 1, n - 2)
+        from = last + 1
+    end
+    out[#out + 1] = '"'
+    return concat(out)
+end
+
 --- The text as a JSON string, quotes included; what is no UTF-8 becomes U+FFFD.
 function json.quote(text)
-    local need = 6 * #text + 2
-    if need > 65536 then -- too long to keep room for
-        local once = ffi.new("char[?]", need)
-        return string_of(once, quote(text, #text, once))
-    end
-    if need > room_bytes then
-        room, room_bytes = ffi.new("char[?]", need), need
+    if #text > PIECE then
+        return quote_long(text)
     end
     return string_of(room, quote(text, #text, room))
 end

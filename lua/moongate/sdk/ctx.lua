@@ -84,6 +84,7 @@ function ctx:respond(status, body, headers)
     if body == nil then
         wrong = call.respond(running.call, status, nil, "")
     elseif type(body) == "string" then
+        running.bytes(#body)
         wrong = call.respond(running.call, status, "text/plain; charset=utf-8", body)
     elseif type(body) == "table" then
         wrong = respond_table(status, body)

@@ -1,6 +1,8 @@
 --- frozen: read-only copies of configuration, and how the SDK and a plugin's own pairs and next see through them.
 local getmetatable, setmetatable, next, pairs, type, error = getmetatable, setmetatable, next, pairs, type, error
 
+local running = require("moongate.sdk.running")
+
 local frozen = {}
 
 -- Proxies of maps to what they stand for.
@@ -37,8 +39,15 @@ function frozen.next(map, key)
     return next(behind[map] or map, key)
 end
 
+--- next as plugins call it: a table that was emptied is searched to its end.
+function frozen.charged_next(map, key)
+    running.charge(8)
+    return next(behind[map] or map, key)
+end
+
 --- What it hands out is the map itself, never what stands behind it.
 function frozen.pairs(map)
+    running.charge(8)
     if behind[map] then
         return frozen.next, map, nil
     end

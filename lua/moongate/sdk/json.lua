@@ -2,12 +2,14 @@
 --- again; null is json.null; a table is a list when its keys are 1..n, and an empty one is {} unless json.list made it.
 local bind = require("moongate.ffi.json")
 local frozen = require("moongate.sdk.frozen")
+local running = require("moongate.sdk.running")
 
 local type, tostring, error, pairs, floor = type, tostring, error, pairs, math.floor
 local setmetatable, getmetatable = setmetatable, getmetatable
 local concat = table.concat
 local quote = bind.quote
 local MAX_DEPTH = 64
+local DECODE_COST = 16 -- decoding a byte takes so much longer than copying it
 
 ---@class moongate.Json
 local json = {}
@@ -44,6 +46,7 @@ function json.decode(text)
     if type(text) ~= "string" then
         error("decode: JSON is a string, not " .. type(text), 2)
     end
+    running.bytes(#text * DECODE_COST)
     return bind.decode(text, new_list, json.null)
 end
 
@@ -58,6 +61,7 @@ local function list_length(value)
     local n = #value
     local count = 0
     for key in pairs(value) do
+        running.charge(2)
         if type(key) ~= "number" then
             return nil
         end
@@ -74,6 +78,7 @@ local function encode_map(out, value, depth)
     local first = true
     out[#out + 1] = "{"
     for key, member in pairs(value) do
+        running.charge(2)
         if type(key) ~= "string" then
             error("a table has both a list's and a map's keys, or gaps: " .. tostring(key), 0)
         end
@@ -89,6 +94,7 @@ local function encode_table(out, value, depth)
         error("tables nest deeper than " .. MAX_DEPTH, 0)
     end
     value = frozen.of(value)
+    running.look() -- a table that was emptied is walked all the same
     local n = list_length(value)
     if not n then
         return encode_map(out, value, depth)
@@ -117,6 +123,7 @@ end
 function encode_into(out, value, depth)
     local kind = type(value)
     if kind == "string" then
+        running.bytes(2 * #value)
         out[#out + 1] = quote(value)
     elseif kind == "number" then
         out[#out + 1] = encode_number(value)
@@ -138,8 +145,12 @@ function json.encode(value)
     local out = {}
     local ok, problem = pcall(encode_into, out, value, 1)
     if not ok then
+        if running.is_over() then
+            error(problem, 0)
+        end
         error("encode: " .. tostring(problem), 2)
     end
+    running.bytes(#out * 8)
     return concat(out)
 end
 

@@ -3,6 +3,8 @@ local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 local text_of = require("moongate.sdk.shown")
 
+local LINE = 8192 -- bytes; what is longer is cut
+
 ---@class moongate.Log
 local log = {}
 
@@ -13,8 +15,11 @@ local function write(level, text, ...)
     if select("#", ...) > 0 then
         text = text:format(...)
     end
+    text = text_of(text, LINE)
+    running.bytes(16 * #text)
+    running.charge(100)
     call.enter(running.call, running.plugin)
-    call.log(running.call, level, text_of(text))
+    call.log(running.call, level, text)
 end
 
 ---@param text any  with more arguments, as for string.format; of a table the fields are shown

@@ -204,6 +204,7 @@ function message.methods(of, which)
             running.await(BODY)
             bytes, wrong = get_body(running.call, which)
         end
+        running.bytes(#bytes)
         return bytes
     end
 
@@ -219,6 +220,7 @@ function message.methods(of, which)
         if type(bytes) ~= "string" then
             error("set_body: a body is a string, not " .. type(bytes), 2)
         end
+        running.bytes(#bytes)
         local wrong = set_body(running.call, which, bytes)
         if wrong then
             error("set_body: " .. wrong, 2)

@@ -20,8 +20,12 @@ local running = {
     counters = {}, -- by full name
     --- Waits for what call.wait_for names; raises when the request is over. Set by worker.await.
     await = nil, ---@type fun(wait: integer)
-    --- Makes sure of memory for so many bytes that come from C; raises when there is none. Set by worker.budget.
-    room = nil, ---@type fun(bytes: number)
+    -- What the SDK does for a plugin is charged to it. Set by worker.budget; where nothing is bounded, as in specs of
+    -- plugins, they do nothing.
+    charge = function() end, ---@type fun(checks: number)  10 ns each; raises once the budget is spent
+    bytes = function() end, ---@type fun(bytes: number)  about to be made or looked at: time, and room in memory
+    look = function() end, -- for work whose size nobody knows: reads the clock
+    is_over = function() end, -- whether the plugin's budget is spent: then nobody keeps what was raised
 }
 
 running.INNERMOST = 2 ^ 52 -- next has reached the upstream

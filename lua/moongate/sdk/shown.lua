@@ -9,6 +9,7 @@ local pcall, tostring, type, next, rawget = pcall, tostring, type, next, rawget
 local getmetatable = debug.getmetatable
 
 local MAX_VISITED, MAX_FIELDS, MAX_KEY_BYTES, MAX_VALUE_BYTES = 256, 16, 40, 200
+local MAX_BYTES = 1024
 
 local function escape(char)
     return format("\\%d", byte(char))
@@ -82,10 +83,7 @@ local function own_text(value)
     return ok and type(text) == "string" and text or nil
 end
 
---- Never raises.
----@param value any
----@return string
-return function(value)
+local function whole(value)
     local of = type(value)
     if of == "table" then
         return own_text(value) or "a table: " .. fields_of(value)
@@ -93,4 +91,12 @@ return function(value)
         return "a " .. of
     end
     return tostring(value)
+end
+
+--- Never raises.
+---@param value any
+---@param most? integer  bytes; 1024 when left out
+---@return string
+return function(value, most)
+    return sub(whole(value), 1, most or MAX_BYTES)
 end

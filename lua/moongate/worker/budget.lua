@@ -173,11 +173,9 @@ function budget.bytes(bytes)
     end
 end
 
---- Makes sure that there is room for a body or a text of C that comes into Lua, whoever pays for the time.
-running.room = function(bytes)
-    if bytes > LARGE and memory and not fits(memory, bytes) then
-        relieve(bytes)
-    end
+--- Charges what took a time that nobody knows before: reads the clock.
+function budget.look()
+    left = look(1)
 end
 
 --- Steps that a matcher may take before it asks again: what would use up the budget, at 5 ns each.
@@ -200,6 +198,8 @@ function budget.watch(watched)
     memory = watched
     running.memory = watched
 end
+
+running.charge, running.bytes, running.look, running.is_over = budget.charge, budget.bytes, budget.look, budget.is_over
 
 ---@param index integer  of the plugin in the plan, from 0
 ---@param cpu_ms number?

@@ -3,6 +3,8 @@ local await = require("moongate.worker.await")
 local running = require("moongate.sdk.running")
 local text_of = require("moongate.sdk.shown")
 
+local TRACE = 8192 -- bytes of a traceback that are shown
+
 -- Not the methods of texts: those are charged to the plugin, whose budget may be what is spent.
 local match, gmatch, sub = string.match, string.gmatch, string.sub
 
@@ -45,7 +47,7 @@ return function(chunks)
     return function(co, err)
         local plugin = running.plugin
         local message = text_of(err)
-        local trace = running.traceback or dead_traceback(co, message)
+        local trace = sub(running.traceback or dead_traceback(co, message), 1, TRACE)
         await.none()
         running.plugin, running.memory.owner, running.traceback = -1, -1, false
         message = match(message, "^[^\n]*")

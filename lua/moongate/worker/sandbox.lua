@@ -47,7 +47,8 @@ local withheld_members = {
 
 -- Set by sandbox.bound. Specs of plugins run without: unwoven, on Lua's own libraries.
 local bounds = false ---@type table|false  worker.budget
-local libraries = { string = string, table = table }
+local plain = { string = string, table = table, globals = { tonumber = tonumber, date = os.date } }
+local libraries = plain
 
 local function is_over()
     return bounds and bounds.is_over()
@@ -144,11 +145,11 @@ function sandbox.load(text, chunkname, env)
     return bounds.load(text, "@" .. chunkname, env)
 end
 
---- Bounds what is loaded from now on.
----@param budget table  worker.budget
----@param bounded { string: table, table: table }  worker.strings
+--- Bounds what is loaded from now on; without arguments nothing is.
+---@param budget? table  worker.budget
+---@param bounded? { string: table, table: table, globals: table }  worker.strings
 function sandbox.bound(budget, bounded)
-    bounds, libraries = budget, bounded
+    bounds, libraries = budget, bounded or plain
 end
 
 --- Makes the environment of a plugin.
@@ -195,15 +196,15 @@ function sandbox.env(name, lib, sdk)
 
     env = {
         assert = assert, error = error, ipairs = ipairs, rawequal = rawequal, rawget = rawget, select = select,
-        setmetatable = setmetatable, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
-        _VERSION = _VERSION,
-        pcall = safe_pcall, xpcall = safe_xpcall, next = frozen.next, pairs = frozen.pairs, rawset = safe_rawset,
-        getmetatable = safe_getmetatable, require = safe_require, load = safe_load,
+        setmetatable = setmetatable, tonumber = libraries.globals.tonumber, tostring = tostring, type = type,
+        unpack = unpack, _VERSION = _VERSION,
+        pcall = safe_pcall, xpcall = safe_xpcall, next = frozen.charged_next, pairs = frozen.pairs,
+        rawset = safe_rawset, getmetatable = safe_getmetatable, require = safe_require, load = safe_load,
         string = copy_of("string", libraries.string),
         table = copy_of("table", libraries.table),
         math = copy_of("math", math),
         bit = copy_of("bit", require("bit")),
-        os = copy_of("os", os, { time = true, clock = true, date = true }),
+        os = copy_of("os", { time = os.time, clock = os.clock, date = libraries.globals.date }),
     }
     if bounds then
         bounds.equip(env)

@@ -8,6 +8,7 @@ local error, type, tonumber, tostring, select = error, type, tonumber, tostring,
 local floor, min, max = math.floor, math.min, math.max
 local string_find, string_rep, sub, format = string.find, string.rep, string.sub, string.format
 local concat, insert, sort = table.concat, table.insert, table.sort
+local next, os_date = next, os.date
 local find, tired_at, place, captures = bounds.find, bounds.tired_at, bounds.place, bounds.captures
 local capture = bounds.capture
 local charge, budget_bytes = budget.charge, budget.bytes
@@ -19,6 +20,8 @@ local FREE_STEPS = 64 -- the loop around a search counts those
 local LARGE = 1024 -- bytes; what is smaller costs nothing worth counting
 local BYTES = 64 -- a check's worth
 local RESULT_MAX = 16 * 1048576 -- bytes that rep makes at most
+local MOVE_MAX = 16 * 1048576 -- items that move copies at most
+local DATE_MAX = 256 -- bytes of a date's format
 
 -- Whether a start past the end is the end, or finds nothing (as LuaJIT built for Lua 5.2 has it).
 local PAST_IS_END = string.find("", "", 2) ~= nil
@@ -185,12 +188,14 @@ local function parts_of(repl)
         local letter = sub(repl, at + 1, at + 1)
         parts[#parts + 1] = tonumber(letter) or (letter == "" and "\0" or letter)
         from = at + 2
+        charge(4)
     end
 end
 
 --- What the parts are for this match.
 local function filled(text, parts, before, last)
-    local out = {}
+    local out, bytes = {}, 0
+    charge(#parts * 4)
     for i = 1, #parts do
         local part = parts[i]
         if part == 0 then
@@ -199,7 +204,9 @@ local function filled(text, parts, before, last)
             part = one(text, part - 1)
         end
         out[i] = part
+        bytes = bytes + (type(part) == "string" and #part or 16)
     end
+    budget_bytes(bytes)
     return concat(out)
 end
 
@@ -248,11 +255,13 @@ function strings.gsub(text, pattern, repl, limit)
     local most = limit == nil and #text + 1 or whole(limit, 4, "gsub")
     local anchored = sub(pattern, 1, 1) == "^"
     local out, n, count, from = {}, 0, 0, 0 -- out has n pieces of text up to `from`
+    local bytes = #text -- of the result, at most
     while count < most and search(text, pattern, from, ANCHORS) do
         local before, last = place()
         count = count + 1
         out[n + 1] = sub(text, from + 1, before)
         out[n + 2] = replaced(text, replace(text, before, last), before, last)
+        bytes = bytes + #out[n + 2]
         n = n + 2
         from = last
         if last == before then -- an empty match: the byte behind it stays
@@ -269,7 +278,7 @@ function strings.gsub(text, pattern, repl, limit)
         return text, 0
     end
     out[n + 1] = sub(text, from + 1)
-    charge(#text / BYTES)
+    budget_bytes(bytes)
     return concat(out), count
 end
 strings.gfind = strings.gmatch
@@ -278,13 +287,14 @@ strings.gfind = strings.gmatch
 
 function strings.rep(text, n, separator)
     if type(text) == "string" and type(n) == "number" then
+        -- What has more is refused, so that a slip of a digit is told at its line.
         local bytes = max(0, #text * n + (type(separator) == "string" and #separator * (n - 1) or 0))
         if bytes > RESULT_MAX then
             error(format("rep: the result would have %.0f bytes, more than 16 MiB", bytes), 2)
         elseif bytes == 0 then
             return ""
         end
-        charge(bytes / BYTES)
+        budget_bytes(bytes)
     end
     return string_rep(text, n, separator)
 end
@@ -294,18 +304,21 @@ end
 local function by_text(fn)
     return function(text)
         if type(text) == "string" and #text > LARGE then
-            charge(#text / BYTES)
+            budget_bytes(#text)
         end
         return fn(text)
     end
 end
 strings.lower, strings.upper, strings.reverse = by_text(string.lower), by_text(string.upper), by_text(string.reverse)
 
-function strings.sub(text, ...)
-    if type(text) == "string" and #text > LARGE then
-        charge(#text / 4096)
+function strings.sub(text, from, to)
+    if type(text) == "string" and #text > LARGE and type(from) == "number" then
+        local n = #text
+        local first = from < 0 and from + n or from - 1
+        local last = to == nil and n or type(to) == "number" and (to < 0 and to + n + 1 or to) or n
+        budget_bytes(min(n, max(0, last - max(0, first))))
     end
-    return sub(text, ...)
+    return sub(text, from, to)
 end
 
 --- Bytes that the values make at most; %q may write each byte as four.
@@ -329,9 +342,31 @@ function strings.format(layout, ...)
     return format(layout, ...)
 end
 
-function tables.concat(list, ...)
-    charge(type(list) == "table" and 20 + #list / 4 or 1)
-    return concat(list, ...)
+--- Bytes that a list's items from..to have as texts; what is neither text nor number is left to concat to name.
+local function joined_bytes(list, separator, from, to)
+    local bytes = (to - from) * (type(separator) == "string" and #separator or 0)
+    for i = from, to do
+        local item = list[i]
+        local kind = type(item)
+        if kind == "string" then
+            bytes = bytes + #item
+        elseif kind == "number" then
+            bytes = bytes + 32
+        else
+            break
+        end
+        charge(0.5)
+    end
+    return bytes
+end
+
+function tables.concat(list, separator, from, to)
+    if type(list) == "table" then
+        local first, last = tonumber(from) or 1, tonumber(to) or #list
+        charge(4)
+        budget_bytes(joined_bytes(list, separator, first, last))
+    end
+    return concat(list, separator, from, to)
 end
 
 --- Charges a function of a list by the length of that.
@@ -343,29 +378,91 @@ local function by_list(fn)
         return fn(list, ...)
     end
 end
-tables.remove, tables.maxn = by_list(table.remove), by_list(table.maxn)
+tables.remove = by_list(table.remove)
+
+--- Lua's own walks the whole table without looking up.
+function tables.maxn(list)
+    local most = 0
+    if type(list) ~= "table" then
+        error("bad argument #1 to 'maxn' (table expected, got " .. type(list) .. ")", 2)
+    end
+    for key in next, list do
+        charge(1)
+        if type(key) == "number" and key > most then
+            most = key
+        end
+    end
+    return most
+end
 
 function tables.insert(list, ...)
     if select("#", ...) == 1 then
         return insert(list, (...))
     end
-    if type(list) == "table" and #list > LARGE then
-        charge(#list / 8)
+    if type(list) == "table" then
+        local at, n = tonumber((...)), #list
+        if at and (at < 1 or at > n + 1) then
+            error(format("bad argument #2 to 'insert' (position %s, and the list has %d)", tostring((...)), n), 2)
+        end
+        charge(at and (n + 1 - at) / 8 or 1)
     end
     return insert(list, ...)
 end
 
+if table.move then
+    function tables.move(list, from, to, at, other)
+        local first, last = tonumber(from), tonumber(to)
+        if first and last and last >= first then
+            local count = last - first + 1
+            if count > MOVE_MAX then
+                error(format("move: %.0f items, more than %d", count, MOVE_MAX), 2)
+            end
+            budget_bytes(count * 16)
+            charge(count / 2)
+        end
+        return table.move(list, from, to, at, other)
+    end
+end
+
+--- What comparing two values costs: texts with a long common beginning are read to its end.
+local function compared(a, b)
+    if type(a) == "string" and type(b) == "string" then
+        return 10 + min(#a, #b) / BYTES
+    end
+    return 10
+end
+
 function tables.sort(list, less)
-    if type(list) ~= "table" or #list <= 64 then
+    if type(list) ~= "table" then
         return sort(list, less)
     end
     return sort(list, less and function(a, b)
         charge(10)
         return less(a, b)
     end or function(a, b)
-        charge(10)
+        charge(compared(a, b))
         return a < b
     end)
 end
 
-return { string = strings, table = tables }
+-- ---- what is no library's ----
+
+local globals = {}
+
+function globals.tonumber(value, base)
+    if type(value) == "string" and #value > LARGE then
+        budget_bytes(#value)
+    end
+    return tonumber(value, base)
+end
+
+--- The date, in a format of at most 256 bytes.
+function globals.date(layout, time)
+    if type(layout) == "string" and #layout > DATE_MAX then
+        error(format("date: the format has %d bytes, more than %d", #layout, DATE_MAX), 2)
+    end
+    charge(100)
+    return os_date(layout, time)
+end
+
+return { string = strings, table = tables, globals = globals }
