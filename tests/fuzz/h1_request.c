@@ -5,7 +5,7 @@
 static void check_prefixes(const mg_h1_limits *limits, const char *head, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        mg_h1_fault fault = { 0, NULL };
+        mg_h1_fault fault = { 0 };
         MG_CHECK(mg_h1_may_be_request(limits, head, i, &fault));
     }
 }
