@@ -155,7 +155,7 @@ bool mg_uri_has_dots(mg_str path)
         size_t dots = 0;
 
         for (; segment.n > 0; dots++) {
-            const bool escape = is_escape(segment.p, segment.p + segment.n);
+            const bool escape = segment.p[0] == '%' && is_escape(segment.p, segment.p + segment.n);
 
             if ((escape ? escaped_byte(segment.p) : segment.p[0]) != '.')
                 break;
@@ -169,7 +169,6 @@ bool mg_uri_has_dots(mg_str path)
 
 mg_str mg_uri_normalise_query(mg_arena *arena, mg_str raw)
 {
-    const char *end = raw.p + raw.n;
     size_t bare = 0, n = 0;
     char *copy;
 
@@ -178,7 +177,7 @@ mg_str mg_uri_normalise_query(mg_arena *arena, mg_str raw)
     if (!bare)
         return raw;
     copy = mg_arena_bytes(arena, raw.n + 2 * bare);
-    for (const char *p = raw.p; p < end;)
+    for (const char *p = raw.p; p < raw.p + raw.n;)
         p = copy_byte(copy, &n, p, 0);
     return mg_str_make(copy, n);
 }
