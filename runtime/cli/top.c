@@ -243,11 +243,7 @@ static void draw(const options *opt, const sample *now, const sample *before, co
                                    .all_endpoints = opt->all_endpoints,
                                    .note = note };
     mg_top_render(&now->view, before->taken ? &before->view : NULL, &screen, &picture);
-    mg_str rest = mg_text_str(&picture), line;
-    mg_text_add_c(&out, "\033[H");
-    for (unsigned i = 0; i < screen.height && rest.n && mg_str_cut(&rest, '\n', &line); i++)
-        mg_text_addf(&out, "%s%.*s\033[K", i ? "\n" : "", MG_STR_ARGS(line));
-    mg_text_add_c(&out, "\033[J");
+    mg_top_frame(mg_text_str(&picture), screen.height, &out);
     put(out.p);
     mg_text_fini(&picture);
     mg_text_fini(&out);

@@ -178,7 +178,7 @@ static void add_header(view *v)
     mg_str note = mg_str_of(v->screen->note ? v->screen->note : "");
     mg_text line = { 0 }, state = { 0 }, revision = { 0 };
 
-    if (mg_top_columns_of(note) + MG_TOP_NAME_MIN > v->page.width)
+    if (v->page.width < 60) /* then there is room for figures alone */
         note = MG_STR("");
     const size_t room = v->page.width - mg_top_columns_of(note) - 1;
     mg_text_add_c(&line, "moongate");
@@ -186,7 +186,7 @@ static void add_header(view *v)
                  MG_STR_ARGS(text_of(about, "state")));
     mg_top_add_part(&line, room, mg_text_str(&state));
     mg_text_addf(&revision, "   revision %.0f", number_of(about, "revision"));
-    if (v->page.width < 60) /* what matters most comes first, where not all of it may fit */
+    if (v->page.width < 60) /* what matters most comes first */
         mg_top_add_count(&line, room, "in flight", number_of(about, "in_flight"));
     mg_top_add_part(&line, room, mg_text_str(&revision));
     mg_top_add_count(&line, room, "workers", number_of(about, "workers"));
@@ -548,4 +548,18 @@ void mg_top_render(const mg_top_sample *now, const mg_top_sample *before, const 
     add_services(&v);
     add_limiters(&v);
     add_rollouts(&v);
+}
+
+/* Each line is erased before it is written: behind its last column the cursor still stands on it, and erasing
+ * from there would take that column away. */
+void mg_top_frame(mg_str picture, unsigned height, mg_text *out)
+{
+    unsigned lines = 0;
+    mg_str line;
+
+    mg_text_add_c(out, "\033[H");
+    for (; lines < height && picture.n && mg_str_cut(&picture, '\n', &line); lines++)
+        mg_text_addf(out, "%s\033[K%.*s", lines ? "\n" : "", MG_STR_ARGS(line));
+    if (lines < height)
+        mg_text_add_c(out, lines ? "\n\033[J" : "\033[J");
 }

@@ -23,4 +23,7 @@ enum { MG_TOP_WIDTH_MIN = 40 };
 void mg_top_render(const mg_top_sample *now, const mg_top_sample *before, const mg_top_screen *screen,
                    mg_text *out);
 
+/* A picture as what a terminal of that height is to be sent, over what stands there. */
+void mg_top_frame(mg_str picture, unsigned height, mg_text *out);
+
 #endif

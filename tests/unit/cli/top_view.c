@@ -285,6 +285,78 @@ static void numbers_take_five_columns_at_most(void **state)
     }
 }
 
+enum { ROWS = 24, COLUMNS_MAX = 200 };
+
+/* A terminal as far as a frame asks for: behind the last column the cursor stays on it until the next
+ * character. */
+typedef struct terminal {
+    char cells[ROWS][COLUMNS_MAX + 1];
+    unsigned width, row, column;
+} terminal;
+
+static void erase(terminal *t, unsigned row)
+{
+    memset(t->cells[row] + t->column, ' ', t->width - t->column);
+    t->cells[row][t->width] = '\0';
+}
+
+static void obey(terminal *t, const char *p)
+{
+    for (; *p; p++) {
+        if (strncmp(p, "\033[H", 3) == 0) {
+            t->row = t->column = 0;
+            p += 2;
+        } else if (strncmp(p, "\033[K", 3) == 0 || strncmp(p, "\033[J", 3) == 0) {
+            const bool below = p[2] == 'J';
+
+            erase(t, t->row);
+            for (unsigned row = t->row + 1; below && row < ROWS; row++)
+                memset(t->cells[row], ' ', t->width);
+            p += 2;
+        } else if (*p == '\n') {
+            assert_true(t->row + 1 < ROWS); /* it would scroll */
+            t->row++;
+            t->column = 0;
+        } else {
+            t->cells[t->row][t->column] = *p;
+            t->column += t->column + 1 < t->width;
+        }
+    }
+}
+
+static void a_frame_shows_every_column_and_nothing_of_the_last(void **state)
+{
+    fixture before, now;
+    mg_text picture = { 0 }, frame = { 0 };
+
+    (void)state;
+    take_extremes(&before, &now);
+    for (unsigned width = MG_TOP_WIDTH_MIN; width <= 200; width++) {
+        terminal t = { .width = width };
+        mg_str rest, line;
+
+        memset(t.cells, '#', sizeof(t.cells));
+        for (unsigned row = 0; row < ROWS; row++)
+            t.cells[row][width] = '\0';
+        render(&now, &before, width, ROWS, false, &picture);
+        mg_text_clear(&frame);
+        mg_top_frame(mg_text_str(&picture), ROWS, &frame);
+        obey(&t, frame.p);
+        rest = mg_text_str(&picture);
+        for (unsigned row = 0; row < ROWS; row++) {
+            line = MG_STR("");
+            if (rest.n)
+                mg_str_cut(&rest, '\n', &line);
+            if (!mg_str_eq(mg_str_trim(mg_str_of(t.cells[row]), " "), mg_str_trim(line, " ")))
+                fail_msg("%u columns: \"%s\" is not \"%.*s\"", width, t.cells[row], MG_STR_ARGS(line));
+        }
+    }
+    drop(&before);
+    drop(&now);
+    mg_text_fini(&picture);
+    mg_text_fini(&frame);
+}
+
 static void colour_is_asked_for(void **state)
 {
     fixture before, now;
@@ -379,6 +451,7 @@ int main(void)
         cmocka_unit_test(no_line_is_wider_than_the_screen),
         cmocka_unit_test(no_figure_is_cut_at_any_width),
         cmocka_unit_test(numbers_take_five_columns_at_most),
+        cmocka_unit_test(a_frame_shows_every_column_and_nothing_of_the_last),
         cmocka_unit_test(colour_is_asked_for),
         cmocka_unit_test(a_low_screen_shows_the_beginning_of_each_section),
         cmocka_unit_test(a_key_that_would_order_the_terminal_about_is_shown_as_dots),
