@@ -31,7 +31,7 @@ void mg_vm_memory_fini(mg_vm_memory *memory)
 
 void mg_memory_tell_apart(mg_memory *shown, uint32_t plugins)
 {
-    mg_vm_memory *memory = (mg_vm_memory *)shown;
+    mg_vm_memory *memory = (mg_vm_memory *)(void *)shown;
 
     mg_free(memory->held);
     memory->held = MG_NEW_N(int64_t, plugins + 1);
@@ -62,7 +62,7 @@ static bool fits(const mg_vm_memory *memory, double bytes)
 
 bool mg_memory_fits(const mg_memory *shown, double bytes)
 {
-    return fits((const mg_vm_memory *)shown, bytes);
+    return fits((const mg_vm_memory *)(const void *)shown, bytes);
 }
 
 static bool collectable(const mg_vm_memory *memory)
@@ -72,7 +72,7 @@ static bool collectable(const mg_vm_memory *memory)
 
 bool mg_memory_collectable(const mg_memory *shown)
 {
-    return collectable((const mg_vm_memory *)shown);
+    return collectable((const mg_vm_memory *)(const void *)shown);
 }
 
 static bool is_nearly_full(const mg_vm_memory *memory)
@@ -82,7 +82,7 @@ static bool is_nearly_full(const mg_vm_memory *memory)
 
 void mg_memory_collected(mg_memory *shown)
 {
-    mg_vm_memory *memory = (mg_vm_memory *)shown;
+    mg_vm_memory *memory = (mg_vm_memory *)(void *)shown;
 
     memory->left_bytes = memory->used_bytes;
     set_high(memory);
@@ -125,14 +125,14 @@ void mg_vm_memory_judge(mg_vm_memory *memory, lua_State *L)
 
 double mg_memory_held(const mg_memory *shown, uint32_t plugin)
 {
-    const mg_vm_memory *memory = (const mg_vm_memory *)shown;
+    const mg_vm_memory *memory = (const mg_vm_memory *)(const void *)shown;
 
     return plugin < memory->held_count ? (double)memory->held[plugin] : 0;
 }
 
 double mg_memory_cap(const mg_memory *shown)
 {
-    return (double)((const mg_vm_memory *)shown)->cap_bytes;
+    return (double)((const mg_vm_memory *)(const void *)shown)->cap_bytes;
 }
 
 int mg_vm_memory_holder(const mg_vm_memory *memory)
