@@ -269,17 +269,21 @@ enum mg_json_kind {
     MG_JSON_NUMBER,
     MG_JSON_STRING,
     MG_JSON_ARRAY,
-    MG_JSON_OBJECT
+    MG_JSON_OBJECT,
+    MG_JSON_INT64,  /* beyond +-2^53, where a double is not exact */
+    MG_JSON_UINT64, /* beyond int64 */
+    MG_JSON_DIGITS  /* beyond 64 bits */
 };
-/* NULL with text in error256. */
-mg_json *mg_json_open(const char *text, uint32_t n, char *error256);
+/* NULL with text in error256. An integer of more than 64 bits is an error unless any_integer. */
+mg_json *mg_json_open(const char *text, uint32_t n, bool any_integer, char *error256);
 void mg_json_close(mg_json *doc);
 /* Walks in document order, depth first: fills the cursor's view of the next value; false at the end. */
 typedef struct mg_json_item {
     mg_slice key;  /* in an object */
-    mg_slice text; /* of a string */
+    mg_slice text; /* of a string; of a number as it is written */
     double number;
-    uint32_t count; /* children of an array or object; they follow */
+    int64_t integer; /* of INT64; of UINT64 its bits */
+    uint32_t count;  /* children of an array or object; they follow */
     int32_t kind;
 } mg_json_item;
 bool mg_json_next(mg_json *doc, mg_json_item *item);

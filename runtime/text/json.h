@@ -9,4 +9,10 @@
  * the tree. */
 mg_node *mg_json_parse(mg_arena *arena, const mg_source *source, mg_report *report);
 
+/* The same for texts whose integers may be wider than int64: such a node is a FLOAT, and its text the digits.
+ */
+mg_node *mg_json_parse_wide(mg_arena *arena, const mg_source *source, mg_report *report);
+/* Whether a number of JSON is written as an integer: without a fraction and an exponent. */
+bool mg_json_is_whole(mg_str number);
+
 #endif

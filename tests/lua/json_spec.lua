@@ -77,6 +77,83 @@ describe("ctx.json", function()
         end
     end)
 
+    local wide = {
+        "9007199254740993", "-9007199254740993", "1152921504606846976", "9223372036854775807", "-9223372036854775808",
+        "9223372036854775808", "18446744073709551615",
+    }
+
+    it("keeps every 64-bit integer", function()
+        for _, text in ipairs(wide) do
+            assert.equal("cdata", type(json.decode(text)))
+            assert.equal(text, json.encode(json.decode(text)))
+            assert.equal(text, json.encode(json.decode(text, { integers = "int64" })))
+            local nested = '{"a":[' .. text .. ',{"id":' .. text .. "}]}"
+            assert.equal(nested, json.encode(json.decode(nested)))
+        end
+        assert.equal("9007199254740994", json.encode(json.decode("9007199254740993") + 1))
+    end)
+
+    it("gives integers that are no numbers as text on request", function()
+        for _, text in ipairs(wide) do
+            assert.equal(text, json.decode(text, { integers = "text" }))
+            assert.same({ a = { text } }, json.decode('{"a":[' .. text .. "]}", { integers = "text" }))
+        end
+        assert.equal("18446744073709551616", json.decode("18446744073709551616", { integers = "text" }))
+        assert.equal(("9"):rep(300), json.decode(("9"):rep(300), { integers = "text" }))
+        assert.equal(5, json.decode("5", { integers = "text" }))
+    end)
+
+    it("reads and writes integers up to 2^53 as numbers, digit by digit", function()
+        for _, text in ipairs({ "0", "-1", "123456789012345", "1000000000000000", "-1000000000000000",
+            "9007199254740991", "9007199254740992", "-9007199254740992" }) do
+            assert.equal("number", type(json.decode(text)))
+            assert.equal(text, json.encode(json.decode(text)))
+        end
+        assert.equal("number", type(json.decode("9007199254740993.0")))
+        assert.equal("number", type(json.decode("1e18")))
+    end)
+
+    it("refuses an integer of more than 64 bits, and says where", function()
+        for _, text in ipairs({ "18446744073709551616", "-9223372036854775809", ("9"):rep(30) }) do
+            local value, problem = json.decode('{"a":\n [' .. text .. "]}")
+            assert.is_nil(value)
+            assert.equal("line 2, column 3: an integer of more than 64 bits", problem)
+        end
+    end)
+
+    it("raises on options that there are not", function()
+        for options, part in pairs({
+            [{ integers = "number" }] = 'integers is "int64" or "text", not number',
+            [{ integers = true }] = "not true", [{ ints = "text" }] = "no option 'ints'", [5] = "options are a table",
+        }) do
+            local ok, problem = pcall(json.decode, "1", options)
+            assert.is_false(ok)
+            assert.truthy(problem:find(part, 1, true), problem)
+        end
+    end)
+
+    it("tells lists from maps whatever was done to them", function()
+        local lists = json.decode('{"empty":[],"deep":[[],{},[[]]],"was":[1,2]}')
+        lists.was[2], lists.was[1] = nil, nil
+        table.insert(lists.empty, "a")
+        table.remove(lists.empty)
+        assert.equal("[]", json.encode(lists.empty))
+        assert.equal("[]", json.encode(lists.was))
+        assert.equal("[[],{},[[]]]", json.encode(lists.deep))
+        table.insert(lists.empty, "a")
+        assert.equal('["a"]', json.encode(lists.empty))
+        local map = json.decode('{"a":{},"b":{"c":1}}')
+        map.b.c = nil
+        assert.equal("{}", json.encode(map.a))
+        assert.equal("{}", json.encode(map.b))
+        assert.equal("[]", json.encode(json.list()))
+        local list = json.decode("[]")
+        list.a = 1
+        local ok, problem = pcall(json.encode, { list })
+        assert.is_false(ok)
+        assert.truthy(problem:find("a list has the key a", 1, true), problem)
+    end)
+
     it("replaces bytes that are no UTF-8", function()
         assert.equal('"a\239\191\189b"', json.encode("a\255b"))
     end)

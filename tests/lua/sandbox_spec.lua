@@ -111,6 +111,14 @@ describe("a plugin's environment", function()
         assert.truthy(select(2, run([[return require("io")]], lib)):find("no module 'io'"))
     end)
 
+    it("requires the libraries that are its globals", function()
+        for _, library in ipairs({ "bit", "math", "os", "string", "table" }) do
+            assert.is_true(run(("return require %q == %s"):format(library, library)))
+        end
+        assert.equal(6, run([[local bit = require "bit" return bit.bor(2, 4)]]))
+        assert.truthy(select(2, run([[return require("string").dump]])):find("string.dump is not there"))
+    end)
+
     it("has a pcall that does not catch the end of a request", function()
         local env = sandbox.env("p", {}, {})
         local function ends()

@@ -10,6 +10,7 @@ local concat = table.concat
 local quote = bind.quote
 local MAX_DEPTH = 64
 local DECODE_COST = 16 -- decoding a byte takes so much longer than copying it
+local WHOLE_MAX = 2 ^ 53 -- up to here a number tells all integers apart
 
 ---@class moongate.Json
 local json = {}
@@ -38,16 +39,38 @@ local function new_list()
     return setmetatable({}, list_meta)
 end
 
---- Reads a JSON text.
+--- Whether wide integers are asked for as text.
+local function wants_text(options)
+    if type(options) ~= "table" then
+        error("decode: options are a table, not " .. type(options), 3)
+    end
+    for key, value in frozen.pairs(options) do
+        if key ~= "integers" then
+            error("decode: no option '" .. tostring(key) .. "': there is integers", 3)
+        elseif value ~= "int64" and value ~= "text" then
+            error("decode: integers is \"int64\" or \"text\", not " .. tostring(value), 3)
+        end
+    end
+    return options.integers == "text"
+end
+
+---@class moongate.JsonOptions
+---@field integers? "int64"|"text"  what an integer beyond 2^53 is, which no number holds exactly: a 64-bit integer
+--- (9007199254740993LL, for arithmetic with such), or its digits as text. "int64" when left out.
+
+--- Reads a JSON text; encode writes a 64-bit integer as it was. One of more than 64 bits is no JSON
+--- here, except as text.
 ---@param text string
+---@param options? moongate.JsonOptions
 ---@return any value  nil when it is no JSON
 ---@return string? problem
-function json.decode(text)
+function json.decode(text, options)
     if type(text) ~= "string" then
-        error("decode: JSON is a string, not " .. type(text), 2)
+        error("decode: text is a string, not " .. type(text), 2)
     end
+    local as_text = options ~= nil and wants_text(options)
     running.bytes(#text * DECODE_COST)
-    return bind.decode(text, new_list, json.null)
+    return bind.decode(text, new_list, json.null, as_text)
 end
 
 --- As decode, with nulls left out: for configuration.
@@ -63,6 +86,9 @@ local function list_length(value)
     for key in pairs(value) do
         running.charge(2)
         if type(key) ~= "number" then
+            if getmetatable(value) == "json.list" then
+                error("a list has the key " .. tostring(key), 0)
+            end
             return nil
         end
         count = count + 1
@@ -113,7 +139,7 @@ local function encode_number(value)
     if value ~= value or value == math.huge or value == -math.huge then
         error("JSON has no " .. tostring(value), 0)
     end
-    if value == floor(value) and value > -1e15 and value < 1e15 then
+    if value == floor(value) and value >= -WHOLE_MAX and value <= WHOLE_MAX then
         return ("%d"):format(value)
     end
     local short = ("%.15g"):format(value)
@@ -134,7 +160,11 @@ function encode_into(out, value, depth)
     elseif kind == "table" then
         encode_table(out, value, depth)
     else
-        error("a " .. kind .. " has no JSON", 0)
+        local digits = kind == "cdata" and bind.digits(value)
+        if not digits then
+            error("a " .. kind .. " has no JSON", 0)
+        end
+        out[#out + 1] = digits
     end
 end
 

@@ -209,6 +209,9 @@ function sandbox.env(name, lib, sdk)
     if bounds then
         bounds.equip(env)
     end
+    for _, library in ipairs({ "bit", "math", "os", "string", "table" }) do
+        loaded[library] = env[library] -- the same that the global is
+    end
     return setmetatable(env, env_meta(name))
 end
 
