@@ -86,8 +86,9 @@ double mg_call_remaining_s(const mg_call *call); /* until the exchange's deadlin
 void mg_call_new_id(mg_call *call, char *out32); /* 32 lower-case hex digits, no NUL */
 void mg_call_log(mg_call *call, int level, const char *text, uint32_t n); /* 0 debug .. 3 error */
 
-/* What a slot is resumed for when it is parked; and that a piece of a body is going through its filters. */
-enum mg_phase { MG_PHASE_CHAIN, MG_PHASE_LOG, MG_PHASE_FILTER };
+/* What a slot is resumed for when it is parked: UNANSWERED, to raise that its last chain left no response.
+ * FILTER: a piece of a body is going through its filters. */
+enum mg_phase { MG_PHASE_CHAIN, MG_PHASE_LOG, MG_PHASE_FILTER, MG_PHASE_UNANSWERED };
 int mg_call_phase(const mg_call *call);
 /* What the coroutine waits for after it yields. */
 enum mg_wait {

@@ -59,55 +59,112 @@ static const char *level_label(mg_log_level level)
     return labels[level];
 }
 
-static void add_machine_line(mg_text *line, const char *time, mg_log_level level, const char *event,
-                             mg_str message)
+/* What one line is made of. */
+typedef struct line_parts {
+    mg_log_level level;
+    const char *event;
+    mg_str message;
+    const mg_log_member *members;
+    size_t count;
+} line_parts;
+
+static void add_machine_line(mg_text *line, const char *time, const line_parts *parts)
 {
-    mg_text_addf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":", time, level_name(level));
-    mg_text_add_json(line, mg_str_of(event));
+    mg_text_addf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":", time, level_name(parts->level));
+    mg_text_add_json(line, mg_str_of(parts->event));
     mg_text_add_c(line, ",\"message\":");
-    mg_text_add_json(line, message);
+    mg_text_add_json(line, parts->message);
+    for (size_t i = 0; i < parts->count; i++) {
+        if (!parts->members[i].value.n)
+            continue;
+        mg_text_addf(line, ",\"%s\":", parts->members[i].name);
+        mg_text_add_json(line, parts->members[i].value);
+    }
     mg_text_add_c(line, "}\n");
 }
 
 /* Further lines of a message, as a traceback has, are indented, so that no message can pass for an event of
  * its own; control characters, which could move a terminal's cursor, are written out. */
-static void add_people_line(mg_text *line, const char *time, mg_log_level level, const char *event,
-                            mg_str message)
+static void add_shown(mg_text *line, mg_str text)
 {
-    mg_text_addf(line, "%.12s %s %s ", time + sizeof("2026-11-21T") - 1, level_label(level), event);
-    for (size_t i = 0; i < message.n; i++) {
-        const char c = message.p[i];
-        const size_t control = mg_str_control(message, i);
+    for (size_t i = 0; i < text.n; i++) {
+        const char c = text.p[i];
+        const size_t control = mg_str_control(text, i);
 
         if (c == '\n')
             mg_text_add_c(line, "\n    ");
         else if (control == 2)
-            mg_text_addf(line, "\\u%04x", (unsigned char)message.p[++i]);
+            mg_text_addf(line, "\\u%04x", (unsigned char)text.p[++i]);
         else if (control && c != '\t')
             mg_text_addf(line, "\\x%02x", (unsigned char)c);
         else
             mg_text_add_char(line, c);
     }
+}
+
+static void add_people_line(mg_text *line, const char *time, const line_parts *parts)
+{
+    const char *before = "\n    ";
+
+    mg_text_addf(line, "%.12s %s %s ", time + sizeof("2026-11-21T") - 1, level_label(parts->level),
+                 parts->event);
+    add_shown(line, parts->message);
+    for (size_t i = 0; i < parts->count; i++) {
+        if (!parts->members[i].value.n)
+            continue;
+        mg_text_addf(line, "%s%s=", before, parts->members[i].name);
+        add_shown(line, parts->members[i].value);
+        before = " ";
+    }
     mg_text_add_char(line, '\n');
+}
+
+static bool is_wanted(const mg_log *log, mg_log_level level)
+{
+    return log && level < MG_LOG_OFF && level >= mg_log_get_level(log);
+}
+
+static void write_line(mg_log *log, const line_parts *parts)
+{
+    mg_text line = { 0 };
+    char time[32];
+
+    mg_iso_time(time, log->clock->wall_ns(log->clock));
+    if (log->pretty)
+        add_people_line(&line, time, parts);
+    else
+        add_machine_line(&line, time, parts);
+    log->sink(log->self, parts->level, mg_text_str(&line));
+    mg_text_fini(&line);
 }
 
 void mg_log_write(mg_log *log, mg_log_level level, const char *event, const char *format, ...)
 {
-    mg_text message = { 0 }, line = { 0 };
-    char time[32];
+    mg_text message = { 0 };
     va_list args;
 
-    if (!log || level >= MG_LOG_OFF || level < mg_log_get_level(log))
+    if (!is_wanted(log, level))
         return;
     va_start(args, format);
     mg_text_vaddf(&message, format, args);
     va_end(args);
-    mg_iso_time(time, log->clock->wall_ns(log->clock));
-    if (log->pretty)
-        add_people_line(&line, time, level, event, mg_str_sub(mg_text_str(&message), 0, MESSAGE_MAX_BYTES));
-    else
-        add_machine_line(&line, time, level, event, mg_str_sub(mg_text_str(&message), 0, MESSAGE_MAX_BYTES));
-    log->sink(log->self, level, mg_text_str(&line));
+    write_line(
+        log, &(line_parts){ level, event, mg_str_sub(mg_text_str(&message), 0, MESSAGE_MAX_BYTES), NULL, 0 });
     mg_text_fini(&message);
-    mg_text_fini(&line);
+}
+
+void mg_log_write_with(mg_log *log, mg_log_level level, const char *event, const mg_log_member *members,
+                       size_t count, const char *format, ...)
+{
+    mg_text message = { 0 };
+    va_list args;
+
+    if (!is_wanted(log, level))
+        return;
+    va_start(args, format);
+    mg_text_vaddf(&message, format, args);
+    va_end(args);
+    write_line(log, &(line_parts){ level, event, mg_str_sub(mg_text_str(&message), 0, MESSAGE_MAX_BYTES),
+                                   members, count });
+    mg_text_fini(&message);
 }

@@ -22,4 +22,14 @@ mg_log_level mg_log_get_level(const mg_log *log);
 void mg_log_write(mg_log *log, mg_log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* What belongs to a line beside its message: members of the object for machines, a last line of their own for
+ * people. One with an empty value is left out. */
+typedef struct mg_log_member {
+    const char *name; /* a fixed word of ours */
+    mg_str value;
+} mg_log_member;
+
+void mg_log_write_with(mg_log *log, mg_log_level level, const char *event, const mg_log_member *members,
+                       size_t count, const char *format, ...) __attribute__((format(printf, 6, 7)));
+
 #endif

@@ -4,6 +4,7 @@
 #include "gateway/call.h"
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "http/bounds.h"
 #include "http/uri.h"
 
@@ -337,6 +338,14 @@ const char *mg_call_problem(mg_call *call, int status, const char *title, uint32
     return NULL;
 }
 
+static void add_hex(char out[32], const uint8_t id[16])
+{
+    for (int i = 0; i < 16; i++) {
+        out[2 * i] = "0123456789abcdef"[id[i] >> 4];
+        out[2 * i + 1] = "0123456789abcdef"[id[i] & 15];
+    }
+}
+
 /* The id an operator can look for: the client's or a plugin's x-request-id, else the trace id. */
 static mg_str request_id(mg_exchange *x, char hex[32])
 {
@@ -344,10 +353,7 @@ static mg_str request_id(mg_exchange *x, char hex[32])
 
     if (id.p && id.n > 0 && id.n <= 128)
         return id;
-    for (int i = 0; i < 16; i++) {
-        hex[2 * i] = "0123456789abcdef"[x->trace_id[i] >> 4];
-        hex[2 * i + 1] = "0123456789abcdef"[x->trace_id[i] & 15];
-    }
+    add_hex(hex, x->trace_id);
     return mg_str_make(hex, 32);
 }
 
@@ -500,10 +506,32 @@ void mg_call_raised(mg_call *call, uint32_t plugin, const char *message, uint32_
     const mg_vm_plugin *raised = mg_call_plugin(call, plugin);
 
     call->raised++;
-    mg_log_write(call->host->log, MG_LOG_ERROR, "plugin_error",
-                 "%s %s raised on route %.*s and was passed over: %.*s\n%.*s", raised ? raised->name : "-",
-                 raised ? raised->version : "", MG_STR_ARGS(call->route_name), (int)n, message,
-                 (int)traceback_n, traceback);
+    mg_call_log_error(call->host->log, call->x, call->route_name, raised, "was passed over: %.*s\n%.*s",
+                      (int)n, message, (int)traceback_n, traceback);
+}
+
+void mg_call_log_error(mg_log *log, mg_exchange *x, mg_str route, const mg_vm_plugin *plugin,
+                       const char *format, ...)
+{
+    mg_text text = { 0 };
+    char hex[32], trace[32];
+    va_list args;
+
+    add_hex(trace, x->trace_id);
+    const mg_log_member members[] = {
+        { "plugin", mg_str_of(plugin ? plugin->name : "") },
+        { "version", mg_str_of(plugin ? plugin->version : "") },
+        { "route", route },
+        { "request_id", request_id(x, hex) },
+        { "trace_id", mg_str_make(trace, sizeof trace) },
+    };
+    va_start(args, format);
+    mg_text_vaddf(&text, format, args);
+    va_end(args);
+    mg_log_write_with(log, MG_LOG_ERROR, "plugin_error", members, mg_countof(members),
+                      "plugin %s@%s, route %.*s: %.*s", plugin ? plugin->name : "?",
+                      plugin ? plugin->version : "?", MG_STR_ARGS(route), MG_STR_ARGS(mg_text_str(&text)));
+    mg_text_fini(&text);
 }
 
 const mg_vm_plugin *mg_call_plugin(const mg_call *call, uint32_t plugin)

@@ -52,6 +52,11 @@ struct mg_call {
 /* A plugin of the plan that the call's VM runs; NULL when there is none of that index. */
 const mg_vm_plugin *mg_call_plugin(const mg_call *call, uint32_t plugin);
 
+/* Writes that a plugin failed, with what finds the request: its ids as the client and the access log have
+ * them. `plugin` is NULL when it is no plugin's fault. */
+void mg_call_log_error(mg_log *log, mg_exchange *x, mg_str route, const mg_vm_plugin *plugin,
+                       const char *format, ...) __attribute__((format(printf, 5, 6)));
+
 /* Answers with a problem document (RFC 9457) that has the request's id and no internals. What stood in
  * x->response is dropped. retry_after_s < 0: no Retry-After. */
 void mg_problem_answer(mg_exchange *x, int status, mg_str title, mg_str detail, int retry_after_s);

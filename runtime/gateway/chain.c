@@ -65,10 +65,8 @@ void mg_chain_log_error(mg_flight *flight, const mg_task_error *error)
         error->plugin >= 0 ? mg_vm_plugin_at(flight->view->vm->vm, (size_t)error->plugin) : NULL;
 
     mg_stats_event(flight->worker->gateway->stats, flight->worker->index, MG_EVENT_PLUGIN_ERROR, 1);
-    mg_log_write(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error",
-                 "plugin %s@%s, route %.*s: %s\n%s", plugin ? plugin->name : "?",
-                 plugin ? plugin->version : "?", MG_STR_ARGS(flight->route->name), error->message,
-                 error->traceback);
+    mg_call_log_error(flight->worker->gateway->log, flight->x, flight->route->name, plugin, "%s\n%s",
+                      error->message, error->traceback);
 }
 
 static void raised(mg_flight *flight, const mg_task_error *error)
@@ -340,6 +338,16 @@ static bool streams_on(const mg_flight *flight)
            x->response.status != 101;
 }
 
+/* The handlers are through, and nobody answered or called next: Lua knows whose line to name. */
+static void raise_unanswered(mg_flight *flight)
+{
+    mg_task_error error = { .plugin = -1 };
+
+    flight->call->phase = MG_PHASE_UNANSWERED;
+    (void)mg_task_resume(flight->task, &error);
+    raised(flight, &error);
+}
+
 static void chain_done(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
@@ -348,6 +356,10 @@ static void chain_done(mg_flight *flight)
     if (x->answer == MG_ANSWER_UPSTREAM && lacks_rest(flight, MG_RESPONSE)) {
         flight->patience_ns = 0;
         take_body(flight, MG_RESPONSE);
+        return;
+    }
+    if (x->answer == MG_ANSWER_NONE && !flight->client_done) {
+        raise_unanswered(flight);
         return;
     }
     flight->chain = MG_CHAIN_DONE;
@@ -363,14 +375,8 @@ static void chain_done(mg_flight *flight)
         mg_pipeline_maybe_finish(flight);
         return;
     }
-    if (x->answer == MG_ANSWER_NONE) {
-        mg_log_write(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error",
-                     "route %.*s: no handler of the chain answered or called next",
-                     MG_STR_ARGS(flight->route->name));
-        mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."),
-                           -1);
-    } else if (x->reset && x->answer == MG_ANSWER_UPSTREAM && !x->response_body.source &&
-               !x->response_body.ended && x->response.body != MG_BODY_NONE) {
+    if (x->reset && x->answer == MG_ANSWER_UPSTREAM && !x->response_body.source && !x->response_body.ended &&
+        x->response.body != MG_BODY_NONE) {
         mg_pipeline_refuse(flight, 502, mg_reset_text(x->reset),
                            MG_STR("The upstream closed the connection."), -1);
     } else {
@@ -518,8 +524,7 @@ static void run_logs(mg_flight *flight)
     flight->call->phase = MG_PHASE_LOG;
     const mg_task_state state = mg_task_resume(flight->task, &error);
     if (state == MG_TASK_RAISED)
-        mg_log_write(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error",
-                     "log handler, route %.*s: %s", MG_STR_ARGS(flight->route->name), error.message);
+        mg_chain_log_error(flight, &error);
     give_back(flight, state == MG_TASK_YIELDED);
 }
 

@@ -129,6 +129,89 @@ routes: [{ name: all, match: { paths: [{ prefix: / }] }, plugins: [own] }]
     end)
 end)
 
+describe("the line of what went wrong in a plugin", function()
+    local SOURCE = "local plugin = { name = 'own', version = '1.2.3', body = { response = 'stream' } }\n"
+        .. "local function fail(ctx, where)\nif ctx.request.path == '/' .. where then error(where) end end\n"
+        .. "function plugin.new() return function(ctx, next)\nfail(ctx, 'handler')\n"
+        .. "if ctx.request.path ~= '/silent' then next(ctx) end end end\n"
+        .. "function plugin.response_body(ctx) fail(ctx, 'filter') end\n"
+        .. "function plugin.log(ctx) fail(ctx, 'log') end\nreturn plugin\n"
+
+    --- Its members; `ask` is the head of a request to which the upstream answers, where it gets it.
+    local function members(where, on_error, reaches, fields)
+        local gw, up = with(SOURCE, { on_error = on_error }, { access_log = true })
+        local client = gw:send("GET /" .. where .. " HTTP/1.1\r\nHost: a\r\n" .. (fields or "") .. "\r\n")
+        if reaches then
+            local conn = up:accept()
+            conn:request()
+            conn:send(e2e.OK)
+        end
+        local line = e2e.json.decode(gw:log "plugin_error")
+        return line, gw:access(), client
+    end
+
+    for _, case in ipairs {
+        { "handler", "closed", false }, { "handler", "open", true }, { "handler", "skip", true },
+        { "silent", "closed", false }, { "filter", "closed", true }, { "log", "closed", true },
+    } do
+        local where, on_error, reaches = case[1], case[2], case[3]
+        it("names plugin, version, route and request: " .. where .. ", " .. on_error, function()
+            local line, access = members(where, on_error, reaches)
+            assert.equal("own", line.plugin)
+            assert.equal("1.2.3", line.version)
+            assert.equal("all", line.route)
+            assert.equal(access.trace_id, line.trace_id)
+            assert.equal(access.trace_id, line.request_id)
+        end)
+    end
+
+    it("has the instance of the answer, which is the client's own id where it sent one", function()
+        local line, access, client = members("handler", "closed", false, "X-Request-Id: order-7\r\n")
+        local problem = e2e.json.decode(client:response().body)
+        assert.equal("order-7", problem.instance)
+        assert.equal("order-7", line.request_id)
+        assert.equal(access.trace_id, line.trace_id)
+    end)
+end)
+
+describe("a handler that neither answers nor calls next", function()
+    local QUIET = handler "if ctx.request.path ~= '/bad' then return next(ctx) end"
+
+    it("is named, with its line and both ways out", function()
+        local gw, up = with(QUIET)
+        local client = gw:send(BAD)
+        assert.equal(500, client:response().status)
+        local line = gw:log "plugins/own/plugin.lua:1: the handler neither"
+        assert.truthy(line:find("next(ctx)", 1, true))
+        assert.truthy(line:find("ctx:respond(", 1, true))
+        assert.equal(1, gw:metric("moongate_plugin_errors_total"))
+        local _, second = e2e.exchange(client, up)
+        assert.equal(200, second.status)
+    end)
+
+    it("is the innermost that ran, whoever called it", function()
+        local gw = e2e.proxy({
+            files = { ["plugins/own/plugin.lua"] = QUIET, ["plugins/outer/plugin.lua"] = handler "next(ctx)" },
+            plugins = { own = { use = "./plugins/own" }, outer = { use = "./plugins/outer" } },
+            route = { plugins = { "outer", "own" } },
+        })
+        assert.equal(500, gw:ask(BAD).status)
+        assert.equal("own", e2e.json.decode(gw:log "neither answered").plugin)
+    end)
+
+    it("may leave the answer to the one around it", function()
+        local gw = e2e.proxy({
+            files = {
+                ["plugins/own/plugin.lua"] = QUIET,
+                ["plugins/outer/plugin.lua"] = handler "next(ctx) ctx:respond(202)",
+            },
+            plugins = { own = { use = "./plugins/own" }, outer = { use = "./plugins/outer" } },
+            route = { plugins = { "outer", "own" } },
+        })
+        assert.equal(202, gw:ask(BAD).status)
+    end)
+end)
+
 describe("a plugin that raises", function()
     it("answers 500 that tells the client nothing, and the log everything", function()
         local gw, up = with(RAISES)

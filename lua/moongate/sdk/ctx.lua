@@ -210,6 +210,7 @@ return {
             params = setmetatable({}, params_meta),
             state = {},
             dirty = false,
+            reached = 0,
         }
     end,
     members = ctx,

@@ -6,11 +6,13 @@ local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 local text_of = require("moongate.sdk.shown")
 
+local error, getinfo, setmetatable = error, debug.getinfo, setmetatable
 local INNERMOST = running.INNERMOST
 local NEXT = call.wait_for.NEXT
 
 local chain = {}
 local by_depth = {} -- a copy of worker.layer for each
+local layers_of = setmetatable({}, { __mode = "k" }) ---@type table<function, moongate.Layer[]>  by what compose made
 
 ---@class moongate.Layer
 ---@field handler? moongate.Handler
@@ -44,7 +46,22 @@ function chain.compose(layers, fresh)
             inner = make.closed(wanted.handler, inner, wanted.index, depth)
         end
     end
+    layers_of[inner] = layers
     return inner
+end
+
+--- Raises that a chain is through and there is no response: the innermost handler that ran did not go on.
+---@param composed fun(ctx: moongate.Ctx)  of compose
+---@param reached integer  the depth of that handler
+function chain.unanswered(composed, reached)
+    local layer = layers_of[composed][reached]
+    if not layer or not layer.handler then
+        error("no handler of the chain answered, and there is no response", 0)
+    end
+    local where = getinfo(layer.handler, "S")
+    running.plugin, running.memory.owner = layer.index, layer.index
+    error(where.short_src .. ":" .. where.linedefined .. ": the handler neither answered nor called next: "
+        .. "write next(ctx) to let the request pass, or ctx:respond(..) to answer it", 0)
 end
 
 --- Runs log(ctx) of each layer that has one. What one raises does not keep the others from running.

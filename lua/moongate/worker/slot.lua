@@ -9,7 +9,7 @@ local clear = require("table.clear")
 
 local park = await.park
 local phase, index_of = call.phase, call.chain
-local LOG = 1
+local LOG, UNANSWERED = 1, 3
 
 ---@class moongate.Slot
 ---@field call moongate.Call
@@ -19,6 +19,7 @@ local LOG = 1
 ---@field params table
 ---@field state table
 ---@field dirty boolean  state was looked at
+---@field reached number  how far in the chain the last request got
 
 --- Nothing of a request is left for the next one, no metatable either.
 local function wipe(slot)
@@ -43,15 +44,19 @@ return function(chains, logs, streams)
         while true do
             park(slot)
             local at = index_of(slot.call) + 1
-            if phase(slot.call) == LOG then
+            local now = phase(slot.call)
+            if now == LOG then
                 running.may_wait = false
                 chain.log(logs[at], ctx)
+            elseif now == UNANSWERED then
+                chain.unanswered(chains[at], slot.reached)
             else
                 if slot.dirty then -- the exchange before ended before its log ran
                     wipe(slot)
                 end
                 running.may_wait = true
                 chains[at](ctx)
+                slot.reached = running.depth
             end
             if slot.dirty and (phase(slot.call) == LOG or not (logs[at] or streams[at] > 0)) then
                 wipe(slot)

@@ -40,6 +40,31 @@ static void machines_get_one_object_a_line(void **state)
     mg_text_fini(&s.text);
 }
 
+static void members_stand_beside_the_message(void **state)
+{
+    const mg_log_member members[] = { { "plugin", MG_STR("o\"n\n") },
+                                      { "version", MG_STR("") },
+                                      { "route", MG_STR("all") } };
+    mg_fake_clock fake;
+    sunk s = { 0 };
+    mg_log *log;
+
+    (void)state;
+    mg_fake_clock_init(&fake, 0, NOON);
+    log = mg_log_new(MG_LOG_INFO, &fake.clock, keep, &s);
+    mg_log_write_with(log, MG_LOG_DEBUG, "event", members, 3, "not wanted");
+    mg_log_write_with(log, MG_LOG_WARN, "event", members, 3, "%d", 7);
+    check_str(mg_text_str(&s.text),
+              "{\"time\":\"2026-11-21T12:00:01.123Z\",\"level\":\"warn\",\"event\":\"event\","
+              "\"message\":\"7\",\"plugin\":\"o\\\"n\\n\",\"route\":\"all\"}\n");
+    mg_text_clear(&s.text);
+    mg_log_set_pretty(log, true);
+    mg_log_write_with(log, MG_LOG_WARN, "event", members, 3, "%d", 7);
+    check_str(mg_text_str(&s.text), "12:00:01.123 WARN  event 7\n    plugin=o\"n\n     route=all\n");
+    mg_log_free(log);
+    mg_text_fini(&s.text);
+}
+
 static void people_get_time_level_event_and_message(void **state)
 {
     mg_fake_clock fake;
@@ -106,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(machines_get_one_object_a_line),
+        cmocka_unit_test(members_stand_beside_the_message),
         cmocka_unit_test(people_get_time_level_event_and_message),
         cmocka_unit_test(levels_below_the_set_one_are_silent),
         cmocka_unit_test(an_endless_message_is_cut),
