@@ -246,8 +246,8 @@ static void take_adaptive(mg_building *b, mg_adaptive_conf *conf, const mg_node 
 static void take_throttle(mg_building *b, mg_throttle_conf *conf, const mg_node *node)
 {
     conf->k = mg_read_number(node, "k");
-    conf->min_requests = mg_read_u32(node, "min_requests");
-    conf->max_share = mg_read_parts(b, node, "max_share", 1) / 10000.0;
+    conf->min_req = mg_read_u32(node, "min_req");
+    conf->cap = mg_read_parts(b, node, "cap", 1) / 10000.0;
 }
 
 /* A fixed bound on calls at once under the lowest that the adaptive one may go leaves the latter without a

@@ -204,16 +204,16 @@ void mg_throttle_free(mg_throttle *throttle)
 
 void mg_throttle_conf_defaults(mg_throttle_conf *conf)
 {
-    *conf = (mg_throttle_conf){ .k = 2, .min_requests = 10, .max_share = 0.9 };
+    *conf = (mg_throttle_conf){ .k = 2, .min_req = 10, .cap = 0.9 };
 }
 
 double mg_throttle_share(const mg_throttle_conf *conf, uint64_t requests, uint64_t accepts)
 {
     const double over = (double)requests - conf->k * (double)accepts;
 
-    if (requests < conf->min_requests)
+    if (requests < conf->min_req)
         return 0;
-    return clamp(over / ((double)requests + 1), 0, conf->max_share);
+    return clamp(over / ((double)requests + 1), 0, conf->cap);
 }
 
 bool mg_throttle_admit(mg_throttle *throttle, const mg_throttle_conf *conf, double u, uint64_t now_ns)

@@ -52,9 +52,9 @@ uint32_t mg_adaptive_inflight(const mg_adaptive *adaptive);
 typedef struct mg_throttle mg_throttle;
 
 typedef struct mg_throttle_conf {
-    double k;              /* requests an accepted one stands for before any is dropped, from 1 */
-    uint32_t min_requests; /* under so many in two minutes nothing is dropped */
-    double max_share;      /* the most that is dropped, 0..1 */
+    double k;         /* requests an accepted one stands for before any is dropped, from 1 */
+    uint32_t min_req; /* under so many in two minutes nothing is dropped */
+    double cap;       /* the most that is dropped, 0..1 */
 } mg_throttle_conf;
 
 void mg_throttle_conf_defaults(mg_throttle_conf *conf);

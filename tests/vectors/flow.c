@@ -103,8 +103,8 @@ static void *throttle_open(const json_t *cfg, mg_error *err)
     (void)err;
     mg_throttle_conf_defaults(conf);
     conf->k = vector_real(cfg, "k", conf->k);
-    conf->min_requests = (uint32_t)vector_int(cfg, "min_req", conf->min_requests);
-    conf->max_share = vector_real(cfg, "cap", conf->max_share);
+    conf->min_req = (uint32_t)vector_int(cfg, "min_req", conf->min_req);
+    conf->cap = vector_real(cfg, "cap", conf->cap);
     return conf;
 }
 

@@ -70,23 +70,33 @@ static int host_of(const hosts *h, const char *name)
     return -1;
 }
 
-/* `set` has the host and its weight in arg: {"a": 3} or ["a", 3]; or the weight in a column of its own. */
-static json_t *set_weight(hosts *h, const json_t *in)
+static bool set_one(hosts *h, const char *name, const json_t *weight)
 {
-    json_t *arg = json_object_get(in, "arg"), *weight = json_object_get(in, "weight");
-    const char *name = json_string_value(arg);
-
-    if (json_is_object(arg)) {
-        name = json_object_iter_key(json_object_iter(arg));
-        weight = json_object_iter_value(json_object_iter(arg));
-    } else if (json_is_array(arg)) {
-        name = json_string_value(json_array_get(arg, 0));
-        weight = json_array_get(arg, 1);
-    }
     if (host_of(h, name) < 0 || !is_weight(weight))
-        return vector_bad_row("set: wants a host and its weight");
+        return false;
     mg_balancer_set_weight(h->balancer, (size_t)host_of(h, name), (uint32_t)json_integer_value(weight));
-    return json_pack("[s]", "-");
+    return true;
+}
+
+/* `set` has hosts and their new weights in arg: {"a": 3, "b": 0} or ["a", 3]; or a host there and its weight
+ * in a column of its own. */
+static json_t *set_weights(hosts *h, const json_t *in)
+{
+    json_t *arg = json_object_get(in, "arg"), *weight;
+    bool fine = true;
+    const char *name;
+
+    if (json_is_array(arg))
+        fine = set_one(h, json_string_value(json_array_get(arg, 0)), json_array_get(arg, 1));
+    else if (json_is_string(arg))
+        fine = set_one(h, json_string_value(arg), json_object_get(in, "weight"));
+    else
+        fine = json_object_size(arg) > 0;
+    json_object_foreach(arg, name, weight)
+    {
+        fine = fine && set_one(h, name, weight);
+    }
+    return fine ? json_pack("[s]", "-") : vector_bad_row("set: wants hosts and their weights");
 }
 
 static json_t *swrr_row(void *self, const json_t *in)
@@ -98,7 +108,7 @@ static json_t *swrr_row(void *self, const json_t *in)
     if (strcmp(op, "pick") == 0)
         return picks_of(h, vector_int(in, "arg", 0));
     if (strcmp(op, "set") == 0)
-        return set_weight(h, in);
+        return set_weights(h, in);
     if (host < 0 || (strcmp(op, "up") != 0 && strcmp(op, "down") != 0))
         return vector_bad_row("op: pick, set, or up and down of a host");
     mg_balancer_set_usable(h->balancer, (size_t)host, op[0] == 'u');

@@ -27,7 +27,7 @@ static void every_key_of_a_service_is_read(void **state)
         ", eject: { consecutive: 3, base: 1s, max: 9s, interval: 2s, max_share: 50%, success_rate: false }\n"
         ", adaptive: { initial: 20, min: 4, max: 200, tolerance: 2, smoothing: 0.5, long_window: 60,\n"
         "  probe_after: 0, probe_factor: 0.75 }\n"
-        ", throttle: { k: 1.5, min_requests: 40, max_share: 75.5% }"));
+        ", throttle: { k: 1.5, min_req: 40, cap: 75.5% }"));
     const mg_config_service *a = config->services[0];
     const mg_retry_conf *retry = &a->retry.conf;
 
@@ -39,8 +39,8 @@ static void every_key_of_a_service_is_read(void **state)
     assert_true(a->slow_start_min > 0.0499 && a->slow_start_min < 0.0501);
     assert_int_equal(a->panic_percent, 40);
     assert_true(a->retry.on && a->health.on && a->eject.on && a->adaptive.on && a->throttle.on);
-    assert_true(a->throttle.conf.k == 1.5 && a->throttle.conf.max_share == 0.755);
-    assert_int_equal(a->throttle.conf.min_requests, 40);
+    assert_true(a->throttle.conf.k == 1.5 && a->throttle.conf.cap == 0.755);
+    assert_int_equal(a->throttle.conf.min_req, 40);
     assert_int_equal(retry->attempts, 3);
     assert_true(retry->on_reset && !retry->on_connect_error);
     assert_int_equal(retry->on_status_count, 2);
@@ -180,8 +180,8 @@ static void empty_blocks_are_on_with_the_policies_own_defaults(void **state)
     SAME(adaptive, probe_after);
     SAME(adaptive, probe_factor);
     SAME(throttle, k);
-    SAME(throttle, min_requests);
-    SAME(throttle, max_share);
+    SAME(throttle, min_req);
+    SAME(throttle, cap);
     assert_int_equal(a->balance, balancer.algorithm);
     assert_int_equal(a->ewma_tau_ms, balancer.tau_ms);
     assert_int_equal(a->ewma_penalty_ms, balancer.penalty_ms);
@@ -438,7 +438,7 @@ static void adaptive_limits_are_judged(void **state)
              "  m:\n"
              "    endpoints: [{ url: \"http://a\" }]\n"
              "    adaptive: { initial: 5 }\n"
-             "    throttle: { x: 1, k: 0.5, min_requests: 0, max_share: 101% }\n"
+             "    throttle: { x: 1, k: 0.5, min_req: 0, cap: 101% }\n"
              "  n:\n"
              "    endpoints: [{ url: \"http://a\" }]\n"
              "    adaptive: { min: 50 }\n"
@@ -456,12 +456,12 @@ static void adaptive_limits_are_judged(void **state)
         "2147483647, or leave the key out for the default 30\n"
         "out-of-range services.l.adaptive.probe_factor: 2 is above the maximum 1 -> write a number from 0.01 "
         "to 1, or leave the key out for the default 0.5\n"
-        "unknown-key services.m.throttle.x: unknown key \"x\" -> known here: k, min_requests, max_share\n"
+        "unknown-key services.m.throttle.x: unknown key \"x\" -> known here: k, min_req, cap\n"
         "out-of-range services.m.throttle.k: 0.5 is below the minimum 1 -> write a number from 1 to 100, or "
         "leave the key out for the default 2\n"
-        "out-of-range services.m.throttle.min_requests: 0 is below the minimum 1 -> write a number from 1 to "
+        "out-of-range services.m.throttle.min_req: 0 is below the minimum 1 -> write a number from 1 to "
         "2147483647, or leave the key out for the default 10\n"
-        "out-of-range services.m.throttle.max_share: 101% is above the maximum 100% -> write a share from "
+        "out-of-range services.m.throttle.cap: 101% is above the maximum 100% -> write a share from "
         "0.01% to "
         "100%, or leave the key out for the default 90%\n"
         "out-of-range services.l.adaptive.min: min is above max (1024) -> write min: 1024 or less, or raise "

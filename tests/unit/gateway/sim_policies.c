@@ -394,7 +394,7 @@ static void a_throttle_goes_by_its_figures(void **state)
     unsigned arrived = 0, early = 0;
 
     (void)state;
-    group_open(&g, SERVICE_OF(PAIR ", throttle: { min_requests: 40, max_share: 50% }"), 2);
+    group_open(&g, SERVICE_OF(PAIR ", throttle: { min_req: 40, cap: 50% }"), 2);
     for (int i = 0; i < 240; i++) {
         arrived += ask(&g, BUSY) >= 0;
         early = i < 40 ? arrived : early;
