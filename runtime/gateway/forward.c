@@ -27,6 +27,10 @@ static mg_str joined(mg_arena *arena, mg_str a, mg_str b)
 
 static void append(mg_exchange *x, mg_fields *fields, mg_name id, mg_str value)
 {
+    if (mg_fields_find(fields, id, MG_STR_NONE, 0) < 0) {
+        mg_fields_add(fields, &x->arena, id, mg_name_text(id), value);
+        return;
+    }
     const mg_str old = mg_fields_value(fields, &x->arena, id, MG_STR_NONE);
     mg_fields_set(fields, &x->arena, id, mg_name_text(id), joined(&x->arena, old, value));
 }
@@ -311,6 +315,11 @@ void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt
 {
     mg_fields *fields = &x->request.fields;
 
+    if (!x->peer_trusted && attempt == 1) { /* who is not trusted has none of these fields: see read_field */
+        if (child_ms != MG_FORWARD_UNTOLD)
+            add_own(x, MG_NAME_X_MOONGATE_DEADLINE_MS, number(&x->arena, child_ms));
+        return;
+    }
     if (child_ms == MG_FORWARD_UNTOLD) {
         (void)mg_fields_remove(fields, MG_NAME_X_MOONGATE_DEADLINE_MS, MG_STR_NONE);
     } else if (mg_fields_find(fields, MG_NAME_GRPC_TIMEOUT, MG_STR_NONE, 0) >= 0) {

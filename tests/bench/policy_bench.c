@@ -35,8 +35,9 @@ static uint64_t match(void *self, uint64_t i)
 {
     const paths *p = self;
     const size_t at = path_at(i), later = path_at(i + 4);
-    const mg_route_query query = { MG_STR("api.example.com"), mg_str_make(p->text[at], p->n[at]),
-                                   MG_STR("GET"), NULL, NULL };
+    const mg_route_query query = { .host = MG_STR("api.example.com"),
+                                   .path = mg_str_make(p->text[at], p->n[at]),
+                                   .method = MG_STR("GET") };
     mg_route_match out;
 
     __builtin_prefetch(p->text[later]); /* a request's path has just been parsed: only the router is cold */
