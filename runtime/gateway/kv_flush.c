@@ -256,10 +256,8 @@ static void sweep_store(mg_kv *kv, kv_sweep *sweep)
     }
 }
 
-/* One shard a flush, so that nobody waits for a walk through all of them. */
-static void sweep_memory(mg_kv *kv, kv_sweep *sweep)
+static void sweep_shard(kv_shard *shard, kv_sweep *sweep)
 {
-    kv_shard *shard = &kv->shards[kv->swept_shard++ % KV_SHARDS];
     size_t cursor = 0;
     mg_str key;
     void *value;
@@ -290,6 +288,28 @@ static void drop_expired(mg_kv *kv, mg_str full_key, mg_arena *arena)
     pthread_mutex_unlock(&shard->lock);
 }
 
+static void drop_gathered(mg_kv *kv, kv_sweep *sweep)
+{
+    for (size_t i = 0; i < sweep->count; i++)
+        drop_expired(kv, sweep->keys[i], &sweep->arena);
+    sweep->count = 0;
+    mg_arena_reset(&sweep->arena);
+}
+
+/* Where memory is all there is, one shard a flush, so that nobody waits for a walk through all of them. Where
+ * a store takes no more, all of them: what is past its time would take the room of what is not, and be
+ * written only to be deleted. Else what is in memory will soon be in the store. */
+static void sweep_memory(mg_kv *kv, kv_sweep *sweep)
+{
+    const bool stuck = kv->store && atomic_load(&kv->flush_error);
+    const unsigned shards = stuck ? KV_SHARDS : kv->store ? 0 : 1;
+
+    for (unsigned i = 0; i < shards; i++) {
+        sweep_shard(&kv->shards[kv->swept_shard++ % KV_SHARDS], sweep);
+        drop_gathered(kv, sweep);
+    }
+}
+
 static void sweep(mg_kv *kv)
 {
     if (!atomic_load_explicit(&kv->ages, memory_order_relaxed))
@@ -299,10 +319,8 @@ static void sweep(mg_kv *kv)
     mg_arena_init(&s->arena, NULL, 0);
     if (kv->store)
         sweep_store(kv, s);
-    if (!kv->store || atomic_load(&kv->flush_error)) /* else what is in memory will soon be in the store */
-        sweep_memory(kv, s);
-    for (size_t i = 0; i < s->count; i++)
-        drop_expired(kv, s->keys[i], &s->arena);
+    drop_gathered(kv, s);
+    sweep_memory(kv, s);
     mg_arena_fini(&s->arena);
     mg_free(s);
 }

@@ -160,8 +160,8 @@ static void values_past_their_time_make_room_by_themselves(void **state)
     mg_fake_clock_advance(&f.clock, 61 * MG_NS_PER_S);
     set_big(f.space, 20, 0);
     set_big(f.space, 21, 0);
-    for (int i = 0; i < 40; i++)
-        flush_again(&f);
+    flush_again(&f); /* the stored ones leave, and those that were never written */
+    flush_again(&f); /* what is left has their room */
     const mg_kv_stats stats = stats_of(&f);
     assert_int_equal(stats.pending, 0); /* nor does what was never written wait for ever */
     assert_false(stats.failing);
