@@ -175,6 +175,8 @@ static void configure_door(mg_door *door, const mg_config_listener *conf)
 {
     mg_conn_limits *limits = &door->server.limits;
 
+    mg_free((void *)(uintptr_t)door->name.p);
+    door->name = (mg_str){ mg_memdup0(conf->name.p, conf->name.n), conf->name.n };
     limits->h1.head_bytes = conf->max_head_bytes;
     limits->h1.target_bytes = conf->max_head_bytes;
     limits->h1.fields = conf->max_fields;
@@ -205,7 +207,6 @@ static mg_door *door_new(mg_worker *worker, const mg_config_listener *conf, mg_g
     mg_door *door = MG_NEW(mg_door);
 
     door->worker = worker;
-    door->name = (mg_str){ mg_memdup0(conf->name.p, conf->name.n), conf->name.n };
     door->addr = conf->addr;
     mg_conn_server_init(&door->server, &worker->net, &mg_pipeline_owner, worker);
     door->server.listener = door;

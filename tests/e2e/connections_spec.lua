@@ -35,3 +35,21 @@ describe("a listener with 8 workers and 100 places", function()
         assert.is_nil(serve(gw))
     end)
 end)
+
+describe("a listener that a reload renames", function()
+    it("goes by its new name in the log of both kinds and in metrics, and keeps its connections", function()
+        local gw = e2e.proxy {
+            workers = 2, access_log = true, listener = { max_connections = 1 }, route = { plugins = HI } }
+        local client = assert(serve(gw))
+        assert.equal("web", gw:access().listener)
+        local document = e2e.document(gw.opts, gw.port, gw.status_port)
+        document.listeners = { front = document.listeners.web }
+        gw:reload { config = document }
+        client:send(e2e.GET)
+        assert.equal(200, client:response().status)
+        assert.equal("front", gw:access().listener)
+        assert.is_nil(serve(gw))
+        assert.truthy(gw:log("connections_refused"):find("listener front: 1 refused", 1, true))
+        assert.equal(1, gw:metric(REFUSED, { listener = "front" }))
+    end)
+end)
