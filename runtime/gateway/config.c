@@ -540,6 +540,29 @@ mg_config_limiter const *mg_config_limiter_named(const mg_config *config, mg_str
     return NULL;
 }
 
+/* The schema.json to write, for what was written. */
+static void hint_schema(mg_finding *f, const mg_config_plugin *plugin)
+{
+    static const char *const types[] = {
+        [MG_NODE_BOOL] = "boolean",  [MG_NODE_INT] = "integer", [MG_NODE_FLOAT] = "number",
+        [MG_NODE_STRING] = "string", [MG_NODE_LIST] = "array",  [MG_NODE_MAP] = "object",
+    };
+    mg_text members = { 0 };
+
+    for (const mg_node *it = plugin->config->first; it && members.n < 500; it = it->next) {
+        mg_text_add_c(&members, it == plugin->config->first ? " " : ", ");
+        mg_text_add_json(&members, it->key->text);
+        if (it->kind == MG_NODE_NULL)
+            mg_text_add_c(&members, ": {}");
+        else
+            mg_text_addf(&members, ": { \"type\": \"%s\" }", types[it->kind]);
+    }
+    mg_finding_hint(f,
+                    "say what it takes in %.*s/schema.json: { \"type\": \"object\", \"properties\": {%s } }",
+                    MG_STR_ARGS(plugin->path.n ? plugin->path : plugin->use), members.p);
+    mg_text_fini(&members);
+}
+
 bool mg_config_plugin_check(mg_config *config, mg_config_plugin *plugin, const mg_schema *schema,
                             mg_report *report)
 {
@@ -549,8 +572,9 @@ bool mg_config_plugin_check(mg_config *config, mg_config_plugin *plugin, const m
     if (schema && !mg_schema_validate(schema, plugin->config, &config->arena, report))
         return false;
     if (!schema && first) {
-        mg_node_error(report, first->key, "unknown-key", "the plugin %.*s takes no configuration",
-                      MG_STR_ARGS(plugin->name));
+        mg_finding *f = mg_node_error(report, first->key, "unknown-key",
+                                      "the plugin %.*s takes no configuration", MG_STR_ARGS(plugin->name));
+        hint_schema(f, plugin);
         return false;
     }
     mg_node_to_json(plugin->config, &json);

@@ -168,17 +168,24 @@ static void hint_plugin(mg_finding *f, const mg_config_plugin *plugin)
 {
     static const char folder[] = "plugins/", source[] = "/plugin.lua";
     mg_guess guess = { .name = plugin->use };
+    mg_text all = { 0 };
     const mg_embedded_file *file;
 
     for (size_t i = 0; !plugin->path.n && (file = mg_embedded_at(folder, i)); i++) {
         const mg_str name = mg_str_of(file->name + sizeof folder - 1);
-        if (mg_str_ends(name, mg_str_of(source)))
-            mg_guess_offer(&guess, mg_str_sub(name, 0, name.n - (sizeof source - 1)));
+        if (!mg_str_ends(name, mg_str_of(source)))
+            continue;
+        const mg_str one = mg_str_sub(name, 0, name.n - (sizeof source - 1));
+        mg_guess_offer(&guess, one);
+        mg_text_addf(&all, "%s%.*s", all.n ? ", " : "", MG_STR_ARGS(one));
     }
     if (guess.best.p)
-        mg_finding_hint(f, "did you mean \"%.*s\"?", MG_STR_ARGS(guess.best));
+        mg_finding_hint(f, "did you mean \"%.*s\"? Built-ins are %s", MG_STR_ARGS(guess.best), all.p);
+    else if (all.n)
+        mg_finding_hint(f, "name a built-in (%s), or a folder with a plugin.lua: use: ./plugins/NAME", all.p);
     else
-        mg_finding_hint(f, "name a built-in, or a folder with a plugin.lua: use: ./plugins/NAME");
+        mg_finding_hint(f, "name a folder with a plugin.lua: use: ./plugins/NAME");
+    mg_text_fini(&all);
 }
 
 static bool add_plugin(mg_text *out, mg_config *config, mg_config_plugin *plugin, mg_report *report)

@@ -37,4 +37,43 @@ describe("check", function()
         assert.truthy(result.err:find("moongate.yaml:5:", 1, true))
         assert.truthy(result.err:find("no such mood", 1, true))
     end)
+
+    local function checked(config, files)
+        files["moongate.yaml"] = config
+        return e2e.run({ "check", "moongate.yaml" }, { files = files })
+    end
+
+    it("says which schema to write where a configuration has none", function()
+        local config = CONFIG:gsub("use: ./plugins/own", "use: ./plugins/own, config: { word: a, many: [1], n: 5 }")
+        local files = { ["plugins/good/plugin.lua"] = GOOD, ["plugins/own/plugin.lua"] = GOOD }
+        local result = checked(config, files)
+        assert.equal(3, result.code)
+        local schema = result.err:match("plugins/own/schema.json: ({[^\n]*})")
+        assert.truthy(schema, result.err)
+        files["plugins/own/schema.json"] = schema
+        result = checked(config, files)
+        assert.equal(0, result.code, result.err)
+    end)
+
+    it("lists the built-ins beside the one that was meant", function()
+        local result = checked(CONFIG:gsub("./plugins/own", "key_aut"), { ["plugins/good/plugin.lua"] = GOOD })
+        assert.equal(3, result.code)
+        assert.truthy(result.err:find('did you mean "key_auth"?', 1, true), result.err)
+        assert.truthy(result.err:find("rate_limit, request_id, respond", 1, true), result.err)
+    end)
+
+    it("shows the end of a file that returns nothing", function()
+        local result = check "local plugin = {}\nfunction plugin.new() end\n"
+        assert.equal(3, result.code)
+        assert.truthy(result.err:find("plugins/own/plugin.lua:2:1: error[plugin]", 1, true), result.err)
+        assert.truthy(result.err:find("return plugin", 1, true), result.err)
+    end)
+
+    it("shows the line that requires a module which stands in the wrong place", function()
+        local result = checked(CONFIG, { ["plugins/good/plugin.lua"] = GOOD, ["plugins/own/util.lua"] = "return {}",
+            ["plugins/own/plugin.lua"] = "local plugin = {}\nrequire 'own.util'\nreturn plugin\n" })
+        assert.equal(3, result.code)
+        assert.truthy(result.err:find("plugins/own/plugin.lua:2:1: error[plugin]", 1, true), result.err)
+        assert.truthy(result.err:find("lib/util.lua", 1, true), result.err)
+    end)
 end)

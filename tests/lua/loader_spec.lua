@@ -58,7 +58,21 @@ describe("the loader", function()
     for what, case in pairs({
         ["a syntax error"] = { "return {", "plugins/greet/plugin.lua:1:" },
         ["bytecode"] = { string.dump(function() end), "bytecode is not loaded" },
-        ["a file that returns nothing"] = { "local a = 1", "what the file returns is a table, not nil" },
+        ["a file that returns nothing"] = {
+            "local a = 1\n\n", "plugin.lua:1: what the file returns is a table, not nil: end it with `return plugin`",
+        },
+        ["a member that nobody reads"] = {
+            "return { nwe = 1, new = function() return function() end end }",
+            "plugin has no member 'nwe': did you mean 'new'?",
+        },
+        ["a body's member that nobody reads"] = {
+            "return { body = { reponse = 'stream' }, new = function() return function() end end }",
+            "plugin.body has no member 'reponse': did you mean 'response'? There are request, response",
+        },
+        ["a module in the wrong place"] = {
+            "require 'greet.utils' return { new = function() return function() end end }",
+            'lib/utils.lua, as require "greet.utils"',
+        },
         ["a plugin without new"] = { "return {}", "plugin.new is a function, not nil" },
         ["new that returns no handler"] = { "return { new = function() end }", "new returns the handler" },
         ["new that raises"] = { "return { new = function() error('no key') end }", "plugin.lua:1: no key" },

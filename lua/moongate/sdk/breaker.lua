@@ -2,6 +2,7 @@
 local bind = require("moongate.ffi.host")
 local call = require("moongate.ffi.call")
 local find_service = require("moongate.ffi.service").breaker
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local scope = require("moongate.sdk.scope")
 
@@ -29,6 +30,9 @@ local function finish(handle, ticket, outcome, seconds)
     if type(ticket) ~= "cdata" then
         error("finish: a ticket comes from ask", 3)
     end
+    if seconds ~= nil and type(seconds) ~= "number" then
+        error("finish: seconds are a number, not " .. type(seconds), 3)
+    end
     if running.call then
         return (call.breaker_finish(running.call, handle, ticket, number, seconds or 0))
     end
@@ -55,6 +59,13 @@ local function run(handle, fn, ...)
     end
     local begun_s = running.call and call.mono_s(running.call) or 0
     return settle(handle, ticket, begun_s, pcall(fn, ...))
+end
+
+--- Two levels up is the plugin's line.
+local function check_fn(fn)
+    if type(fn) ~= "function" then
+        error("run: what is called is a function, not " .. type(fn), 3)
+    end
 end
 
 ---@class moongate.Breaker
@@ -90,6 +101,7 @@ end
 ---@param fn function
 ---@return any ...  what fn returned; nil, "open" when it was not called
 function breaker:run(fn, ...)
+    check_fn(fn)
     return run(handle_of(self), fn, ...)
 end
 
@@ -117,6 +129,7 @@ local breakers = {}
 ---@param options moongate.BreakerOptions
 ---@return moongate.Breaker
 function breakers.new(options)
+    object.dot(options, "moongate", "breaker", 2)
     local allowed = { name = "string" }
     local spec = {}
     for key, member in pairs(members) do
@@ -155,7 +168,8 @@ end
 ---@param which? moongate.Breaker|string  one that the plugin made, or the name of the service whose breaker it is; the
 ---request's own service when left out
 ---@return integer? ticket  to be given to finish once; nil: refused
-function breakers:ask(which) -- luacheck: ignore self
+function breakers:ask(which)
+    object.colon(self, "ctx.breaker", "ask", 2)
     local handle = handle_for(which == nil and OWN or which, "ask")
     if not handle then
         return FREE
@@ -169,7 +183,8 @@ end
 ---@param outcome "ok"|"fail"|"timeout"|"ignore"
 ---@param seconds? number  how long it took
 ---@return boolean counted  false when it came too late, or nobody counts
-function breakers:finish(which, ticket, outcome, seconds) -- luacheck: ignore self
+function breakers:finish(which, ticket, outcome, seconds)
+    object.colon(self, "ctx.breaker", "finish", 2)
     if type(which) == "cdata" then
         which, ticket, outcome, seconds = OWN, which, ticket, outcome
     end
@@ -186,10 +201,12 @@ end
 ---@param which moongate.Breaker|string  as in ask; may be left out as there
 ---@param fn function
 ---@return any ...  what fn returned; nil, "open" when it was not called
-function breakers:run(which, fn, ...) -- luacheck: ignore self
+function breakers:run(which, fn, ...)
+    object.colon(self, "ctx.breaker", "run", 2)
     if type(which) == "function" then
         return breakers.run(self, OWN, which, fn, ...)
     end
+    check_fn(fn)
     local handle = handle_for(which, "run")
     if not handle then
         return fn(...)

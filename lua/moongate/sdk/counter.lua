@@ -1,5 +1,6 @@
 --- counter: numbers that only grow, one cell a worker, summed in /metrics.
 local bind = require("moongate.ffi.host")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local scope = require("moongate.sdk.scope")
 
@@ -52,6 +53,7 @@ local counters = {}
 ---@param name string  of letters, digits, '.', '_', '-'
 ---@return moongate.Counter
 function counters.new(name)
+    object.dot(name, "moongate", "counter", 2)
     return open(scope.name("counter", name))
 end
 

@@ -3,14 +3,16 @@ local call = require("moongate.ffi.call")
 local frozen = require("moongate.sdk.frozen")
 local counter = require("moongate.sdk.counter")
 local json = require("moongate.sdk.json")
+local json_fault = require("moongate.sdk.json_fault")
 local message = require("moongate.sdk.message")
+local object = require("moongate.sdk.object")
 local request = require("moongate.sdk.request")
 local response = require("moongate.sdk.response")
 local running = require("moongate.sdk.running")
 
 local SLEEP = call.wait_for.SLEEP
 local ANSWERED = running.ANSWERED
-local stale = message.stale
+local stale = object.stale
 local type, error = type, error
 
 ---@alias moongate.Handler fun(ctx: moongate.Ctx, next: fun(ctx: moongate.Ctx))
@@ -44,21 +46,37 @@ for name, members in pairs({
     limit = require("moongate.sdk.limit"),
     breaker = require("moongate.sdk.breaker"),
 }) do
-    ctx[name] = setmetatable({}, message.meta("ctx." .. name, members))
+    ctx[name] = setmetatable({}, object.meta("ctx." .. name, object.strict("ctx." .. name, members)))
 end
 ctx.service = require("moongate.sdk.service").own
 
-local problem_members = { title = "string", detail = "string", json = false, fields = false }
+local problem_members = { title = "string", detail = "string", json = false }
+
+local function near_member(key)
+    local near = type(key) == "string" and object.nearest(key, { "title", "detail", "json" })
+    return near and "did you mean '" .. near .. "'? " or ""
+end
 
 --- A table is { json = value } or a problem document.
 local function respond_table(status, answer)
     for key in frozen.pairs(answer) do
         if problem_members[key] == nil then
-            error("respond: no member '" .. tostring(key) .. "': write title and detail, or json", 3)
+            error("respond: no member '" .. tostring(key) .. "': " .. near_member(key)
+                .. "write title and detail, or json", 3)
         end
     end
     if answer.json ~= nil then
-        return call.respond(running.call, status, "application/json", json.encode(answer.json))
+        if answer.title ~= nil or answer.detail ~= nil then
+            error("respond: json is the whole body: title and detail make another one, a problem document", 3)
+        end
+        local ok, text = pcall(json.encode, answer.json)
+        if not ok then
+            if running.is_over() then
+                error(text, 0)
+            end
+            error("respond: " .. json_fault(answer.json, "json", text), 3)
+        end
+        return call.respond(running.call, status, "application/json", text)
     end
     for key, kind in pairs(problem_members) do
         if kind and answer[key] ~= nil and type(answer[key]) ~= kind then
@@ -75,7 +93,7 @@ end
 ---@param headers? table<string, moongate.FieldValue>  "content-type" replaces that of the body
 function ctx:respond(status, body, headers)
     if running.ctx ~= self then
-        stale("ctx")
+        stale(self, "ctx", "respond", 2)
     end
     if type(status) ~= "number" then
         error("respond: a status is a number, not " .. type(status), 2)
@@ -95,6 +113,9 @@ function ctx:respond(status, body, headers)
         error("respond: " .. wrong, 2)
     end
     running.depth = ANSWERED
+    if headers ~= nil and type(headers) ~= "table" then
+        error("respond: headers are a table, not " .. type(headers), 2)
+    end
     for name, value in frozen.pairs(headers or {}) do
         message.put("respond: header", call.set_header, running.call, call.RESPONSE, name, value, true)
     end
@@ -104,7 +125,7 @@ end
 ---@return string
 function ctx:new_id()
     if running.ctx ~= self then
-        stale("ctx")
+        stale(self, "ctx", "new_id", 2)
     end
     return (call.new_id(running.call))
 end
@@ -113,7 +134,7 @@ end
 ---@param seconds number  0 or more
 function ctx:sleep(seconds)
     if running.ctx ~= self then
-        stale("ctx")
+        stale(self, "ctx", "sleep", 2)
     end
     if type(seconds) ~= "number" then
         error("sleep: seconds are a number, not " .. type(seconds), 2)
@@ -129,7 +150,7 @@ end
 ---@param id string
 function ctx:set_consumer(id)
     if running.ctx ~= self then
-        stale("ctx")
+        stale(self, "ctx", "set_consumer", 2)
     end
     if type(id) ~= "string" then
         error("set_consumer: an id is a string, not " .. type(id), 2)
@@ -145,7 +166,10 @@ end
 ---@param by? integer  0 or more; 1 when left out
 function ctx:counter(name, by)
     if running.ctx ~= self then
-        stale("ctx")
+        stale(self, "ctx", "counter", 2)
+    end
+    if by ~= nil and not (type(by) == "number" and by >= 0 and by <= 4294967296) then
+        error("counter: it grows by a number, 0 or more", 2)
     end
     counter.named(name):add(by)
 end
@@ -182,18 +206,21 @@ local function index(self, key)
     end
     local get = properties[key]
     if get == nil then
-        error("ctx has no '" .. tostring(key) .. "'", 2)
+        object.unknown("ctx", key, object.members(ctx, properties), 2)
     end
     if running.ctx ~= self then
-        stale("ctx")
+        stale(self, "ctx", nil, 2)
     end
     return (get())
 end
 
-local meta = message.meta("ctx", index)
-local params_meta = message.meta("ctx.params", function(self, name)
+local meta = object.meta("ctx", index)
+local params_meta = object.meta("ctx.params", function(self, name)
     if running.params ~= self then
-        stale("ctx.params")
+        stale(self, "ctx.params", nil, 2)
+    end
+    if type(name) ~= "string" then
+        error("ctx.params: a name is a string, not " .. type(name), 2)
     end
     return (call.param(running.call, name))
 end)

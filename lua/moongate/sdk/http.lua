@@ -4,6 +4,7 @@ local bind = require("moongate.ffi.http")
 local call = require("moongate.ffi.call")
 local frozen = require("moongate.sdk.frozen")
 local message = require("moongate.sdk.message")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
 local HTTP = call.wait_for.HTTP
@@ -28,6 +29,9 @@ local http = {}
 
 local kinds = { method = "string", headers = "table", body = "string", timeout = "number", max_body = "number" }
 
+local option_names = object.members(kinds)
+option_names[#option_names + 1] = "url"
+
 --- False for NaN too.
 local function within(value, least, most)
     return value >= least and value <= most
@@ -35,7 +39,12 @@ end
 
 local function check(wanted)
     if type(wanted) ~= "table" or type(wanted.url) ~= "string" then
-        error("http: a request is a table with a url", 4)
+        error("http: a request is a table with a url, a string", 4)
+    end
+    for key in frozen.pairs(wanted) do
+        if key ~= "url" and not kinds[key] then
+            error("http: no option '" .. tostring(key) .. "': " .. object.choices(key, option_names), 4)
+        end
     end
     for key, kind in pairs(kinds) do
         if wanted[key] ~= nil and type(wanted[key]) ~= kind then
@@ -90,13 +99,19 @@ local function send(wanted)
     local wrong = bind.start(pointer, wanted.method or "GET", wanted.url, wanted.body or "", wanted.timeout or 0,
         wanted.max_body or MAX_BODY_BYTES)
     if wrong then
-        error("http: " .. wrong, 3)
+        error(("http: %s %q: %s"):format(wanted.method or "GET", wanted.url, wrong), 3)
     end
     running.await(HTTP)
     return answer(pointer)
 end
 
-local function with(options, more)
+local function with(method, options, more)
+    if options ~= nil and type(options) ~= "table" then
+        error(method .. ": options are a table, not " .. type(options), 3)
+    end
+    if type(more.url) ~= "string" then
+        error(method .. ": a url is a string, not " .. type(more.url), 3)
+    end
     for key, value in frozen.pairs(options or {}) do
         if more[key] == nil then
             more[key] = value
@@ -109,7 +124,8 @@ end
 ---@param wanted moongate.HttpRequest
 ---@return moongate.HttpResponse? response  nil when there was none
 ---@return string? problem  "upstream_connect", "timeout" (its own), "deadline" (the request's), ..
-function http:request(wanted) -- luacheck: ignore self
+function http:request(wanted)
+    object.colon(self, "ctx.http", "request", 2)
     local response, problem = send(wanted) -- no tail call: errors name the plugin's line
     return response, problem
 end
@@ -118,8 +134,9 @@ end
 ---@param options? moongate.HttpRequest
 ---@return moongate.HttpResponse? response
 ---@return string? problem
-function http:get(url, options) -- luacheck: ignore self
-    local response, problem = send(with(options, { method = "GET", url = url }))
+function http:get(url, options)
+    object.colon(self, "ctx.http", "get", 2)
+    local response, problem = send(with("get", options, { method = "GET", url = url }))
     return response, problem
 end
 
@@ -128,8 +145,12 @@ end
 ---@param options? moongate.HttpRequest
 ---@return moongate.HttpResponse? response
 ---@return string? problem
-function http:post(url, body, options) -- luacheck: ignore self
-    local response, problem = send(with(options, { method = "POST", url = url, body = body }))
+function http:post(url, body, options)
+    object.colon(self, "ctx.http", "post", 2)
+    if body ~= nil and type(body) ~= "string" then
+        error("post: a body is a string, not " .. type(body) .. ": encode it, as with ctx.json", 2)
+    end
+    local response, problem = send(with("post", options, { method = "POST", url = url, body = body }))
     return response, problem
 end
 

@@ -7,7 +7,7 @@
 ---@field pool fun(service: string): table?, string?
 ---@field json moongate.Json
 ---@field time moongate.Time
-local message = require("moongate.sdk.message")
+local object = require("moongate.sdk.object")
 
 local members = {
     limiter = require("moongate.sdk.limit").new,
@@ -15,8 +15,8 @@ local members = {
     counter = require("moongate.sdk.counter").new,
     router = require("moongate.sdk.router").new,
     pool = require("moongate.sdk.pool"),
-    json = setmetatable({}, message.meta("json", require("moongate.sdk.json"))),
-    time = setmetatable({}, message.meta("time", require("moongate.sdk.time"))),
+    json = setmetatable({}, object.meta("moongate.json", require("moongate.sdk.json"))),
+    time = setmetatable({}, object.meta("moongate.time", require("moongate.sdk.time"))),
 }
 
-return setmetatable({}, message.meta("moongate", members))
+return setmetatable({}, object.meta("moongate", object.strict("moongate", members)))

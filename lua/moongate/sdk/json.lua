@@ -2,6 +2,8 @@
 --- again; null is json.null; a table is a list when its keys are 1..n, and an empty one is {} unless json.list made it.
 local bind = require("moongate.ffi.json")
 local frozen = require("moongate.sdk.frozen")
+local json_fault = require("moongate.sdk.json_fault")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
 local type, tostring, error, pairs, floor = type, tostring, error, pairs, math.floor
@@ -32,6 +34,10 @@ local list_meta = { __metatable = "json.list" }
 ---@param items? table  made a list itself
 ---@return table
 function json.list(items)
+    if items ~= nil and (type(items) ~= "table" or object.name(items)) then
+        object.dot(items, "json", "list", 2)
+        error("list: items are a table, not " .. (object.name(items) or type(items)), 2)
+    end
     return setmetatable(items or {}, list_meta)
 end
 
@@ -66,6 +72,7 @@ end
 ---@return string? problem
 function json.decode(text, options)
     if type(text) ~= "string" then
+        object.dot(text, "json", "decode", 2)
         error("decode: text is a string, not " .. type(text), 2)
     end
     local as_text = options ~= nil and wants_text(options)
@@ -111,6 +118,9 @@ local function encode_map(out, value, depth)
         out[#out + 1] = (first and "" or ",") .. quote(key) .. ":"
         first = false
         encode_into(out, member, depth + 1)
+    end
+    if first and object.name(value) then -- what has no members of its own: it is the SDK's
+        error(object.name(value) .. " has no JSON", 0)
     end
     out[#out + 1] = "}"
 end
@@ -178,7 +188,8 @@ function json.encode(value)
         if running.is_over() then
             error(problem, 0)
         end
-        error("encode: " .. tostring(problem), 2)
+        object.dot(value, "json", "encode", 2)
+        error("encode: " .. json_fault(value, "value", tostring(problem)), 2)
     end
     running.bytes(#out * 8)
     return concat(out)

@@ -3,9 +3,11 @@
 --- what is set is served from memory until there is room.
 local bind = require("moongate.ffi.kv")
 local call = require("moongate.ffi.call")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
 local type, error = type, error
+local colon = object.colon
 local BARRIER = call.wait_for.BARRIER
 
 --- The namespace of the plugin that runs.
@@ -25,14 +27,18 @@ local function space()
     return found
 end
 
-local function check(what, key, value, ttl)
+--- Two levels up is the plugin's line. A call with a dot shows as an argument that is missing.
+local function check(self, what, key, value, ttl)
     if type(key) ~= "string" then
+        colon(self, "ctx.kv", what, 3)
         error(what .. ": a key is a string, not " .. type(key), 3)
     end
     if type(value) ~= "string" then
+        colon(self, "ctx.kv", what, 3)
         error(what .. ": a value is a string, not " .. type(value) .. ": encode it, as with ctx.json", 3)
     end
     if ttl ~= nil and type(ttl) ~= "number" then
+        colon(self, "ctx.kv", what, 3)
         error(what .. ": ttl is a number of seconds, not " .. type(ttl), 3)
     end
 end
@@ -43,8 +49,8 @@ local kv = {}
 ---@param key string  1 to 255 bytes
 ---@return string? value  nil when it is absent
 ---@return string? problem
-function kv:get(key) -- luacheck: ignore self
-    check("get", key, "")
+function kv:get(key)
+    check(self, "get", key, "")
     local value, problem = bind.get(space(), key)
     return value, problem
 end
@@ -54,8 +60,8 @@ end
 ---@param ttl? number  seconds until it is gone; it stays when left out
 ---@return true? done
 ---@return string? problem  the namespace is full; the store is full, and memory holds enough of what waits; ..
-function kv:set(key, value, ttl) -- luacheck: ignore self
-    check("set", key, value, ttl)
+function kv:set(key, value, ttl)
+    check(self, "set", key, value, ttl)
     local problem = bind.set(space(), key, value, ttl or 0)
     if problem then
         return nil, problem
@@ -66,8 +72,8 @@ end
 ---@param key string
 ---@return true? done
 ---@return string? problem
-function kv:delete(key) -- luacheck: ignore self
-    check("delete", key, "")
+function kv:delete(key)
+    check(self, "delete", key, "")
     local problem = bind.delete(space(), key)
     if problem then
         return nil, problem
@@ -81,9 +87,9 @@ end
 ---@param ttl? number  seconds, used when the key is made
 ---@return integer? result
 ---@return string? problem
-function kv:incr(key, by, ttl) -- luacheck: ignore self
+function kv:incr(key, by, ttl)
     by = by or 1
-    check("incr", key, "", ttl)
+    check(self, "incr", key, "", ttl)
     if type(by) ~= "number" then
         error("incr: it adds a number, not " .. type(by), 2)
     end
@@ -98,8 +104,11 @@ end
 ---@param ttl? number  seconds
 ---@return boolean? swapped
 ---@return string? problem
-function kv:cas(key, expected, value, ttl) -- luacheck: ignore self
-    check("cas", key, value or "", ttl)
+function kv:cas(key, expected, value, ttl)
+    if value == nil then -- as with a dot, where it would delete
+        colon(self, "ctx.kv", "cas", 2)
+    end
+    check(self, "cas", key, value or "", ttl)
     if expected ~= nil and type(expected) ~= "string" then
         error("cas: the expected value is a string or nil, not " .. type(expected), 2)
     end

@@ -1,6 +1,7 @@
 --- limit: token buckets, a plugin's own and those of the configuration. All workers share them.
 local bind = require("moongate.ffi.host")
 local call = require("moongate.ffi.call")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local scope = require("moongate.sdk.scope")
 
@@ -101,9 +102,10 @@ end
 ---@return number retry_ms  when the same would pass; 0 when allowed, -1 when never
 ---@return number reset_ms  until the bucket is full again
 function limiter:take(key, cost)
+    local my = scope.handle(handles, self, "limiter")
     cost = cost or 1
     check_key("take", key, cost, 3)
-    local view = take(running.host, scope.handle(handles, self, "limiter").limiter, key, cost)
+    local view = take(running.host, my.limiter, key, cost)
     local retry_s = view.retry_s
     return view.allowed, view.remaining, retry_s < 0 and -1 or retry_s * 1000, view.reset_s * 1000
 end
@@ -115,6 +117,9 @@ end
 ---@return string policy, string state
 function limiter:fields(remaining, retry_ms, reset_ms)
     local my = scope.handle(handles, self, "limiter")
+    if type(remaining) ~= "number" or type(retry_ms) ~= "number" or type(reset_ms) ~= "number" then
+        error("fields: remaining, retry_ms and reset_ms are numbers, as take returned them", 2)
+    end
     return bind.limit_fields(running.host, my.name, my.quota, my.window_s, remaining, reset_ms / 1000, retry_ms / 1000)
 end
 
@@ -169,7 +174,10 @@ end
 ---@param key string
 ---@param cost? integer  1 when left out
 ---@return boolean allowed, integer remaining, number retry_ms, number reset_ms
-function limit:take(which, key, cost) -- luacheck: ignore self
+function limit:take(which, key, cost)
+    if type(key) ~= "string" then
+        object.colon(self, "ctx.limit", "take", 2)
+    end
     if type(which) ~= "string" then
         return limiter.take(which, key, cost)
     end
@@ -208,7 +216,8 @@ end
 ---the request's deadline
 ---@return moongate.Reservation? reserved  nil: refused
 ---@return number? retry_ms  when refused: when the same would pass, -1 when never
-function limit:reserve(which, key, cost, max_wait) -- luacheck: ignore self
+function limit:reserve(which, key, cost, max_wait)
+    object.colon(self, "ctx.limit", "reserve", 2)
     local handle, name = nil, which
     if type(which) ~= "string" then
         handle, name = scope.handle(handles, which, "limiter").limiter, ""
@@ -220,14 +229,16 @@ end
 --- The same as reserved:cancel().
 ---@param reserved moongate.Reservation
 ---@return boolean returned
-function limit:cancel(reserved) -- luacheck: ignore self
+function limit:cancel(reserved)
+    object.colon(self, "ctx.limit", "cancel", 2)
     return (reservation.cancel(reserved))
 end
 
 --- The same as reserved:commit().
 ---@param reserved moongate.Reservation
 ---@return boolean kept
-function limit:commit(reserved) -- luacheck: ignore self
+function limit:commit(reserved)
+    object.colon(self, "ctx.limit", "commit", 2)
     return (reservation.commit(reserved))
 end
 

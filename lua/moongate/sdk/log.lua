@@ -1,19 +1,30 @@
 --- log: ctx.log, lines in the gateway's log that name route and plugin.
 local call = require("moongate.ffi.call")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local text_of = require("moongate.sdk.shown")
 
 local LINE = 8192 -- bytes; what is longer is cut
+local gsub = string.gsub
 
 ---@class moongate.Log
 local log = {}
 
-local function write(level, text, ...)
+--- Two levels up is the plugin's line.
+local function write(self, name, level, text, ...)
+    object.colon(self, "ctx.log", name, 3)
     if not running.ctx then
         error("a log line needs a request: here is none", 3)
     end
     if select("#", ...) > 0 then
-        text = text:format(...)
+        if type(text) ~= "string" then
+            error(name .. ": with more arguments the text is a format, a string, not " .. type(text), 3)
+        end
+        local ok, made = pcall(text.format, text, ...)
+        if not ok then
+            error(name .. ": " .. gsub(tostring(made), "^[^%s:]+:%d+: ", ""), 3)
+        end
+        text = made
     end
     text = text_of(text, LINE)
     running.bytes(16 * #text)
@@ -23,23 +34,23 @@ local function write(level, text, ...)
 end
 
 ---@param text any  with more arguments, as for string.format; of a table the fields are shown
-function log:debug(text, ...) -- luacheck: ignore self
-    write(0, text, ...)
+function log:debug(text, ...)
+    write(self, "debug", 0, text, ...)
 end
 
 ---@param text any  with more arguments, as for string.format; of a table the fields are shown
-function log:info(text, ...) -- luacheck: ignore self
-    write(1, text, ...)
+function log:info(text, ...)
+    write(self, "info", 1, text, ...)
 end
 
 ---@param text any  with more arguments, as for string.format; of a table the fields are shown
-function log:warn(text, ...) -- luacheck: ignore self
-    write(2, text, ...)
+function log:warn(text, ...)
+    write(self, "warn", 2, text, ...)
 end
 
 ---@param text any  with more arguments, as for string.format; of a table the fields are shown
-function log:error(text, ...) -- luacheck: ignore self
-    write(3, text, ...)
+function log:error(text, ...)
+    write(self, "error", 3, text, ...)
 end
 
 return log

@@ -1,21 +1,17 @@
 --- message: what ctx.request and ctx.response have in common: fields and a body.
 local call = require("moongate.ffi.call")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
 local header, header_at, set_header, remove_header = call.header, call.header_at, call.set_header, call.remove_header
 local get_body, set_body, bodiless = call.body, call.set_body, call.bodiless
 local BODY = call.wait_for.BODY
 local WARN = 2
-local type, error = type, error
+local type, error, tostring, floor = type, error, tostring, math.floor
+local find, format, gsub = string.find, string.format, string.gsub
+local stale = object.stale -- a slot serves one request after another: nothing kept of one may read the next
 
 local message = {}
-
---- A slot serves one request after another; what a plugin kept of an earlier one must not read the next.
----@param name string
-function message.stale(name)
-    error(name .. " belongs to another request, or to none: use the ctx that the handler was given", 3)
-end
-local stale = message.stale
 
 --- The line of the plugin that runs, as "plugins/own/plugin.lua:7: ".
 local function plugins_line()
@@ -39,25 +35,26 @@ local function warn_bodiless(why)
     call.log(running.call, WARN, plugins_line() .. "set_body has no effect: " .. what .. " has no body")
 end
 
---- The metatable of an object that plugins read and cannot change.
-function message.meta(name, index)
-    return {
-        __index = index,
-        __newindex = function(_, key)
-            error(name .. "." .. tostring(key) .. " cannot be assigned: keep what is yours in ctx.state", 2)
-        end,
-        __metatable = "locked",
-    }
-end
-
 ---@alias moongate.FieldValue string|number|(string|number)[]  a list: one field for each
+
+--- A number as digits, never with an exponent.
+local function digits(value)
+    if value == floor(value) then
+        return format("%.0f", value)
+    end
+    local text = tostring(value)
+    return not find(text, "e", 1, true) and text or (gsub(format("%.20f", value), "0+$", ""))
+end
 
 --- A field's value as text.
 local function value_text(what, name, value, level)
     if type(value) == "string" then
         return value
     elseif type(value) == "number" then
-        return tostring(value)
+        if value ~= value or value == math.huge or value == -math.huge then
+            error(what .. ": the value of " .. name .. " is no number that has digits: " .. tostring(value), level)
+        end
+        return digits(value)
     end
     error(what .. ": the value of " .. name .. " is a string or a number, not " .. type(value)
         .. "; or a list of these", level)
@@ -99,7 +96,7 @@ local put = message.put
 
 local function step(walk)
     if running[walk.of] ~= walk.message then
-        stale("ctx." .. walk.of)
+        stale(walk.message, "ctx." .. walk.of, nil, 2)
     end
     local at = walk.at
     walk.at = at + 1
@@ -119,7 +116,7 @@ function message.methods(of, which)
     ---@return string? value
     function methods:header(name)
         if running[of] ~= self then
-            stale(shown)
+            stale(self, shown, "header", 2)
         end
         if type(name) ~= "string" then
             error("header: the name is a string, not " .. type(name), 2)
@@ -132,7 +129,7 @@ function message.methods(of, which)
     ---@return fun(): string?, string?
     function methods:headers()
         if running[of] ~= self then
-            stale(shown)
+            stale(self, shown, "headers", 2)
         end
         return step, { of = of, message = self, which = which, at = 0 }
     end
@@ -143,7 +140,7 @@ function message.methods(of, which)
     ---@param value moongate.FieldValue
     function methods:set_header(name, value)
         if running[of] ~= self then
-            stale(shown)
+            stale(self, shown, "set_header", 2)
         end
         if type(name) ~= "string" or type(value) ~= "string" then
             put("set_header", set_header, running.call, which, name, value, true)
@@ -160,7 +157,7 @@ function message.methods(of, which)
     ---@param value moongate.FieldValue
     function methods:add_header(name, value)
         if running[of] ~= self then
-            stale(shown)
+            stale(self, shown, "add_header", 2)
         end
         if type(name) ~= "string" or type(value) ~= "string" then
             put("add_header", set_header, running.call, which, name, value, false)
@@ -177,7 +174,7 @@ function message.methods(of, which)
     ---@return integer count  how many there were
     function methods:remove_header(name)
         if running[of] ~= self then
-            stale(shown)
+            stale(self, shown, "remove_header", 2)
         end
         if type(name) ~= "string" then
             error("remove_header: the name is a string, not " .. type(name), 2)
@@ -194,7 +191,7 @@ function message.methods(of, which)
     ---@return string bytes
     function methods:body()
         if running[of] ~= self then
-            stale(shown)
+            stale(self, shown, "body", 2)
         end
         local bytes, wrong = get_body(running.call, which)
         while not bytes do
@@ -215,7 +212,7 @@ function message.methods(of, which)
     ---@param bytes string
     function methods:set_body(bytes)
         if running[of] ~= self then
-            stale(shown)
+            stale(self, shown, "set_body", 2)
         end
         if type(bytes) ~= "string" then
             error("set_body: a body is a string, not " .. type(bytes), 2)

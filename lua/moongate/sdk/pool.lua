@@ -1,5 +1,6 @@
 --- pool: a look at the connections to a service. Nothing can be changed from here.
 local bind = require("moongate.ffi.host")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
 --- Connections to the endpoints of a service: idle, active and waiting are this worker's; open and max_connections
@@ -9,6 +10,7 @@ local running = require("moongate.sdk.running")
 ---@return string? problem  when no service has that name
 return function(service)
     if type(service) ~= "string" then
+        object.dot(service, "moongate", "pool", 2)
         error("pool: a service is a string, not " .. type(service), 2)
     end
     local view = bind.pool_view(running.host, service)

@@ -1,11 +1,12 @@
 --- request: ctx.request, the request as the plugins before left it and as the upstream will get it.
 local call = require("moongate.ffi.call")
 local message = require("moongate.sdk.message")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
 local REQUEST, text_of = call.REQUEST, call.text_of
 local text, set_text, param, query = call.text, call.set_text, call.param, call.query
-local stale = message.stale
+local stale = object.stale
 
 ---@class moongate.Request : moongate.Message
 ---@field method string  "GET"
@@ -19,7 +20,7 @@ local request = message.methods("request", REQUEST)
 
 local function set(self, what, name, value)
     if running.request ~= self then
-        stale("ctx.request")
+        stale(self, "ctx.request", "set_" .. name, 3)
     end
     if type(value) ~= "string" then
         error("set_" .. name .. ": it is a string, not " .. type(value), 3)
@@ -54,7 +55,10 @@ end
 ---@return string? value
 function request:param(name)
     if running.request ~= self then
-        stale("ctx.request")
+        stale(self, "ctx.request", "param", 2)
+    end
+    if type(name) ~= "string" then
+        error("param: the name is a string, not " .. type(name), 2)
     end
     return (param(running.call, name))
 end
@@ -64,7 +68,10 @@ end
 ---@return string? value
 function request:query_param(name)
     if running.request ~= self then
-        stale("ctx.request")
+        stale(self, "ctx.request", "query_param", 2)
+    end
+    if type(name) ~= "string" then
+        error("query_param: the name is a string, not " .. type(name), 2)
     end
     return (query(running.call, name))
 end
@@ -86,15 +93,15 @@ local function index(self, key)
     end
     local what = properties[key]
     if what == nil then
-        error("ctx.request has no '" .. tostring(key) .. "'", 2)
+        object.unknown("ctx.request", key, object.members(request, properties), 2)
     end
     if running.request ~= self then
-        stale("ctx.request")
+        stale(self, "ctx.request", nil, 2)
     end
     return (text(running.call, what))
 end
 
-local meta = message.meta("ctx.request", index)
+local meta = object.meta("ctx.request", index)
 
 return {
     new = function()

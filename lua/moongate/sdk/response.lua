@@ -1,10 +1,11 @@
 --- response: ctx.response, what goes back to the client. It is there after next(ctx), and after ctx:respond.
 local call = require("moongate.ffi.call")
 local message = require("moongate.sdk.message")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
 local status, set_status = call.status, call.set_status
-local stale = message.stale
+local stale = object.stale
 
 ---@class moongate.Response : moongate.Message
 ---@field status? integer  nil before there is a response
@@ -14,7 +15,7 @@ local response = message.methods("response", call.RESPONSE)
 ---@param value integer  200..599
 function response:set_status(value)
     if running.response ~= self then
-        stale("ctx.response")
+        stale(self, "ctx.response", "set_status", 2)
     end
     if type(value) ~= "number" then
         error("set_status: a status is a number, not " .. type(value), 2)
@@ -44,15 +45,15 @@ local function index(self, key)
     end
     local get = properties[key]
     if get == nil then
-        error("ctx.response has no '" .. tostring(key) .. "'", 2)
+        object.unknown("ctx.response", key, object.members(response, properties), 2)
     end
     if running.response ~= self then
-        stale("ctx.response")
+        stale(self, "ctx.response", nil, 2)
     end
     return (get())
 end
 
-local meta = message.meta("ctx.response", index)
+local meta = object.meta("ctx.response", index)
 
 return {
     new = function()

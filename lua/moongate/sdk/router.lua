@@ -1,5 +1,6 @@
 --- router: routes of a plugin's own, matched as the gateway matches its own.
 local bind = require("moongate.ffi.router")
+local object = require("moongate.sdk.object")
 local scope = require("moongate.sdk.scope")
 
 local handles = setmetatable({}, { __mode = "k" })
@@ -13,6 +14,14 @@ local router = {}
 ---@return table|integer params  of the path, as they stand in it; or 404, 405, or 501 for an unknown method
 function router:match(request)
     local my = scope.handle(handles, self, "router")
+    if type(request) ~= "table" or type(request.path) ~= "string" then
+        error("match: a request is a table with a path, a string", 2)
+    end
+    for name in pairs({ host = true, method = true }) do
+        if request[name] ~= nil and type(request[name]) ~= "string" then
+            error("match: " .. name .. " is a string, not " .. type(request[name]), 2)
+        end
+    end
     local status, index = bind.match(my.routes, request.host or "", request.path, request.method or "GET")
     if not index then
         return nil, status
@@ -45,6 +54,10 @@ local M = {}
 ---@param routes moongate.RouterRoute[]
 ---@return moongate.Router
 function M.new(routes)
+    object.dot(routes, "moongate", "router", 2)
+    if type(routes) ~= "table" then
+        error("router: routes are a list, not " .. type(routes), 2)
+    end
     local wanted, values = {}, {}
     for i, route in ipairs(routes) do
         if type(route) ~= "table" or not route.path then

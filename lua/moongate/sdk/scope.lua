@@ -1,5 +1,6 @@
 --- scope: whose the named things are that plugins make. A name belongs to the plugin's name in the configuration.
 local frozen = require("moongate.sdk.frozen")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
 local scope = {
@@ -28,7 +29,7 @@ end
 function scope.meta(what, methods)
     scope.classes[what] = methods
     return {
-        __index = methods,
+        __index = object.strict("a " .. what, methods),
         __newindex = function()
             error("a " .. what .. " cannot be assigned to", 2)
         end,
@@ -50,13 +51,14 @@ end
 
 --- Refuses members that nobody reads.
 function scope.check(what, options, allowed)
+    object.dot(options, "moongate", what, 3)
     if type(options) ~= "table" then
         error(what .. ": options are a table, not " .. type(options), 3)
     end
     for key, value in frozen.pairs(options) do
         local kind = allowed[key]
         if not kind then
-            error(what .. ": no option '" .. tostring(key) .. "'", 3)
+            error(what .. ": no option '" .. tostring(key) .. "': " .. object.choices(key, object.members(allowed)), 3)
         end
         if kind ~= "any" and type(value) ~= kind then
             error(what .. ": " .. key .. " is a " .. kind .. ", not a " .. type(value), 3)

@@ -2,6 +2,7 @@
 --- moment; nothing can be changed from here.
 local bind = require("moongate.ffi.service")
 local host_bind = require("moongate.ffi.host")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
 local seen, host_at = bind.seen, bind.host
@@ -122,7 +123,7 @@ local meta = {
     __index = function(self, key)
         local get = properties[key]
         if not get then
-            error("ctx.service has no '" .. tostring(key) .. "'", 2)
+            object.unknown("ctx.service", key, object.members(properties), 2)
         end
         return (get(self))
     end,

@@ -1,5 +1,6 @@
 --- loader: from the sources of a plan to handlers. new runs for each instance. What stands outside of new may be shared
 --- between instances of one source or not: state belongs into new.
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local sandbox = require("moongate.worker.sandbox")
 local sdk = require("moongate.sdk.init")
@@ -45,13 +46,38 @@ local function filter_of(plugin, kind)
     return filter
 end
 
+local known = {
+    plugin = {
+        "name", "version", "new", "log", "body", "request_body", "response_body", "capabilities", "description",
+    },
+    body = { "request", "response" },
+}
+
+--- Refuses members that nobody reads.
+local function check_members(what, value, allowed)
+    for key in pairs(value) do
+        local found = later[key]
+        for i = 1, #allowed do
+            found = found or allowed[i] == key
+        end
+        if not found then
+            error(("%s has no member '%s': %s"):format(what, tostring(key), object.choices(key, allowed)), 0)
+        end
+    end
+end
+
 local function check_plugin(plugin)
+    if plugin == nil then
+        error("what the file returns is a table, not nil: end it with `return plugin`, the table that has new(conf)", 0)
+    end
     check_type("what the file returns", plugin, "table")
+    check_members("plugin", plugin, known.plugin)
     check_type("plugin.new", plugin.new, "function")
     check_type("plugin.log", plugin.log, "function", true)
     check_type("plugin.name", plugin.name, "string", true)
     check_type("plugin.version", plugin.version, "string", true)
     check_type("plugin.body", plugin.body, "table", true)
+    check_members("plugin.body", plugin.body or {}, known.body)
     buffered("request", (plugin.body or {}).request)
     buffered("response", (plugin.body or {}).response)
     filter_of(plugin, "request")
@@ -61,6 +87,12 @@ local function check_plugin(plugin)
             error("plugin." .. key .. " is not run by this version: " .. advice, 0)
         end
     end
+end
+
+--- Where a text ends that lacks its last statement.
+local function last_line(text)
+    local _, ends = text:gsub("%s+$", ""):gsub("\n", "")
+    return ends + 1
 end
 
 --- Runs a plugin's file.
@@ -74,7 +106,8 @@ local function run(wanted)
     local plugin = chunk()
     local ok, wrong = pcall(check_plugin, plugin)
     if not ok then
-        error(wanted.chunkname .. ": " .. wrong, 0)
+        local line = plugin == nil and last_line(wanted.source) .. ":" or ""
+        error(wanted.chunkname .. ":" .. line .. " " .. wrong, 0)
     end
     return plugin
 end

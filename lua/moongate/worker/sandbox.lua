@@ -171,8 +171,10 @@ function sandbox.env(name, lib, sdk)
                 all[#all + 1] = full
             end
             table.sort(all)
+            local file = tostring(module):gsub("^" .. name:gsub("%p", "%%%0") .. "%.", "")
             error("no module '" .. tostring(module) .. "' for plugin " .. name .. "; there are: "
-                .. table.concat(all, ", "), 2)
+                .. table.concat(all, ", ") .. "; a module of the plugin's own is a file in its lib folder: lib/"
+                .. file .. ".lua, as require \"" .. name .. "." .. file .. "\"", 2)
         end
         local chunk, problem = sandbox.load(part.source, part.chunkname, env)
         if not chunk then
