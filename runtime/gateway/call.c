@@ -87,8 +87,11 @@ static bool is_gateways(int which, mg_str name)
 {
     static const mg_name ids[] = { MG_NAME_VIA, MG_NAME_GRPC_TIMEOUT, MG_NAME_X_MOONGATE_DEADLINE_MS,
                                    MG_NAME_X_MOONGATE_ATTEMPT };
+    static const uint32_t lengths = 1u << 3 | 1u << 12 | 1u << 18 | 1u << 22; /* of these names */
 
-    for (size_t i = 0; which == MG_REQUEST && i < sizeof(ids) / sizeof(ids[0]); i++)
+    if (which != MG_REQUEST || name.n > 31 || !(lengths >> name.n & 1))
+        return false;
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
         if (mg_str_eq_nocase(name, mg_name_text(ids[i])))
             return true;
     return false;

@@ -252,11 +252,29 @@ static void write_hosts(world *w, const char *text)
     assert_int_equal(rename(next, w->hosts), 0);
 }
 
+/* One port of both kinds, as a name server has it: one that is free for UDP may be taken for TCP. */
+static void open_port(world *w, struct sockaddr_in *at)
+{
+    for (int tries = 0; tries < 100; tries++) {
+        socklen_t n = sizeof *at;
+
+        at->sin_port = 0;
+        w->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(w->fd, (struct sockaddr *)at, n), 0);
+        assert_int_equal(getsockname(w->fd, (struct sockaddr *)at, &n), 0);
+        w->tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (bind(w->tcp_fd, (struct sockaddr *)at, n) == 0)
+            return;
+        close(w->fd);
+        close(w->tcp_fd);
+    }
+    fail_msg("no port is free for UDP and TCP");
+}
+
 static void open_searching(world *w, const script *scripts, size_t count, const char *resolv_conf)
 {
     mg_error err = MG_ERROR_INIT;
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t n = sizeof(at);
     char server[32];
 
     *w = (world){ .loop = mg_loop_new(&mg_clock_real, 1, &err), .scripts = scripts, .count = count };
@@ -265,12 +283,8 @@ static void open_searching(world *w, const script *scripts, size_t count, const 
     strcpy(w->hosts, "/tmp/moongate-hosts-XXXXXX");
     const int file = mkstemp(w->hosts);
     close(file);
-    w->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(w->fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    assert_int_equal(getsockname(w->fd, (struct sockaddr *)&at, &n), 0);
+    open_port(w, &at);
     mg_watch_start(w->loop, &w->watch, w->fd, on_query);
-    w->tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(w->tcp_fd, (struct sockaddr *)&at, sizeof(at)), 0);
     assert_int_equal(listen(w->tcp_fd, 8), 0);
     mg_watch_start_listener(w->loop, &w->listener, w->tcp_fd, on_tcp_conn);
     snprintf(server, sizeof(server), "127.0.0.1:%u", ntohs(at.sin_port));
