@@ -32,6 +32,7 @@ typedef struct outlet {
     _Atomic(piece *) handed;      /* the newest first */
     _Atomic size_t queued_bytes;  /* of what was handed over and is not written */
     _Atomic uint64_t dropped;     /* lines */
+    atomic_bool overfull;         /* lines were dropped since there was room last */
     _Atomic(mg_log_target *) aim; /* owned: the next target; NULL: the same as before */
     /* The rest is the writing thread's. */
     mg_log_target *target; /* owned */
@@ -86,6 +87,7 @@ static void wake(mg_log_writer *writer)
     (void)!write(writer->wake, &one, sizeof one);
 }
 
+/* True when the thread has to hear of it. */
 static bool push(outlet *o, mg_str lines)
 {
     const size_t bytes = sizeof(piece) + lines.n;
@@ -93,7 +95,7 @@ static bool push(outlet *o, mg_str lines)
     if (atomic_fetch_add(&o->queued_bytes, bytes) + bytes > MG_LOG_QUEUE_BYTES) {
         atomic_fetch_sub(&o->queued_bytes, bytes);
         drop_lines(o, lines.p, lines.n);
-        return false;
+        return !atomic_exchange_explicit(&o->overfull, true, memory_order_relaxed);
     }
     piece *pushed = mg_alloc(bytes);
     piece *before = atomic_load_explicit(&o->handed, memory_order_relaxed);
@@ -192,8 +194,8 @@ static mg_str next_bytes(const outlet *o)
     return mg_str_sub(left, 0, end ? (size_t)(end + 1 - left.p) : PIPE_BUF);
 }
 
-/* Says once for each trouble that a log cannot be written. */
-static void tell_error(mg_log_writer *writer, outlet *o)
+/* Says once for each trouble that a log cannot be written, and why. */
+static void tell_trouble(mg_log_writer *writer, outlet *o, const char *why)
 {
     const mg_log_name log = (mg_log_name)(o - writer->outlets);
     const uint64_t now = now_ns();
@@ -205,7 +207,7 @@ static void tell_error(mg_log_writer *writer, outlet *o)
     o->error_told_ns = now;
     mg_log_write(writer->events, MG_LOG_ERROR, "log_failed",
                  "the %s log cannot be written: %s; its lines are dropped until it can", mg_log_names[log],
-                 strerror(o->error));
+                 why);
 }
 
 /* The target cannot be written: what waits for it is dropped, and it is tried again with the next lines. */
@@ -218,7 +220,7 @@ static void fail(mg_log_writer *writer, outlet *failed, int error)
         o->error = error;
         o->fresh = false;
     }
-    tell_error(writer, failed);
+    tell_trouble(writer, failed, strerror(error));
 }
 
 /* One write. False when the target takes no more for now. */
@@ -293,6 +295,18 @@ static bool has_room(const outlet *o)
            atomic_load_explicit(&o->queued_bytes, memory_order_relaxed) <= MG_LOG_QUEUE_BYTES / 2;
 }
 
+/* Says at once that lines are being dropped because the target takes none or too few, where the events go
+ * elsewhere. How many they were is told later. */
+static void tell_overfull(mg_log_writer *writer, outlet *o)
+{
+    if (!atomic_load_explicit(&o->overfull, memory_order_relaxed))
+        return;
+    if (has_room(o))
+        atomic_store_explicit(&o->overfull, false, memory_order_relaxed);
+    else if (!o->error && !mg_log_target_same(o->target, writer->outlets[MG_LOG_EVENTS].target))
+        tell_trouble(writer, o, "its reader has stopped, or is too slow");
+}
+
 /* Says how many lines were dropped, once there is room again. Returns when to look again; UINT64_MAX: not
  * before something happens. */
 static uint64_t tell_drops(mg_log_writer *writer, outlet *o, uint64_t now)
@@ -334,6 +348,7 @@ static bool write_out(mg_log_writer *writer, uint64_t until_ns)
         outlet *o = &writer->outlets[log];
         collect(writer, o);
         follow_aim(writer, o);
+        tell_overfull(writer, o);
         until_ns = mg_min_u64(until_ns, tell_drops(writer, o, now));
     }
     for (int log = 0; log < MG_LOGS; log++) {
@@ -400,10 +415,10 @@ void mg_log_writer_hand(mg_log_writer *writer, mg_log_name log, mg_str lines)
     if (!lines.n)
         return;
     MG_CHECK(lines.p[lines.n - 1] == '\n');
-    const bool first = push(&writer->outlets[log], lines);
+    const bool news = push(&writer->outlets[log], lines);
     if (!atomic_load_explicit(&writer->runs, memory_order_relaxed))
         write_at_once(writer);
-    else if (first)
+    else if (news)
         wake(writer);
 }
 

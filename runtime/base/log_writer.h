@@ -1,8 +1,8 @@
 /* log_writer.h - writes all logs of a process, on a thread of its own. Any thread hands lines over and goes
  * on: handing over never waits for a target, and holds no lock. What a target has not taken yet waits in a
  * queue of bounded bytes for each log; lines that find it full are dropped and counted. The events log tells
- * once how many were dropped, when the target takes lines again, and once that a target cannot be written at
- * all.
+ * once that a target cannot be written, or takes too little, and once how many lines were dropped, when it
+ * takes lines again.
  *
  * Before start nothing runs beside the caller: a line is then written at once, as far as its target takes it
  * without waiting. */

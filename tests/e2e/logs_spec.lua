@@ -44,10 +44,13 @@ end
 local function count(text, word) return select(2, text:gsub(word, "")) end
 
 describe("a log that nobody reads", function()
-    it("on stdout drops lines, holds up nobody, and tells once how many when it is read again", function()
+    it("on stdout drops lines, holds up nobody, and is told of at once, and once more when it is read again", function()
         local gw = gateway()
         e2e.pause(gw.process.out)
         ask_until_dropped(gw, "access")
+        local failed = e2e.json.decode(gw:log "log_failed")
+        assert.equal("the access log cannot be written: its reader has stopped, or is too slow; "
+            .. "its lines are dropped until it can", failed.message)
         local before_kib = gw:rss_kib()
         ask_until_dropped(gw, "access")
         ask_until_dropped(gw, "access")
@@ -63,6 +66,7 @@ describe("a log that nobody reads", function()
         assert.equal(lost, dropped(gw, "access"))
         gw:stop()
         assert.equal(1, count(gw.process.err.text, "log_lines_dropped"))
+        assert.equal(1, count(gw.process.err.text, "log_failed"))
     end)
 
     it("on stderr drops events, and tells so in itself", function()
