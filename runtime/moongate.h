@@ -57,7 +57,9 @@ const char *mg_call_set_text(mg_call *call, int what, const char *text, uint32_t
 bool mg_call_param(mg_call *call, const char *name, uint32_t n,
                    mg_slice *value); /* of the route's template, decoded */
 bool mg_call_query(mg_call *call, const char *name, uint32_t n,
-                   mg_slice *value);                       /* first of that name, decoded */
+                   mg_slice *value); /* first of that name, decoded */
+/* The next value of that name, where *at, from 0, is how far the query was read; false when there is none. */
+bool mg_call_query_next(mg_call *call, const char *name, uint32_t n, uint32_t *at, mg_slice *value);
 int mg_call_status(const mg_call *call);                   /* of the response; 0 while there is none */
 const char *mg_call_set_status(mg_call *call, int status); /* 200..599 */
 /* Answers: status and body (copied), fields of an earlier response dropped. NULL, or what is wrong.
@@ -291,6 +293,15 @@ bool mg_json_next(mg_json *doc, mg_json_item *item);
 /* The text as a JSON string with its quotes: into out, which has room for 6 n + 2 bytes. Returns the length.
  */
 uint32_t mg_json_quote(const char *text, uint32_t n, char *out);
+
+/* ---- bytes as text and back (base/codec.h) ---- */
+
+enum mg_codec { MG_CODEC_BASE64, MG_CODEC_BASE64URL, MG_CODEC_HEX, MG_CODEC_PERCENT };
+/* Into out, which has room for 3 n + 4 bytes. Returns the length. Any thread. */
+uint32_t mg_encode(int codec, const char *bytes, uint32_t n, char *out);
+/* Into out, which has room for n bytes. NULL, with how many it were; or static text that says what is wrong
+ * at the byte *at, from 0. Any thread. */
+const char *mg_decode(int codec, const char *text, uint32_t n, char *out, uint32_t *length, uint32_t *at);
 
 /* ---- kv: ctx.kv, bytes to bytes in a namespace of the plugin's own (gateway/kv.h). A space is one handle
  * for one thread; what one handle sets all others see at once. Functions that return text: NULL, or static

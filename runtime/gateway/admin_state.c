@@ -2,6 +2,7 @@
  * is shown and not changed here. */
 #include "gateway/admin_parts.h"
 
+#include "base/codec.h"
 #include "moongate.h"
 #include "text/units.h"
 
@@ -30,22 +31,11 @@ static bool is_text(mg_str bytes)
     return mg_str_is_utf8(bytes);
 }
 
-/* RFC 4648, section 4. */
 static void add_base64(mg_text *out, mg_str bytes)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    mg_text_reserve(out, bytes.n * 4 / 3 + 4);
-    for (size_t i = 0; i < bytes.n; i += 3) {
-        const size_t left = bytes.n - i;
-        const uint32_t a = (unsigned char)bytes.p[i];
-        const uint32_t b = left > 1 ? (unsigned char)bytes.p[i + 1] : 0;
-        const uint32_t c = left > 2 ? (unsigned char)bytes.p[i + 2] : 0;
-        mg_text_add_char(out, digits[a >> 2]);
-        mg_text_add_char(out, digits[(a << 4 | b >> 4) & 63]);
-        mg_text_add_char(out, left > 1 ? digits[(b << 2 | c >> 6) & 63] : '=');
-        mg_text_add_char(out, left > 2 ? digits[c & 63] : '=');
-    }
+    mg_text_reserve(out, mg_codec_room(bytes.n));
+    out->n += mg_codec_encode(MG_CODEC_BASE64, bytes, out->p + out->n);
+    out->p[out->n] = '\0';
 }
 
 /* A key as it stands in a path. */

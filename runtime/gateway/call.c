@@ -259,6 +259,21 @@ bool mg_call_query(mg_call *call, const char *name, uint32_t n, mg_slice *value)
     return true;
 }
 
+bool mg_call_query_next(mg_call *call, const char *name, uint32_t n, uint32_t *at, mg_slice *value)
+{
+    const mg_str query = call->x->request.query;
+    mg_str found, rest;
+
+    if (!query.p || *at > query.n)
+        return false;
+    rest = mg_str_make(query.p + *at, query.n - *at);
+    if (!mg_uri_query_next(&call->x->arena, &rest, mg_str_make(name, n), &found))
+        return false;
+    *at = (uint32_t)(rest.p ? (size_t)(rest.p - query.p) : query.n + 1);
+    *value = found.p ? slice_of(found) : (mg_slice){ "", 0 };
+    return true;
+}
+
 /* ---- status and answers ---- */
 
 static void add_field(mg_exchange *x, mg_name name, mg_str value)

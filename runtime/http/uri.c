@@ -365,11 +365,11 @@ const char *mg_uri_parse(mg_arena *arena, mg_str text, mg_uri *out)
     return parse_path_and_query(text, out);
 }
 
-bool mg_uri_query_get(mg_arena *arena, mg_str query, mg_str name, mg_str *value)
+bool mg_uri_query_next(mg_arena *arena, mg_str *query, mg_str name, mg_str *value)
 {
     mg_str pair;
 
-    while (mg_str_cut(&query, '&', &pair)) {
+    while (mg_str_cut(query, '&', &pair)) {
         size_t equals = mg_str_find(pair, '=');
         mg_str key = mg_str_make(pair.p, equals == SIZE_MAX ? pair.n : equals);
 
@@ -380,4 +380,9 @@ bool mg_uri_query_get(mg_arena *arena, mg_str query, mg_str name, mg_str *value)
         return true;
     }
     return false;
+}
+
+bool mg_uri_query_get(mg_arena *arena, mg_str query, mg_str name, mg_str *value)
+{
+    return mg_uri_query_next(arena, &query, name, value);
 }

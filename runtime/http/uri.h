@@ -49,5 +49,7 @@ const char *mg_uri_parse(mg_arena *arena, mg_str text, mg_uri *out);
 /* One value of a query by name, percent-decoded with "+" as space; the first of that name. False when absent.
  */
 bool mg_uri_query_get(mg_arena *arena, mg_str query, mg_str name, mg_str *value);
+/* The same for one after the other: cuts what was read off *query, which is absent after the last pair. */
+bool mg_uri_query_next(mg_arena *arena, mg_str *query, mg_str name, mg_str *value);
 
 #endif

@@ -8,6 +8,7 @@
 package.path = "lua/?.lua;" .. package.path -- specs run from the project's folder
 
 local cjson = require("cjson.safe")
+local cookie = require("moongate.sdk.cookie")
 local sandbox = require("moongate.worker.sandbox")
 
 local fake = {}
@@ -57,15 +58,14 @@ local function new_message(headers, of_request)
 
     --- Several fields of a name are one value.
     function message:header(name)
-        local values = self:all(name)
+        local values = self:header_values(name)
         if name:lower() == "set-cookie" or #values < 2 then
             return values[1]
         end
         return table.concat(values, name:lower() == "cookie" and "; " or ", ")
     end
 
-    --- All values of a name, for assertions; the real ctx has headers() alone.
-    function message:all(name)
+    function message:header_values(name)
         local values = {}
         for _, field in ipairs(self.fields) do
             if field[1] == name:lower() then
@@ -142,7 +142,8 @@ local function new_request(wanted)
     function request:set_query(query)
         self.query = query ~= "" and query or nil
     end
-    function request:query_param(name)
+    function request:query_params(name)
+        local values = {}
         for pair in (self.query or ""):gmatch("[^&]+") do
             local key, value = pair:match("^([^=]*)=?(.*)$")
             local function plain(text)
@@ -151,9 +152,23 @@ local function new_request(wanted)
                 end))
             end
             if plain(key) == name then
-                return plain(value)
+                values[#values + 1] = plain(value)
             end
         end
+        return values
+    end
+    function request:query_param(name)
+        return self:query_params(name)[1]
+    end
+    function request:cookies()
+        local cookies = cookie.members.parse(self:header("cookie") or "")
+        for name, values in pairs(cookies) do
+            cookies[name] = values[1]
+        end
+        return cookies
+    end
+    function request:cookie(name)
+        return self:cookies()[name]
     end
     return request
 end
@@ -163,6 +178,9 @@ local function new_response(wanted)
 
     response.status = wanted.status or 200
     response.bytes = wanted.body or ""
+    function response:set_cookie(name, value, options)
+        self:add_header("set-cookie", cookie.text_of("set_cookie", name, value, options, 2))
+    end
     function response:set_status(status)
         self.status = status
     end

@@ -8,6 +8,7 @@ local string_of, new = ffi.string, ffi.new
 local header, header_at, set_header, remove_header =
     c.mg_call_header, c.mg_call_header_at, c.mg_call_set_header, c.mg_call_remove_header
 local text, set_text, param, query = c.mg_call_text, c.mg_call_set_text, c.mg_call_param, c.mg_call_query
+local query_next = c.mg_call_query_next
 local status, set_status = c.mg_call_status, c.mg_call_set_status
 local respond, problem = c.mg_call_respond, c.mg_call_problem
 local body, set_body, bodiless = c.mg_call_body, c.mg_call_set_body, c.mg_call_bodiless
@@ -19,7 +20,7 @@ local breaker_ask, breaker_finish = c.mg_call_breaker_ask, c.mg_call_breaker_fin
 
 -- One VM runs one call at a time and nothing here yields, so one of each is enough.
 local slice, slice2, id, why = new("mg_slice"), new("mg_slice"), new("char[32]"), new("const char *[1]")
-local removed = new("uint32_t[1]")
+local removed, query_at = new("uint32_t[1]"), new("uint32_t[1]")
 local limit_view = new("mg_limit_view")
 
 ---@alias moongate.Call ffi.cdata*  mg_call *
@@ -75,6 +76,22 @@ function call.header_at(self, which, index)
     end
 end
 
+--- The value of each field of a name, in order.
+---@param lower_name string
+function call.header_values(self, which, lower_name)
+    local values, index = {}, 0
+    while header_at(self, which, index, slice, slice2) do
+        if slice.n == #lower_name and string_of(slice.p, slice.n) == lower_name then
+            values[#values + 1] = string_of(slice2.p, slice2.n)
+        end
+        index = index + 1
+    end
+    if #values == 0 and header(self, which, lower_name, #lower_name, slice) then
+        values[1] = string_of(slice.p, slice.n) -- host, which is no field
+    end
+    return values
+end
+
 ---@return string? problem
 function call.set_header(self, which, name, value, replace)
     local wrong = set_header(self, which, name, #name, value, #value, replace)
@@ -115,6 +132,16 @@ function call.query(self, name)
     if query(self, name, #name, slice) then
         return (string_of(slice.p, slice.n))
     end
+end
+
+--- All values of that name.
+function call.queries(self, name)
+    local values = {}
+    query_at[0] = 0
+    while query_next(self, name, #name, query_at, slice) do
+        values[#values + 1] = string_of(slice.p, slice.n)
+    end
+    return values
 end
 
 function call.set_status(self, value)

@@ -7,6 +7,12 @@
 ---@field pool fun(service: string): table?, string?
 ---@field json moongate.Json
 ---@field time moongate.Time
+---@field base64 moongate.Base64
+---@field base64url moongate.Base64url
+---@field hex moongate.Hex
+---@field url moongate.Url
+---@field cookie moongate.Cookie
+local codec = require("moongate.sdk.codec")
 local object = require("moongate.sdk.object")
 
 local members = {
@@ -18,5 +24,16 @@ local members = {
     json = setmetatable({}, object.meta("moongate.json", require("moongate.sdk.json"))),
     time = setmetatable({}, object.meta("moongate.time", require("moongate.sdk.time"))),
 }
+
+for name, functions in pairs({
+    base64 = codec.base64,
+    base64url = codec.base64url,
+    hex = codec.hex,
+    url = require("moongate.sdk.url"),
+    cookie = require("moongate.sdk.cookie").members,
+}) do
+    local shown = "moongate." .. name
+    members[name] = setmetatable({}, object.meta(shown, object.strict(shown, functions)))
+end
 
 return setmetatable({}, object.meta("moongate", object.strict("moongate", members)))

@@ -5,6 +5,7 @@ local running = require("moongate.sdk.running")
 
 local header, header_at, set_header, remove_header = call.header, call.header_at, call.set_header, call.remove_header
 local get_body, set_body, bodiless = call.body, call.set_body, call.bodiless
+local header_values, lower, list = call.header_values, string.lower, require("moongate.sdk.json").list
 local BODY = call.wait_for.BODY
 local WARN = 2
 local type, error, tostring, floor = type, error, tostring, math.floor
@@ -111,7 +112,7 @@ function message.methods(of, which)
     local shown = "ctx." .. of
 
     --- The value of a field; nil when it is absent. Several fields of a name are one value, joined with ", " (those of
-    --- cookie with "; "), so that none passes unread; of set-cookie it is the first: headers() has all.
+    --- cookie with "; "), so that none passes unread; of set-cookie it is the first: header_values() has all.
     ---@param name string  in any case
     ---@return string? value
     function methods:header(name)
@@ -122,6 +123,20 @@ function message.methods(of, which)
             error("header: the name is a string, not " .. type(name), 2)
         end
         return (header(running.call, which, name))
+    end
+
+    --- The values of all fields of a name, in order, each as it stands; empty when it is absent. For what is no list,
+    --- as set-cookie: header() has one value.
+    ---@param name string  in any case
+    ---@return string[] values
+    function methods:header_values(name)
+        if running[of] ~= self then
+            stale(self, shown, "header_values", 2)
+        end
+        if type(name) ~= "string" then
+            error("header_values: the name is a string, not " .. type(name), 2)
+        end
+        return (list(header_values(running.call, which, lower(name))))
     end
 
     --- Walks all fields in order: for name, value in ctx.request:headers() do. Names are lower-case. Do not change

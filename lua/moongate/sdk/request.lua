@@ -1,5 +1,7 @@
 --- request: ctx.request, the request as the plugins before left it and as the upstream will get it.
 local call = require("moongate.ffi.call")
+local cookie = require("moongate.sdk.cookie").members
+local list = require("moongate.sdk.json").list
 local message = require("moongate.sdk.message")
 local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
@@ -74,6 +76,51 @@ function request:query_param(name)
         error("query_param: the name is a string, not " .. type(name), 2)
     end
     return (query(running.call, name))
+end
+
+--- All parameters of that name in the query, in order, percent-decoded, with "+" as a space; empty when there is none.
+---@param name string
+---@return string[] values
+function request:query_params(name)
+    if running.request ~= self then
+        stale(self, "ctx.request", "query_params", 2)
+    end
+    if type(name) ~= "string" then
+        error("query_params: the name is a string, not " .. type(name), 2)
+    end
+    return (list(call.queries(running.call, name)))
+end
+
+local function cookies_of()
+    return (cookie.parse(call.header(running.call, REQUEST, "cookie") or ""))
+end
+
+--- The value of the first cookie of that name, as it stands, quotes and escapes and all; nil when there is none.
+---@param name string  in this case
+---@return string? value
+function request:cookie(name)
+    if running.request ~= self then
+        stale(self, "ctx.request", "cookie", 2)
+    end
+    if type(name) ~= "string" then
+        error("cookie: the name is a string, not " .. type(name), 2)
+    end
+    local values = cookies_of()[name]
+    return values and values[1]
+end
+
+--- All cookies of the request by name. Of several of one name it is the first, as cookie() has it; all are in
+--- moongate.cookie.parse(ctx.request:header("cookie")).
+---@return table<string, string> cookies
+function request:cookies()
+    if running.request ~= self then
+        stale(self, "ctx.request", "cookies", 2)
+    end
+    local cookies = cookies_of()
+    for name, values in pairs(cookies) do
+        cookies[name] = values[1]
+    end
+    return cookies
 end
 
 local properties = {

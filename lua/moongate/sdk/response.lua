@@ -1,5 +1,6 @@
 --- response: ctx.response, what goes back to the client. It is there after next(ctx), and after ctx:respond.
 local call = require("moongate.ffi.call")
+local cookie = require("moongate.sdk.cookie")
 local message = require("moongate.sdk.message")
 local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
@@ -23,6 +24,21 @@ function response:set_status(value)
     local wrong = set_status(running.call, value)
     if wrong then
         error("set_status: " .. wrong, 2)
+    end
+end
+
+--- Adds a cookie (RFC 6265). Raises on a name, value or option that no browser takes as it is meant.
+---@param name string  a token
+---@param value string  no blanks, quotes, commas, semicolons or backslashes; quotes may stand around all of it
+---@param options? moongate.CookieOptions
+function response:set_cookie(name, value, options)
+    if running.response ~= self then
+        stale(self, "ctx.response", "set_cookie", 2)
+    end
+    local text = cookie.text_of("set_cookie", name, value, options, 2)
+    local wrong = call.set_header(running.call, call.RESPONSE, "set-cookie", text, false)
+    if wrong then
+        error("set_cookie: " .. wrong, 2)
     end
 end
 

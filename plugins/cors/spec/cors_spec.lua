@@ -108,13 +108,13 @@ describe("cors marks an answer", function()
             assert.is_nil(ctx.response:header("access-control-expose-headers"))
         end
         assert.is_nil(stranger.response:header("access-control-allow-origin"))
-        assert.same({ SHOP }, friend.response:all("access-control-allow-origin"))
+        assert.same({ SHOP }, friend.response:header_values("access-control-allow-origin"))
     end)
 
     it("and says Vary once", function()
         local function vary(value)
             return cors({}):run({ headers = { origin = SHOP }, upstream = { headers = { vary = value } } })
-                .response:all("vary")
+                .response:header_values("vary")
         end
         assert.same({ "Accept-Encoding", "Origin" }, vary("Accept-Encoding"))
         assert.same({ "accept, origin" }, vary("accept, origin"))

@@ -21,7 +21,7 @@ describe("respond", function()
 
     it("lets a field in headers decide the content type", function()
         local ctx = fake.plugin("respond", { body = "{}", headers = { ["Content-Type"] = "application/json" } }):run()
-        assert.same({ "application/json" }, ctx.response:all("content-type"))
+        assert.same({ "application/json" }, ctx.response:header_values("content-type"))
     end)
 
     it("answers again and again", function()
