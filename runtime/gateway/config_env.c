@@ -4,24 +4,39 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 64 << 10 };
+enum {
+    READ_BYTES = 64 << 10,
+    PIPE_WAIT_MS =
+        5000, /* for the next bytes of a pipe: a reload and the end of the process wait behind it */
+};
+
+/* One read, which waits for a pipe's writer for a while, but not for there to be one. */
+static mg_result read_part(int fd, const char *path, mg_text *text, ssize_t *n, mg_error *err)
+{
+    struct pollfd pipe = { fd, POLLIN, 0 };
+
+    mg_text_reserve(text, READ_BYTES);
+    do
+        *n = read(fd, text->p + text->n, READ_BYTES);
+    while (*n < 0 && (errno == EINTR || (errno == EAGAIN && poll(&pipe, 1, PIPE_WAIT_MS) != 0)));
+    if (*n < 0 && errno == EAGAIN)
+        return mg_fail(err, MG_ERR_IO, "cannot read %s: it is a pipe, and nothing came for %d s", path,
+                       PIPE_WAIT_MS / 1000);
+    return *n < 0 ? mg_fail_errno(err, errno, "cannot read %s", path) : MG_OK;
+}
 
 static mg_result read_all(int fd, const char *path, size_t max_bytes, mg_text *text, mg_error *err)
 {
     for (;;) {
         ssize_t n;
-        mg_text_reserve(text, READ_BYTES);
-        n = read(fd, text->p + text->n, READ_BYTES);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return mg_fail_errno(err, errno, "cannot read %s", path);
-        if (n == 0)
-            return MG_OK;
+        const mg_result result = read_part(fd, path, text, &n, err);
+        if (result != MG_OK || n == 0)
+            return result;
         text->n += (size_t)n;
         if (text->n > max_bytes)
             return mg_fail(err, MG_ERR_LIMIT, "%s is larger than %zu bytes", path, max_bytes);
@@ -37,7 +52,7 @@ static mg_result open_file(const char *path, int *fd, mg_error *err)
         *fd = dup(STDIN_FILENO);
         return *fd >= 0 ? MG_OK : mg_fail_errno(err, errno, "cannot read standard input");
     }
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* without, a FIFO waits for a writer */
     if (*fd < 0)
         return mg_fail(err, errno == ENOENT ? MG_ERR_NOT_FOUND : MG_ERR_IO, "cannot open %s: %s", path,
                        strerror(errno));

@@ -6,7 +6,16 @@
 #include "text/json.h"
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+
+/* A FIFO that nobody writes to reads as empty: a reload does not wait for a writer. */
+static FILE *open_file(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    return fd >= 0 ? fdopen(fd, "r") : NULL;
+}
 
 /* One file of a plugin: built in, or in its folder. */
 static bool read_source(const mg_config_plugin *plugin, const char *file, mg_arena *arena, mg_str *out,
@@ -23,7 +32,7 @@ static bool read_source(const mg_config_plugin *plugin, const char *file, mg_are
                               ? mg_str_sub(plugin->path, 2, plugin->path.n)
                               : plugin->path;
     snprintf(name, 512, "%.*s/%s", MG_STR_ARGS(folder), file);
-    FILE *f = fopen(name, "rb");
+    FILE *f = open_file(name);
     if (!f)
         return mg_fail_errno(err, errno, "cannot read %s", name), false;
     char *text = mg_arena_bytes(arena, MG_PLUGIN_SOURCE_BYTES + 1);
@@ -332,7 +341,7 @@ void mg_plan_fini(mg_plan *plan)
 /* The text of one line of a file, for the finding; none when it cannot be read. */
 static size_t read_line(const char *path, int line, char *out, size_t room)
 {
-    FILE *f = fopen(path, "r");
+    FILE *f = open_file(path);
     size_t n = 0;
 
     out[0] = '\0';

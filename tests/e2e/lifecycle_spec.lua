@@ -214,6 +214,20 @@ describe("HUP", function()
         assert.equal("[unreadable-file]", line.message:match "^%S+")
     end)
 
+    it("waits for no writer of a FIFO in the place of a file", function()
+        local up = e2e.upstream()
+        local gw = e2e.gateway { up = up }
+        local function with(plugin) return { up = up, plugins = { p = plugin }, route = { plugins = { "p" } } } end
+        assert.equal(0, os.execute("cd " .. gw.dir .. " && mkdir own && mkfifo secret own/plugin.lua"))
+        local keys = { { key = "${file:secret}", consumer = "anna" } }
+        assert.equal("refused", gw:reload(with { use = "key_auth", config = { keys = keys } }))
+        gw:log "secret is empty"
+        assert.equal("refused", gw:reload(with { use = "./own" }))
+        gw:log "own/plugin.lua"
+        assert.equal("ok", gw:reload { up = up })
+        gw:stop() -- and ends
+    end)
+
     it("refuses a plugin with a typing mistake, and the old one goes on", function()
         local up = e2e.upstream()
         local source = "return { name = 'own', version = '1', new = function() return function(ctx, next)\n"
