@@ -1,16 +1,36 @@
 /* config_lint.c - what is right by itself and was probably not meant: warnings about a document without
  * errors. Only what can be proven from the document is said. */
 #include "gateway/config_build.h"
+#include "gateway/plan.h"
 #include "http/message.h"
 #include "text/units.h"
 
 /* --- what nobody uses --- */
 
+static bool has_text(const mg_node *node, mg_str text)
+{
+    if (mg_node_is(node, MG_NODE_STRING))
+        return mg_str_eq(node->text, text);
+    for (const mg_node *it = mg_node_children(node); it; it = it->next)
+        if (has_text(it, text))
+            return true;
+    return false;
+}
+
+/* Plugins take limiters and ask for services by name. */
+static bool is_mentioned(const mg_building *b, mg_str name)
+{
+    for (size_t i = 0; i < b->config->plugin_count; i++)
+        if (has_text(b->config->plugins[i]->config, name) || mg_plan_mentions(b->config->plugins[i], name))
+            return true;
+    return false;
+}
+
 static void warn_unused(mg_building *b, const mg_node *items, mg_map *map, const char *what)
 {
     for (const mg_node *it = mg_node_children(items); it; it = it->next) {
         const mg_named *named = it->key ? mg_map_get(map, it->key->text) : NULL;
-        if (named && !named->used)
+        if (named && !named->used && (map == b->plugins || !is_mentioned(b, it->key->text)))
             mg_node_warning(b->report, it->key, "unused", "no route uses the %s \"%.*s\"", what,
                             MG_STR_ARGS(it->key->text));
     }

@@ -128,6 +128,41 @@ static mg_str plugin_folder_name(const mg_config_plugin *plugin)
     return path;
 }
 
+static bool has_quoted(mg_str source, mg_str name)
+{
+    size_t at = 0;
+
+    for (size_t found; (found = mg_str_find(mg_str_sub(source, at, source.n), name.p[0])) != SIZE_MAX;) {
+        const size_t begin = at + found, end = begin + name.n;
+        at = begin + 1;
+        if (begin && end < source.n && (source.p[begin - 1] == '"' || source.p[begin - 1] == '\'') &&
+            source.p[end] == source.p[begin - 1] && memcmp(source.p + begin, name.p, name.n) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool mg_plan_mentions(const mg_config_plugin *plugin, mg_str name)
+{
+    char *libs[MG_PLUGIN_LIBS], path[512], file[300] = "plugin.lua";
+    mg_arena arena;
+
+    if (!plugin->path.n || !name.n)
+        return false;
+    mg_arena_init(&arena, NULL, 0);
+    const size_t count = list_libs(plugin, &arena, libs);
+    bool found = false;
+    for (size_t i = 0; i <= count && !found; i++) {
+        mg_str source;
+        mg_error err = MG_ERROR_INIT;
+        if (i)
+            snprintf(file, sizeof file, "lib/%.250s", libs[i - 1]);
+        found = read_source(plugin, file, &arena, &source, path, &err) && has_quoted(source, name);
+    }
+    mg_arena_fini(&arena);
+    return found;
+}
+
 static bool add_libs(mg_text *out, const mg_config_plugin *plugin, mg_arena *arena, mg_report *report)
 {
     char *names[MG_PLUGIN_LIBS], path[512];

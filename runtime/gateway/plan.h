@@ -24,6 +24,9 @@ typedef struct mg_plan {
  * broken is not accepted silently. False when the report got an error. */
 bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report);
 void mg_plan_fini(mg_plan *plan);
+/* Whether the code of a plugin with a folder of its own has the name as a text: it may use what is called so.
+ */
+bool mg_plan_mentions(const mg_config_plugin *plugin, mg_str name);
 /* What a VM said of a plan it did not take, as a finding with its place: in the plugin's file, or where the
  * document names it. */
 void mg_plan_fault(const mg_config *config, const mg_error *err, mg_report *report);

@@ -76,4 +76,25 @@ describe("check", function()
         assert.truthy(result.err:find("plugins/own/plugin.lua:2:1: error[plugin]", 1, true), result.err)
         assert.truthy(result.err:find("lib/util.lua", 1, true), result.err)
     end)
+
+    it("takes a limiter or a service as used that only a plugin names", function()
+        local config = CONFIG:gsub("idle:", "own:"):gsub("%[used%]", "[used, own]")
+            .. "services: { geo: { endpoints: [{ url: \"http://127.0.0.1:1\" }] } }\n"
+            .. "limiters: { by_lua: { rate: 10/s }, left: { rate: 1/s } }\n"
+        local function strict(source, more)
+            local files = more or {}
+            files["plugins/good/plugin.lua"] = GOOD
+            files["plugins/own/plugin.lua"] = source
+            files["moongate.yaml"] = config
+            return e2e.run({ "check", "--strict", "moongate.yaml" }, { files = files })
+        end
+        local NAMES = "local function use(ctx) ctx.breaker:ask('geo') return ctx.limit:take(\"by_lua\", 'k') end\n"
+        local result = strict(NAMES .. "local left = 1\n" .. GOOD)
+        assert.equal(3, result.code)
+        assert.is_nil(result.err:find('"by_lua"', 1, true), result.err)
+        assert.is_nil(result.err:find('"geo"', 1, true), result.err)
+        assert.truthy(result.err:find('no route uses the limiter "left"', 1, true), result.err)
+        result = strict("require 'own.names'\nlocal left = 'left'\n" .. GOOD, { ["plugins/own/lib/names.lua"] = NAMES })
+        assert.equal(0, result.code, result.err)
+    end)
 end)
