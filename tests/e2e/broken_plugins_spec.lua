@@ -165,6 +165,48 @@ describe("the line of what went wrong in a plugin", function()
         end)
     end
 
+    -- What is raised without a line of its own; what the message then holds.
+    for raises, holds in pairs {
+        ["error(nil)"] = "error(nil) was raised",
+        ["error({ code = 5 })"] = "a table: {code = 5}",
+        ["error(setmetatable({}, { __tostring = function() error('deep') end }))"] = "a table: {}",
+        ["error(setmetatable({}, { __tostring = function() while true do end end }))"] = "a table: {}",
+        ["error(setmetatable({}, { __tostring = function() return {} end }))"] = "a table: {}",
+        ["error(setmetatable({}, { __tostring = function() return 'mine' end }))"] = "mine",
+    } do
+        it("begins with the line, whoever runs: " .. raises, function()
+            local source = SOURCE:gsub("error%(where%)", function() return raises end)
+            for _, case in ipairs {
+                { "handler", "closed", false }, { "handler", "open", true }, { "filter", "closed", true },
+                { "log", "closed", true },
+            } do
+                local where, on_error, reaches = unpack(case)
+                local gw, up = with(source, { on_error = on_error })
+                local client = gw:send("GET /" .. where .. " HTTP/1.1\r\nHost: a\r\n\r\n")
+                if reaches then
+                    local conn = up:accept()
+                    conn:request()
+                    conn:send(e2e.OK)
+                end
+                local line = e2e.json.decode(gw:log "plugin_error")
+                assert.equal("own", line.plugin)
+                assert.truthy(line.message:find("plugins/own/plugin.lua:3: " .. holds, 1, true), line.message)
+                client:close()
+            end
+        end)
+    end
+
+    it("names the filter that returned no text", function()
+        local gw, up = with("return { name = 'own', body = { response = 'stream' },\n"
+            .. "new = function() return function(ctx, next) return next(ctx) end end,\n"
+            .. "response_body = function() return 5 end }\n")
+        gw:send(e2e.GET)
+        local conn = up:accept()
+        conn:request()
+        conn:send(e2e.OK)
+        gw:log "plugins/own/plugin.lua:3: a body's filter returns a string"
+    end)
+
     it("has the instance of the answer, which is the client's own id where it sent one", function()
         local line, access, client = members("handler", "closed", false, "X-Request-Id: order-7\r\n")
         local problem = e2e.json.decode(client:response().body)

@@ -5,6 +5,7 @@
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 local text_of = require("moongate.sdk.shown")
+local message_of = require("moongate.worker.raised")
 
 local error, getinfo, setmetatable = error, debug.getinfo, setmetatable
 local INNERMOST = running.INNERMOST
@@ -72,7 +73,8 @@ function chain.log(logs, ctx)
         running.plugin, running.memory.owner = index, index
         local ok, err = xpcall(logs[i].log, by_depth[0].on_raise, ctx)
         if not ok then
-            call.raised(running.call, index, text_of(err), running.traceback or "")
+            local trace = running.traceback or ""
+            call.raised(running.call, index, message_of(err, text_of(err), trace), trace)
             running.traceback = false
             running.turn = running.turn + 1 -- the next has a whole budget
         end

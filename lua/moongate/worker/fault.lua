@@ -1,6 +1,7 @@
 --- fault: what made a coroutine die, for the log: whose code it was, at which line, and the way there.
 local await = require("moongate.worker.await")
 local running = require("moongate.sdk.running")
+local message_of = require("moongate.worker.raised")
 local text_of = require("moongate.sdk.shown")
 
 local TRACE = 8192 -- bytes of a traceback that are shown
@@ -50,7 +51,7 @@ return function(chunks)
         local trace = sub(running.traceback or dead_traceback(co, message), 1, TRACE)
         await.none()
         running.plugin, running.memory.owner, running.traceback = -1, -1, false
-        message = match(message, "^[^\n]*")
+        message = match(message_of(err, message, trace), "^[^\n]*")
         return plugin, line_in(chunks[plugin + 1] or {}, message .. "\n" .. trace), message, trace
     end
 end

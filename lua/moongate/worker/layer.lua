@@ -2,6 +2,7 @@
 --- on the stack for recursion, and then neither the way in nor the way out becomes one trace.
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
+local message_of = require("moongate.worker.raised")
 local text_of = require("moongate.sdk.shown")
 
 local xpcall, error = xpcall, error
@@ -69,7 +70,8 @@ function layer.lenient(handler, inner, index, depth, skips)
             if err == CANCELLED or running.plugin ~= index then
                 error(err, 0) -- not this plugin's
             end
-            raised(running.call, index, text_of(err), running.traceback or "")
+            local trace = running.traceback or ""
+            raised(running.call, index, message_of(err, text_of(err), trace), trace)
             running.traceback = false
             running.turn = running.turn + 1 -- whoever runs now has a whole budget
             if skips then

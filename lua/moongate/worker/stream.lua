@@ -25,7 +25,9 @@ local function pass(slot, filters)
         local made = filters[i].filter(slot.ctx, bytes, last)
         if made ~= nil then
             if type(made) ~= "string" then
-                error("a body's filter returns a string, or nil to leave the piece as it is, not " .. type(made), 0)
+                local where = debug.getinfo(filters[i].filter, "S")
+                error(where.short_src .. ":" .. where.linedefined .. ": a body's filter returns a string, or nil to "
+                    .. "leave the piece as it is, not " .. type(made), 0)
             end
             bytes, changed = made, true
         end
