@@ -157,6 +157,8 @@ static void conn_turn(mg_conn *conn)
         mg_conn_feed_held(conn);
     if (!conn->gone && conn->stream.readable)
         mg_conn_read(conn);
+    if (!conn->gone && conn->stream.closed && mg_conn_is_unread(conn))
+        mg_conn_abort(conn, MG_RESET_CLIENT_GONE, true);
     if (!conn->gone)
         after_drain(conn);
     mg_conn_leave(conn);
@@ -164,7 +166,13 @@ static void conn_turn(mg_conn *conn)
 
 static void on_ready(mg_stream *stream)
 {
-    conn_turn(mg_container_of(stream, mg_conn, stream));
+    mg_conn *conn = mg_container_of(stream, mg_conn, stream);
+    mg_loop *loop = mg_conn_loop(conn);
+
+    /* libevent tells an RST as if there were bytes and room. */
+    if (!stream->closed && mg_conn_is_unread(conn) && loop->ops->connect_error(loop, stream->watch.fd))
+        conn->broken = true;
+    conn_turn(conn);
 }
 
 static void on_later(mg_later *later)

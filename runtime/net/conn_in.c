@@ -294,6 +294,14 @@ static void on_eof(mg_conn *conn)
     mg_conn_abort(conn, MG_RESET_CLIENT_GONE, conn->x != NULL);
 }
 
+/* The request waits, for its turn or for a place, and what came behind its head is not read meanwhile: only
+ * the loop tells that the client has left. A body that somebody has begun to take is passed on first. */
+bool mg_conn_is_unread(const mg_conn *conn)
+{
+    return conn->x && conn->state == CONN_EXCHANGE && !conn->tunnel && !wants_bytes(conn) &&
+           !(conn->body_open && conn->x->request_body.bytes);
+}
+
 static void on_bytes(mg_conn *conn, char *bytes, size_t n)
 {
     mg_net *net = conn->server->net;

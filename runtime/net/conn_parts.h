@@ -83,6 +83,7 @@ void mg_conn_await(mg_conn *conn);
 
 extern const mg_body_source mg_conn_source; /* of the request body: the start of every conn->source */
 void mg_conn_read(mg_conn *conn);
+bool mg_conn_is_unread(const mg_conn *conn);
 /* Tries again what was held, in a state that may want it. */
 void mg_conn_feed_held(mg_conn *conn);
 /* What comes from now on is the tunnel's. */

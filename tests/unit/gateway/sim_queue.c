@@ -171,6 +171,53 @@ static void a_reload_with_another_rate_keeps_the_turns_apart(void **state)
     queue_close(&q);
 }
 
+/* What a client sent stands before its end, and is not read while its request waits. */
+static void leaves_with_bytes_behind_its_head(const char *request, bool hard)
+{
+    queue q;
+
+    queue_open(&q, LIMITED(" one: { algorithm: leaky, rate: 10/s, key: global, max_wait: 3s } "), NULL, 2);
+    say(&q.w, q.clients[0], GET);
+    for (int i = 1; i <= GONE; i++)
+        say(&q.w, q.clients[i], request);
+    say(&q.w, q.clients[GONE + 1], GET);
+    assert_int_equal(came(&q), 1);
+    for (int i = 1; i <= GONE; i++) {
+        if (hard)
+            hang_up_hard(&q.w, q.clients[i]);
+        else
+            hang_up(&q.w, q.clients[i]);
+        q.clients[i] = -1;
+    }
+    assert_int_equal(world_live_exchanges(&q.w), 2);
+    advance(&q.w, 99 * MS);
+    assert_int_equal(came(&q), 0);
+    advance(&q.w, 1 * MS);
+    assert_int_equal(came(&q), 1);
+    queue_close(&q);
+}
+
+static void also_behind_those_with_a_body(void **state)
+{
+    char pipelined[64 * 1024] = GET;
+    size_t n = strlen(pipelined);
+
+    (void)state;
+    while (n < 40 * 1024)
+        n += (size_t)snprintf(pipelined + n, sizeof(pipelined) - n, "%s", GET);
+    for (int hard = 0; hard < 2; hard++) {
+        leaves_with_bytes_behind_its_head("POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc",
+                                          hard);
+        leaves_with_bytes_behind_its_head("POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc",
+                                          hard);
+        leaves_with_bytes_behind_its_head(
+            "POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3", hard);
+        leaves_with_bytes_behind_its_head(
+            "POST /a HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n", hard);
+        leaves_with_bytes_behind_its_head(pipelined, hard);
+    }
+}
+
 static void nobody_moves_up_for_whoever_has_gone(void **state)
 {
     queue q;
@@ -198,6 +245,7 @@ int main(void)
         cmocka_unit_test(also_behind_a_plugin),
         cmocka_unit_test(also_where_two_rules_make_them_wait),
         cmocka_unit_test(also_behind_a_plugin_that_sleeps_for_what_it_reserved),
+        cmocka_unit_test(also_behind_those_with_a_body),
         cmocka_unit_test(a_reload_with_another_rate_keeps_the_turns_apart),
         cmocka_unit_test(nobody_moves_up_for_whoever_has_gone),
     };
