@@ -96,21 +96,30 @@ static json_t *deadline_row(void *self, const json_t *in)
     return json_pack("[iI]", child_ms > 0, (json_int_t)child_ms);
 }
 
+static void read_throttle(mg_throttle_conf *conf, const json_t *from)
+{
+    conf->k = vector_real(from, "k", conf->k);
+    conf->min_req = (uint32_t)vector_int(from, "min_req", conf->min_req);
+    conf->cap = vector_real(from, "cap", conf->cap);
+}
+
 static void *throttle_open(const json_t *cfg, mg_error *err)
 {
     mg_throttle_conf *conf = MG_NEW(mg_throttle_conf);
 
     (void)err;
     mg_throttle_conf_defaults(conf);
-    conf->k = vector_real(cfg, "k", conf->k);
-    conf->min_req = (uint32_t)vector_int(cfg, "min_req", conf->min_req);
-    conf->cap = vector_real(cfg, "cap", conf->cap);
+    read_throttle(conf, cfg);
     return conf;
 }
 
+/* A row may have parameters of its own. */
 static json_t *throttle_row(void *self, const json_t *in)
 {
-    return json_pack("[o]", vector_number(mg_throttle_share(self, (uint64_t)vector_int(in, "requests", 0),
+    mg_throttle_conf conf = *(const mg_throttle_conf *)self;
+
+    read_throttle(&conf, in);
+    return json_pack("[o]", vector_number(mg_throttle_share(&conf, (uint64_t)vector_int(in, "requests", 0),
                                                             (uint64_t)vector_int(in, "accepts", 0))));
 }
 
@@ -336,7 +345,7 @@ const vector_driver vector_flow_drivers[] = {
     NOTHING_KEPT("grpc_timeout", "value", grpc_row),
     { "deadline", "hop_factor min_ms", "route_ms inbound_ms elapsed_ms", deadline_open, deadline_row,
       mg_free },
-    { "throttle", "k min_req cap", "requests accepts", throttle_open, throttle_row, mg_free },
+    { "throttle", "k min_req cap", "requests accepts k min_req cap", throttle_open, throttle_row, mg_free },
     { "adaptive", "initial min max tolerance smoothing long_window probe_after probe_factor",
       "rtt_ms inflight", gradient_open, gradient_row, mg_free },
     NOTHING_KEPT("iforest_score", "mean_path n", score_row),

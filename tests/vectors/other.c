@@ -7,6 +7,7 @@
 #include "base/str.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { HOSTS_MAX = 256, PICKS_MAX = 1000 };
 
@@ -78,8 +79,25 @@ static bool set_one(hosts *h, const char *name, const json_t *weight)
     return true;
 }
 
-/* `set` has hosts and their new weights in arg: {"a": 3, "b": 0} or ["a", 3]; or a host there and its weight
- * in a column of its own. */
+/* "a=3" or "a:3". */
+static bool set_text(hosts *h, const char *text)
+{
+    const size_t name_n = strcspn(text, "=:");
+    char name[64], *end;
+    json_t *weight;
+    bool fine;
+
+    if (!text[name_n] || name_n >= sizeof(name))
+        return false;
+    snprintf(name, sizeof(name), "%.*s", (int)name_n, text);
+    weight = json_integer(strtoll(text + name_n + 1, &end, 10));
+    fine = end != text + name_n + 1 && !*end && set_one(h, name, weight);
+    json_decref(weight);
+    return fine;
+}
+
+/* `set` has hosts and their new weights in arg: {"a": 3, "b": 0}, ["a", 3] or "a=3"; or a host there and its
+ * weight in a column of its own. */
 static json_t *set_weights(hosts *h, const json_t *in)
 {
     json_t *arg = json_object_get(in, "arg"), *weight;
@@ -88,8 +106,10 @@ static json_t *set_weights(hosts *h, const json_t *in)
 
     if (json_is_array(arg))
         fine = set_one(h, json_string_value(json_array_get(arg, 0)), json_array_get(arg, 1));
-    else if (json_is_string(arg))
+    else if (json_is_string(arg) && json_is_integer(json_object_get(in, "weight")))
         fine = set_one(h, json_string_value(arg), json_object_get(in, "weight"));
+    else if (json_is_string(arg))
+        fine = set_text(h, json_string_value(arg));
     else
         fine = json_object_size(arg) > 0;
     json_object_foreach(arg, name, weight)
