@@ -119,14 +119,18 @@ static void add_service(run *r, mg_text *t, unsigned service)
     mg_text_add_c(t, " }\n");
 }
 
-static const char *limit_items(run *r, char out[128])
+/* A chain names each limiter once: `named` has those that stand in it. */
+static const char *limit_items(run *r, unsigned *named, char out[128])
 {
     size_t n = 0;
 
     out[0] = '\0';
-    for (int i = 0; i < LIMITS; i++)
-        if (one_in(r, r->calm ? 60 : 9))
-            n += (size_t)snprintf(out + n, 128 - n, "%s{ limit: l%d }", n ? ", " : "", i);
+    for (int i = 0; i < LIMITS; i++) {
+        if (!one_in(r, r->calm ? 60 : 9) || *named >> i & 1)
+            continue;
+        *named |= 1u << i;
+        n += (size_t)snprintf(out + n, 128 - n, "%s{ limit: l%d }", n ? ", " : "", i);
+    }
     return out;
 }
 
@@ -155,6 +159,7 @@ static void add_limiters(run *r, mg_text *t)
 static void add_route(run *r, mg_text *t, char name)
 {
     char first[128], then[128];
+    unsigned named = 0;
     const bool chained = one_in(r, 2);
 
     mg_text_addf(
@@ -171,8 +176,8 @@ static void add_route(run *r, mg_text *t, char name)
                 ", rollout: { to: b, id: r1, steps: [20%, 60%, 100%], interval: 1s, min_requests: 2 }"));
     else
         mg_text_addf(t, "service: %s", ANY(r, "a", "b"));
-    limit_items(r, first);
-    limit_items(r, then);
+    limit_items(r, &named, first);
+    limit_items(r, &named, then);
     mg_text_addf(t, ", plugins: [%s%s%s%s%s] }\n", first, first[0] && (chained || then[0]) ? ", " : "",
                  chained ? "p" : "", chained && then[0] ? ", " : "", then);
 }
