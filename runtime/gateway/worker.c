@@ -310,7 +310,7 @@ static void tell_refused(mg_door *door, uint64_t now_ns)
                  "listener %.*s: %llu refused; %s may have %u at once (%s)", MG_STR_ARGS(door->name),
                  (unsigned long long)(refused - gate->told),
                  limits->max_of_all == UINT32_MAX ? "it" : "all listeners together", max,
-                 limits->max_of_all == UINT32_MAX ? "max_connections" : "half of what ulimit -n allows");
+                 limits->max_of_all == UINT32_MAX ? "max_connections" : "half of what ulimit -n leaves");
     gate->told = refused;
     gate->told_ns = now_ns;
 }
