@@ -173,7 +173,9 @@ mg_pool_verdict mg_pool_take(mg_pool *pool, const mg_pool_conf *conf, uint64_t n
     while (!mg_list_empty(&pool->idle)) {
         mg_pool_conn *latest = conn_of(pool->idle.next);
 
-        if (now_ns >= latest->idle_until_ns || is_worn(latest, now_ns)) {
+        const uint64_t until_ns =
+            mg_min_u64(latest->idle_until_ns, mg_add_sat(latest->idle_since_ns, conf->idle_timeout_ns));
+        if (now_ns >= until_ns || is_worn(latest, now_ns)) {
             mg_pool_condemn(pool, latest);
             continue;
         }
@@ -224,6 +226,7 @@ mg_pool_given mg_pool_give(mg_pool *pool, const mg_pool_conf *conf, mg_pool_conn
     if (peer_idle_ns)
         idle_ns = mg_min_u64(idle_ns, peer_idle_ns);
     conn->state = MG_POOL_CONN_IDLE;
+    conn->idle_since_ns = now_ns;
     conn->idle_until_ns = mg_min_u64(mg_add_sat(now_ns, idle_ns), conn->retires_at_ns);
     mg_list_push_front(&pool->idle, &conn->link);
     return MG_POOL_KEPT;

@@ -69,8 +69,8 @@ typedef struct mg_pool_conn {
     uint32_t requests;     /* handed out so far */
     uint32_t requests_max; /* drawn when it opened */
     uint64_t opened_at_ns;
-    uint64_t retires_at_ns; /* drawn when it opened; UINT64_MAX = never */
-    uint64_t idle_until_ns; /* while idle */
+    uint64_t retires_at_ns;                /* drawn when it opened; UINT64_MAX = never */
+    uint64_t idle_since_ns, idle_until_ns; /* while idle */
 } mg_pool_conn;
 
 /* Stands inside whatever waits. Zeroed is valid. */
@@ -99,9 +99,10 @@ void mg_pool_init(mg_pool *pool, mg_pool_node *node, _Atomic uint32_t *idle_tota
 /* Nothing may be open or waiting any more. */
 void mg_pool_fini(mg_pool *pool);
 
-/* `conf` holds for this request; it is borrowed while the waiter is queued. *conn is set for REUSED only.
- * `waiter` may be NULL: then FULL instead of WAIT. Whoever came earlier is served first, so WAIT is possible
- * with a slot free: pop_ready then names the one it is for. */
+/* `conf` holds for this request, and so does its idle_timeout_ns for the connections that idle, where it is
+ * less than the one they were given back with; it is borrowed while the waiter is queued. *conn is set for
+ * REUSED only. `waiter` may be NULL: then FULL instead of WAIT. Whoever came earlier is served first, so WAIT
+ * is possible with a slot free: pop_ready then names the one it is for. */
 mg_pool_verdict mg_pool_take(mg_pool *pool, const mg_pool_conf *conf, uint64_t now_ns, mg_pool_waiter *waiter,
                              mg_pool_conn **conn);
 /* A connection of one's own for a request that must not go over a reused one: CONNECT, WAIT or FULL. */

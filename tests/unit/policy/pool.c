@@ -281,6 +281,29 @@ static void a_shrunk_limit_closes_what_is_given_back(void **state)
     world_fini(&w);
 }
 
+static void a_shrunk_idle_timeout_holds_for_what_idles_already(void **state)
+{
+    world w;
+    mg_pool_conn *conn = NULL;
+
+    (void)state;
+    world_init(&w, 0);
+    open_one(&w, 0);
+    open_one(&w, 1);
+    give(&w, 0, 0);
+    give(&w, 1, 3 * S);
+    w.conf.idle_timeout_ns = 2 * S; /* a reload: the upstream closes after two seconds */
+    assert_int_equal(mg_pool_take(&w.pool, &w.conf, 4 * S, NULL, &conn), MG_POOL_REUSED);
+    assert_ptr_equal(conn, &w.conns[1]);
+    conn = NULL;
+    assert_int_equal(mg_pool_take(&w.pool, &w.conf, 4 * S, NULL, &conn), MG_POOL_CONNECT);
+    assert_ptr_equal(mg_pool_pop_closing(&w.pool), &w.conns[0]);
+    mg_pool_closed(&w.pool, &w.conns[0]);
+    mg_pool_connect_failed(&w.pool);
+    give(&w, 1, 4 * S);
+    world_fini(&w);
+}
+
 static void who_wants_a_new_connection_gets_no_used_one(void **state)
 {
     world w;
@@ -379,6 +402,7 @@ int main(void)
         cmocka_unit_test(a_connection_wears_out_by_requests_and_by_age),
         cmocka_unit_test(only_so_many_idle_at_once),
         cmocka_unit_test(a_shrunk_limit_closes_what_is_given_back),
+        cmocka_unit_test(a_shrunk_idle_timeout_holds_for_what_idles_already),
         cmocka_unit_test(who_wants_a_new_connection_gets_no_used_one),
         cmocka_unit_test(accounts_at_one_address_keep_to_their_own_limits),
         cmocka_unit_test(requests_of_two_configurations_each_keep_to_theirs),
