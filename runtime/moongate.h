@@ -174,6 +174,8 @@ typedef struct mg_service_host_seen {
     bool usable; /* what balancers go by, panic included */
 } mg_service_host_seen;
 
+/* The names of the configuration's limiters, or else of its services, for messages; false past the end. */
+bool mg_call_name_at(const mg_call *call, bool limiters, uint32_t index, mg_slice *name);
 /* False when there is none of that name. */
 bool mg_call_service(const mg_call *call, const char *name, uint32_t n, mg_service_seen *out);
 /* The host at a position from 0; false past the end. */

@@ -37,6 +37,17 @@ static bool is_healthy(const mg_host_view *host)
     return host->health != MG_HEALTH_DOWN && !host->ejected && !host->down;
 }
 
+bool mg_call_name_at(const mg_call *call, bool limiters, uint32_t index, mg_slice *name)
+{
+    const mg_config *config = call->snapshot ? call->snapshot->config : NULL;
+
+    if (!config || index >= (limiters ? config->limiter_count : config->service_count))
+        return false;
+    const mg_str found = limiters ? config->limiters[index]->name : config->services[index]->name;
+    *name = (mg_slice){ found.p, (uint32_t)found.n };
+    return true;
+}
+
 bool mg_call_service(const mg_call *call, const char *name, uint32_t n, mg_service_seen *out)
 {
     const mg_snapshot_service *found = find(call, name, n);

@@ -30,6 +30,38 @@ local function with(source, more)
     return e2e.proxy(opts)
 end
 
+describe("a plugin that names what the configuration does not have", function()
+    local LIMITERS = { login = { rate = "5/s" }, search = { rate = "9/s" } }
+
+    --- The line about what this handler does; its answer's text where it does not raise.
+    local function told(body)
+        local gw = with(plugin(body), { limiters = LIMITERS })
+        local response = gw:ask(e2e.GET)
+        return response.status == 500 and e2e.json.decode(gw:log "plugin_error").message or response.body
+    end
+
+    for body, holds in pairs {
+        ["ctx.limit:take('logn', 'k')"] =
+            "take: no limiter of the configuration is named 'logn': did you mean 'login'?",
+        ["ctx.limit:reserve('serch', 'k')"] = "reserve: no limiter of the configuration is named 'serch': "
+            .. "did you mean 'search'? There are login, search",
+        ["ctx.limit:take('zzz', 'k')"] = "is named 'zzz': login, search",
+        ["ctx.breaker:ask('upp')"] = "ask: no service is named 'upp': did you mean 'up'?",
+        ["ctx.breaker:run('upp', function() end)"] = "run: no service is named 'upp': did you mean 'up'?",
+        ["local _, problem = ctx.service('upp') ctx:respond(200, problem)"] =
+            "no service is named 'upp': did you mean 'up'?",
+        ["ctx.http:get('htp://a/')"] = "http: GET \"htp://a/\": ",
+        ["ctx.http:get('/path')"] = "http: GET \"/path\": ",
+        ["ctx.http:post('https://a/', '')"] = "http: POST \"https://a/\": ",
+    } do
+        it("is told which there are: " .. body, function()
+            local message = told(body)
+            assert.truthy(message:find(holds, 1, true), message)
+            assert.is_nil(message:match("^[^\n]*"):find("lua/moongate", 1, true), message)
+        end)
+    end
+end)
+
 describe("a plugin", function()
     it("sees the request and changes it before the upstream gets it", function()
         local gw, up = with(plugin [[

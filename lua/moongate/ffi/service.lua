@@ -8,6 +8,8 @@ local look, look_host, look_breaker = c.mg_call_service, c.mg_call_service_host,
 -- One VM runs one call at a time and nothing here yields, so one of each is enough.
 local seen, host, breaker = new("mg_service_seen"), new("mg_service_host_seen"), new("mg_breaker *[1]")
 
+local NAMES = 256 -- of a message, at most
+
 local service = {}
 
 ---@param name string  "": the request's own
@@ -16,6 +18,18 @@ function service.seen(call, name)
     if look(call, name, #name, seen) then
         return seen
     end
+end
+
+--- The names of the configuration's limiters, or else of its services, for messages, sorted.
+---@param limiters boolean
+---@return string[]
+function service.names(call, limiters)
+    local all, name = {}, new("mg_slice")
+    while #all < NAMES and c.mg_call_name_at(call, limiters, #all, name) do
+        all[#all + 1] = string_of(name.p, name.n)
+    end
+    table.sort(all)
+    return all
 end
 
 ---@return string? name  of the request's own service

@@ -2,6 +2,7 @@
 local bind = require("moongate.ffi.host")
 local call = require("moongate.ffi.call")
 local find_service = require("moongate.ffi.service").breaker
+local names_of = require("moongate.ffi.service").names
 local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local scope = require("moongate.sdk.scope")
@@ -159,7 +160,8 @@ local function handle_for(which, what)
     end
     local found, handle = find_service(running.call, which)
     if not found then
-        error(what .. (which == OWN and ": this route has no service" or ": no service is named '" .. which .. "'"), 3)
+        error(what .. (which == OWN and ": this route has no service"
+            or ": no service is named '" .. which .. "': " .. object.choices(which, names_of(running.call, false))), 3)
     end
     return handle
 end

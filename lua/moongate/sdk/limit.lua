@@ -1,6 +1,7 @@
 --- limit: token buckets, a plugin's own and those of the configuration. All workers share them.
 local bind = require("moongate.ffi.host")
 local call = require("moongate.ffi.call")
+local names_of = require("moongate.ffi.service").names
 local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local scope = require("moongate.sdk.scope")
@@ -61,6 +62,21 @@ end
 
 local reservation_meta = scope.meta("reservation", reservation)
 
+--- What C said, or that the configuration has no limiter of that name.
+local function problem_with(name, problem)
+    local all = type(name) == "string" and name ~= "" and names_of(running.call, true) or {}
+    for i = 1, #all do
+        if all[i] == name then
+            return problem
+        end
+    end
+    if name == "" then
+        return problem
+    end
+    return ("no limiter of the configuration is named '%s'%s"):format(name, #all > 0
+        and ": " .. object.choices(name, all) or ": it has none, write one under limiters")
+end
+
 --- Three levels up is the plugin's line.
 local function reserve(handle, name, key, cost, max_wait)
     cost = cost or 1
@@ -73,7 +89,7 @@ local function reserve(handle, name, key, cost, max_wait)
     end
     local view, problem = limit_reserve(running.call, handle, name, key, cost, max_wait or CONFIGURED)
     if not view then
-        error("reserve: " .. problem, 3)
+        error("reserve: " .. problem_with(name, problem), 3)
     end
     if not view.allowed then
         local retry_s = view.retry_s
@@ -188,7 +204,7 @@ function limit:take(which, key, cost)
     end
     local view, problem = call.limit_take(running.call, which, key, cost)
     if not view then
-        error("take: " .. problem, 2)
+        error("take: " .. problem_with(which, problem), 2)
     end
     local retry_s = view.retry_s
     return view.allowed, view.remaining, retry_s < 0 and -1 or retry_s * 1000, view.reset_s * 1000

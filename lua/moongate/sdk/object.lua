@@ -9,6 +9,7 @@ local lower, byte, sub, format = string.lower, string.byte, string.sub, string.f
 local object = {}
 
 local MAX_NAME_BYTES = 40
+local SHOWN = 32 -- names of a list
 local names = setmetatable({}, { __mode = "k" }) -- by metatable: how plugins call the object
 
 --- The name of an object of the SDK: "ctx.kv"; nil for any other value.
@@ -99,7 +100,8 @@ end
 ---@return string
 function object.choices(name, known)
     local near = type(name) == "string" and object.nearest(name, known)
-    return (near and "did you mean '" .. near .. "'? There are " or "") .. concat(known, ", ")
+    return (near and "did you mean '" .. near .. "'? There are " or "") .. concat(known, ", ", 1, min(#known, SHOWN))
+        .. (#known > SHOWN and ", .." or "")
 end
 
 --- Raises that there is no such member.

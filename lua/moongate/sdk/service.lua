@@ -155,7 +155,8 @@ function meta.__call(_, name)
         error("ctx.service is for the time of a request: here is none", 2)
     end
     if name == "" or not seen(running.call, name) then
-        return nil, "no service is named '" .. name .. "'"
+        local near = object.nearest(name, bind.names(running.call, false))
+        return nil, "no service is named '" .. name .. "'" .. (near and ": did you mean '" .. near .. "'?" or "")
     end
     return (view_of(name))
 end
