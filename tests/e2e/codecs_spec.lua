@@ -154,4 +154,29 @@ routes: [{ name: all, match: { paths: [{ prefix: / }] }, plugins: [own] }]
 ]] }
         assert.equal("[9007199254740993,[],{},18446744073709551615,[],1,[]]", gw:ask(get "/").body)
     end)
+
+    for what, code in pairs {
+        ["encodes for ever"] = "for _ = 1, 1e6 do mg.base64.encode(text) end",
+        ["decodes for ever"] = "for _ = 1, 1e6 do mg.hex.decode(text) end",
+        ["escapes for ever"] = "for _ = 1, 1e6 do mg.url.encode(text) end",
+        ["reads a query without end"] = "mg.url.parse_query(('a=1&'):rep(1e6))",
+        ["reads a query of nothing without end"] = "mg.url.parse_query(('&'):rep(4e6))",
+        ["reads cookies without end"] = "mg.cookie.parse(('a=1;'):rep(1e6))",
+        ["parses for ever"] = "for _ = 1, 1e6 do mg.url.parse(text) end",
+        ["writes cookies for ever"] = "for _ = 1, 1e9 do mg.cookie.format('a', 'b') end",
+    } do
+        it("that " .. what .. " has used its CPU, at its own line", function()
+            local gw = with("local text = ('f'):rep(100000)\n" .. code)
+            assert.equal(500, gw:ask(get "/").status)
+            local line = gw:log "used more than"
+            assert.truthy(line:find("plugin.lua:5", 1, true), line)
+        end)
+    end
+
+    it("that encodes more than there is room for is told so at its own line", function()
+        local gw = with("local text = ('f'):rep(1.5e7)\nctx:respond(200, mg.hex.encode(text))")
+        assert.equal(500, gw:ask(get "/").status)
+        local line = gw:log "not enough memory"
+        assert.truthy(line:find("plugin.lua:5", 1, true), line)
+    end)
 end)

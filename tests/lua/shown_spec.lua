@@ -24,6 +24,10 @@ describe("shown", function()
         assert.equal("a table: {}", shown { [true] = 1, [{}] = 2 })
     end)
 
+    it("shows 64-bit integers", function()
+        assert.equal("a table: {id = 9007199254740993LL}", shown({ id = 9007199254740993LL }))
+    end)
+
     it("stays one line", function()
         assert.equal('a table: {["a\\10b"] = "c\\13\\10d\\34\\92"}', shown { ["a\nb"] = "c\r\nd\"\\" })
     end)

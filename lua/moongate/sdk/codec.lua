@@ -6,6 +6,7 @@ local running = require("moongate.sdk.running")
 
 local type, error = type, error
 local encode, decode = bind.encode, bind.decode
+local COST = 0.4 -- checks for each byte; a check is 10 ns
 local BASE64, BASE64URL, HEX = bind.BASE64, bind.BASE64URL, bind.HEX
 
 --- Checks and charges what is about to be read and written.
@@ -14,7 +15,8 @@ local function check(of, method, name, value)
         object.dot(value, of, method, 3)
         error(of .. "." .. method .. ": " .. name .. " is a string, not " .. type(value), 3)
     end
-    running.bytes(4 * #value)
+    running.bytes(5 * #value)
+    running.charge(COST * #value)
 end
 
 ---@class moongate.Codec

@@ -8,6 +8,7 @@ local find, match, gmatch, sub = string.find, string.match, string.gmatch, strin
 local lower, format = string.lower, string.format
 local concat = table.concat
 
+local COST, PAIR_COST = 0.8, 16 -- checks for each byte, and for each name and value; a check is 10 ns
 local MAX_BYTES = 4096 -- of name and value, and of each attribute 1024: browsers drop what is longer
 local MAX_ATTRIBUTE_BYTES = 1024
 
@@ -39,11 +40,12 @@ function cookie.parse(text)
         error("cookie.parse: text is a string, not " .. type(text), 2)
     end
     running.bytes(8 * #text)
+    running.charge(COST * #text)
     local cookies = {}
     for part in gmatch(text, "[^;]+") do
+        running.charge(PAIR_COST)
         local from, equals = find(part, "[^ \t]"), find(part, "=", 1, true)
         if equals and equals > from then
-            running.bytes(128)
             local name, value = sub(part, from, equals - 1), match(part, "^.*[^ \t]", equals + 1) or ""
             local values = cookies[name]
             if values then
@@ -128,7 +130,8 @@ local function text_of(what, name, value, options, level)
         error(what .. ": options are a table, not " .. type(options), level + 1)
     end
     options = options or {}
-    running.bytes(#name + #value)
+    running.charge(100)
+    running.bytes(3 * (#name + #value))
     local wrong = wrong_cookie(name, value, options)
     if wrong then
         error(what .. ": " .. wrong, level + 1)

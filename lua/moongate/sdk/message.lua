@@ -136,6 +136,7 @@ function message.methods(of, which)
         if type(name) ~= "string" then
             error("header_values: the name is a string, not " .. type(name), 2)
         end
+        running.charge(100)
         return (list(header_values(running.call, which, lower(name))))
     end
 

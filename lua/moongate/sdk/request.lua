@@ -88,7 +88,9 @@ function request:query_params(name)
     if type(name) ~= "string" then
         error("query_params: the name is a string, not " .. type(name), 2)
     end
-    return (list(call.queries(running.call, name)))
+    local values = call.queries(running.call, name)
+    running.charge(50 + 16 * #values)
+    return (list(values))
 end
 
 local function cookies_of()

@@ -41,7 +41,7 @@ local function field(key, value)
     end
     if of == "string" then
         return name .. " = " .. quoted(value, MAX_VALUE_BYTES)
-    elseif of == "number" or of == "boolean" then
+    elseif of == "number" or of == "boolean" or of == "cdata" then -- a 64-bit integer
         return name .. " = " .. tostring(value)
     end
     return name .. " = " .. of

@@ -8,8 +8,11 @@ local running = require("moongate.sdk.running")
 local type, error, tostring, tonumber, ipairs = type, error, tostring, tonumber, ipairs
 local find, match, sub, gsub, lower = string.find, string.match, string.sub, string.gsub, string.lower
 local format, byte, sort, concat = string.format, string.byte, table.sort, table.concat
-local encode, decode = bind.encode, bind.decode
+local encode, decode, digits = bind.encode, bind.decode, require("moongate.ffi.json").digits
+local huge = math.huge
 local PERCENT = bind.PERCENT
+local COST, PARSE_COST = 0.5, 3 -- checks for each byte; a check is 10 ns
+local PAIR_COST = 16 -- of a name and its value
 
 ---@class moongate.Url
 local url = {}
@@ -20,7 +23,8 @@ local function check(of, method, name, value)
         object.dot(value, of, method, 3)
         error(of .. "." .. method .. ": " .. name .. " is a string, not " .. type(value), 3)
     end
-    running.bytes(4 * #value)
+    running.bytes(6 * #value)
+    running.charge(COST * #value)
 end
 
 --- The text with all bytes escaped (%2F) but letters, digits and "-._~": as a segment of a path, or a name or value of
@@ -99,6 +103,7 @@ end
 ---@return string? problem
 function url.parse(text)
     check("url", "parse", "text", text)
+    running.charge(PARSE_COST * #text)
     local problem = find_wrong(text)
     if problem then
         return nil, problem
@@ -151,8 +156,8 @@ function url.parse_query(text)
     local params, from = {}, 1
     while from <= #text do
         local past = find(text, "&", from, true) or #text + 1
+        running.charge(PAIR_COST)
         if past > from then
-            running.bytes(128)
             local pair = gsub(sub(text, from, past - 1), "+", " ")
             local equals = find(pair, "=", 1, true) or #pair + 1
             local name, problem = decode(PERCENT, sub(pair, 1, equals - 1))
@@ -176,11 +181,12 @@ local function value_text(name, value)
     local kind = type(value)
     if kind == "string" then
         return value
-    elseif kind == "number" or kind == "boolean" or kind == "cdata" then
-        local ok, text = pcall(json.encode, value)
-        if ok then
-            return text
-        end
+    elseif kind == "boolean" then
+        return tostring(value)
+    elseif kind == "number" and value == value and value ~= huge and value ~= -huge then
+        return (json.encode(value))
+    elseif kind == "cdata" and digits(value) then
+        return (digits(value))
     end
     error("url.build_query: the value of " .. name .. " is a string, a number or a boolean, not "
         .. (kind == "number" and tostring(value) or kind) .. "; or a list of these", 3)
@@ -199,6 +205,7 @@ function url.build_query(params)
         if type(name) ~= "string" then
             error("url.build_query: params has the key " .. tostring(name) .. ": a name is a string", 2)
         end
+        running.charge(PAIR_COST)
         names[#names + 1] = name
     end
     running.bytes(64 * #names)
@@ -210,7 +217,8 @@ function url.build_query(params)
         end
         for _, value in ipairs(type(values) == "table" and values or { values }) do
             local text = value_text(name, value)
-            running.bytes(4 * (#name + #text) + 64)
+            running.charge(PAIR_COST)
+            running.bytes(6 * (#name + #text))
             parts[#parts + 1] = encode(PERCENT, name) .. "=" .. encode(PERCENT, text)
         end
     end
