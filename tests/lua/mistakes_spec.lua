@@ -199,6 +199,7 @@ describe("an option that nobody reads", function()
         { "ctx:respond(400, { fields = {} })", "respond: no member 'fields'" },
         { "ctx:respond(400, { json = {}, title = 'x' })", "respond: json is the whole body" },
         { "mg.limiter({ rate = '1/s', brst = 1 })", "limiter: no option 'brst': did you mean 'burst'?" },
+        { "ctx:respond(200) ctx.response:set_cookie('a', 'b', { pth = '/' })", "'pth': did you mean 'path'?" },
         { "mg.breaker({ failure = 1 })", "breaker: no option 'failure': did you mean 'failures'?" },
     }
 end)

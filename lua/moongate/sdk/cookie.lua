@@ -103,7 +103,7 @@ local function wrong_cookie(name, value, options)
     for key in frozen.pairs(options) do
         local kind = kinds[key]
         if not kind then
-            return "no option '" .. tostring(key) .. "'"
+            return "no option '" .. tostring(key) .. "': " .. object.choices(key, object.members(kinds))
         elseif type(options[key]) ~= kind then
             return key .. " is a " .. kind .. ", not " .. type(options[key])
         elseif kind == "string" and #options[key] > MAX_ATTRIBUTE_BYTES then
