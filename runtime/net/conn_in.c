@@ -294,11 +294,12 @@ static void on_eof(mg_conn *conn)
     mg_conn_abort(conn, MG_RESET_CLIENT_GONE, conn->x != NULL);
 }
 
-/* The request waits, for its turn or for a place, and what came behind its head is not read meanwhile: only
- * the loop tells that the client has left. A body that somebody has begun to take is passed on first. */
+/* The request waits before any upstream, for its turn or for a plugin, and what came behind its head is not
+ * read meanwhile: only the loop tells that the client has left. One that has been handed to an upstream is
+ * sent first, since there are clients that post something and do not wait for the answer. */
 bool mg_conn_is_unread(const mg_conn *conn)
 {
-    return conn->x && conn->state == CONN_EXCHANGE && !conn->tunnel && !wants_bytes(conn) &&
+    return conn->x && conn->state == CONN_EXCHANGE && !conn->x->times.upstream_ns && !wants_bytes(conn) &&
            !(conn->body_open && conn->x->request_body.bytes);
 }
 

@@ -218,6 +218,25 @@ static void also_behind_those_with_a_body(void **state)
     }
 }
 
+/* There are clients that post something and do not wait for the answer. */
+static void what_does_not_wait_is_sent_for_those_who_have_left(void **state)
+{
+    static const char post[] = "POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc";
+    const struct iovec part = { (void *)(uintptr_t)post, sizeof(post) - 1 };
+    queue q;
+
+    (void)state;
+    queue_open(&q, WEB QUIET SERVICE ROUTE, NULL, 1);
+    assert_int_equal(q.w.outside->ops->send(q.w.outside, q.clients[0], &part, 1), (ssize_t)part.iov_len);
+    hang_up(&q.w, q.clients[0]); /* the gateway hears of both at once */
+    q.clients[0] = -1;
+    assert_int_equal(came(&q), 1);
+    (void)hear(&q.w, q.ups[0]);
+    assert_starts(q.w.heard, "POST /a HTTP/1.1\r\n");
+    assert_ends(q.w.heard, "\r\n\r\nabc");
+    queue_close(&q);
+}
+
 static void nobody_moves_up_for_whoever_has_gone(void **state)
 {
     queue q;
@@ -246,6 +265,7 @@ int main(void)
         cmocka_unit_test(also_where_two_rules_make_them_wait),
         cmocka_unit_test(also_behind_a_plugin_that_sleeps_for_what_it_reserved),
         cmocka_unit_test(also_behind_those_with_a_body),
+        cmocka_unit_test(what_does_not_wait_is_sent_for_those_who_have_left),
         cmocka_unit_test(a_reload_with_another_rate_keeps_the_turns_apart),
         cmocka_unit_test(nobody_moves_up_for_whoever_has_gone),
     };
