@@ -22,6 +22,22 @@ static void post(mg_gateway *gateway, mg_mailbox *mailbox, void (*run)(mg_messag
 
 /* ---- publishing ---- */
 
+/* A listener that may have more connections than there are descriptors: it would stop answering, not refuse.
+ */
+static void tell_few_descriptors(const mg_gateway *gateway, const mg_config *config)
+{
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < config->listener_count; i++)
+        most += config->listeners[i]->max_connections;
+    if (most > gateway->shared.connection_cap)
+        mg_log_write(
+            gateway->options.log, MG_LOG_WARN, "few_descriptors",
+            "max_connections of all listeners together is %llu, but ulimit -n leaves %u, as many again "
+            "for upstreams, and 128; raise ulimit -n, or lower max_connections",
+            (unsigned long long)most, gateway->shared.connection_cap);
+}
+
 /* "reloaded" is told by the lower of both levels: whoever turns the log down sees that it was taken. */
 static void tell_published(mg_gateway *gateway, const mg_config *config, bool first)
 {
@@ -34,6 +50,7 @@ static void tell_published(mg_gateway *gateway, const mg_config *config, bool fi
                  "revision %llu: %zu routes, %zu services, %zu plugins, %u workers",
                  (unsigned long long)gateway->revision, config->route_count, config->service_count,
                  gateway->snapshot->plan.plugin_count, gateway->shared.worker_count);
+    tell_few_descriptors(gateway, config);
     if (follows)
         mg_log_set_level(log, config->log_level);
 }

@@ -27,6 +27,15 @@ describe("the connection limit", function()
 end)
 
 describe("few descriptors", function()
+    it("for the connections that a listener may have are told of", function()
+        local up = e2e.upstream()
+        local gw = e2e.gateway { up = up, descriptors = 328, listener = { max_connections = 101 } }
+        assert.truthy(gw:log("few_descriptors"):find("together is 101, but ulimit -n leaves 100,", 1, true))
+        assert.equal("ok", gw:reload { up = up, listener = { max_connections = 100 } })
+        assert.equal("ok", gw:reload { up = up, listener = { max_connections = 102 } })
+        assert.truthy(gw:log("few_descriptors"):find("together is 102,", 1, true))
+    end)
+
     it("are a bound, not an end", function()
         local gw = e2e.gateway { descriptors = 64, plugins = { fix = { use = "respond", config = { body = "yes" } } },
             routes = { { name = "all", match = { paths = { { prefix = "/" } } }, plugins = { "fix" } } } }
