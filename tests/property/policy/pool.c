@@ -43,6 +43,7 @@ typedef struct world {
     conn conns[CONNS];
     waiter waiters[WAITERS];
     uint32_t connecting[POOLS][CONFS];
+    const mg_pool_conf *asks; /* of the take under way; NULL: none is */
 } world;
 
 typedef struct counts {
@@ -147,12 +148,14 @@ static void settle(world *w)
 
             assert_int_equal(c->pool, p);
             assert_true(c->node.idle_until_ns <= w->now || c->node.retires_at_ns <= w->now ||
-                        c->node.requests >= c->node.requests_max);
+                        c->node.requests >= c->node.requests_max ||
+                        (w->asks && c->node.idle_since_ns + w->asks->idle_timeout_ns <= w->now));
             c->idle = false;
             c->pool = -1;
             mg_pool_closed(&w->pools[p], &c->node);
         }
     }
+    w->asks = NULL;
     for (int p = 0; p < POOLS; p++) {
         mg_pool_waiter *ready;
 
@@ -179,6 +182,7 @@ static void take(world *w, int p)
 
     for (int i = 0; i < WAITERS && !it; i++)
         it = w->waiters[i].pool < 0 ? &w->waiters[i] : NULL;
+    w->asks = conf;
     verdict = mg_pool_take(&w->pools[p], conf, w->now, it ? &it->node : NULL, &got);
     if (verdict == MG_POOL_REUSED) {
         conn *c = mg_container_of(got, conn, node), *latest = latest_idle(w, p);
