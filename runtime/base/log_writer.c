@@ -48,8 +48,8 @@ typedef struct outlet {
 
 struct mg_log_writer {
     outlet outlets[MG_LOGS];
-    mg_log *events; /* owned */
-    int wake;       /* an eventfd */
+    mg_log *events;  /* owned */
+    int wake, ended; /* eventfds; the thread writes to `ended` last of all */
     pthread_t thread;
     atomic_bool runs;        /* the thread does; else whoever hands over writes */
     _Atomic uint64_t end_ns; /* when the thread ends whatever is left; 0: not yet */
@@ -80,11 +80,16 @@ static void drop_lines(outlet *o, const char *p, size_t n)
     atomic_fetch_add_explicit(&o->dropped, count_lines(p, n), memory_order_relaxed);
 }
 
-static void wake(mg_log_writer *writer)
+static void tell(int eventfd)
 {
     const uint64_t one = 1;
 
-    (void)!write(writer->wake, &one, sizeof one);
+    (void)!write(eventfd, &one, sizeof one);
+}
+
+static void wake(mg_log_writer *writer)
+{
+    tell(writer->wake);
 }
 
 /* True when the thread has to hear of it. */
@@ -393,9 +398,11 @@ static void *run(void *self)
     for (;;) {
         const uint64_t end_ns = atomic_load(&writer->end_ns);
         if (end_ns && (is_done(writer) || now_ns() >= end_ns))
-            return NULL;
+            break;
         write_out(writer, end_ns ? end_ns : UINT64_MAX);
     }
+    tell(writer->ended);
+    return NULL;
 }
 
 /* ---- for everyone ---- */
@@ -456,7 +463,8 @@ mg_log_writer *mg_log_writer_new(mg_log_level level, bool pretty)
         o->last = &o->first;
     }
     writer->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    MG_CHECK(writer->wake >= 0);
+    writer->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    MG_CHECK(writer->wake >= 0 && writer->ended >= 0);
     writer->events = mg_log_new(level, &mg_clock_real, hand_event, writer);
     mg_log_set_pretty(writer->events, pretty);
     return writer;
@@ -468,15 +476,18 @@ void mg_log_writer_start(mg_log_writer *writer)
     MG_CHECK(pthread_create(&writer->thread, NULL, run, writer) == 0);
 }
 
-/* Waits for the end of the thread, by the clock that nobody sets. False when it sits in a write that does not
- * return. */
-static bool join(mg_log_writer *writer, uint64_t end_ns)
+/* Waits for the end of the thread: a little longer than it writes, whatever is done to any clock. False when
+ * it sits in a write that does not return. */
+static bool join(mg_log_writer *writer)
 {
-    const uint64_t until_ns = end_ns + MG_LOG_LAST_MS / 4 * MG_NS_PER_MS;
-    const struct timespec until = { (time_t)(until_ns / MG_NS_PER_S), (long)(until_ns % MG_NS_PER_S) };
+    struct pollfd ended = { writer->ended, POLLIN, 0 };
+    int n;
 
-    if (pthread_clockjoin_np(writer->thread, NULL, CLOCK_MONOTONIC, &until) == 0)
-        return true;
+    do
+        n = poll(&ended, 1, MG_LOG_LAST_MS + MG_LOG_LAST_MS / 4);
+    while (n < 0 && errno == EINTR);
+    if (n == 1)
+        return pthread_join(writer->thread, NULL) == 0;
     pthread_detach(writer->thread);
     return false;
 }
@@ -491,7 +502,7 @@ void mg_log_writer_free(mg_log_writer *writer)
         run(writer);
     } else {
         wake(writer);
-        if (!join(writer, end_ns))
+        if (!join(writer))
             return; /* the thread may use it still; the process is about to end */
     }
     for (outlet *o = writer->outlets; o < writer->outlets + MG_LOGS; o++) {
@@ -502,6 +513,7 @@ void mg_log_writer_free(mg_log_writer *writer)
         mg_log_target_free(atomic_load(&o->aim));
     }
     close(writer->wake);
+    close(writer->ended);
     mg_log_free(writer->events);
     mg_free(writer);
 }
