@@ -337,7 +337,7 @@ static void write_store(const page *p, mg_persist *persist)
     mg_text_addf(p->out, "moongate_state_lag_seconds %.3f\n", (double)stats.lag_ms / 1e3);
     mg_stats_head(p->out, "moongate_state_errors_total", "counter", "Flushes of either store that failed.");
     mg_text_addf(p->out, "moongate_state_errors_total %llu\n",
-                 (unsigned long long)(stats.errors + ledger.failures));
+                 (unsigned long long)stats.errors + ledger.failures);
     mg_stats_head(p->out, "moongate_state_skipped_rows_total", "counter",
                   "Stored rows that could not be used when they were read.");
     mg_text_addf(p->out, "moongate_state_skipped_rows_total %llu\n", (unsigned long long)stats.skipped_rows);
