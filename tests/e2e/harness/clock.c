@@ -1,13 +1,16 @@
 /* clock.c - a clock in a spec's hand for the real binary: loaded before everything else, it adds to the
  * kernel's readings what stands in the file that E2E_CLOCK names, two numbers of nanoseconds that the spec
- * writes: for the monotonic clock and for the wall clock. E2E_BOOT_ID names a file to be read in place of the
- * kernel's boot id, for a machine that starts anew. Sleeping is not moved: a spec that moves the clock then
- * sends something, or waits for the second's tick of the control thread. */
+ * writes: for the monotonic clock and for the wall clock. With E2E_CLOCK_SLOW=N, time of the kernel counts
+ * for an N-th from the start of the process on, so that what a busy machine adds to a latency does not count
+ * beside what the spec adds. E2E_BOOT_ID names a file to be read in place of the kernel's boot id, for a
+ * machine that starts anew. Sleeping is not moved: a spec that moves the clock then sends something, or waits
+ * for the second's tick of the control thread. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,41 +26,79 @@ typedef struct offsets {
     _Atomic int64_t mono_ns, wall_ns;
 } offsets;
 
-/* One a process, as the clock that it moves. */
+typedef struct moved_clock {
+    int64_t began_ns;           /* what the kernel's showed when the process began */
+    _Atomic int64_t *offset_ns; /* what the spec adds */
+} moved_clock;
+
+/* One set a process, as the clocks that it moves. */
 static offsets *moved;
+static moved_clock mono, wall;
+static int64_t slowness = 1; /* how many of the kernel's nanoseconds since then are one */
+
+static int64_t in_ns(const struct timespec *at)
+{
+    return (int64_t)at->tv_sec * NS_PER_S + at->tv_nsec;
+}
+
+static moved_clock move_clock(clockid_t clock, _Atomic int64_t *offset_ns)
+{
+    struct timespec now;
+
+    syscall(SYS_clock_gettime, clock, &now);
+    return (moved_clock){ .began_ns = in_ns(&now), .offset_ns = offset_ns };
+}
 
 __attribute__((constructor)) static void map_offsets(void)
 {
-    const char *path = getenv("E2E_CLOCK");
+    const char *path = getenv("E2E_CLOCK"), *slow = getenv("E2E_CLOCK_SLOW");
     const int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 
     if (fd < 0)
         return;
     void *at = mmap(NULL, sizeof(offsets), PROT_READ, MAP_SHARED, fd, 0);
-    if (at != MAP_FAILED)
-        moved = at;
     close(fd);
+    if (at == MAP_FAILED)
+        return;
+    if (slow)
+        slowness = strtol(slow, NULL, 10);
+    moved = at;
+    mono = move_clock(CLOCK_MONOTONIC, &moved->mono_ns);
+    wall = move_clock(CLOCK_REALTIME, &moved->wall_ns);
 }
 
-static int64_t offset_ns(clockid_t clock)
+/* The clock as the spec has moved it, or NULL for one that is the kernel's. */
+static moved_clock *clock_of(clockid_t clock)
 {
     if (!moved)
-        return 0;
+        return NULL;
     switch (clock) {
     case CLOCK_MONOTONIC:
     case CLOCK_MONOTONIC_COARSE:
     case CLOCK_MONOTONIC_RAW:
-    case CLOCK_BOOTTIME: return atomic_load_explicit(&moved->mono_ns, memory_order_relaxed);
+    case CLOCK_BOOTTIME: return &mono;
     case CLOCK_REALTIME:
-    case CLOCK_REALTIME_COARSE: return atomic_load_explicit(&moved->wall_ns, memory_order_relaxed);
-    default: return 0;
+    case CLOCK_REALTIME_COARSE: return &wall;
+    default: return NULL;
     }
 }
 
-static struct timespec plus(const struct timespec *at, int64_t ns)
+/* What a clock in the spec's hand shows when the kernel's shows `ns`, and the reverse. */
+static int64_t shown_ns(const moved_clock *clock, int64_t ns)
 {
-    const int64_t sum = (int64_t)at->tv_sec * NS_PER_S + at->tv_nsec + ns;
-    const int64_t all = sum > 0 ? sum : 0;
+    return clock->began_ns + (ns - clock->began_ns) / slowness +
+           atomic_load_explicit(clock->offset_ns, memory_order_relaxed);
+}
+
+static int64_t kernel_ns(const moved_clock *clock, int64_t ns)
+{
+    return clock->began_ns +
+           (ns - atomic_load_explicit(clock->offset_ns, memory_order_relaxed) - clock->began_ns) * slowness;
+}
+
+static struct timespec from_ns(int64_t ns)
+{
+    const int64_t all = ns > 0 ? ns : 0;
 
     return (struct timespec){ .tv_sec = all / NS_PER_S, .tv_nsec = all % NS_PER_S };
 }
@@ -65,9 +106,10 @@ static struct timespec plus(const struct timespec *at, int64_t ns)
 int clock_gettime(clockid_t clock, struct timespec *out)
 {
     const int result = (int)syscall(SYS_clock_gettime, clock, out);
+    const moved_clock *moves = clock_of(clock);
 
-    if (result == 0)
-        *out = plus(out, offset_ns(clock));
+    if (result == 0 && moves)
+        *out = from_ns(shown_ns(moves, in_ns(out)));
     return result;
 }
 
@@ -91,7 +133,7 @@ time_t time(time_t *out)
     return now.tv_sec;
 }
 
-/* The kernel knows nothing of our offset, so a moment to wait for goes back by it. Which clock it is of shows
+/* The kernel knows nothing of our clock, so a moment to wait for becomes its own. Which clock it is of shows
  * from its size: no machine here is up for ten years, and no wall clock is before 1980. */
 int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
                            const struct timespec *restrict at)
@@ -99,7 +141,8 @@ int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restr
     typedef int timedwait(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
     static timedwait *_Atomic real;
     const clockid_t clock = at->tv_sec < (time_t)10 * 365 * 86400 ? CLOCK_MONOTONIC : CLOCK_REALTIME;
-    const struct timespec until = plus(at, -offset_ns(clock));
+    const moved_clock *moves = clock_of(clock);
+    const struct timespec until = moves ? from_ns(kernel_ns(moves, in_ns(at))) : *at;
     timedwait *next = atomic_load(&real);
 
     if (!next) {

@@ -97,14 +97,16 @@ end
 local function clock_options(self)
     local shim = Gateway.binary():match "^(.*)/" .. "/libe2e_clock.so"
     if not exists(shim) then error("no " .. shim .. " beside the gateway; build the target e2e_clock", 0) end
-    return { LD_PRELOAD = shim, E2E_CLOCK = self.dir .. "/clock", E2E_BOOT_ID = self.dir .. "/boot_id" }
+    return { LD_PRELOAD = shim, E2E_CLOCK = self.dir .. "/clock", E2E_BOOT_ID = self.dir .. "/boot_id",
+        E2E_CLOCK_SLOW = self.opts.slow and tostring(self.opts.slow) }
 end
 
 --- Starts one and waits until it is ready. Options: those of `document`, or config (a whole document) or text
 --- (@PORT@ and @STATUS@ are filled in); files (path to text); env; args (in place of run -c); measured (memory
 --- figures count); shared (stays until it is stopped by hand); unready (do not wait);
 --- descriptors (how many it may have); out (a file that its stdout is); closed (descriptors that it has not); clock
---- (its clocks can be moved); dns and hosts (the name server that it asks, and the text of its hosts file).
+--- (its clocks can be moved); slow (of those clocks: the kernel's time counts for an n-th); dns and hosts (the name
+--- server that it asks, and the text of its hosts file).
 function Gateway.start(opts)
     local self = setmetatable({ opts = opts }, Gateway)
     self.dir = Gateway.folder()
