@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "gateway/call_http.h"
 #include "gateway/pipeline.h"
+#include "gateway/tap.h"
 #include "gateway/vm_renew.h"
 
 static void settle(mg_flight *flight);
@@ -41,6 +42,7 @@ static void give_back(mg_flight *flight, bool parked)
     mg_call *call = flight->call;
 
     mg_timer_stop(&flight->timer);
+    mg_tap_stop(flight);
     drop_drain(flight);
     mg_call_http_cancel(call);
     mg_call_barrier_cancel(call);
@@ -131,6 +133,8 @@ static size_t body_data(mg_body_sink *sink, const char *bytes, size_t n)
     mg_flight *flight = mg_container_of(sink, mg_flight, drain);
     mg_call_buffer *buffer = &flight->call->bodies[flight->draining];
 
+    if (flight->draining == MG_REQUEST && flight->x->request_body.tap)
+        return n; /* it is copied there */
     if (buffer->text.n + n > buffer->max_bytes) {
         buffer->too_large = true; /* answered behind this turn: the source is on the stack */
         mg_timer_set(loop_of(flight), &flight->timer, mg_loop_now(loop_of(flight)));
@@ -192,12 +196,31 @@ static uint64_t said_length(const mg_exchange *x, int which)
     return x->response.body == MG_BODY_LENGTH ? x->response.length : 0;
 }
 
+/* Behind next a plugin wants a request's body of which some is still to come: while an upstream takes it, the
+ * copy is waited for; else the client is read for the plugin's sake. True for the former. */
+static bool waits_for_copy(mg_flight *flight)
+{
+    mg_body_source *source = mg_tap_source(flight);
+
+    if (!source)
+        return false;
+    if (flight->lease.state != MG_LEASE_RUNS) {
+        flight->x->request_body.source = source; /* nobody stands before it any more */
+        return false;
+    }
+    bound_wait(flight);
+    bound_by_plugin(flight);
+    return true;
+}
+
 /* Takes the whole body into the call's buffer. */
 static void take_body(mg_flight *flight, int which)
 {
     mg_exchange *x = flight->x;
     mg_body *body = which == MG_REQUEST ? &x->request_body : &x->response_body;
 
+    if (which == MG_REQUEST && waits_for_copy(flight))
+        return;
     /* What flows behind a 101 is no body. */
     if (!body->source || (which == MG_RESPONSE && x->response.status == 101)) {
         flight->call->bodies[which].complete = true;
@@ -393,6 +416,7 @@ static void send_request(mg_flight *flight)
         return;
     }
     put_request_body_back(flight);
+    mg_tap_start(flight);
     if ((flight->streams & 1) && flight->x->request_body.source)
         flight->x->request.body = MG_BODY_STREAM; /* a filter may change its length */
     mg_proxy_start(flight);

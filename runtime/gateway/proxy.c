@@ -11,6 +11,7 @@
 #include "gateway/pipeline.h"
 #include "gateway/replay.h"
 #include "gateway/split.h"
+#include "gateway/tap.h"
 
 static const mg_lease_ops lease_ops;
 
@@ -538,6 +539,7 @@ static void on_lease_over(mg_lease *lease)
                      : mg_failure_is_upstreams(reset) ? mg_failure_of(reset)->counted
                                                       : MG_SERVED_ABORTED);
     return_permits(flight);
+    mg_tap_wake(flight);
 }
 
 static void on_lease_sending(mg_lease *lease)

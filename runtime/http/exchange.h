@@ -13,6 +13,7 @@
 typedef struct mg_exchange mg_exchange;
 typedef struct mg_body_source mg_body_source;
 typedef struct mg_body_sink mg_body_sink;
+typedef struct mg_body_tap mg_body_tap;
 
 /* Why an exchange ended before its last byte. */
 typedef enum mg_reset {
@@ -53,11 +54,19 @@ struct mg_body_source {
     void (*stop)(mg_body_source *source);
 };
 
+/* Sees what the taker of a client's body has taken, whoever that is at the moment. It changes nothing and
+ * ends nothing: both functions return to the client side, which goes on. */
+struct mg_body_tap {
+    void (*data)(mg_body_tap *tap, const char *bytes, size_t n);
+    void (*end)(mg_body_tap *tap); /* the body is complete; its taker has not heard so yet */
+};
+
 /* One direction. The source is set by whoever reads, the sink by whoever takes; a source without a sink does
  * not read. */
 typedef struct mg_body {
     mg_body_source *source; /* borrowed; NULL once ended, reset or stopped */
     mg_body_sink *sink;     /* borrowed; NULL until somebody wants the bytes */
+    mg_body_tap *tap;       /* borrowed; of a request's body; NULL: nobody wants a copy */
     uint64_t bytes;         /* payload that went past */
     bool ended;
 } mg_body;

@@ -141,6 +141,8 @@ static void body_ended(mg_conn *conn)
     drop_trailers(x, trailers, conn->server->trailers);
     x->request_body.source = NULL;
     x->request_body.ended = x->body_is_here = true;
+    if (x->request_body.tap)
+        x->request_body.tap->end(x->request_body.tap);
     if (x->request_body.sink)
         x->request_body.sink->end(x->request_body.sink, trailers->count ? trailers : NULL);
 }
@@ -196,6 +198,8 @@ static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
             taken = body->sink->data(body->sink, payload.p, payload.n);
             body->bytes += taken;
             x->bytes_in += taken;
+            if (body->tap)
+                body->tap->data(body->tap, payload.p, taken);
         } else {
             conn->dropped += (uint32_t)taken;
         }

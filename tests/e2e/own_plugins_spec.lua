@@ -164,6 +164,24 @@ describe("a plugin", function()
         conn:expect_nothing()
     end)
 
+    it("reads a body behind next that nobody read before", function()
+        local source = plugin([[
+            next(ctx)
+            local ok, body = pcall(ctx.request.body, ctx.request)
+            ctx.response:set_header("x-body", ok and body or #body > 0 and "raised")]]):gsub("version = \"1.2.3\"",
+            "%0, body = { request = \"buffer(1KiB)\" }")
+        local gw, up = with(source)
+        local client = gw:client()
+        local seen, response, conn = e2e.exchange(client, up,
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+        assert.equal("abc", seen.body)
+        assert.equal("abc", response.fields["x-body"])
+        seen, response = e2e.exchange(client, up,
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n" .. string.rep("x", 2000), nil, conn)
+        assert.equal(2000, #seen.body)
+        assert.equal("raised", response.fields["x-body"])
+    end)
+
     it("sleeps while others are served", function()
         local gw, up = with(plugin [[
             if ctx.request.path == "/slow" then ctx:sleep(0.2) end

@@ -204,6 +204,9 @@ function message.methods(of, which)
 
     --- The whole body, when the plugin declared body = { request = "buffer(64KiB)" }. May wait for it. "" where an
     --- upstream's answer has none: to HEAD, and with 204, 205 and 304.
+    --- A request's body is there behind next(ctx) and in log(ctx) too, also where nobody read it before, or no upstream
+    --- got it: as the handlers left it, not as filters of other plugins changed it on its way. One that is larger than
+    --- declared passes when nobody reads it before next(ctx); reading it behind raises.
     ---@return string bytes
     function methods:body()
         if running[of] ~= self then

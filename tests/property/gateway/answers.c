@@ -23,7 +23,7 @@ enum { REQUESTS = 8, OPS = 7, LAYERS = 2, BODY = 3000, UPS = 64 };
     "  elseif op == 'N' then pcall(next, ctx)\n"                                                             \
     "  elseif op == 's' then pcall(ctx.response.set_body, ctx.response, 's" name "' .. id)\n"                \
     "  elseif op == 'b' then pcall(ctx.response.body, ctx.response)\n"                                       \
-    "  elseif op == 'q' then ctx.request:body()\n"                                                           \
+    "  elseif op == 'q' then assert(ctx.request:body() == ('x'):rep(ctx.request:header('x-n')))\n"           \
     "  elseif op == 'S' then pcall(ctx.response.set_status, ctx.response, 418)\n"                            \
     "  elseif op == 'e' then error('as told')\n"                                                             \
     "  elseif op == 'E' then pcall(error, 'as told')\n"                                                      \
@@ -380,8 +380,8 @@ static void write_request(run *r, const plan *p)
     char body[BODY];
 
     memset(body, 'x', sizeof body);
-    mg_text_addf(&r->out, "%s /%c/%u HTTP/1.1\r\nhost: a\r\nx-id: %u\r\nx-a: %s\r\nx-b: %s\r\n", p->method,
-                 p->route, p->id, p->id, p->ops[0], p->ops[1]);
+    mg_text_addf(&r->out, "%s /%c/%u HTTP/1.1\r\nhost: a\r\nx-id: %u\r\nx-a: %s\r\nx-b: %s\r\nx-n: %zu\r\n",
+                 p->method, p->route, p->id, p->id, p->ops[0], p->ops[1], p->request_bytes);
     if (p->request_chunked)
         mg_text_addf(&r->out, "transfer-encoding: chunked\r\n\r\n%zx\r\n%.*s\r\n0\r\n\r\n", p->request_bytes,
                      (int)p->request_bytes, body);
