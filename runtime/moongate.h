@@ -174,8 +174,12 @@ typedef struct mg_service_host_seen {
     bool usable; /* what balancers go by, panic included */
 } mg_service_host_seen;
 
-/* The names of the configuration's limiters, or else of its services, for messages; false past the end. */
-bool mg_call_name_at(const mg_call *call, bool limiters, uint32_t index, mg_slice *name);
+/* Names for messages: of the configuration's services or limiters, or the groups of the route's backends. */
+enum mg_names_of { MG_NAMES_SERVICES, MG_NAMES_LIMITERS, MG_NAMES_GROUPS };
+bool mg_call_name_at(const mg_call *call, int what, uint32_t index, mg_slice *name); /* false past the end */
+/* Where next sends the request: to the service of that name, or else to the backend of the route of that
+ * group. NULL, or what is wrong: static text, or "" where there is none of that name. */
+const char *mg_call_choose(mg_call *call, bool group, const char *name, uint32_t n);
 /* False when there is none of that name. */
 bool mg_call_service(const mg_call *call, const char *name, uint32_t n, mg_service_seen *out);
 /* The host at a position from 0; false past the end. */

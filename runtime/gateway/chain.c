@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "gateway/call_http.h"
 #include "gateway/pipeline.h"
+#include "gateway/split.h"
 #include "gateway/tap.h"
 #include "gateway/vm_renew.h"
 
@@ -419,6 +420,7 @@ static void send_request(mg_flight *flight)
     mg_tap_start(flight);
     if ((flight->streams & 1) && flight->x->request_body.source)
         flight->x->request.body = MG_BODY_STREAM; /* a filter may change its length */
+    mg_split_again(flight);
     mg_proxy_start(flight);
 }
 

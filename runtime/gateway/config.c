@@ -444,6 +444,14 @@ static mg_config *config_new(void)
     return config;
 }
 
+static void map_services(mg_config *config)
+{
+    config->service_map = mg_map_new(mg_rand_system_seed());
+    for (size_t i = 0; i < config->service_count; i++)
+        (void)mg_map_set(config->service_map, config->services[i]->name,
+                         (void *)(uintptr_t)config->services[i]);
+}
+
 /* May change the tree before it is judged. */
 typedef void adjust_fn(mg_building *b, mg_node *root, void *ctx);
 
@@ -461,8 +469,10 @@ static mg_config *load(const char *file, mg_str text, const mg_config_env *env, 
         validate_and_build(&b, root);
     b.config->files = (const char *const *)b.files;
     b.config->file_count = b.file_count;
-    if (root && report->errors == errors)
+    if (root && report->errors == errors) {
+        map_services(b.config);
         return b.config;
+    }
     mg_config_free(b.config);
     return NULL;
 }
@@ -518,17 +528,14 @@ void mg_config_free(mg_config *config)
 
     if (!config)
         return;
+    mg_map_free(config->service_map);
     arena = config->arena;
     mg_arena_fini(&arena);
 }
 
 mg_config_service const *mg_config_service_named(const mg_config *config, mg_str name)
 {
-    for (size_t i = 0; i < config->service_count; i++) {
-        if (mg_str_eq(config->services[i]->name, name))
-            return config->services[i];
-    }
-    return NULL;
+    return mg_map_get(config->service_map, name);
 }
 
 mg_config_limiter const *mg_config_limiter_named(const mg_config *config, mg_str name)

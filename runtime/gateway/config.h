@@ -8,6 +8,7 @@
 #define MG_GATEWAY_CONFIG_H
 
 #include "base/log.h"
+#include "base/map.h"
 #include "net/addr.h"
 #include "policy/adaptive.h"
 #include "policy/balancer.h"
@@ -249,6 +250,7 @@ typedef struct mg_config_route {
     const mg_config_item *items; /* the chain, the first outermost */
     size_t item_count;
     const mg_config_service *service;  /* NULL: a plugin has to answer, or backends say who does */
+    mg_str group;                      /* of that service; absent where there is none */
     const mg_config_backend *backends; /* several to split between; none beside a service */
     size_t backend_count;
     bool sticky; /* by sticky_key; else by the client's address */
@@ -280,6 +282,7 @@ typedef struct mg_config {
     uint64_t state_max_bytes;
     const mg_config_service **services;
     size_t service_count;
+    mg_map *service_map; /* owned: by name */
     const mg_config_limiter **limiters;
     size_t limiter_count;
     mg_config_plugin **plugins; /* those under `plugins` that a route names or not, and those in place */

@@ -26,6 +26,15 @@ static bool is_mentioned(const mg_building *b, mg_str name)
     return false;
 }
 
+/* A plugin may choose one by a name that it puts together. */
+static bool may_be_chosen(const mg_building *b)
+{
+    for (size_t i = 0; i < b->config->plugin_count; i++)
+        if (mg_plan_chooses(b->config->plugins[i], true))
+            return true;
+    return false;
+}
+
 static void warn_unused(mg_building *b, const mg_node *items, mg_map *map, const char *what)
 {
     for (const mg_node *it = mg_node_children(items); it; it = it->next) {
@@ -289,12 +298,12 @@ static void lint_route(mg_building *b, const mg_config_route *route)
         lint_times(b, route, route->service);
     for (size_t i = 0; i < route->backend_count; i++)
         lint_times(b, route, route->backends[i].service);
-    if (route->backend_count > 0 && route->sticky && route->sticky_key.kind == MG_CONFIG_KEY_CONSUMER)
+    if (route->backend_count > 0 && route->sticky && route->sticky_key.kind == MG_CONFIG_KEY_CONSUMER &&
+        waits_of(route) != UINT64_MAX)
         mg_finding_hint(
             mg_node_warning(b->report, mg_node_get(mg_node_get(route->node, "sticky"), "by"), "no-effect",
-                            "plugins find out who the consumer is, and the split comes before them: "
-                            "it goes by ip"),
-            "write header:X, with the field that they look at");
+                            "plugins find out who the consumer is, and this route has none: it goes by ip"),
+            "write header:X, or add the plugin that finds consumers");
     if (route->backend_count == 0 && (!route->service || route->service->balance != MG_BALANCER_MAGLEV))
         warn_idle(b, route->node, "sticky", "without several backends or a service with balance: maglev");
 }
@@ -345,14 +354,17 @@ void mg_build_lint(mg_building *b, const mg_node *root)
 {
     const mg_config *config = b->config;
     const uint64_t *calls = calls_by_service(b);
+    const bool chosen = may_be_chosen(b);
 
-    warn_unused(b, mg_node_get(root, "services"), b->services, "service");
+    if (!chosen)
+        warn_unused(b, mg_node_get(root, "services"), b->services, "service");
     warn_unused(b, mg_node_get(root, "limiters"), b->limiters, "limiter");
     warn_unused(b, mg_node_get(root, "plugins"), b->plugins, "plugin");
     for (size_t i = 0; i < config->service_count; i++) {
         const mg_named *named = mg_map_get(b->services, config->services[i]->name);
         idle_service_keys(b, config->services[i]);
-        if (config->services[i]->breaker.on && named->used)
+        if (config->services[i]->breaker.on && named->used && !chosen &&
+            !is_mentioned(b, config->services[i]->name))
             warn_too_few_calls(b, config->services[i], calls[i]);
     }
     for (size_t i = 0; i < config->route_count; i++)

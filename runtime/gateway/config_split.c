@@ -57,6 +57,7 @@ static void take_backends(mg_building *b, mg_config_route *route, const mg_node 
     if (count != 1 || route->backend_count != 1)
         return;
     route->service = backends[0].service; /* nothing to split */
+    route->group = backends[0].group;
     route->backends = NULL;
     route->backend_count = 0;
 }
@@ -197,6 +198,8 @@ void mg_build_destination(mg_building *b, mg_config_route *route, const mg_node 
         take_backends(b, route, backends);
     if (service)
         route->service = mg_build_lookup(b, b->services, service, "service");
+    if (service && route->service)
+        route->group = route->service->name;
     if (!service && !backends && mg_node_count(mg_node_get(node, "plugins")) == 0)
         mg_finding_hint(mg_node_error(b->report, node, "missing-key",
                                       "nothing answers here: the route has neither a "

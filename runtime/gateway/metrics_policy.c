@@ -53,8 +53,9 @@ static void each_circuit_now(const page *p, const char *name, const char *type, 
         if (snapshot->services[i].service->circuit)
             write(p, name, snapshot->services[i].service->circuit);
     for (size_t i = 0; snapshot && i < snapshot->config->route_count; i++)
-        for (size_t c = 0; c < snapshot->routes[i].circuit_count; c++)
-            write(p, name, snapshot->routes[i].circuits[c].circuit);
+        for (size_t s = 0; snapshot->routes[i].circuits && s < snapshot->config->service_count; s++)
+            if (snapshot->routes[i].circuits[s])
+                write(p, name, snapshot->routes[i].circuits[s]);
 }
 
 static void write_state(const page *p, const char *name, const mg_circuit *c)

@@ -11,6 +11,8 @@
 #include "gateway/replay.h"
 #include "gateway/worker.h"
 
+#include <limits.h>
+
 /* What x->owner_self must be when an exchange begins: the mg_worker. */
 extern const mg_owner_ops mg_pipeline_owner;
 
@@ -23,6 +25,15 @@ typedef enum mg_chain_state {
     MG_CHAIN_LOGS,  /* done, and kept for its log handlers */
     MG_CHAIN_GONE,  /* given back */
 } mg_chain_state;
+
+/* How the service of a flight was chosen. */
+typedef enum mg_side {
+    MG_SIDE_HASHED, /* by the sticky key; or there is nothing to choose */
+    MG_SIDE_NAMED,  /* the client's X-Abtest-Group names its backend */
+    MG_SIDE_CHOSEN, /* a plugin has said so */
+} mg_side;
+
+#define MG_SIDE_NO_BACKEND UINT_MAX /* none of the route's split */
 
 /* An exchange on its way through the pipeline. Lives in the exchange's arena. */
 struct mg_flight {
@@ -48,7 +59,9 @@ struct mg_flight {
     int draining;          /* MG_REQUEST or MG_RESPONSE while it does, else -1 */
     mg_tries tries;
     uint64_t chain_ns, chain_since_ns; /* computing of the chain */
-    unsigned backend;                  /* of the route's split, when it has one */
+    unsigned backend;                  /* of the route's split, when it has one; or MG_SIDE_NO_BACKEND */
+    mg_side side;                      /* how that came about */
+    mg_str side_key;                   /* what was hashed, when HASHED; borrowed: the request */
     mg_reset failure;                  /* of the upstream side, before its head */
     const char *error;                 /* reason of a refusal: "rate_limit", "breaker_open", .. */
     const char *deadline_where; /* the time ran out: "route", "limiter", "plugin", "retry" or "upstream" */

@@ -142,12 +142,69 @@ static bool has_quoted(mg_str source, mg_str name)
     return false;
 }
 
-bool mg_plan_mentions(const mg_config_plugin *plugin, mg_str name)
+static bool is_word_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+static size_t past_blanks(mg_str text, size_t at)
+{
+    while (at < text.n && (text.p[at] == ' ' || text.p[at] == '\t' || text.p[at] == '\n'))
+        at++;
+    return at;
+}
+
+/* Whether one text in quotes stands there, and nothing is joined to it. */
+static bool is_one_text(mg_str text, size_t at)
+{
+    if (at >= text.n || (text.p[at] != '"' && text.p[at] != '\''))
+        return false;
+    const size_t length = mg_str_find(mg_str_sub(text, at + 1, text.n), text.p[at]);
+    if (length == SIZE_MAX)
+        return false;
+    at = past_blanks(text, at + 1 + length + 1);
+    return at >= text.n || text.p[at] != '.';
+}
+
+/* Where the name of a service stands behind `set_service` or `service =`; 0: this is neither. */
+static size_t choice_at(mg_str rest)
+{
+    const mg_str call = MG_STR("set_service"), member = MG_STR("service");
+    size_t at;
+
+    if (mg_str_starts(rest, call)) {
+        at = past_blanks(rest, call.n);
+        return at < rest.n && rest.p[at] == '(' ? past_blanks(rest, at + 1) : at;
+    }
+    if (!mg_str_starts(rest, member))
+        return 0;
+    at = past_blanks(rest, member.n);
+    if (at + 1 >= rest.n || rest.p[at] != '=' || rest.p[at + 1] == '=')
+        return 0;
+    return past_blanks(rest, at + 1);
+}
+
+static bool chooses(mg_str source, bool any_name)
+{
+    for (size_t at = 0; at < source.n; at++) {
+        if (source.p[at] != 's' || (at && is_word_byte(source.p[at - 1])))
+            continue;
+        const size_t name_at = choice_at(mg_str_sub(source, at, source.n));
+        if (name_at && !(any_name && is_one_text(source, at + name_at)))
+            return true;
+    }
+    return false;
+}
+
+typedef bool judge_fn(mg_str source, mg_str name);
+
+/* Whether one of the files of a plugin with a folder of its own is judged so. */
+static bool any_file(const mg_config_plugin *plugin, judge_fn *judge, mg_str name)
 {
     char *libs[MG_PLUGIN_LIBS], path[512], file[300] = "plugin.lua";
     mg_arena arena;
 
-    if (!plugin->path.n || !name.n)
+    if (!plugin->path.n)
         return false;
     mg_arena_init(&arena, NULL, 0);
     const size_t count = list_libs(plugin, &arena, libs);
@@ -157,10 +214,32 @@ bool mg_plan_mentions(const mg_config_plugin *plugin, mg_str name)
         mg_error err = MG_ERROR_INIT;
         if (i)
             snprintf(file, sizeof file, "lib/%.250s", libs[i - 1]);
-        found = read_source(plugin, file, &arena, &source, path, &err) && has_quoted(source, name);
+        found = read_source(plugin, file, &arena, &source, path, &err) && judge(source, name);
     }
     mg_arena_fini(&arena);
     return found;
+}
+
+bool mg_plan_mentions(const mg_config_plugin *plugin, mg_str name)
+{
+    return name.n && any_file(plugin, has_quoted, name);
+}
+
+static bool is_chooser(mg_str source, mg_str name)
+{
+    (void)name;
+    return chooses(source, false);
+}
+
+static bool is_free_chooser(mg_str source, mg_str name)
+{
+    (void)name;
+    return chooses(source, true);
+}
+
+bool mg_plan_chooses(const mg_config_plugin *plugin, bool any_name)
+{
+    return any_file(plugin, any_name ? is_free_chooser : is_chooser, MG_STR_NONE);
 }
 
 static bool add_libs(mg_text *out, const mg_config_plugin *plugin, mg_arena *arena, mg_report *report)
@@ -351,6 +430,7 @@ bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report)
     *plan = (mg_plan){ 0 };
     plan->chains = MG_NEW_N(int, config->route_count + 1);
     plan->leading = MG_NEW_N(size_t, config->route_count + 1);
+    plan->chooses = MG_NEW_N(bool, config->plugin_count + 1);
     find_leading(plan, config);
     plan->plugin_count = config->plugin_count;
     mg_text_add_c(&plan->json, "{\"plugins\":[");
@@ -358,6 +438,7 @@ bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report)
         if (i)
             mg_text_add_char(&plan->json, ',');
         (void)add_plugin(&plan->json, config, config->plugins[i], report);
+        plan->chooses[i] = mg_plan_chooses(config->plugins[i], false);
     }
     if (report->errors == before)
         add_chains(plan, config);
@@ -371,6 +452,7 @@ void mg_plan_fini(mg_plan *plan)
     mg_text_fini(&plan->json);
     mg_free(plan->chains);
     mg_free(plan->leading);
+    mg_free(plan->chooses);
 }
 
 /* The text of one line of a file, for the finding; none when it cannot be read. */

@@ -15,6 +15,7 @@ typedef struct mg_plan {
     uint64_t hash;
     int *chains;     /* owned: of each route, by index: its chain in the plan, or -1 */
     size_t *leading; /* owned: of each route: how many native items stand before its first plugin */
+    bool *chooses;   /* owned: of each plugin, by index: its code chooses services */
     size_t chain_count;
     size_t plugin_count;
 } mg_plan;
@@ -27,6 +28,9 @@ void mg_plan_fini(mg_plan *plan);
 /* Whether the code of a plugin with a folder of its own has the name as a text: it may use what is called so.
  */
 bool mg_plan_mentions(const mg_config_plugin *plugin, mg_str name);
+/* Whether that code chooses services: it calls set_service, or gives ctx.http a `service`. `any_name`: with a
+ * name that is not written there, but comes about as it runs. */
+bool mg_plan_chooses(const mg_config_plugin *plugin, bool any_name);
 /* What a VM said of a plan it did not take, as a finding with its place: in the plugin's file, or where the
  * document names it. */
 void mg_plan_fault(const mg_config *config, const mg_error *err, mg_report *report);

@@ -153,12 +153,10 @@ int mg_proxy_host(const mg_flight *flight)
 
 static const mg_circuit *circuit_of(const mg_flight *flight)
 {
-    const mg_snapshot_route *route = flight->route;
+    mg_circuit **own = flight->route->circuits;
+    const mg_circuit *circuit = own ? own[flight->service->conf->index] : NULL;
 
-    for (size_t i = 0; i < route->circuit_count; i++)
-        if (route->circuits[i].service == flight->service)
-            return route->circuits[i].circuit;
-    return flight->service->service->circuit;
+    return circuit ? circuit : flight->service->service->circuit;
 }
 
 static bool ask_breaker(mg_flight *flight)

@@ -2,6 +2,7 @@
  * breaker, the connections. By name, or the one of their own request. */
 #include "base/mem.h"
 #include "gateway/pipeline.h"
+#include "gateway/split.h"
 
 static const mg_snapshot_service *find(const mg_call *call, const char *name, uint32_t n)
 {
@@ -16,12 +17,12 @@ static const mg_snapshot_service *find(const mg_call *call, const char *name, ui
 static mg_breaker *breaker_of(const mg_call *call, const mg_snapshot_service *service)
 {
     const mg_flight *flight = call->owner;
-    const mg_snapshot_route *route = flight ? flight->route : NULL;
+    mg_circuit **own = flight && flight->route ? flight->route->circuits : NULL;
+    const mg_circuit *circuit = own ? own[service->conf->index] : NULL;
 
-    for (size_t i = 0; route && i < route->circuit_count; i++)
-        if (route->circuits[i].service == service)
-            return route->circuits[i].circuit->breaker;
-    return service->service->circuit ? service->service->circuit->breaker : NULL;
+    if (!circuit)
+        circuit = service->service->circuit;
+    return circuit ? circuit->breaker : NULL;
 }
 
 /* The hosts that the worker of a request has. */
@@ -37,15 +38,43 @@ static bool is_healthy(const mg_host_view *host)
     return host->health != MG_HEALTH_DOWN && !host->ejected && !host->down;
 }
 
-bool mg_call_name_at(const mg_call *call, bool limiters, uint32_t index, mg_slice *name)
+static mg_str name_at(const mg_call *call, int what, uint32_t index)
 {
     const mg_config *config = call->snapshot ? call->snapshot->config : NULL;
 
-    if (!config || index >= (limiters ? config->limiter_count : config->service_count))
-        return false;
-    const mg_str found = limiters ? config->limiters[index]->name : config->services[index]->name;
+    if (!config)
+        return MG_STR_NONE;
+    switch (what) {
+    case MG_NAMES_SERVICES:
+        return index < config->service_count ? config->services[index]->name : MG_STR_NONE;
+    case MG_NAMES_LIMITERS:
+        return index < config->limiter_count ? config->limiters[index]->name : MG_STR_NONE;
+    default: return call->owner ? mg_split_group_at(call->owner, index) : MG_STR_NONE;
+    }
+}
+
+bool mg_call_name_at(const mg_call *call, int what, uint32_t index, mg_slice *name)
+{
+    const mg_str found = name_at(call, what, index);
+
     *name = (mg_slice){ found.p, (uint32_t)found.n };
-    return true;
+    return found.p != NULL;
+}
+
+const char *mg_call_choose(mg_call *call, bool group, const char *name, uint32_t n)
+{
+    const mg_str wanted = mg_str_make(name, n);
+    mg_flight *flight = call->owner;
+
+    if (call->phase != MG_PHASE_CHAIN)
+        return "only a handler chooses where a request goes: in a filter or in log(ctx) it is too late";
+    if (call->next_called)
+        return "the request has gone already: choose before next(ctx)";
+    if (call->x->answer != MG_ANSWER_NONE)
+        return "this request is answered: it goes nowhere";
+    if (group ? mg_split_choose_group(flight, wanted) : mg_split_choose_service(flight, wanted))
+        return NULL;
+    return "";
 }
 
 bool mg_call_service(const mg_call *call, const char *name, uint32_t n, mg_service_seen *out)

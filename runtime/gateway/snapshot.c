@@ -121,19 +121,30 @@ static void add_circuit(mg_snapshot *snapshot, mg_shared *shared, mg_snapshot_ro
 {
     if (!conf || !conf->breaker.on || !conf->breaker.per_route)
         return;
-    route->circuits[route->circuit_count++] =
-        (mg_snapshot_circuit){ &snapshot->services[conf->index],
-                               mg_services_circuit(mg_shared_services(shared), conf, route->name) };
+    if (!route->circuits)
+        route->circuits =
+            MG_ARENA_NEW_N(&snapshot->config->arena, mg_circuit *, snapshot->config->service_count);
+    route->circuits[conf->index] = mg_services_circuit(mg_shared_services(shared), conf, route->name);
+}
+
+/* A plugin on the route may send its requests to any service, or ask one with ctx.http. */
+static bool may_go_anywhere(const mg_snapshot *snapshot, const mg_config_route *conf)
+{
+    for (size_t i = 0; i < conf->item_count; i++)
+        if (conf->items[i].plugin && snapshot->plan.chooses[conf->items[i].plugin->index])
+            return true;
+    return false;
 }
 
 static void take_circuits(mg_snapshot *snapshot, mg_shared *shared, mg_snapshot_route *route)
 {
     const mg_config_route *conf = route->conf;
 
-    route->circuits = MG_ARENA_NEW_N(&snapshot->config->arena, mg_snapshot_circuit, conf->backend_count + 1);
     add_circuit(snapshot, shared, route, conf->service);
     for (size_t i = 0; i < conf->backend_count; i++)
         add_circuit(snapshot, shared, route, conf->backends[i].service);
+    for (size_t i = 0; may_go_anywhere(snapshot, conf) && i < snapshot->config->service_count; i++)
+        add_circuit(snapshot, shared, route, snapshot->config->services[i]);
 }
 
 static void fill_limits(mg_snapshot *snapshot)
@@ -162,9 +173,11 @@ static mg_snapshot_split *split_of(mg_snapshot *snapshot, const mg_config_route 
     mg_snapshot_split *split = MG_ARENA_NEW_N(arena, mg_snapshot_split, 1);
     mg_snapshot_backend *backends = MG_ARENA_NEW_N(arena, mg_snapshot_backend, conf->backend_count);
     mg_rollout_side *sides = MG_ARENA_NEW_N(arena, mg_rollout_side, conf->backend_count);
+    mg_map *groups = mg_map_new(mg_rand_system_seed());
     for (size_t i = 0; i < conf->backend_count; i++) {
         const mg_config_backend *backend = &conf->backends[i];
         backends[i] = (mg_snapshot_backend){ &snapshot->services[backend->service->index], backend->group };
+        (void)mg_map_set(groups, backend->group, &backends[i]);
         sides[i] = mg_rollout_side_of(backend->group,
                                       conf->rollout.on && i == conf->rollout.to ? 0 : backend->weight);
     }
@@ -172,6 +185,7 @@ static mg_snapshot_split *split_of(mg_snapshot *snapshot, const mg_config_route 
         .backends = backends,
         .sides = sides,
         .count = conf->backend_count,
+        .groups = groups,
         .fallback = conf->rollout.on && conf->rollout.to == 0 ? 1 : 0,
         .salt =
             conf->rollout.on ? mg_arena_printf(arena, "%.*s|others", MG_STR_ARGS(conf->name)) : conf->name,
@@ -306,8 +320,10 @@ void mg_snapshot_unref(mg_snapshot *snapshot)
     if (!snapshot || atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) != 1)
         return;
     for (size_t i = 0; i < snapshot->config->route_count; i++)
-        if (snapshot->routes[i].split)
+        if (snapshot->routes[i].split) {
             mg_rollout_run_unref(snapshot->routes[i].split->run);
+            mg_map_free(snapshot->routes[i].split->groups);
+        }
     for (size_t i = 0; snapshot->services && i < snapshot->config->service_count; i++)
         mg_service_unref(snapshot->services[i].service);
     for (size_t i = 0; snapshot->gates && i < snapshot->config->listener_count; i++)

@@ -37,17 +37,12 @@ typedef struct mg_snapshot_split {
     const mg_snapshot_backend *backends;
     const mg_rollout_side *sides; /* by backend; the canary's weight is 0: its share is the rollout's word */
     size_t count;
+    mg_map *groups;             /* owned: of the backends, by group */
     unsigned fallback;          /* who gets what has no weight at all */
     mg_str salt, canary_salt;   /* of who goes where */
     unsigned canary;            /* its place, when there is a rollout */
     struct mg_rollout_run *run; /* counted; NULL: no rollout, or the snapshot is only looked at */
 } mg_snapshot_split;
-
-/* A breaker of one route's own calls to a service. */
-typedef struct mg_snapshot_circuit {
-    const mg_snapshot_service *service;
-    mg_circuit *circuit; /* borrowed: the registry's */
-} mg_snapshot_circuit;
 
 typedef struct mg_snapshot_route {
     const mg_config_route *conf;
@@ -56,8 +51,8 @@ typedef struct mg_snapshot_route {
     mg_snapshot_split *split;           /* NULL: nothing to choose */
     const mg_snapshot_limit **limits;   /* the leading native items, in order */
     size_t limit_count;
-    mg_snapshot_circuit *circuits; /* for its services that say `per: route` */
-    size_t circuit_count;
+    mg_circuit **circuits; /* borrowed: of this route's own calls, by service; NULL for one without
+                              `per: route`, and NULL where it leads to none that says so */
     uint64_t timeout_ns;
     uint32_t stat;  /* number of this route's name among the metrics' */
     int chain;      /* in the plan, -1: none */

@@ -77,6 +77,29 @@ describe("check", function()
         assert.truthy(result.err:find("lib/util.lua", 1, true), result.err)
     end)
 
+    it("takes every service as used where a plugin makes up the name it chooses", function()
+        local config = CONFIG:gsub("idle:", "own:"):gsub("%[used%]", "[used, own]") .. "services:\n"
+            .. '  cart-a: { endpoints: [{ url: "http://127.0.0.1:1" }] }\n'
+            .. '  geo: { endpoints: [{ url: "http://127.0.0.1:2" }] }\n'
+        local function strict(code)
+            local files = { ["plugins/good/plugin.lua"] = GOOD, ["moongate.yaml"] = config }
+            files["plugins/own/plugin.lua"] = "local function use(ctx, x) " .. code .. " end\n" .. GOOD
+            return e2e.run({ "check", "--strict", "moongate.yaml" }, { files = files })
+        end
+        for _, code in ipairs { "ctx:set_service('cart-' .. x)", "ctx:set_service(x)", 'ctx:set_service ( x )',
+            "ctx.http:request { path = '/', service = x }", "ctx.http:get('/', {service=\n'g' .. x})" } do
+            local result = strict(code)
+            assert.equal(0, result.code, code .. "\n" .. result.err)
+        end
+        for _, code in ipairs { "ctx:set_service('geo')", "ctx:set_service 'geo'",
+            "ctx.http:get('/', { service = \"geo\" })", "if x.service == x then ctx:set_service('geo') end" } do
+            local result = strict(code)
+            assert.equal(3, result.code, code)
+            assert.truthy(result.err:find('no route uses the service "cart-a"', 1, true), code)
+            assert.is_nil(result.err:find('"geo"', 1, true), code)
+        end
+    end)
+
     it("takes a limiter or a service as used that only a plugin names", function()
         local config = CONFIG:gsub("idle:", "own:"):gsub("%[used%]", "[used, own]")
             .. "services: { geo: { endpoints: [{ url: \"http://127.0.0.1:1\" }] } }\n"

@@ -300,6 +300,13 @@ function fake.ctx(wanted)
     function ctx:set_consumer(id)
         self.consumer = id
     end
+    function ctx:set_service(name)
+        self.chosen = { service = name }
+        self.service.name = name
+    end
+    function ctx:set_backend(group)
+        self.chosen = { group = group }
+    end
     function ctx:counter(name, by)
         self.counters[name] = (self.counters[name] or 0) + (by or 1)
     end

@@ -46,6 +46,8 @@ describe("a call with a dot where a colon belongs", function()
         { "ctx.new_id()", "ctx:new_id(..)" },
         { "ctx.sleep(1)", "ctx:sleep(..)" },
         { "ctx.set_consumer('a')", "ctx:set_consumer(..)" },
+        { "ctx.set_service('a')", "ctx:set_service(..)" },
+        { "ctx.set_backend('a')", "ctx:set_backend(..)" },
         { "ctx.counter('a')", "ctx:counter(..)" },
         { "ctx.request.header('a')", "ctx.request:header(..)" },
         { "ctx.request.headers()", "ctx.request:headers(..)" },

@@ -4,6 +4,7 @@ local c = require("moongate.ffi.c")
 
 local string_of, new = ffi.string, ffi.new
 local look, look_host, look_breaker = c.mg_call_service, c.mg_call_service_host, c.mg_call_service_breaker
+local choose = c.mg_call_choose
 
 -- One VM runs one call at a time and nothing here yields, so one of each is enough.
 local seen, host, breaker = new("mg_service_seen"), new("mg_service_host_seen"), new("mg_breaker *[1]")
@@ -20,16 +21,28 @@ function service.seen(call, name)
     end
 end
 
---- The names of the configuration's limiters, or else of its services, for messages, sorted.
----@param limiters boolean
+service.of = { SERVICES = 0, LIMITERS = 1, GROUPS = 2 }
+
+--- Names for messages, sorted.
+---@param what integer  of service.of
 ---@return string[]
-function service.names(call, limiters)
+function service.names(call, what)
     local all, name = {}, new("mg_slice")
-    while #all < NAMES and c.mg_call_name_at(call, limiters, #all, name) do
+    while #all < NAMES and c.mg_call_name_at(call, what, #all, name) do
         all[#all + 1] = string_of(name.p, name.n)
     end
     table.sort(all)
     return all
+end
+
+--- Sends the request to a service, or else to the backend of a group.
+---@param group boolean
+---@return string? problem  "": there is none of that name
+function service.choose(call, group, name)
+    local wrong = choose(call, group, name, #name)
+    if wrong ~= nil then
+        return string_of(wrong)
+    end
 end
 
 ---@return string? name  of the request's own service

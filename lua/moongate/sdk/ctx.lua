@@ -9,11 +9,13 @@ local object = require("moongate.sdk.object")
 local request = require("moongate.sdk.request")
 local response = require("moongate.sdk.response")
 local running = require("moongate.sdk.running")
+local services = require("moongate.ffi.service")
 
 local SLEEP = call.wait_for.SLEEP
 local ANSWERED = running.ANSWERED
 local stale = object.stale
 local type, error = type, error
+local quoted = object.quoted
 
 ---@alias moongate.Handler fun(ctx: moongate.Ctx, next: fun(ctx: moongate.Ctx))
 
@@ -144,6 +146,43 @@ function ctx:sleep(seconds)
         error("sleep: " .. wrong, 2)
     end
     running.await(SLEEP)
+end
+
+local function choose(self, method, group, name)
+    if running.ctx ~= self then
+        stale(self, "ctx", method, 3)
+    end
+    if type(name) ~= "string" then
+        error(method .. ": a " .. (group and "group" or "service's name") .. " is a string, not " .. type(name), 3)
+    end
+    local wrong = services.choose(running.call, group, name)
+    if wrong == "" then
+        local known = services.names(running.call, group and services.of.GROUPS or services.of.SERVICES)
+        if group and #known == 0 then
+            wrong = "the route has no backends: name a service, with ctx:set_service"
+        else
+            wrong = (group and "no backend of the route has the group " or "no service is named ")
+                .. quoted(name) .. ": " .. object.choices(name, known)
+        end
+    end
+    if wrong then
+        error(method .. ": " .. wrong, 3)
+    end
+end
+
+--- Sends the request to another service of the configuration than the route's, with all that it has: balancer,
+--- retries, breaker, time-outs. Before next(ctx); the last choice counts. Where the route splits its requests, it goes
+--- before shares, sticky keys and X-Abtest-Group; no cookie is set.
+---@param name string
+function ctx:set_service(name)
+    choose(self, "set_service", false, name)
+end
+
+--- Sends the request to one of the route's backends, by its group, which is the service's name where the configuration
+--- has no other. Before next(ctx); otherwise as set_service.
+---@param group string
+function ctx:set_backend(group)
+    choose(self, "set_backend", true, group)
 end
 
 --- Says who asks: for limits by consumer, the log, and the plugins after this one.

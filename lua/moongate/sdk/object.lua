@@ -87,7 +87,9 @@ function object.members(...)
     return all
 end
 
-local function shown(name)
+--- A name that a plugin gave, in quotes and cut where it is long.
+---@return string
+function object.quoted(name)
     if type(name) ~= "string" then
         return "'" .. (type(name) == "number" and tostring(name) or type(name)) .. "'"
     end
@@ -110,7 +112,7 @@ end
 ---@param known string[]
 ---@param level integer  of the plugin's line, as error counts from the caller
 function object.unknown(what, key, known, level)
-    error(what .. " has no " .. shown(key) .. ": " .. object.choices(key, known), level + 1)
+    error(what .. " has no " .. object.quoted(key) .. ": " .. object.choices(key, known), level + 1)
 end
 
 --- Makes an object's methods raise for a name that is not among them. What is there costs nothing more.

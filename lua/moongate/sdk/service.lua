@@ -155,7 +155,7 @@ function meta.__call(_, name)
         error("ctx.service is for the time of a request: here is none", 2)
     end
     if name == "" or not seen(running.call, name) then
-        local near = object.nearest(name, bind.names(running.call, false))
+        local near = object.nearest(name, bind.names(running.call, bind.of.SERVICES))
         return nil, "no service is named '" .. name .. "'" .. (near and ": did you mean '" .. near .. "'?" or "")
     end
     return (view_of(name))

@@ -141,8 +141,8 @@ static void a_split_by_consumer_is_told(void **state)
         "    match: { paths: [{ prefix: / }] }\n"
         "    backends: [{ service: a }, { service: b }]\n"
         "    sticky: { by: consumer }\n",
-        "no-effect routes[0].sticky.by: plugins find out who the consumer is, and the split comes before "
-        "them: it goes by ip -> write header:X, with the field that they look at\n");
+        "no-effect routes[0].sticky.by: plugins find out who the consumer is, and this route has none: it "
+        "goes by ip -> write header:X, or add the plugin that finds consumers\n");
 }
 
 static void a_document_with_errors_gets_no_warnings(void **state)

@@ -142,7 +142,7 @@ static void who_sticks_to_what_is_judged(void **state)
         "  - { name: f, match: { paths: [{ prefix: /f }] }, service: cart, sticky: { by: \"heeder:x\" } }\n"
         "  - { name: g, match: { paths: [{ prefix: /g }] }, service: cart, sticky: {} }\n",
         "missing-key routes[2].sticky: the key \"by\" is missing -> by: ip, header:X, cookie:X or consumer; "
-        "ip where there is none. Consumers are found by plugins, behind the split: it goes by ip then\n"
+        "ip where there is none. What plugins set before next counts\n"
         "not-allowed routes[0].sticky.by: \"route\" names nothing that tells clients apart -> write ip, "
         "header:X, cookie:X or consumer\n"
         "not-allowed routes[1].sticky.by: \"heeder:x\" names nothing that tells clients apart -> write ip, "
