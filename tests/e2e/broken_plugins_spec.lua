@@ -82,16 +82,16 @@ describe("a plugin that raises a table", function()
             assert.equal(200, response.status)
             gw:log(SHOWN)
         end
-        local gw, up = with("return { name = 'own', version = '1', log = function() " .. RAISE .. " end,\n"
-            .. "new = function() return function(ctx, next) return next(ctx) end end }\n")
+        local gw, up = with("return { name = 'own', version = '1', new = function() return {\n"
+            .. "log = function() " .. RAISE .. " end, handler = function(ctx, next) return next(ctx) end } end }\n")
         e2e.exchange(gw:client(), up)
         gw:log(SHOWN)
     end)
 
     it("has them there from a body's filter", function()
         local gw, up = with("return { name = 'own', version = '1', body = { response = 'stream' },\n"
-            .. "new = function() return function(ctx, next) return next(ctx) end end,\n"
-            .. "response_body = function() " .. RAISE .. " end }\n")
+            .. "new = function() return { handler = function(ctx, next) return next(ctx) end,\n"
+            .. "response_body = function() " .. RAISE .. " end } end }\n")
         local client = gw:send(e2e.GET)
         local conn = up:accept()
         conn:request()
@@ -132,10 +132,10 @@ end)
 describe("the line of what went wrong in a plugin", function()
     local SOURCE = "local plugin = { name = 'own', version = '1.2.3', body = { response = 'stream' } }\n"
         .. "local function fail(ctx, where)\nif ctx.request.path == '/' .. where then error(where) end end\n"
-        .. "function plugin.new() return function(ctx, next)\nfail(ctx, 'handler')\n"
-        .. "if ctx.request.path ~= '/silent' then next(ctx) end end end\n"
-        .. "function plugin.response_body(ctx) fail(ctx, 'filter') end\n"
-        .. "function plugin.log(ctx) fail(ctx, 'log') end\nreturn plugin\n"
+        .. "function plugin.new() return { handler = function(ctx, next)\nfail(ctx, 'handler')\n"
+        .. "if ctx.request.path ~= '/silent' then next(ctx) end end,\n"
+        .. "response_body = function(ctx) fail(ctx, 'filter') end,\n"
+        .. "log = function(ctx) fail(ctx, 'log') end } end\nreturn plugin\n"
 
     --- Its members; `ask` is the head of a request to which the upstream answers, where it gets it.
     local function members(where, on_error, reaches, fields)
@@ -198,8 +198,8 @@ describe("the line of what went wrong in a plugin", function()
 
     it("names the filter that returned no text", function()
         local gw, up = with("return { name = 'own', body = { response = 'stream' },\n"
-            .. "new = function() return function(ctx, next) return next(ctx) end end,\n"
-            .. "response_body = function() return 5 end }\n")
+            .. "new = function() return { handler = function(ctx, next) return next(ctx) end,\n"
+            .. "response_body = function() return 5 end } end }\n")
         gw:send(e2e.GET)
         local conn = up:accept()
         conn:request()

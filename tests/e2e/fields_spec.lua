@@ -282,8 +282,8 @@ describe("a trailer", function()
     it("of a request is not kept for another try or a plugin's stream", function()
         local gw, up = e2e.proxy { service = { retry = { attempts = 2 } }, files = { ["plugins/own/plugin.lua"] =
             "return { name = 'own', version = '1', body = { request = 'stream' },\n"
-            .. "request_body = function(ctx, chunk) return chunk end,\n"
-            .. "new = function() return function(ctx, next) return next(ctx) end end }\n" },
+            .. "new = function() return { request_body = function(ctx, chunk) return chunk end,\n"
+            .. "handler = function(ctx, next) return next(ctx) end } end }\n" },
             plugins = { own = { use = "./plugins/own" } }, route = { plugins = { "own" } } }
         assert.same({}, (e2e.exchange(gw:client(), up, post "X-Consumer: root\r\n")).trailers)
     end)

@@ -73,9 +73,9 @@ describe("64 MiB", function()
     it("wait in front of a plugin that sees them piece by piece, whoever does not read", function()
         local source = [[
             return { name = "own", version = "1", body = { request = "stream", response = "stream" },
-                new = function() return function(ctx, next) return next(ctx) end end,
+                new = function() return { handler = function(ctx, next) return next(ctx) end,
                 request_body = function(ctx, bytes) return bytes end,
-                response_body = function(ctx, bytes) return bytes end }]]
+                response_body = function(ctx, bytes) return bytes end } end }]]
         local gw, up = warm { files = { ["plugins/own/plugin.lua"] = source },
             plugins = { own = { use = "./plugins/own" } }, route = { plugins = { "own" } } }
         local function download()

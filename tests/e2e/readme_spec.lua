@@ -104,6 +104,33 @@ describe("the README", function()
         end
     end)
 
+    it("shows a plugin that sees the pieces of bodies, each instance with its own word", function()
+        local plugins, routes = {}, {}
+        for i, word in ipairs { "secret", "ret" } do
+            local name = "m" .. i
+            plugins[name] = { use = "./plugins/mask", config = { word = word } }
+            routes[i] = { name = name, match = { paths = { { prefix = "/" .. i } } }, plugins = { name },
+                backends = { { service = "up" } } }
+        end
+        local gw, up = e2e.proxy { plugins = plugins, routes = routes, files = {
+            ["plugins/mask/plugin.lua"] = blocks("lua")[2],
+            ["plugins/mask/schema.json"] = [[{ "type": "object", "properties": { "word": { "type": "string" } } }]] } }
+        local client, conn = gw:client(), nil
+        for i, body in ipairs { "a *** b", "a sec*** b" } do
+            client:send("GET /" .. i .. " HTTP/1.1\r\nHost: a\r\n\r\n")
+            conn = conn or up:accept()
+            conn:request()
+            conn:send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+            assert.equal(200, client:response_head().status)
+            for _, piece in ipairs { "a s", "ecr", "et b" } do
+                conn:send(piece)
+            end
+            local pieces = client:recv_until("\r\n0\r\n\r\n")
+            assert.equal(body, (pieces:gsub("%x+\r\n(.-)\r\n", "%1"):gsub("\r\n$", "")))
+            gw:log "answered 200"
+        end
+    end)
+
     it("shows a handler that reserves, and takes back what came to nothing", function()
         local up = e2e.server "up"
         local limiters = { per_key = { key = "consumer", rate = "1/d", burst = 1 } }
@@ -113,7 +140,7 @@ describe("the README", function()
                 orders = { use = "./plugins/orders" },
             },
             files = { ["plugins/orders/plugin.lua"] = 'return { name = "orders", version = "1.0.0", new = function()\n'
-                .. blocks("lua")[2] .. "\nend }" } }
+                .. blocks("lua")[3] .. "\nend }" } }
         local order = "GET / HTTP/1.1\r\nHost: a\r\nX-Api-Key: s3cr3t\r\n\r\n"
         up:does "fail"
         assert.equal(503, gw:ask(order).status)

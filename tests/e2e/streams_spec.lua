@@ -13,16 +13,17 @@ end
 
 local BOTH = [[
 local plugin = { name = "own", version = "1", body = { request = "stream", response = "stream" } }
-function plugin.new(conf)
-    return function(ctx, next) return next(ctx) end
-end
-function plugin.request_body(ctx, bytes, last)
+local function request_body(ctx, bytes, last)
     ctx.state.seen = (ctx.state.seen or 0) + #bytes
     if not last then return bytes:upper() end
 end
-function plugin.response_body(ctx, bytes, last)
+local function response_body(ctx, bytes, last)
     if last then return "[" .. (ctx.state.seen or 0) .. "]" end
     return (bytes:gsub("o", "0"))
+end
+function plugin.new(conf)
+    return { handler = function(ctx, next) return next(ctx) end,
+        request_body = request_body, response_body = response_body }
 end
 return plugin
 ]]
@@ -65,9 +66,9 @@ routes: [{ name: all, match: { paths: [{ prefix: / }] }, plugins: [own] }]
 ]]
         local result = e2e.run({ "check", "moongate.yaml" }, { files = {
             ["moongate.yaml"] = config,
-            ["plugins/own/plugin.lua"] = BOTH:gsub("function plugin.request_body.-\nend\n", ""),
+            ["plugins/own/plugin.lua"] = BOTH:gsub("request_body = request_body, ", ""),
         } })
         assert.equal(3, result.code)
-        assert.truthy(result.err:find("write plugin.request_body", 1, true))
+        assert.truthy(result.err:find("request_body = function(ctx, bytes, last)", 1, true))
     end)
 end)

@@ -463,14 +463,16 @@ function fake.plugin(name, conf)
     local env = sandbox.env(short, libraries(folder, short), moongate)
     local path = folder .. "/plugin.lua"
     local module = assert(sandbox.load(read(path), path, env))()
+    local made
 
     assert(module.name == short, path .. " has another name than its folder")
+    made = module.new(sandbox.freeze(complete(schema, conf or {}, "")))
     return setmetatable({
         name = short,
         env = env,
         module = module,
         moongate = moongate,
-        handler = module.new(sandbox.freeze(complete(schema, conf or {}, ""))),
+        handler = type(made) == "table" and made.handler or made,
     }, plugin_methods)
 end
 

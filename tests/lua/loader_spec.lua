@@ -48,11 +48,38 @@ describe("the loader", function()
 
     it("reads what bodies are declared", function()
         local instance = load([[return { body = { request = "buffer(64KiB)", response = "stream" },
-            response_body = function() return "seen" end, new = function() return function() end end }]])
+            new = function() return { handler = function() end,
+                response_body = function() return "seen" end } end }]])
         assert.equal(65536, instance.request_body_bytes)
         assert.equal(0, instance.response_body_bytes)
-        assert.is_nil(instance.request_filter)
-        assert.equal("seen", instance.response_filter())
+        assert.is_nil(instance.request_body)
+        assert.equal("seen", instance.response_body())
+    end)
+
+    it("makes all functions of each instance, which close over its own configuration", function()
+        local source = [[return { body = { request = "stream", response = "stream" }, new = function(conf)
+            local function n() return conf.n end
+            return { handler = n, request_body = n, response_body = n, log = n } end }]]
+        local all = loader.all({
+            plan(source, { config = { n = 1 } }), plan(source, { name = "other", config = { n = 2 } }),
+        }, { { 0 }, { 1 } })
+        for i = 1, 2 do
+            for _, name in ipairs({ "handler", "request_body", "response_body", "log" }) do
+                assert.equal(i, all[i][name]())
+            end
+            assert.is_true(all[i].has_log)
+        end
+    end)
+
+    it("takes what new returned as it was then", function()
+        local instance = load([[local made = { handler = function() return 1 end }
+            return { new = function()
+                made.handler = made.handler
+                return setmetatable(made, { __index = function() return function() return 2 end end })
+            end }]])
+        assert.equal(1, instance.handler())
+        assert.is_nil(instance.log)
+        assert.is_false(instance.has_log)
     end)
 
     for what, case in pairs({
@@ -74,7 +101,9 @@ describe("the loader", function()
             'lib/utils.lua, as require "greet.utils"',
         },
         ["a plugin without new"] = { "return {}", "plugin.new is a function, not nil" },
-        ["new that returns no handler"] = { "return { new = function() end }", "new returns the handler" },
+        ["new that returns no handler"] = {
+            "return { new = function() end }", "plugin.lua:1: new returns the handler, a function, or a table",
+        },
         ["new that raises"] = { "return { new = function() error('no key') end }", "plugin.lua:1: no key" },
         ["a file that raises"] = { "\nerror('at load')", "plugin.lua:2: at load" },
         ["a body that is none"] = {
@@ -86,10 +115,48 @@ describe("the loader", function()
         },
         ["a stream that nobody sees"] = {
             "return { body = { request = 'stream' }, new = function() return function() end end }",
-            "write plugin.request_body(ctx, bytes, last)",
+            'plugin.lua:1: body.request is "stream": return { handler = .., request_body = function(ctx, bytes, ',
         },
         ["a filter of no stream"] = {
-            "return { response_body = function() end, new = function() return function() end end }", "sees nothing",
+            "return {\nnew = function() local function f() end\nreturn { handler = f, response_body = f } end }",
+            'plugin.lua:2: response_body sees nothing: declare body = { response = "stream" }',
+        },
+        ["a log on the plugin's own table"] = {
+            "local p = { new = function() return function() end end }\nfunction p.log() end\nreturn p",
+            "plugin.lua:2: plugin.log is not read: it belongs to each instance, with its own conf: let new(conf) end "
+                .. "with `return { handler = function(ctx, next) .. end, log = function(ctx) .. end }`",
+        },
+        ["a filter on the plugin's own table"] = {
+            "return { body = { response = 'stream' }, new = function() return function() end end,\n"
+                .. "response_body = function() end }",
+            "plugin.lua:2: plugin.response_body is not read: it belongs to each instance",
+        },
+        ["a filter on the plugin's own table that is no function"] = {
+            "return { request_body = 'all', new = function() return function() end end }",
+            "plugin.lua: plugin.request_body is not read",
+        },
+        ["a function that new names wrongly"] = {
+            "return { new = function() local function f() end return { handler = f, respose_body = f } end }",
+            "plugin.lua:1: what new returned has no member 'respose_body': did you mean 'response_body'? There are "
+                .. "handler, request_body, response_body, log",
+        },
+        ["a function that new gives a place of the plugin's table"] = {
+            "return { new = function() local function f() end return { handler = f, init = f } end }",
+            "what new returned has no member 'init'",
+        },
+        ["a list of functions"] = {
+            "return { new = function() return { function() end } end }", "what new returned has no member '1'",
+        },
+        ["new that returns functions without a handler"] = {
+            "return { new = function() return { log = function() end } end }",
+            "what new returned has no handler: write { handler = function(ctx, next) next(ctx) end, .. }",
+        },
+        ["new that returns its configuration"] = {
+            "return { new = function(conf) return conf end }", "what new returned has no handler",
+        },
+        ["a log that is no function"] = {
+            "return { new = function() return { handler = function() end, log = 'yes' } end }",
+            "the member 'log' of what new returned is a function, not string",
         },
         ["init"] = { "return { init = 1, new = function() return function() end end }", "plugin.init is not run" },
         ["ctx in new"] = { "return { new = function() require('moongate').time.now() end }", "needs a request" },

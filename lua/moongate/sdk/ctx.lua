@@ -19,6 +19,27 @@ local quoted = object.quoted
 
 ---@alias moongate.Handler fun(ctx: moongate.Ctx, next: fun(ctx: moongate.Ctx))
 
+--- A piece of a streamed body: the bytes to pass on; nil leaves the piece as it is, "" keeps it back. The last call has
+--- `last`, and of the upstream's or client's own bytes none. What it holds over pieces stands in ctx.state, under a key
+--- of the instance's own: ctx.state[conf].
+---@alias moongate.BodyFilter fun(ctx: moongate.Ctx, bytes: string, last: boolean): string?
+
+--- What new(conf) returns where a handler alone does not do. All belong to this instance and close over its conf.
+---@class moongate.Functions
+---@field handler moongate.Handler
+---@field request_body? moongate.BodyFilter  where body = { request = "stream" }; in the order of the chain
+---@field response_body? moongate.BodyFilter  where body = { response = "stream" }; the innermost plugin's first
+---@field log? fun(ctx: moongate.Ctx)  once the request is over
+
+--- What plugin.lua returns.
+---@class moongate.Plugin
+---@field name? string
+---@field version? string
+---@field description? string
+---@field capabilities? string[]
+---@field body? { request?: string, response?: string }  "none", "stream" or "buffer(64KiB)"
+---@field new fun(conf: table): moongate.Handler|moongate.Functions  once for each instance
+
 ---@class moongate.Ctx
 ---@field request moongate.Request
 ---@field response moongate.Response

@@ -65,11 +65,11 @@ local function filters_of(items, instances)
     local request, response = {}, {}
     for _, item in ipairs(items) do
         local instance = type(item) == "number" and instances[item + 1] or {}
-        if instance.request_filter then
-            table.insert(request, { filter = instance.request_filter, index = item })
+        if instance.request_body then
+            table.insert(request, { filter = instance.request_body, index = item })
         end
-        if instance.response_filter then
-            table.insert(response, 1, { filter = instance.response_filter, index = item })
+        if instance.response_body then
+            table.insert(response, 1, { filter = instance.response_body, index = item })
         end
     end
     return { request, response }, (#request > 0 and 1 or 0) + (#response > 0 and 2 or 0)

@@ -1,10 +1,13 @@
---- loader: from the sources of a plan to handlers. new runs for each instance. What stands outside of new may be shared
---- between instances of one source or not: state belongs into new.
+--- loader: from the sources of a plan to their functions. new runs for each instance. What stands outside of new may be
+--- shared between instances of one source or not: state belongs into new.
+local frozen = require("moongate.sdk.frozen")
 local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local sandbox = require("moongate.worker.sandbox")
 local sdk = require("moongate.sdk.init")
 local text_of = require("moongate.sdk.shown")
+
+local getinfo = debug.getinfo
 
 local loader = {}
 
@@ -31,32 +34,23 @@ local function check_type(what, value, wanted, optional)
     end
 end
 
---- The function that sees a streamed body, which is there exactly where one is declared.
-local function filter_of(plugin, kind)
-    local name = kind .. "_body"
-    local declared = plugin.body and plugin.body[kind] == "stream"
-    local filter = plugin[name]
-    check_type("plugin." .. name, filter, "function", true)
-    if declared and not filter then
-        error(("body.%s is \"stream\": write plugin.%s(ctx, bytes, last), which sees each piece"):format(kind, name), 0)
-    end
-    if filter and not declared then
-        error(("plugin.%s sees nothing: declare body = { %s = \"stream\" }"):format(name, kind), 0)
-    end
-    return filter
-end
-
 local known = {
-    plugin = {
-        "name", "version", "new", "log", "body", "request_body", "response_body", "capabilities", "description",
-    },
+    plugin = { "name", "version", "new", "body", "capabilities", "description" },
     body = { "request", "response" },
+    made = { "handler", "request_body", "response_body", "log" },
+}
+
+-- What stood on the plugin's own table, where every instance had the same: how each is written now.
+local moved = {
+    request_body = "request_body = function(ctx, bytes, last) .. end",
+    response_body = "response_body = function(ctx, bytes, last) .. end",
+    log = "log = function(ctx) .. end",
 }
 
 --- Refuses members that nobody reads.
 local function check_members(what, value, allowed)
-    for key in pairs(value) do
-        local found = later[key]
+    for key in frozen.pairs(value) do
+        local found = false
         for i = 1, #allowed do
             found = found or allowed[i] == key
         end
@@ -66,33 +60,56 @@ local function check_members(what, value, allowed)
     end
 end
 
+--- The first member of the plugin's own table that belongs to what new returns; and its value.
+local function misplaced(plugin)
+    for i = 2, #known.made do
+        local key = known.made[i]
+        local value = type(plugin) == "table" and rawget(plugin, key)
+        if value then
+            return key, value
+        end
+    end
+end
+
+--- Refuses what the plugin's own table has no place for, and says where it goes.
+local function check_places(plugin)
+    local key = misplaced(plugin)
+    if key then
+        error(("plugin.%s is not read: it belongs to each instance, with its own conf: let new(conf) end with "
+            .. "`return { handler = function(ctx, next) .. end, %s }`"):format(key, moved[key]), 0)
+    end
+    for name, advice in pairs(later) do
+        if rawget(plugin, name) ~= nil then
+            error("plugin." .. name .. " is not run by this version: " .. advice, 0)
+        end
+    end
+end
+
 local function check_plugin(plugin)
     if plugin == nil then
         error("what the file returns is a table, not nil: end it with `return plugin`, the table that has new(conf)", 0)
     end
     check_type("what the file returns", plugin, "table")
+    check_places(plugin)
     check_members("plugin", plugin, known.plugin)
     check_type("plugin.new", plugin.new, "function")
-    check_type("plugin.log", plugin.log, "function", true)
     check_type("plugin.name", plugin.name, "string", true)
     check_type("plugin.version", plugin.version, "string", true)
     check_type("plugin.body", plugin.body, "table", true)
     check_members("plugin.body", plugin.body or {}, known.body)
     buffered("request", (plugin.body or {}).request)
     buffered("response", (plugin.body or {}).response)
-    filter_of(plugin, "request")
-    filter_of(plugin, "response")
-    for key, advice in pairs(later) do
-        if rawget(plugin, key) ~= nil then
-            error("plugin." .. key .. " is not run by this version: " .. advice, 0)
-        end
-    end
 end
 
---- Where a text ends that lacks its last statement.
-local function last_line(text)
-    local _, ends = text:gsub("%s+$", ""):gsub("\n", "")
-    return ends + 1
+--- The line that a message of check_plugin is about, where there is one: where the text ends that lacks its last
+--- statement, or where what is misplaced stands.
+local function line_of(plugin, text)
+    if plugin == nil then
+        local _, ends = text:gsub("%s+$", ""):gsub("\n", "")
+        return ends + 1 .. ":"
+    end
+    local _, value = misplaced(plugin)
+    return type(value) == "function" and getinfo(value, "S").linedefined .. ":" or ""
 end
 
 --- Runs a plugin's file.
@@ -106,21 +123,63 @@ local function run(wanted)
     local plugin = chunk()
     local ok, wrong = pcall(check_plugin, plugin)
     if not ok then
-        local line = plugin == nil and last_line(wanted.source) .. ":" or ""
-        error(wanted.chunkname .. ":" .. line .. " " .. wrong, 0)
+        error(wanted.chunkname .. ":" .. line_of(plugin, wanted.source) .. " " .. wrong, 0)
     end
     return plugin
 end
 
----@class moongate.Instance
+--- A filter is there exactly where the body is declared to stream.
+local function check_filter(plugin, made, kind)
+    local name = kind .. "_body"
+    local declared = plugin.body and plugin.body[kind] == "stream"
+    if declared and not made[name] then
+        error(("body.%s is \"stream\": return { handler = .., %s } from new: it sees each piece")
+            :format(kind, moved[name]), 0)
+    end
+    if made[name] and not declared then
+        error(("%s sees nothing: declare body = { %s = \"stream\" } in the plugin's table"):format(name, kind), 0)
+    end
+end
+
+--- The functions of an instance, copied: what the plugin does with its table later changes nothing.
+---@param made any  what new returned
+---@return moongate.Functions
+local function functions_of(plugin, made)
+    if type(made) == "function" then
+        made = { handler = made }
+    elseif type(made) ~= "table" then
+        error("new returns the handler, a function, or a table of functions: { handler = function(ctx, next) .. end, "
+            .. "log = .. }; not " .. type(made), 0)
+    end
+    check_members("what new returned", made, known.made)
+    if rawget(made, "handler") == nil then
+        error("what new returned has no handler: write { handler = function(ctx, next) next(ctx) end, .. }", 0)
+    end
+    local copy = {}
+    for _, name in ipairs(known.made) do
+        copy[name] = rawget(made, name)
+        check_type("the member '" .. name .. "' of what new returned", copy[name], "function", true)
+    end
+    check_filter(plugin, copy, "request")
+    check_filter(plugin, copy, "response")
+    return copy
+end
+
+--- Where new stands, as messages begin with it.
+local function place_of(new, chunkname)
+    local info = getinfo(new, "S")
+    local line = info.source == "@" .. chunkname and info.linedefined .. ":" or ""
+    return chunkname .. ":" .. line .. " "
+end
+
+---@class moongate.Instance : moongate.Functions
 ---@field name string  in the configuration
 ---@field version string
----@field handler moongate.Handler
----@field log? fun(ctx: moongate.Ctx)
+---@field has_log boolean
 ---@field request_body_bytes integer
 ---@field response_body_bytes integer
 
---- Loads one plugin of a plan and makes its handler.
+--- Loads one plugin of a plan and makes its functions.
 ---@param wanted table  as the plan has it
 ---@param loaded table<string, table>  by copy and source, filled as it goes
 ---@param copy integer
@@ -129,22 +188,17 @@ function loader.instance(wanted, loaded, copy)
     local key = copy .. wanted.chunkname .. "\0" .. wanted.source
     local plugin = loaded[key] or run(wanted)
     loaded[key] = plugin
-    local handler = plugin.new(sandbox.freeze(wanted.config or {}))
-    if type(handler) ~= "function" then
-        error(wanted.chunkname .. ": new returns the handler, a function, not " .. type(handler), 0)
+    local ok, made = pcall(functions_of, plugin, (plugin.new(sandbox.freeze(wanted.config or {}))))
+    if not ok then
+        error(place_of(plugin.new, wanted.chunkname) .. made, 0)
     end
-    local body = plugin.body or {}
-    return {
-        name = wanted.name,
-        version = plugin.version or "",
-        handler = handler,
-        log = plugin.log,
-        has_log = plugin.log ~= nil,
-        request_filter = filter_of(plugin, "request"),
-        response_filter = filter_of(plugin, "response"),
-        request_body_bytes = buffered("request", body.request),
-        response_body_bytes = buffered("response", body.response),
-    }
+    local body, instance = plugin.body or {}, made
+    instance.name = wanted.name
+    instance.version = plugin.version or ""
+    instance.has_log = made.log ~= nil
+    instance.request_body_bytes = buffered("request", body.request)
+    instance.response_body_bytes = buffered("response", body.response)
+    return instance
 end
 
 --- Which copy of its source an instance runs, by index from 0. One that stands behind another of the same source in a

@@ -11,7 +11,7 @@ local stream = {
 }
 
 ---@class moongate.Filter
----@field filter fun(ctx: moongate.Ctx, bytes: string, last: boolean): string?
+---@field filter moongate.BodyFilter
 ---@field index integer  of the plugin in the plan
 
 --- One piece through the filters.

@@ -29,26 +29,25 @@ enum { REQUESTS = 8, OPS = 7, LAYERS = 2, BODY = 3000, UPS = 64 };
     "  elseif op == 'E' then pcall(error, 'as told')\n"                                                      \
     "  elseif op == 'z' then ctx:sleep(0.02) end\n"                                                          \
     "end\n"                                                                                                  \
-    "function plugin.new() return function(ctx, next)\n"                                                     \
+    "function plugin.new() return { handler = function(ctx, next)\n"                                         \
     "  for op in (ctx.request:header('x-" name "') or 'n'):gmatch('%a') do step(op, ctx, next) end\n"        \
-    "end end\n"                                                                                              \
-    "function plugin.log(ctx)\n"                                                                             \
+    "end, log = function(ctx)\n"                                                                             \
     "  pcall(ctx.respond, ctx, 500, 'log') pcall(ctx.response.set_body, ctx.response, 'log')\n"              \
     "  pcall(ctx.response.set_status, ctx.response, 500)\n"                                                  \
-    "end\n"                                                                                                  \
+    "end } end\n"                                                                                            \
     "return plugin\n"
 
 /* Its filters try to answer too. What it makes of an answer is in capitals. */
 static const char filter_text[] =
     "local plugin = { name = 'f', version = '1', body = { request = 'stream', response = 'stream' } }\n"
-    "function plugin.new() return function(ctx, next) next(ctx) end end\n"
     "local function try(ctx)\n"
     "  pcall(ctx.respond, ctx, 500, 'filter')\n"
     "  pcall(ctx.response.set_body, ctx.response, 'filter')\n"
     "  pcall(ctx.response.set_status, ctx.response, 500)\n"
     "end\n"
-    "function plugin.request_body(ctx) try(ctx) end\n"
-    "function plugin.response_body(ctx, bytes) try(ctx) return bytes:upper() end\n"
+    "function plugin.new() return { handler = function(ctx, next) next(ctx) end,\n"
+    "request_body = function(ctx) try(ctx) end,\n"
+    "response_body = function(ctx, bytes) try(ctx) return bytes:upper() end } end\n"
     "return plugin\n";
 
 static const char config[] = WEB QUIET SERVICE

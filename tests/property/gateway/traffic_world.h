@@ -34,8 +34,7 @@ static const char plugin_text[] =
 /* Bodies go past it: as they are, copied, or kept back and sent with the next piece; and it may raise. */
 static const char stream_text[] =
     "local plugin = { name = 's', version = '1.0.0', body = { request = 'stream', response = 'stream' } }\n"
-    "function plugin.new() return function(ctx, next) ctx.state.todo = ctx.request:header('x-do') or '' "
-    "next(ctx) end end\n"
+    "local function handler(ctx, next) ctx.state.todo = ctx.request:header('x-do') or '' next(ctx) end\n"
     "local function pass(ctx, bytes, last)\n"
     "  local todo = ctx.state.todo\n"
     "  if todo:find('x', 1, true) and (last or #bytes % 7 == 3) then error('as told') end\n"
@@ -47,15 +46,17 @@ static const char stream_text[] =
     "  end\n"
     "  if todo:find('s', 1, true) then return bytes .. '' end\n"
     "end\n"
-    "function plugin.request_body(ctx, bytes, last)\n"
+    "local function request_body(ctx, bytes, last)\n"
     "  local out = pass(ctx, bytes, last)\n"
     "  if last then ctx.state.kept = nil end\n"
     "  return out\n"
     "end\n"
-    "plugin.response_body = function(ctx, bytes, last)\n"
+    "local function response_body(ctx, bytes, last)\n"
     "  if ctx.state.todo:find('k', 1, true) then return bytes .. '' end\n"
     "  return pass(ctx, bytes, last)\n"
     "end\n"
+    "function plugin.new() return { handler = handler, request_body = request_body, response_body = "
+    "response_body } end\n"
     "return plugin\n";
 
 #define ROUTES                                                                                               \

@@ -264,9 +264,10 @@ static void log_handlers_run_with_the_state_of_their_request(void **state)
 {
     fixture f;
     const char *const sources[] = {
-        "return { log = function(ctx) ctx.log:info('seen %s', ctx.state.mark) end, new = function() return "
-        "function(ctx, next)\n"
-        "assert(ctx.state.mark == nil) ctx.state.mark = 'm1' return next(ctx) end end }",
+        "return { new = function() return { log = function(ctx) ctx.log:info('seen %s', ctx.state.mark) "
+        "end,\n"
+        "handler = function(ctx, next)\n"
+        "assert(ctx.state.mark == nil) ctx.state.mark = 'm1' return next(ctx) end } end }",
     };
 
     (void)state;

@@ -144,10 +144,10 @@ static void an_answer_may_come_before_the_request_has(void **state)
 
 #define FILTERING(request, response)                                                                         \
     "local plugin = { name = 'p', version = '1', body = { request = 'stream', response = 'stream' } }\n"     \
-    "function plugin.new() return function(ctx, next) next(ctx) end end\n"                                   \
-    "function plugin.request_body(ctx, bytes, last) " request " end\n"                                       \
-    "function plugin.response_body(ctx, bytes, last) " response " end\n"                                     \
-    "function plugin.log(ctx) ctx:respond(500, 'log') end\n"                                                 \
+    "function plugin.new() return { handler = function(ctx, next) next(ctx) end,\n"                          \
+    "request_body = function(ctx, bytes, last) " request " end,\n"                                           \
+    "response_body = function(ctx, bytes, last) " response " end,\n"                                         \
+    "log = function(ctx) ctx:respond(500, 'log') end } end\n"                                                \
     "return plugin\n"
 
 static void only_handlers_answer(void **state)
@@ -247,9 +247,9 @@ static void filters_see_a_body_that_another_plugin_took(void **state)
         world_init(&l.w, 1, 1);
         world_plugin(&l.w, "p", handlers[i]);
         world_plugin(&l.w, "q",
-                     "return { name = 'q', body = { response = 'stream' }, new = function() return "
-                     "function(ctx, next) next(ctx) end end, response_body = function(ctx, bytes) return "
-                     "bytes:upper() end }\n");
+                     "return { name = 'q', body = { response = 'stream' }, new = function() return { "
+                     "handler = function(ctx, next) next(ctx) end, response_body = function(ctx, bytes) "
+                     "return bytes:upper() end } end }\n");
         assert_true(world_try_start(&l.w, 1, BASE ROUTE_TWO));
         l.upstream = listen_at(&l.w, "10.0.0.2", 9000);
         l.client = dial(&l.w, "10.0.0.1", 80);

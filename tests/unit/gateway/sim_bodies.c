@@ -198,9 +198,9 @@ static void an_answer_that_a_reset_ends_is_not_whole(void **state)
 
 #define FILTER(request, response)                                                                            \
     "local plugin = { name = 'p', version = '1', body = { request = 'stream', response = 'stream' } }\n"     \
-    "function plugin.new() return function(ctx, next) return next(ctx) end end\n"                            \
-    "function plugin.request_body(ctx, bytes, last) " request " end\n"                                       \
-    "function plugin.response_body(ctx, bytes, last) " response " end\n"                                     \
+    "function plugin.new() return { handler = function(ctx, next) return next(ctx) end,\n"                   \
+    "request_body = function(ctx, bytes, last) " request " end,\n"                                           \
+    "response_body = function(ctx, bytes, last) " response " end } end\n"                                    \
     "return plugin\n"
 
 static void a_filter_that_raises_ends_its_exchange_and_nothing_else(void **state)

@@ -274,8 +274,8 @@ static void a_filter_does_not_change_what_is_there(void **state)
     world_plugin(&l.w, "p", HANDLER("next(ctx) " TELL));
     world_plugin(&l.w, "q",
                  "local plugin = { name = 'q', body = { request = 'stream' } }\n"
-                 "function plugin.new() return function(ctx, next) next(ctx) end end\n"
-                 "function plugin.request_body(ctx, bytes) return bytes:upper() end\nreturn plugin\n");
+                 "function plugin.new() return { handler = function(ctx, next) next(ctx) end,\n"
+                 "request_body = function(ctx, bytes) return bytes:upper() end } end\nreturn plugin\n");
     assert_true(world_try_start(&l.w, 1, BASE CHAIN));
     l.upstream = listen_at(&l.w, "10.0.0.2", 9000);
     l.client = dial(&l.w, "10.0.0.1", 80);
@@ -294,8 +294,8 @@ static void it_is_there_for_the_log_too(void **state)
     (void)state;
     line_open(&l, BASE ROUTE_P,
               "local plugin = { name = 'p', body = { request = 'buffer(1KiB)' } }\n"
-              "function plugin.new() return function(ctx, next) next(ctx) end end\n"
-              "function plugin.log(ctx) ctx.log:warn('logged ' .. ctx.request:body()) end\nreturn plugin\n");
+              "function plugin.new() return { handler = function(ctx, next) next(ctx) end,\n"
+              "log = function(ctx) ctx.log:warn('logged ' .. ctx.request:body()) end } end\nreturn plugin\n");
     line_ask(&l, PUT(5) "hello");
     say(&l.w, l.up, OK_EMPTY);
     hear_status(&l.w, l.client, "200");

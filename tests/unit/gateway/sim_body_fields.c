@@ -4,9 +4,9 @@
 #define HEAD_REQUEST "HEAD /a HTTP/1.1\r\nhost: a\r\n\r\n"
 #define FILTER(text)                                                                                         \
     "local plugin = { name = 'p', version = '1', body = { request = 'stream', response = 'stream' } }\n"     \
-    "function plugin.new() return function(ctx, next) return next(ctx) end end\n"                            \
-    "function plugin.request_body(ctx, bytes, last) " text " end\n"                                          \
-    "function plugin.response_body(ctx, bytes, last) " text " end\n"                                         \
+    "function plugin.new() return { handler = function(ctx, next) return next(ctx) end,\n"                   \
+    "request_body = function(ctx, bytes, last) " text " end,\n"                                              \
+    "response_body = function(ctx, bytes, last) " text " end } end\n"                                        \
     "return plugin\n"
 
 #define assert_hasnt(text, part)                                                                             \
@@ -208,9 +208,9 @@ static void what_vouches_for_bytes_does_not_pass_a_filter(void **state)
 
     hear_with(
         &l,
-        "return { name = 'p', body = { response = 'stream' }, response_body = function(ctx, bytes) return "
-        "bytes:upper() end, new = function() return function(ctx, next) next(ctx) "
-        "ctx.response:set_header('etag', '\"mine\"') end end }",
+        "return { name = 'p', body = { response = 'stream' }, new = function() return { response_body = "
+        "function(ctx, bytes) return bytes:upper() end, handler = function(ctx, next) next(ctx) "
+        "ctx.response:set_header('etag', '\"mine\"') end } end }",
         "HTTP/1.1 200 OK\r\netag: W/\"weak\"\r\ncontent-length: 4\r\n\r\nfull");
     assert_has(l.w.heard, "\r\netag: \"mine\"\r\n");
     line_close(&l);

@@ -197,8 +197,8 @@ static void an_upgrade_begins_behind_its_body(void **state)
                            EXEC("content-length: 2"), "{}", "changed");
     begins_behind_its_body(BASE ROUTE_P,
                            "local p = { name = 'p', version = '1', body = { request = 'stream' } }\n"
-                           "function p.new() return function(ctx, next) next(ctx) end end\n"
-                           "function p.request_body(ctx, chunk) return chunk end\nreturn p\n",
+                           "function p.new() return { handler = function(ctx, next) next(ctx) end,\n"
+                           "request_body = function(ctx, chunk) return chunk end } end\nreturn p\n",
                            EXEC("content-length: 2"), "{}", "2\r\n{}\r\n0\r\n\r\n");
 }
 

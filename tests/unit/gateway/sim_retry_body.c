@@ -15,8 +15,8 @@
 #define PUT_OPEN "PUT /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
 #define FILTER(text)                                                                                         \
     "local plugin = { name = 'p', version = '1', body = { request = 'stream' } }\n"                          \
-    "function plugin.new() return function(ctx, next) return next(ctx) end end\n"                            \
-    "function plugin.request_body(ctx, bytes, last) " text " end\n"                                          \
+    "function plugin.new() return { handler = function(ctx, next) return next(ctx) end,\n"                   \
+    "request_body = function(ctx, bytes, last) " text " end } end\n"                                         \
     "return plugin\n"
 
 enum { HOST_COUNT = 3 };

@@ -131,8 +131,8 @@ static void a_plugin_that_streams_the_body_does_not_end_it(void **state)
     (void)state;
     line_open(&l, TIMED("retry: { attempts: 2 }") WITHIN_P(2s),
               "local p = { name = 'p', version = '1', body = { request = 'stream' } }\n"
-              "function p.new() return function(ctx, next) next(ctx) end end\n"
-              "function p.request_body(ctx, chunk) return chunk .. '!' end\nreturn p\n");
+              "function p.new() return { handler = function(ctx, next) next(ctx) end,\n"
+              "request_body = function(ctx, chunk) return chunk .. '!' end } end\nreturn p\n");
     line_ask(&l, POST(9));
     trickle(&l, 9);
     (void)hear(&l.w, l.up);
@@ -481,8 +481,8 @@ static void an_answer_slower_than_the_routes_time_comes_whole(void **state)
     (void)state;
     line_open(&l, TIMED("") WITHIN_P(2s),
               "local p = { name = 'p', version = '1', body = { response = 'stream' } }\n"
-              "function p.new() return function(ctx, next) next(ctx) end end\n"
-              "function p.response_body(ctx, chunk) return chunk end\nreturn p\n");
+              "function p.new() return { handler = function(ctx, next) next(ctx) end,\n"
+              "response_body = function(ctx, chunk) return chunk end } end\nreturn p\n");
     line_ask(&l, "GET /a HTTP/1.1\r\nhost: a\r\n\r\n");
     say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n");
     hear_status(&l.w, l.client, "200");
