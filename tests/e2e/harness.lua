@@ -15,6 +15,7 @@
 local dns = require "tests.e2e.harness.dns"
 local Gateway = require "tests.e2e.harness.gateway"
 local json = require "tests.e2e.harness.json"
+local lfs = require "lfs"
 local load = require "tests.e2e.harness.load"
 local peer = require "tests.e2e.harness.peer"
 local Process = require "tests.e2e.harness.process"
@@ -112,6 +113,11 @@ function e2e.behind(policies, opts)
     for key, value in pairs(policies) do own.service[key] = value end
     if own.clock == nil then own.clock = true end
     return Gateway.start(own), unpack(servers)
+end
+
+--- An entry of `plugins`: the plugin in a folder of the project, with this configuration.
+function e2e.plugin(folder, config)
+    return { use = lfs.currentdir() .. "/" .. folder, config = config }
 end
 
 --- Sends so many requests, one after the other or `at_once`; returns how many had which status.
