@@ -21,9 +21,8 @@ end
 
 --- A part of a token, or nil where it is no JSON object.
 local function read(part)
-    local text = mg.base64url.decode(part)
-    local ok, value = pcall(mg.json.decode, text or "")
-    return ok and type(value) == "table" and value or nil
+    local value = mg.json.decode(mg.base64url.decode(part) or "")
+    return type(value) == "table" and value or nil
 end
 
 --- What the token claims, or nil and what is wrong with it.
