@@ -66,9 +66,10 @@ const char *mg_check_request(mg_arena *arena, mg_str text, mg_str host, mg_reque
     }
     if (text.n && text.p[0] == '/') {
         int port;
+        bool bare;
         if (host.p && !mg_uri_authority(arena, host, &request->host, &port))
             return "the host header is malformed";
-        if (mg_uri_split(text, &uri.path, &uri.query))
+        if (mg_uri_split(text, &uri.path, &uri.query, &bare))
             return "the target has a blank, a control byte, a # or a \\ in its path: a request for it gets "
                    "400";
     } else {

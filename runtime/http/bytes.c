@@ -1,4 +1,4 @@
-/* bytes.c - the table of bytes, and a scan that reads eight at a time.
+/* bytes.c - the tables of bytes, and a scan that reads eight at a time.
  *
  * PATH and QUERY follow what clients really send rather than RFC 3986 to the letter. Many send '"', "<", ">",
  * "^",
@@ -6,6 +6,8 @@
  * form is %XX, in which the router, plugins and the upstream get them. Refused in both: controls, space and
  * "#". Refused in a path only: "\", which some servers and every browser read as a slash. */
 #include "http/bytes.h"
+
+#include <endian.h>
 
 #define T MG_BYTE_TOKEN
 #define P MG_BYTE_PATH
@@ -58,28 +60,112 @@ const uint8_t mg_byte_classes[256] = {
 #undef H
 #undef R
 
+/* The bytes of field names, in lower case: 0 is a byte that stands in no name. NAME_BYTE_ODD is added where
+ * it is no letter, digit or "-". */
+enum { NAME_BYTE_ODD = 0x80 };
+
+#define ODD(c) [c] = NAME_BYTE_ODD | (c)
+#define TEN(c)                                                                                               \
+    [c] = c, [c + 1] = c + 1, [c + 2] = c + 2, [c + 3] = c + 3, [c + 4] = c + 4, [c + 5] = c + 5,            \
+    [c + 6] = c + 6, [c + 7] = c + 7, [c + 8] = c + 8, [c + 9] = c + 9
+#define TO_LOWER(c) [c] = c + 32, [c + 32] = c + 32
+
+static const uint8_t name_bytes[256] = {
+    TEN('0'),      TO_LOWER('A'), TO_LOWER('B'), TO_LOWER('C'), TO_LOWER('D'), TO_LOWER('E'), TO_LOWER('F'),
+    TO_LOWER('G'), TO_LOWER('H'), TO_LOWER('I'), TO_LOWER('J'), TO_LOWER('K'), TO_LOWER('L'), TO_LOWER('M'),
+    TO_LOWER('N'), TO_LOWER('O'), TO_LOWER('P'), TO_LOWER('Q'), TO_LOWER('R'), TO_LOWER('S'), TO_LOWER('T'),
+    TO_LOWER('U'), TO_LOWER('V'), TO_LOWER('W'), TO_LOWER('X'), TO_LOWER('Y'), TO_LOWER('Z'), ['-'] = '-',
+    ODD('!'),      ODD('#'),      ODD('$'),      ODD('%'),      ODD('&'),      ODD('\''),     ODD('*'),
+    ODD('+'),      ODD('.'),      ODD('^'),      ODD('_'),      ODD('`'),      ODD('|'),      ODD('~'),
+};
+
+#undef ODD
+#undef TEN
+#undef TO_LOWER
+
 static bool is_control(char c)
 {
     return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
 }
 
-const char *mg_field_value_end(const char *p, const char *end)
+/* The eight bytes at p as a number, the first one lowest. */
+static uint64_t word_at(const char *p)
 {
-    const uint64_t ones = 0x0101010101010101u, high = ones * 0x80;
-    uint64_t word, del;
+    uint64_t word;
 
+    memcpy(&word, p, sizeof(word));
+    return le64toh(word);
+}
+
+/* How many bytes stand before the first that is marked in its highest bit. */
+static unsigned before_mark(uint64_t marks)
+{
+    return (unsigned)__builtin_ctzll(marks) / 8;
+}
+
+#define EACH(byte) (0x0101010101010101u * (byte))
+
+/* Marks the bytes that are neither visible ASCII nor a blank: below 0x20, or above 0x7e. The first mark is
+ * true; a borrow may set false ones behind it (after Mycroft). */
+static uint64_t marks_of_odd(uint64_t word)
+{
+    return ((word - EACH(0x20)) | word | ((word ^ EACH(0x7f)) - EACH(1))) & EACH(0x80);
+}
+
+const char *mg_field_value_end(const char *p, const char *end, bool *odd)
+{
+    uint64_t marks = 0;
+
+    for (;;) {
+        while (end - p >= 8 && (marks = marks_of_odd(word_at(p))) == 0)
+            p += 8;
+        if (end - p >= 8)
+            p += before_mark(marks);
+        while (p < end && *p >= 0x20 && *p < 0x7f)
+            p++;
+        if (p == end || is_control(*p))
+            return p;
+        *odd = true;
+        p++;
+    }
+}
+
+/* Marks the bytes from `first` to `last`, of a word whose bytes are below 0x80. */
+static uint64_t marks_of_range(uint64_t word, unsigned first, unsigned last)
+{
+    return (word + EACH(0x80 - first)) & ~(word + EACH(0x7f - last)) & EACH(0x80);
+}
+
+/* Eight bytes of a name at once, while they are letters, digits and "-". The end is that of the name, or near
+ * a byte that has to be looked at by itself. */
+static char *plain_name_end(char *p, const char *end)
+{
     while (end - p >= 8) {
-        memcpy(&word, p, 8);
-        del = word ^ (ones * 0x7f);
-        /* A byte below 0x20, or one that is 0x7f (bits of Mycroft's test); a tab ends the quick way for one
-         * word only. */
-        if ((((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & high)
-            for (size_t i = 0; i < 8; i++)
-                if (is_control(p[i]))
-                    return p + i;
+        const uint64_t word = word_at(p);
+        const uint64_t upper = marks_of_range(word & EACH(0x7f), 'A', 'Z'), lower = word | upper >> 2;
+        const uint64_t plain = marks_of_range(lower & EACH(0x7f), 'a', 'z') |
+                               marks_of_range(lower & EACH(0x7f), '0', '9') |
+                               marks_of_range(lower & EACH(0x7f), '-', '-');
+        const uint64_t others = (~plain | word) & EACH(0x80);
+        const uint64_t taken = others ? (others & -others) / 0x80 - 1 : UINT64_MAX; /* bytes before others */
+        const uint64_t out = htole64((lower & taken) | (word & ~taken));
+
+        memcpy(p, &out, sizeof(out));
+        if (others)
+            return p + before_mark(others);
         p += 8;
     }
-    while (p < end && !is_control(*p))
-        p++;
+    return p;
+}
+
+char *mg_field_name_end(char *p, const char *end, bool *odd)
+{
+    uint8_t byte, seen = 0;
+
+    for (p = plain_name_end(p, end); (byte = name_bytes[(unsigned char)*p]) != 0; p++) {
+        *p = (char)(byte & ~NAME_BYTE_ODD);
+        seen |= byte;
+    }
+    *odd |= (seen & NAME_BYTE_ODD) != 0;
     return p;
 }

@@ -45,8 +45,12 @@ static inline unsigned mg_byte_hex(char c)
     return c <= '9' ? (unsigned)(c - '0') : ((unsigned)c & 7) + 9;
 }
 
+/* The first byte from p on that may not stand in a field name; those before it are lower-case now. A byte
+ * that may not, stands before `end`. Sets *odd when one of them is no letter, digit or "-". */
+char *mg_field_name_end(char *p, const char *end, bool *odd);
+
 /* The first byte in [p, end) that may not stand in a field value: a control byte other than HTAB. `end` when
- * there is none. */
-const char *mg_field_value_end(const char *p, const char *end);
+ * there is none. Sets *odd when it passed a byte that is not visible ASCII or a blank. */
+const char *mg_field_value_end(const char *p, const char *end, bool *odd);
 
 #endif

@@ -1,9 +1,10 @@
 /* h1.c - where a head ends, and the second judge of it. The strict reading (h1_fields.c, h1_request.c,
- * h1_response.c) comes first; then http-parser reads the same bytes, and a head that the two do not read
- * alike is refused. The library is handed the head and not one byte more, since it would take what follows
- * for another message. It has one door, this file. */
+ * h1_response.c) comes first; then http-parser reads the same bytes, but those of a plain head (h1_wire.h),
+ * and a head that the two do not read alike is refused. The library is handed the head and not one byte more,
+ * since it would take what follows for another message. It has one door, this file. */
 #include "http/h1_wire.h"
 
+#include "base/check.h"
 #include "http/bytes.h"
 #include <http_parser.h>
 
@@ -102,7 +103,7 @@ static size_t begin_with_get(http_parser *parser, const mg_h1_reading *ours)
     return http_parser_execute(parser, &settings, "GET", 3) == 3 ? ours->method.n : SIZE_MAX;
 }
 
-bool mg_h1_tokeniser_agrees(const mg_h1_reading *ours, const mg_h1_hop *hop)
+static bool agrees(const mg_h1_reading *ours, const mg_h1_hop *hop)
 {
     judge j = { .ours = ours };
     http_parser parser;
@@ -120,4 +121,17 @@ bool mg_h1_tokeniser_agrees(const mg_h1_reading *ours, const mg_h1_hop *hop)
     return j.heads_end && j.message_end && j.field == ours->fields->count && parser.http_major == 1 &&
            parser.http_minor == ours->minor && parser.status_code == ours->status &&
            same_framing(&parser, hop);
+}
+
+bool mg_h1_tokeniser_agrees(const mg_h1_reading *ours, const mg_h1_hop *hop)
+{
+    const bool plain = !ours->odd && !hop->odd && ours->minor == 1;
+
+#ifdef MG_JUDGE_PLAIN_HEADS
+    const bool same = agrees(ours, hop);
+    MG_CHECK(same || !plain);
+    return same;
+#else
+    return plain || agrees(ours, hop);
+#endif
 }

@@ -128,6 +128,7 @@ static body_state end_trailers(mg_h1_body *body, mg_h1_fault *fault)
 {
     size_t n;
     char *copy;
+    bool odd = false; /* trailers have one judge */
 
     if (body->trailer_text.n == 0)
         return ENDED;
@@ -136,7 +137,7 @@ static body_state end_trailers(mg_h1_body *body, mg_h1_fault *fault)
     copy = mg_arena_bytes(body->arena, n);
     memcpy(copy, body->trailer_text.p, n);
     mg_text_fini(&body->trailer_text);
-    if (!mg_h1_read_fields(body->arena, body->limits->fields, copy, copy + n, &body->trailers, fault))
+    if (!mg_h1_read_fields(body->arena, body->limits->fields, copy, copy + n, &body->trailers, &odd, fault))
         return BROKEN;
     for (uint32_t i = 0; i < body->trailers.count; i++)
         if (!may_trail(&body->trailers.items[i]))

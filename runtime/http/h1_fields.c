@@ -8,6 +8,8 @@
 
 #include "http/bytes.h"
 
+enum { PLAIN_LENGTH_DIGITS = 18 };
+
 char *mg_h1_line_end(char *line, const char *end, mg_h1_fault *fault)
 {
     char *lf = memchr(line, '\n', (size_t)(end - line));
@@ -42,28 +44,31 @@ static bool bad_value(char c, mg_h1_fault *fault)
 }
 
 /* Reads one line. The last byte before `end` is LF, which stands in no name and no value, so that every scan
- * ends. Returns the next line, NULL with a fault. */
-static char *read_field(char *at, const char *end, mg_str *name, mg_str *value, mg_h1_fault *fault)
+ * ends. Returns the next line, NULL with a fault. Sets *odd where the line is not "name: value" with letters,
+ * digits and "-" in the name, and visible ASCII and single blanks round the value. */
+static char *read_field(char *at, const char *end, mg_str *name, mg_str *value, bool *odd, mg_h1_fault *fault)
 {
     char *from = at, *stop;
 
-    for (; mg_byte_is(*at, MG_BYTE_TOKEN); at++)
-        *at = mg_lower(*at);
+    at = mg_field_name_end(at, end, odd);
     if (*at != ':' || at == from) {
         bad_name(*at, at == from, fault);
         return NULL;
     }
     *name = mg_str_make(from, (size_t)(at - from));
+    from = at + 2; /* where the value of most begins; behind the colon stands at least the LF */
     for (at++; mg_byte_is_space(*at);)
         at++;
+    *odd |= at != from;
     from = at;
-    stop = (char *)mg_field_value_end(at, end);
+    stop = (char *)mg_field_value_end(at, end, odd);
     if (*stop != '\r' || stop[1] != '\n') {
         bad_value(*stop, fault);
         return NULL;
     }
     for (at = stop; at > from && mg_byte_is_space(at[-1]);)
         at--;
+    *odd |= at != stop || at == from;
     *value = mg_str_make(from, (size_t)(at - from));
     return stop + 2;
 }
@@ -77,7 +82,7 @@ static bool poses_as_coding(mg_str name)
     return name.n > coding.n && memcmp(name.p, coding.p, coding.n) == 0;
 }
 
-bool mg_h1_read_fields(mg_arena *arena, uint32_t limit, char *at, const char *end, mg_fields *out,
+bool mg_h1_read_fields(mg_arena *arena, uint32_t limit, char *at, const char *end, mg_fields *out, bool *odd,
                        mg_h1_fault *fault)
 {
     mg_str name, value;
@@ -85,7 +90,7 @@ bool mg_h1_read_fields(mg_arena *arena, uint32_t limit, char *at, const char *en
     if (at >= end || end[-1] != '\n')
         return mg_h1_fail(fault, 400, "head without a blank line");
     while (*at != '\r') {
-        at = read_field(at, end, &name, &value, fault);
+        at = read_field(at, end, &name, &value, odd, fault);
         if (!at)
             return false;
         if (at == end)
@@ -113,6 +118,7 @@ static bool read_length(mg_str value, mg_h1_hop *hop, mg_h1_fault *fault)
     if (hop->has_length)
         return mg_h1_fail(fault, 400, "more than one Content-Length");
     hop->has_length = true;
+    hop->odd |= value.n > PLAIN_LENGTH_DIGITS;
     if (!mg_str_u64(value, &hop->length) || hop->length > INT64_MAX)
         return mg_h1_fail(fault, 400, "malformed Content-Length");
     return true;
@@ -128,6 +134,7 @@ static bool read_coding(mg_str value, mg_h1_hop *hop, mg_h1_fault *fault)
 
     if (hop->chunked)
         return mg_h1_fail(fault, 400, "more than one Transfer-Encoding");
+    hop->odd |= !mg_str_eq(value, MG_STR("chunked"));
     hop->chunked = mg_str_eq_nocase(value, MG_STR("chunked"));
     if (hop->chunked)
         return true;
@@ -181,8 +188,9 @@ static bool read_option(mg_arena *arena, mg_str option, bool is_request, mg_h1_h
     } else if (mg_str_eq_nocase(option, MG_STR("keep-alive"))) {
         hop->keep_alive = true;
     } else if (mg_str_eq_nocase(option, MG_STR("upgrade"))) {
-        hop->upgrade_named = true;
+        hop->upgrade_named = hop->odd = true;
     } else {
+        hop->odd = true;
         lower = mg_arena_bytes(arena, option.n);
         for (size_t i = 0; i < option.n; i++)
             lower[i] = mg_lower(option.p[i]);
@@ -240,15 +248,19 @@ static bool read_one(mg_arena *arena, mg_name id, mg_str value, bool is_request,
                      mg_h1_fault *fault)
 {
     switch (id) {
-    case MG_NAME_CONTENT_LENGTH: return read_length(value, hop, fault);
-    case MG_NAME_TRANSFER_ENCODING: return read_coding(value, hop, fault);
-    case MG_NAME_CONNECTION: return read_connection(arena, value, is_request, hop, fault);
-    case MG_NAME_TE: read_te(value, hop); return true;
-    case MG_NAME_KEEP_ALIVE: read_keep_alive(value, hop); return true;
     case MG_NAME_HOST:
         hop->host = value;
         hop->hosts++;
         return true;
+    case MG_NAME_CONTENT_LENGTH: return read_length(value, hop, fault);
+    case MG_NAME_CONNECTION: return read_connection(arena, value, is_request, hop, fault);
+    case MG_NAME_KEEP_ALIVE: read_keep_alive(value, hop); return true;
+    default: break;
+    }
+    hop->odd |= is_request || id != MG_NAME_TRANSFER_ENCODING;
+    switch (id) {
+    case MG_NAME_TRANSFER_ENCODING: return read_coding(value, hop, fault);
+    case MG_NAME_TE: read_te(value, hop); return true;
     case MG_NAME_UPGRADE:
         hop->upgrade = value;
         hop->upgrades++;

@@ -105,8 +105,8 @@ static bool read_request_line(const mg_h1_limits *limits, mg_str line, mg_reques
 
 /* `path` and `query` as they were sent. Escaping makes them longer: the bound is that of what is passed on.
  */
-static bool take_path(mg_arena *arena, const mg_h1_limits *limits, mg_str path, mg_str query, mg_request *out,
-                      mg_h1_fault *fault)
+static bool take_path(mg_arena *arena, const mg_h1_limits *limits, mg_str path, mg_str query, bool bare,
+                      mg_request *out, mg_h1_fault *fault)
 {
     if (!mg_uri_normalise_path(arena, path, 0, &out->path))
         return mg_h1_fail(fault, 400, "path with a bad escape, or above /");
@@ -115,21 +115,22 @@ static bool take_path(mg_arena *arena, const mg_h1_limits *limits, mg_str path, 
         return mg_h1_fail(fault, 400, "path with a bad escape, or above /");
     out->sent_path = path;
     out->sent_query = query;
-    out->query = mg_uri_normalise_query(arena, query);
+    out->query = bare ? mg_uri_normalise_query(arena, query) : query;
     if (mg_max_u64(out->path.n, out->slashed.n) + out->query.n > limits->target_bytes)
         return mg_h1_fail(fault, 414, "target too long once it is escaped");
     return true;
 }
 
-static bool read_origin_form(mg_arena *arena, const mg_h1_limits *limits, mg_request *out, mg_h1_fault *fault)
+static bool read_origin_form(mg_arena *arena, const mg_h1_limits *limits, mg_request *out, bool *odd,
+                             mg_h1_fault *fault)
 {
     mg_str path, query;
-    const char *bad = mg_uri_split(out->target, &path, &query);
+    const char *bad = mg_uri_split(out->target, &path, &query, odd);
 
     if (bad)
         return mg_h1_fail(fault, 400,
                           *bad == '#' ? "fragment in the target" : "byte in the target that must be escaped");
-    return take_path(arena, limits, path, query, out, fault);
+    return take_path(arena, limits, path, query, *odd, out, fault);
 }
 
 static bool read_absolute_form(mg_arena *arena, const mg_h1_limits *limits, mg_request *out, mg_uri *uri,
@@ -146,16 +147,17 @@ static bool read_absolute_form(mg_arena *arena, const mg_h1_limits *limits, mg_r
         out->path = MG_STR("*"); /* RFC 9112 3.2.4: no path at all */
         return true;
     }
-    return take_path(arena, limits, uri->path, uri->query, out, fault);
+    return take_path(arena, limits, uri->path, uri->query, true, out, fault);
 }
 
-/* *uri is filled for the absolute form only, else its host is absent. */
-static bool read_target(mg_arena *arena, const mg_h1_limits *limits, mg_request *out, mg_uri *uri,
+/* *uri is filled for the absolute form only, else its host is absent. *odd: the target is no plain path. */
+static bool read_target(mg_arena *arena, const mg_h1_limits *limits, mg_request *out, mg_uri *uri, bool *odd,
                         mg_h1_fault *fault)
 {
     uri->host = MG_STR_NONE;
     if (out->target.p[0] == '/')
-        return read_origin_form(arena, limits, out, fault);
+        return read_origin_form(arena, limits, out, odd, fault);
+    *odd = true;
     if (mg_str_eq(out->target, MG_STR("*"))) {
         if (out->method != MG_METHOD_OPTIONS)
             return mg_h1_fail(fault, 400, "target * is for OPTIONS only");
@@ -271,7 +273,7 @@ bool mg_h1_parse_request(mg_arena *arena, const mg_h1_limits *limits, char *head
                          mg_request *out, mg_h1_info *info, mg_h1_fault *fault)
 {
     const char *end = head + n;
-    mg_h1_reading reading;
+    mg_h1_reading reading = { .fields = &out->fields };
     mg_h1_hop hop;
     mg_uri uri;
     char *line_end;
@@ -286,14 +288,17 @@ bool mg_h1_parse_request(mg_arena *arena, const mg_h1_limits *limits, char *head
         head += 2;
     line_end = mg_h1_line_end(head, end, fault);
     if (!line_end || !read_request_line(limits, mg_str_make(head, (size_t)(line_end - head)), out, fault) ||
-        !read_target(arena, limits, out, &uri, fault) ||
-        !mg_h1_read_fields(arena, limits->fields, line_end + 2, end, &out->fields, fault) ||
+        !read_target(arena, limits, out, &uri, &reading.odd, fault) ||
+        !mg_h1_read_fields(arena, limits->fields, line_end + 2, end, &out->fields, &reading.odd, fault) ||
         !mg_h1_read_hop(arena, &out->fields, true, out->minor, &hop, fault) ||
         !read_host(arena, &hop, &uri, out, fault) || !read_body(&hop, out, fault))
         return false;
-    reading =
-        (mg_h1_reading){ head,      (size_t)(end - head), &out->fields, out->target, out->method_text, 0,
-                         out->minor };
+    reading.from = head;
+    reading.n = (size_t)(end - head);
+    reading.target = out->target;
+    reading.method = out->method_text;
+    reading.minor = out->minor;
+    reading.odd |= out->method == MG_METHOD_OTHER;
     if (!mg_h1_tokeniser_agrees(&reading, &hop))
         return mg_h1_fail(fault, 400, "head that parsers read differently");
     mg_h1_strip(&out->fields, &hop);

@@ -20,7 +20,7 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-static bool read_status_line(mg_str line, uint16_t *status, uint8_t *minor, mg_h1_fault *fault)
+static bool read_status_line(mg_str line, uint16_t *status, uint8_t *minor, bool *odd, mg_h1_fault *fault)
 {
     const char *p = line.p;
 
@@ -35,7 +35,8 @@ static bool read_status_line(mg_str line, uint16_t *status, uint8_t *minor, mg_h
     *status = (uint16_t)((p[9] - '0') * 100 + (p[10] - '0') * 10 + (p[11] - '0'));
     if (line.n > STATUS_LINE_BYTES_MIN && p[12] != ' ')
         return mg_h1_fail(fault, 502, "malformed status line");
-    if (!mg_is_field_value(mg_str_sub(line, STATUS_LINE_BYTES_MIN, line.n)))
+    *odd = *status < 200 || line.n < STATUS_LINE_BYTES_MIN + 2;
+    if (mg_field_value_end(p + STATUS_LINE_BYTES_MIN, p + line.n, odd) != p + line.n)
         return mg_h1_fail(fault, 502, "control byte in the reason");
     return true;
 }
@@ -93,9 +94,11 @@ static bool read_framing(const mg_h1_hop *hop, mg_method method, mg_str upgrade,
 }
 
 static bool parse(mg_arena *arena, const mg_h1_limits *limits, char *head, size_t n, mg_response *out,
-                  uint8_t *minor, mg_h1_hop *hop, mg_h1_fault *fault)
+                  mg_h1_reading *reading, mg_h1_hop *hop, mg_h1_fault *fault)
 {
     char *line_end;
+
+    *reading = (mg_h1_reading){ .from = head, .n = n, .fields = &out->fields };
 
     if (n > limits->head_bytes) {
         mg_h1_fail(fault, 502, "head too large");
@@ -104,9 +107,11 @@ static bool parse(mg_arena *arena, const mg_h1_limits *limits, char *head, size_
     }
     line_end = mg_h1_line_end(head, head + n, fault);
     return line_end &&
-           read_status_line(mg_str_make(head, (size_t)(line_end - head)), &out->status, minor, fault) &&
-           mg_h1_read_fields(arena, limits->fields, line_end + 2, head + n, &out->fields, fault) &&
-           mg_h1_read_hop(arena, &out->fields, false, *minor, hop, fault);
+           read_status_line(mg_str_make(head, (size_t)(line_end - head)), &reading->status, &reading->minor,
+                            &reading->odd, fault) &&
+           mg_h1_read_fields(arena, limits->fields, line_end + 2, head + n, &out->fields, &reading->odd,
+                             fault) &&
+           mg_h1_read_hop(arena, &out->fields, false, reading->minor, hop, fault);
 }
 
 bool mg_h1_parse_response(mg_arena *arena, const mg_h1_limits *limits, char *head, size_t n, mg_method method,
@@ -115,23 +120,20 @@ bool mg_h1_parse_response(mg_arena *arena, const mg_h1_limits *limits, char *hea
 {
     mg_h1_reading reading;
     mg_h1_hop hop;
-    uint8_t minor;
 
     *out = (mg_response){ 0 };
     *info = (mg_h1_info){ 0 };
-    if (!parse(arena, limits, head, n, out, &minor, &hop, fault)) {
+    if (!parse(arena, limits, head, n, out, &reading, &hop, fault)) {
         fault->status = 502; /* whatever it was, it is the upstream's */
         return false;
     }
-    info->keep_alive = !hop.close && !hop.keep_alive_none && (minor == 1 || hop.keep_alive);
+    out->status = reading.status;
+    info->keep_alive = !hop.close && !hop.keep_alive_none && (reading.minor == 1 || hop.keep_alive);
     info->keep_alive_s = hop.keep_alive_s;
-    if (out->status == 101 && minor == 0)
+    if (out->status == 101 && reading.minor == 0)
         return mg_h1_fail(fault, 502, "101 in HTTP/1.0");
     if (!read_framing(&hop, method, upgrade, out, framing, info, fault))
         return false;
-    reading = (mg_h1_reading){
-        .from = head, .n = n, .fields = &out->fields, .status = out->status, .minor = minor
-    };
     if (!mg_h1_tokeniser_agrees(&reading, &hop))
         return mg_h1_fail(fault, 502, "head that parsers read differently");
     mg_h1_strip(&out->fields, &hop);

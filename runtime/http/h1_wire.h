@@ -21,8 +21,9 @@ static inline bool mg_h1_fail(mg_h1_fault *fault, uint16_t status, const char *w
 char *mg_h1_line_end(char *line, const char *end, mg_h1_fault *fault);
 
 /* Field lines (RFC 9112 5) from `at` up to the blank line, which must be the last two bytes before `end`.
- * Names are lower-cased in place. Fields are added to *out as they stand, framing ones too. */
-bool mg_h1_read_fields(mg_arena *arena, uint32_t limit, char *at, const char *end, mg_fields *out,
+ * Names are lower-cased in place. Fields are added to *out as they stand, framing ones too. Sets *odd when a
+ * line is no plain one: letters, digits and "-", a colon, one blank, and visible ASCII or blanks. */
+bool mg_h1_read_fields(mg_arena *arena, uint32_t limit, char *at, const char *end, mg_fields *out, bool *odd,
                        mg_h1_fault *fault);
 
 /* What the fields say that belong to this connection or frame the message. */
@@ -37,6 +38,7 @@ typedef struct mg_h1_hop {
     bool te_trailers;
     bool keep_alive_none;              /* Keep-Alive: timeout=0 */
     bool strips;                       /* mg_h1_strip has something to do */
+    bool odd;                          /* framed in a way that no plain head is: see mg_h1_reading */
     mg_str options[MG_H1_OPTIONS_MAX]; /* lower-case names of fields to remove */
 } mg_h1_hop;
 
@@ -46,7 +48,13 @@ bool mg_h1_read_hop(mg_arena *arena, const mg_fields *fields, bool is_request, u
 /* Removes what must not be passed on. */
 void mg_h1_strip(mg_fields *fields, const mg_h1_hop *hop);
 
-/* What the strict reading found, for the second judge. */
+/* What the strict reading found, for the second judge.
+ *
+ * It is asked about every head that is not plain. A plain one has HTTP/1.1, a known method or a status from
+ * 200 up, a path without bytes that have to be escaped, plain field lines, and of the fields that frame a
+ * message or speak to this connection: Host, Keep-Alive, Content-Length of up to 18 digits, Connection with
+ * close and keep-alive, and from upstreams Transfer-Encoding: chunked. Builds for tests ask about plain heads
+ * too (MG_JUDGE_PLAIN_HEADS), and end the process where the two differ. */
 typedef struct mg_h1_reading {
     const char *from;        /* the first byte of the start line */
     size_t n;                /* up to the end of the head */
@@ -55,9 +63,10 @@ typedef struct mg_h1_reading {
     mg_str method;           /* requests; empty for responses */
     uint16_t status;         /* responses */
     uint8_t minor;
+    bool odd; /* its start line or a field line is no plain one */
 } mg_h1_reading;
 
-/* True when http-parser reads the same. */
+/* True when http-parser reads the same, or the head is plain. */
 bool mg_h1_tokeniser_agrees(const mg_h1_reading *ours, const mg_h1_hop *hop);
 
 #endif

@@ -92,10 +92,12 @@ bool mg_is_token(mg_str s)
 
 bool mg_is_field_value(mg_str s)
 {
-    return s.n == 0 || mg_field_value_end(s.p, s.p + s.n) == s.p + s.n;
+    bool odd = false;
+
+    return s.n == 0 || mg_field_value_end(s.p, s.p + s.n, &odd) == s.p + s.n;
 }
 
-static void grow(mg_fields *fields, mg_arena *arena)
+void mg_fields_grow(mg_fields *fields, mg_arena *arena)
 {
     uint32_t cap = fields->cap ? fields->cap * 2 : FIRST_CAP;
     mg_field *items = mg_arena_alloc(arena, cap * sizeof(*items));
@@ -104,20 +106,6 @@ static void grow(mg_fields *fields, mg_arena *arena)
         memcpy(items, fields->items, fields->count * sizeof(*items));
     fields->items = items;
     fields->cap = cap;
-}
-
-void mg_fields_add(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value)
-{
-    MG_CHECK(lower_name.n > 0 && lower_name.n <= UINT16_MAX && value.n <= UINT32_MAX);
-    if (fields->count == fields->cap)
-        grow(fields, arena);
-    fields->items[fields->count++] = (mg_field){
-        .name = lower_name.p,
-        .value = value.p ? value.p : "",
-        .value_n = (uint32_t)value.n,
-        .name_n = (uint16_t)lower_name.n,
-        .id = (uint16_t)id,
-    };
 }
 
 static bool has_name(const mg_field *field, mg_name id, mg_str lower_name)

@@ -72,8 +72,24 @@ mg_str mg_name_text(mg_name id);
 bool mg_is_token(mg_str s);
 bool mg_is_field_value(mg_str s);
 
-/* Neither copies nor checks: the caller's text outlives the arena's use of it and has passed the checks. */
-void mg_fields_add(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value);
+/* Doubles the room of a list. */
+void mg_fields_grow(mg_fields *fields, mg_arena *arena);
+
+/* Neither copies nor checks: the caller's text outlives the arena's use of it and has passed the checks (a
+ * name of 1 to UINT16_MAX bytes, a value of at most UINT32_MAX). */
+static inline void mg_fields_add(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name,
+                                 mg_str value)
+{
+    if (__builtin_expect(fields->count == fields->cap, 0))
+        mg_fields_grow(fields, arena);
+    fields->items[fields->count++] = (mg_field){
+        .name = lower_name.p,
+        .value = value.p ? value.p : "",
+        .value_n = (uint32_t)value.n,
+        .name_n = (uint16_t)lower_name.n,
+        .id = (uint16_t)id,
+    };
+}
 /* Index of the first field of that name at or after `from`, or -1. `id` may be MG_NAME_OTHER: then by text.
  */
 int mg_fields_find(const mg_fields *fields, mg_name id, mg_str lower_name, uint32_t from);

@@ -182,21 +182,23 @@ mg_str mg_uri_normalise_query(mg_arena *arena, mg_str raw)
     return mg_str_make(copy, n);
 }
 
-const char *mg_uri_split(mg_str text, mg_str *path, mg_str *query)
+const char *mg_uri_split(mg_str text, mg_str *path, mg_str *query, bool *bare)
 {
     const char *at = text.p, *end = at + text.n;
+    unsigned classes, all = 0;
 
-    while (at < end && mg_byte_is(*at, MG_BYTE_PATH))
-        at++;
+    for (; at < end && ((classes = mg_byte_classes[(unsigned char)*at]) & MG_BYTE_PATH); at++)
+        all |= classes;
     *path = mg_str_make(text.p, (size_t)(at - text.p));
     *query = MG_STR_NONE;
     if (at < end && *at == '?') {
         const char *from = ++at;
 
-        while (at < end && mg_byte_is(*at, MG_BYTE_QUERY))
-            at++;
+        for (; at < end && ((classes = mg_byte_classes[(unsigned char)*at]) & MG_BYTE_QUERY); at++)
+            all |= classes;
         *query = mg_str_make(from, (size_t)(at - from));
     }
+    *bare = all & MG_BYTE_RAW;
     return at < end ? at : NULL;
 }
 
@@ -344,7 +346,8 @@ static const char *parse_authority(mg_arena *arena, mg_str *rest, mg_uri *out)
 
 static const char *parse_path_and_query(mg_str rest, mg_uri *out)
 {
-    const char *bad = mg_uri_split(rest, &out->path, &out->query);
+    bool bare;
+    const char *bad = mg_uri_split(rest, &out->path, &out->query, &bare);
 
     if (!out->path.n)
         out->path = MG_STR("/");

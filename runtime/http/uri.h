@@ -20,9 +20,10 @@ bool mg_uri_normalise_path(mg_arena *arena, mg_str raw, unsigned keep, mg_str *o
  * nothing changed, else arena memory. */
 mg_str mg_uri_normalise_query(mg_arena *arena, mg_str raw);
 
-/* Cuts "/path?query" in two, both as they stand; *query is {NULL, 0} without one. Returns NULL, or the first
- * byte that a client must not send there: a blank, a control, "#", or "\" in the path. */
-const char *mg_uri_split(mg_str text, mg_str *path, mg_str *query);
+/* Cuts "/path?query" in two, both as they stand; *query is {NULL, 0} without one. *bare: some byte is
+ * MG_BYTE_RAW. Returns NULL, or the first byte that a client must not send there: a blank, a control, "#", or
+ * "\" in the path. */
+const char *mg_uri_split(mg_str text, mg_str *path, mg_str *query, bool *bare);
 
 /* True when two slashes stand side by side in the path, so that KEEP_SLASHES may give another one. */
 bool mg_uri_has_empty_segment(mg_str path);

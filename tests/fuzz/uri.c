@@ -40,7 +40,8 @@ static void check_path(mg_arena *arena, mg_str text)
 static void check_target(mg_arena *arena, mg_str text)
 {
     mg_str path, query, normal;
-    const char *bad = mg_uri_split(text, &path, &query);
+    bool bare;
+    const char *bad = mg_uri_split(text, &path, &query, &bare);
 
     if (bad) {
         MG_CHECK(bad >= text.p && bad < text.p + text.n);

@@ -168,7 +168,8 @@ static void a_target_is_split_at_its_first_question_mark(void **state)
     for (size_t i = 0; i < mg_countof(rows); i++) {
         const mg_str text = mg_str_of(rows[i].text);
         mg_str path, query;
-        const char *bad = mg_uri_split(text, &path, &query);
+        bool bare;
+        const char *bad = mg_uri_split(text, &path, &query, &bare);
 
         assert_int_equal(bad ? bad - text.p : -1, rows[i].bad);
         assert_text(path, rows[i].path);

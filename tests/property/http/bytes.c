@@ -1,0 +1,81 @@
+/* The scans that take eight bytes at a time, beside ones that take one. */
+#include "support/check.h"
+
+#include "base/mem.h"
+#include "base/rand.h"
+#include "http/bytes.h"
+#include "http/header.h"
+
+enum { BYTES_MAX = 40, RUNS = 200000 };
+
+/* Mostly what is common, so that scans come far; a block of its own size, so that a read beyond it shows. */
+static char *random_bytes(mg_rand *rand, size_t n, const char *common)
+{
+    const size_t set = strlen(common);
+    char *bytes = mg_alloc(n ? n : 1);
+
+    for (size_t i = 0; i < n; i++)
+        bytes[i] =
+            mg_rand_below(rand, 12) ? common[mg_rand_below(rand, set)] : (char)mg_rand_below(rand, 256);
+    return bytes;
+}
+
+static void names_end_and_are_lowered_as_byte_by_byte(void **state)
+{
+    mg_rand rand;
+    (void)state;
+
+    mg_rand_init(&rand, check_seed(11));
+    for (unsigned run = 0; run < RUNS; run++) {
+        const size_t n = 1 + mg_rand_below(&rand, BYTES_MAX);
+        char *bytes = random_bytes(&rand, n, "abcxyzABCXYZ019-");
+        bool odd = false, model_odd = false;
+        size_t end = 0;
+
+        bytes[n - 1] = mg_rand_below(&rand, 2) ? ':' : '\n'; /* what stands before `end` in any head */
+        char *model = mg_memdup0(bytes, n);
+        for (; mg_is_token(mg_str_make(model + end, 1)); end++) {
+            const char c = mg_lower(model[end]);
+            model[end] = c;
+            model_odd |= !((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-');
+        }
+        assert_ptr_equal(mg_field_name_end(bytes, bytes + n, &odd), bytes + end);
+        assert_memory_equal(bytes, model, n);
+        assert_int_equal(odd, model_odd);
+        mg_free(model);
+        mg_free(bytes);
+    }
+}
+
+static void values_end_as_byte_by_byte(void **state)
+{
+    mg_rand rand;
+    (void)state;
+
+    mg_rand_init(&rand, check_seed(12));
+    for (unsigned run = 0; run < RUNS; run++) {
+        const size_t n = mg_rand_below(&rand, BYTES_MAX);
+        char *bytes = random_bytes(&rand, n, "az AZ09~!\t\x80\xff");
+        bool odd = false, model_odd = false;
+        size_t end = 0;
+
+        for (; end < n; end++) {
+            const unsigned char c = (unsigned char)bytes[end];
+            if ((c < 0x20 && c != '\t') || c == 0x7f)
+                break;
+            model_odd |= c == '\t' || c > 0x7f;
+        }
+        assert_ptr_equal(mg_field_value_end(bytes, bytes + n, &odd), bytes + end);
+        assert_int_equal(odd, model_odd);
+        mg_free(bytes);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_end_and_are_lowered_as_byte_by_byte),
+        cmocka_unit_test(values_end_as_byte_by_byte),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
