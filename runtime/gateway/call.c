@@ -1,7 +1,7 @@
-/* call.c - what plugins see and change of an exchange: heads, texts, bodies, answers. The functions of
- * moongate.h over mg_exchange. What a plugin hands in is checked here, and refused with static text that Lua
+/* call.c - what plugins see and change of an exchange: texts, bodies, answers. The functions of moongate.h
+ * over mg_exchange. What a plugin hands in is checked here, and refused with static text that Lua
  * raises at the plugin's line. */
-#include "gateway/call.h"
+#include "gateway/call_parts.h"
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -9,31 +9,6 @@
 #include "http/uri.h"
 
 #include <stdio.h>
-
-static mg_slice slice_of(mg_str s)
-{
-    return (mg_slice){ s.p, (uint32_t)s.n };
-}
-
-static bool give(mg_str s, mg_slice *out)
-{
-    if (!s.p)
-        return false;
-    *out = slice_of(s);
-    return true;
-}
-
-static mg_fields *fields_of(mg_exchange *x, int which)
-{
-    return which == MG_REQUEST ? &x->request.fields : &x->response.fields;
-}
-
-static const char *no_response(const mg_call *call, int which)
-{
-    if (which == MG_RESPONSE && call->x->response.status == 0)
-        return "there is no response yet: it is there after next(ctx) or ctx:respond";
-    return NULL;
-}
 
 uint32_t mg_call_chain(const mg_call *call)
 {
@@ -43,89 +18,6 @@ uint32_t mg_call_chain(const mg_call *call)
 int mg_call_phase(const mg_call *call)
 {
     return call->phase;
-}
-
-/* ---- fields ---- */
-
-#define GATEWAYS_OWN "the gateway writes it itself behind the plugins, which cannot change it"
-
-static mg_str lower_name(char out[MG_FIELD_NAME_BYTES_MAX], const char *name, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        out[i] = mg_lower(name[i]);
-    return mg_str_make(out, n);
-}
-
-bool mg_call_header(const mg_call *call, int which, const char *name, uint32_t n, mg_slice *value)
-{
-    const mg_fields *fields = fields_of(call->x, which);
-    char buffer[MG_FIELD_NAME_BYTES_MAX];
-    mg_str lower;
-
-    if (n == 0 || n > MG_FIELD_NAME_BYTES_MAX)
-        return false;
-    lower = lower_name(buffer, name, n);
-    if (give(mg_fields_value(fields, &call->x->arena, mg_name_find(lower), lower), value))
-        return true;
-    return which == MG_REQUEST && mg_str_eq(lower, MG_STR("host")) && /* a member; plugins expect a field */
-           give(call->x->request.authority, value);
-}
-
-bool mg_call_header_at(const mg_call *call, int which, uint32_t index, mg_slice *name, mg_slice *value)
-{
-    const mg_fields *fields = fields_of(call->x, which);
-
-    if (index >= fields->count)
-        return false;
-    *name = (mg_slice){ fields->items[index].name, fields->items[index].name_n };
-    *value = (mg_slice){ fields->items[index].value, fields->items[index].value_n };
-    return true;
-}
-
-/* Told to the next hop behind the plugins, whatever they say: who has passed the request on, and its time. */
-static bool is_gateways(int which, mg_str name)
-{
-    static const mg_name ids[] = { MG_NAME_VIA, MG_NAME_GRPC_TIMEOUT, MG_NAME_X_MOONGATE_DEADLINE_MS,
-                                   MG_NAME_X_MOONGATE_ATTEMPT };
-    static const uint32_t lengths = 1u << 3 | 1u << 12 | 1u << 18 | 1u << 22; /* of these names */
-
-    if (which != MG_REQUEST || name.n > 31 || !(lengths >> name.n & 1))
-        return false;
-    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
-        if (mg_str_eq_nocase(name, mg_name_text(ids[i])))
-            return true;
-    return false;
-}
-
-const char *mg_call_set_header(mg_call *call, int which, const char *name, uint32_t n, const char *value,
-                               uint32_t value_n, bool replace)
-{
-    const char *wrong = no_response(call, which);
-
-    if (wrong)
-        return wrong;
-    if (n > MG_FIELD_NAME_BYTES_MAX)
-        return "the name is longer than 256 bytes";
-    if (value_n > MG_HEAD_BYTES_MAX)
-        return "the value is longer than 64 KiB";
-    if (is_gateways(which, mg_str_make(name, n)))
-        return GATEWAYS_OWN;
-    return mg_fields_put(fields_of(call->x, which), &call->x->arena, mg_str_make(name, n),
-                         mg_str_make(value, value_n), replace);
-}
-
-const char *mg_call_remove_header(mg_call *call, int which, const char *name, uint32_t n, uint32_t *removed)
-{
-    char buffer[MG_FIELD_NAME_BYTES_MAX];
-
-    *removed = 0;
-    if (n == 0 || n > MG_FIELD_NAME_BYTES_MAX)
-        return NULL;
-    if (is_gateways(which, mg_str_make(name, n)))
-        return GATEWAYS_OWN;
-    const mg_str lower = lower_name(buffer, name, n);
-    *removed = mg_fields_remove(fields_of(call->x, which), mg_name_find(lower), lower);
-    return NULL;
 }
 
 /* ---- texts ---- */
@@ -281,13 +173,6 @@ static void add_field(mg_exchange *x, mg_name name, mg_str value)
     mg_fields_set(&x->response.fields, &x->arena, name, mg_name_text(name), value);
 }
 
-/* Why the response's head and body cannot be changed, or NULL. */
-static const char *has_gone(const mg_call *call)
-{
-    return call->x->head_sent ? "the response is on its way: change it in the handler, after next(ctx)"
-                              : NULL;
-}
-
 int mg_call_status(const mg_call *call)
 {
     return call->x->response.status;
@@ -338,7 +223,8 @@ const char *mg_call_respond(mg_call *call, int status, const char *content_type,
     if (n > MG_BODY_BYTES_MAX)
         return body_too_long;
     mg_exchange_answer(x, MG_ANSWER_OWN, &head, mg_arena_str(&x->arena, mg_str_make(body, n)));
-    if (content_type && mg_status_has_body(head.status))
+    if (content_type && mg_status_has_body(head.status) &&
+        !mg_edits_has(&x->edits, MG_NAME_CONTENT_TYPE)) /* a handler knows better */
         add_field(x, MG_NAME_CONTENT_TYPE, mg_str_of(mg_arena_strdup(&x->arena, content_type)));
     return NULL;
 }

@@ -495,6 +495,7 @@ static void on_lease_head(mg_lease *lease)
     flight->proxied = true;
     if (flight->streams & 2) /* its filters may change the body */
         mg_fields_weaken(&flight->x->response.fields, &flight->x->arena, false);
+    mg_edits_make(&flight->x->edits, &flight->x->response.fields, &flight->x->arena);
     judge_backend(flight, status);
     if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS)
         mg_chain_continue(flight);

@@ -52,6 +52,8 @@ static bool may_follow(mg_answer before, mg_answer answer)
 void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *head, mg_str body)
 {
     MG_CHECK(!x->head_sent && may_follow(x->answer, answer));
+    const bool is_new = head != &x->response;
+
     x->answer = answer;
     x->response = head ? *head : (mg_response){ 0 };
     x->own_body = MG_STR_NONE;
@@ -66,6 +68,8 @@ void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *hea
         x->response.body = MG_BODY_NONE;
     }
     x->response.length = x->own_body.n;
+    if (is_new)
+        mg_edits_make(&x->edits, &x->response.fields, &x->arena);
 }
 
 bool mg_exchange_has_body(const mg_exchange *x)

@@ -8,6 +8,7 @@
 #ifndef MG_HTTP_EXCHANGE_H
 #define MG_HTTP_EXCHANGE_H
 
+#include "http/edit.h"
 #include "http/message.h"
 
 typedef struct mg_exchange mg_exchange;
@@ -137,6 +138,7 @@ struct mg_exchange {
     uint8_t trace_id[16], span_id[8], trace_flags;
     bool head_sent;   /* the final response head went to the client side */
     mg_answer answer; /* changed by mg_exchange_answer alone */
+    mg_edits edits;   /* of the fields of whatever answer comes: noted before there was one */
     mg_str own_body;  /* of MG_ANSWER_OWN, the whole of it; arena or static */
     mg_reset reset;
     bool begun;              /* owner->begin was called: the request is valid */
@@ -152,7 +154,8 @@ bool mg_exchange_has_body(const mg_exchange *x);
 /* The only way in which the answer of an exchange changes. `head` becomes x->response; it may be x->response
  * itself. NONE takes back the answer of a try, and has no head. UPSTREAM may replace none. OWN may replace
  * any: `body` is all of its body, and the head's body kind and length follow from it, so that no head
- * announces what does not come. Not once the head was sent. */
+ * announces what does not come; where the head is another one, x->edits are made on it. (On that of an
+ * UPSTREAM its owner makes them, once it is the last one.) Not once the head was sent. */
 void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *head, mg_str body);
 
 /* ---- the exchange's clock ----

@@ -62,6 +62,60 @@ describe("a plugin that names what the configuration does not have", function()
     end
 end)
 
+describe("fields of the response that are set before next", function()
+    local EARLY = plugin [[
+        ctx.response:set_header("x-set", "early")
+        ctx.response:add_header("x-add", "early")
+        ctx.response:remove_header("server")
+        next(ctx)]]
+
+    --- A gateway whose plugin sets fields early, around what stands behind it in the chain.
+    local function early(more)
+        more.files = more.files or {}
+        more.route = more.route or {}
+        table.insert(more.route.plugins, 1, "own")
+        return with(EARLY, more)
+    end
+
+    local function has_them(response, status, added)
+        assert.equal(status, response.status)
+        assert.equal("early", response.fields["x-set"])
+        assert.equal(added or "early", response.fields["x-add"])
+        assert.is_nil(response.fields.server)
+    end
+
+    it("are made over those of the upstream's answer", function()
+        local gw, up = early { route = { plugins = {} } }
+        local _, response = e2e.exchange(gw:client(), up, e2e.GET, "HTTP/1.1 200 OK\r\nServer: up\r\nX-Set: up\r\n"
+            .. "X-Add: up\r\nContent-Length: 0\r\n\r\n")
+        has_them(response, 200, "up, early")
+    end)
+
+    it("are on the answer of a plugin further in, and in its way", function()
+        local gw = early { route = { plugins = { "later" } }, plugins = { later = { use = "./plugins/later" } },
+            files = { ["plugins/later/plugin.lua"] =
+                plugin [[return ctx:respond(200, "later", { ["x-add"] = "later", server = "later" })]] } }
+        local response = gw:ask(e2e.GET)
+        assert.same({ 200, "early", "later", "later" },
+            { response.status, response.fields["x-set"], response.fields["x-add"], response.fields.server })
+    end)
+
+    it("are on what the gateway answers itself", function()
+        local gw, up = early { route = { plugins = { { limit = "few" } }, timeout = "3s" },
+            limiters = { few = { rate = "2/h", burst = 2, key = "global" } } }
+        local client = gw:send(e2e.GET)
+        local conn = up:accept()
+        conn:request()
+        has_them(client:response(), 504)
+        conn:close()
+        up:close()
+        has_them(gw:ask(e2e.GET), 502)
+        local refused = gw:ask(e2e.GET)
+        has_them(refused, 429)
+        assert.equal("application/problem+json", refused.fields["content-type"])
+    end)
+end)
+
 describe("a plugin", function()
     it("sees the request and changes it before the upstream gets it", function()
         local gw, up = with(plugin [[

@@ -100,10 +100,25 @@ describe("ctx.response", function()
         end))
     end)
 
-    it("cannot be changed before it is there", function()
-        assert.truthy(problem(function(ctx)
-            ctx.response:set_header("x", "v")
-        end):find("there is no response yet"))
+    it("has neither status nor body before it is there", function()
+        for _, what in ipairs({ "set_status", "set_body", "body" }) do
+            assert.truthy(problem(function(ctx)
+                ctx.response[what](ctx.response, what == "set_status" and 201 or "b")
+            end):find(what .. ": there is no response yet", 1, true))
+        end
+    end)
+
+    it("keeps fields that are set before it is there", function()
+        assert.same({ "1, 2", "1, 2", "b" }, with(function(ctx, next)
+            ctx.response:set_header("x", 1)
+            ctx.response:add_header("X", 2)
+            ctx.response:remove_header("y")
+            local before = ctx.response:header("x")
+            next(ctx)
+            local after = ctx.response:header("x")
+            ctx:respond(200, "", { x = "b" })
+            return { before, after, ctx.response:header("x") }
+        end))
     end)
 
     it("takes another status, in bounds", function()

@@ -173,16 +173,46 @@ local function new_request(wanted)
     return request
 end
 
-local function new_response(wanted)
+local function new_response(wanted, edits)
     local response = new_message(wanted.headers)
 
     response.status = wanted.status or 200
+    for _, edit in ipairs(edits or {}) do
+        response[edit[1]](response, edit[2], edit[3])
+    end
     response.bytes = wanted.body or ""
     function response:set_cookie(name, value, options)
         self:add_header("set-cookie", cookie.text_of("set_cookie", name, value, options, 2))
     end
     function response:set_status(status)
         self.status = status
+    end
+    return response
+end
+
+--- A response that is not there yet: notes what is done to its fields, for the answer that comes.
+local function new_early(edits)
+    local response = new_response({})
+    local inside = false
+
+    response.status = nil
+    for _, name in ipairs({ "add_header", "set_header", "remove_header" }) do
+        local change = response[name]
+        response[name] = function(self, ...)
+            local outermost = not inside
+            if outermost then
+                edits[#edits + 1] = { name, ... }
+            end
+            inside = true
+            local count = change(self, ...)
+            inside = not outermost
+            return count
+        end
+    end
+    for _, name in ipairs({ "set_status", "set_body", "body" }) do
+        response[name] = function()
+            error("fake: there is no response yet", 2)
+        end
     end
     return response
 end
@@ -262,7 +292,7 @@ local function respond(ctx, status, body, headers)
         bytes = cjson.encode({ type = "about:blank", title = body.title, status = status, detail = body.detail })
     end
     ctx.answered = true
-    ctx.response = new_response({ status = status, body = bytes, headers = { ["content-type"] = kind } })
+    ctx.response = new_response({ status = status, body = bytes, headers = { ["content-type"] = kind } }, ctx.edits)
     for name, value in pairs(headers or {}) do
         ctx.response:set_header(name, value)
     end
@@ -289,6 +319,7 @@ function fake.ctx(wanted)
         time = { now = function() return wanted.now or 0 end, mono = function() return wanted.now or 0 end },
         counters = {},
         respond = respond,
+        edits = {}, -- of the fields of a response that is not there yet
         answered = false, -- by a plugin, not by the upstream
         proxied = false, -- next reached the upstream
     }
@@ -315,8 +346,9 @@ function fake.ctx(wanted)
         assert(not self.answered, "fake: this request is answered: return after ctx:respond")
         assert(not self.proxied, "fake: next was called twice")
         self.proxied = true
-        self.response = new_response(wanted.upstream or {})
+        self.response = new_response(wanted.upstream or {}, self.edits)
     end
+    ctx.response = new_early(ctx.edits)
     return ctx
 end
 

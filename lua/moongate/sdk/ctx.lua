@@ -113,7 +113,7 @@ end
 --- behind it raises, and the upstream is not asked. Only a handler answers, no filter and no log(ctx).
 ---@param status integer  200..599
 ---@param body? string|{ title?: string, detail?: string }|{ json: any }  text, a problem document (RFC 9457), or JSON
----@param headers? table<string, moongate.FieldValue>  "content-type" replaces that of the body
+---@param headers? table<string, moongate.FieldValue>  in place of what was set before; "content-type" of the body's own
 function ctx:respond(status, body, headers)
     if running.ctx ~= self then
         stale(self, "ctx", "respond", 2)

@@ -1,4 +1,9 @@
---- response: ctx.response, what goes back to the client. It is there after next(ctx), and after ctx:respond.
+--- response: ctx.response, what goes back to the client. It is there after next(ctx), and after ctx:respond. Fields
+--- that a handler sets, adds or removes before are kept, and made on whatever answer comes: the upstream's, one of a
+--- plugin further in, a refusal, a time-out or an error of the gateway. They are made over the answer's own fields in
+--- the order in which they were called, all plugins together; what ctx:respond has as headers, and what is set behind
+--- next(ctx), comes after them. Only what a problem document of the gateway says of itself stays as it is:
+--- content-type, x-request-id, retry-after.
 local call = require("moongate.ffi.call")
 local cookie = require("moongate.sdk.cookie")
 local message = require("moongate.sdk.message")

@@ -1,12 +1,12 @@
-/* answers.c - random programs of plugins on kept-alive connections: they answer, call next, set bodies,
- * raise, catch and sleep in every order and in every phase. Beside them a model that runs the same programs
- * says for each request what the client must read and whether the upstream is asked. Whatever the programs
- * do, each response is framed as its head says and belongs to its request.
+/* answers.c - random programs of plugins on kept-alive connections: they answer, call next, set bodies and
+ * fields, raise, catch and sleep in every order and in every phase. Beside them a model that runs the same
+ * programs says for each request what the client must read and whether the upstream is asked. Whatever the
+ * programs do, each response is framed as its head says and belongs to its request.
  *
  * SEED=n replays one run; RUNS=n makes more of them. */
 #include "unit/gateway/sim_world.h"
 
-enum { REQUESTS = 8, OPS = 7, LAYERS = 2, BODY = 3000, UPS = 64 };
+enum { REQUESTS = 8, OPS = 8, LAYERS = 2, BODY = 3000, UPS = 64, FIELDS = 64 };
 
 /* What each letter of a program does, in Lua and in the model. */
 #define HANDLER_TEXT(name)                                                                                   \
@@ -25,6 +25,9 @@ enum { REQUESTS = 8, OPS = 7, LAYERS = 2, BODY = 3000, UPS = 64 };
     "  elseif op == 'b' then pcall(ctx.response.body, ctx.response)\n"                                       \
     "  elseif op == 'q' then assert(ctx.request:body() == ('x'):rep(ctx.request:header('x-n')))\n"           \
     "  elseif op == 'S' then pcall(ctx.response.set_status, ctx.response, 418)\n"                            \
+    "  elseif op == 'k' then ctx.response:set_header('x-k', '" name "')\n"                                   \
+    "  elseif op == 'K' then ctx.response:add_header('X-K', '" name "')\n"                                   \
+    "  elseif op == 'd' then ctx.response:remove_header('x-k')\n"                                            \
     "  elseif op == 'e' then error('as told')\n"                                                             \
     "  elseif op == 'E' then pcall(error, 'as told')\n"                                                      \
     "  elseif op == 'z' then ctx:sleep(0.02) end\n"                                                          \
@@ -34,6 +37,7 @@ enum { REQUESTS = 8, OPS = 7, LAYERS = 2, BODY = 3000, UPS = 64 };
     "end, log = function(ctx)\n"                                                                             \
     "  pcall(ctx.respond, ctx, 500, 'log') pcall(ctx.response.set_body, ctx.response, 'log')\n"              \
     "  pcall(ctx.response.set_status, ctx.response, 500)\n"                                                  \
+    "  pcall(ctx.response.set_header, ctx.response, 'x-k', 'l')\n"                                           \
     "end } end\n"                                                                                            \
     "return plugin\n"
 
@@ -44,6 +48,8 @@ static const char filter_text[] =
     "  pcall(ctx.respond, ctx, 500, 'filter')\n"
     "  pcall(ctx.response.set_body, ctx.response, 'filter')\n"
     "  pcall(ctx.response.set_status, ctx.response, 500)\n"
+    "  pcall(ctx.response.set_header, ctx.response, 'x-k', 'f')\n"
+    "  pcall(ctx.response.remove_header, ctx.response, 'x-k')\n"
     "end\n"
     "function plugin.new() return { handler = function(ctx, next) next(ctx) end,\n"
     "request_body = function(ctx) try(ctx) end,\n"
@@ -113,14 +119,47 @@ typedef struct model {
     bool own;   /* the upstream's bytes pass the filters, ours do not */
     unsigned asked;
     int depth, plugin;
+    char fields[FIELDS];   /* the values of x-k, a letter each */
+    char edits[2][FIELDS]; /* before there was an answer: what was done, and with which value */
 } model;
+
+static void edit(char fields[FIELDS], char op, char value)
+{
+    const size_t n = op == 'K' ? strlen(fields) : 0;
+
+    MG_CHECK(n + 2 < FIELDS);
+    if (op != 'd')
+        fields[n] = value;
+    fields[op == 'd' ? 0 : n + 1] = '\0';
+}
+
+static void body_is(model *m, const char *prefix)
+{
+    snprintf(m->body, sizeof m->body, prefix ? "%s%u" : "", prefix, m->p->id);
+}
 
 static void answer(model *m, int status, const char *prefix, bool known, bool own)
 {
     m->status = status;
     m->known = known;
     m->own = own;
-    snprintf(m->body, sizeof m->body, prefix ? "%s%u" : "", prefix, m->p->id);
+    body_is(m, prefix);
+    strcpy(m->fields, own ? "" : "u");
+    for (size_t i = 0; m->edits[0][i]; i++)
+        edit(m->fields, m->edits[0][i], m->edits[1][i]);
+}
+
+static void change_field(model *m, char op, char value)
+{
+    const size_t n = strlen(m->edits[0]);
+
+    if (m->status) {
+        edit(m->fields, op, value);
+        return;
+    }
+    MG_CHECK(n + 1 < FIELDS);
+    m->edits[0][n] = op;
+    m->edits[1][n] = value;
 }
 
 static bool status_has_body(int status)
@@ -162,8 +201,11 @@ static bool run_op(model *m, int layer, char op)
         return true;
     case 's':
         if (m->status && status_has_body(m->status) && (m->own || strcmp(m->p->method, "HEAD") != 0))
-            answer(m, m->status, s[layer], true, m->own);
+            body_is(m, s[layer]), m->known = true;
         return true;
+    case 'k':
+    case 'K':
+    case 'd': change_field(m, op, (char)('a' + layer)); return true;
     case 'S':
         if (m->status && status_has_body(m->status))
             m->status = 418;
@@ -316,17 +358,19 @@ static void up_answers(run *r, unsigned i, const message *request)
     if (!p->up_status)
         mg_text_add_c(&out, "no HTTP at all\r\n\r\n");
     else if (!status_has_body(p->up_status))
-        mg_text_addf(&out, "HTTP/1.1 %d Word\r\nx-id: %u\r\n\r\n", p->up_status, p->id);
+        mg_text_addf(&out, "HTTP/1.1 %d Word\r\nx-id: %u\r\nx-k: u\r\n\r\n", p->up_status, p->id);
     else if (strcmp(p->method, "HEAD") == 0)
-        mg_text_addf(&out, "HTTP/1.1 %d Word\r\nx-id: %u\r\ncontent-length: 2\r\n\r\n", p->up_status, p->id);
+        mg_text_addf(&out, "HTTP/1.1 %d Word\r\nx-id: %u\r\nx-k: u\r\ncontent-length: 2\r\n\r\n",
+                     p->up_status, p->id);
     else if (p->up_chunked)
         mg_text_addf(&out,
-                     "HTTP/1.1 %d Word\r\nx-id: %u\r\ntransfer-encoding: chunked\r\n\r\n1\r\nu\r\n1\r\n%u\r\n"
+                     "HTTP/1.1 %d Word\r\nx-id: %u\r\nx-k: u\r\ntransfer-encoding: "
+                     "chunked\r\n\r\n1\r\nu\r\n1\r\n%u\r\n"
                      "0\r\nx-t: 1\r\n\r\n",
                      p->up_status, p->id, p->id);
     else
-        mg_text_addf(&out, "HTTP/1.1 %d Word\r\nx-id: %u\r\ncontent-length: 2\r\n\r\nu%u", p->up_status,
-                     p->id, p->id);
+        mg_text_addf(&out, "HTTP/1.1 %d Word\r\nx-id: %u\r\nx-k: u\r\ncontent-length: 2\r\n\r\nu%u",
+                     p->up_status, p->id, p->id);
     for (size_t said = 0, some = 1; some && said < out.n; said += some) /* until the gateway has left */
         some = say_bytes(&r->w, r->ups[i], out.p + said, out.n - said);
     mg_text_fini(&out);
@@ -350,6 +394,21 @@ static void up_turn(run *r, unsigned i)
     }
 }
 
+/* The letters of all fields x-k. */
+static const char *letters_of(const message *m)
+{
+    static char letters[FIELDS];
+    const char *at = m->head, *end = strstr(m->head, "\r\n\r\n");
+    size_t n = 0;
+
+    while ((at = strstr(at, "\r\nx-k: ")) && at < end && n < FIELDS - 1) {
+        at += sizeof "\r\nx-k: " - 1;
+        letters[n++] = *at;
+    }
+    letters[n] = '\0';
+    return letters;
+}
+
 static void check_answer(run *r, const plan *p, const message *got)
 {
     const model want = expect(p);
@@ -364,6 +423,9 @@ static void check_answer(run *r, const plan *p, const message *got)
     if (p->asked != want.asked)
         wrong(r, "request %u (%s, %s) came to the upstream %u times instead of %u", p->id, p->ops[0],
               p->ops[1], p->asked, want.asked);
+    if (strcmp(letters_of(got), want.fields) != 0)
+        wrong(r, "request %u (%c: %s, %s): x-k is \"%s\" instead of \"%s\"", p->id, p->route, p->ops[0],
+              p->ops[1], letters_of(got), want.fields);
     const char *length = field(got, "\r\ncontent-length: ");
     if (want.known && strcmp(p->method, "HEAD") == 0 && status_has_body(status) &&
         (!length || atoi(length) != (int)strlen(want.body)))
@@ -439,7 +501,7 @@ static void client_turn(run *r)
 
 static void choose_plan(run *r, plan *p, unsigned id)
 {
-    static const char letters[] = "rrRPwnnnnNNsbqSeEz";
+    static const char letters[] = "rrRPwnnnnNNsbqSeEzkKKd";
     static const char *const methods[] = { "GET", "POST", "POST", "HEAD" };
     static const int statuses[] = { 200, 200, 200, 404, 204, 304, 0 };
 

@@ -159,6 +159,7 @@ static inline void fixture_answer(fixture *f, uint16_t status)
     const mg_response head = { .status = status, .body = MG_BODY_NONE };
 
     mg_exchange_answer(&f->x, MG_ANSWER_UPSTREAM, &head, MG_STR_NONE);
+    mg_edits_make(&f->x.edits, &f->x.response.fields, &f->x.arena);
 }
 
 static inline void fixture_give(fixture *f, bool parked)
