@@ -89,8 +89,8 @@ void mg_call_new_id(mg_call *call, char *out32); /* 32 lower-case hex digits, no
 void mg_call_log(mg_call *call, int level, const char *text, uint32_t n); /* 0 debug .. 3 error */
 
 /* What a slot is resumed for when it is parked: UNANSWERED, to raise that its last chain left no response.
- * FILTER: a piece of a body is going through its filters. */
-enum mg_phase { MG_PHASE_CHAIN, MG_PHASE_LOG, MG_PHASE_FILTER, MG_PHASE_UNANSWERED };
+ * FILTER: a piece of a body is going through its filters. TASK: to run mg_call_task_number. */
+enum mg_phase { MG_PHASE_CHAIN, MG_PHASE_LOG, MG_PHASE_FILTER, MG_PHASE_UNANSWERED, MG_PHASE_TASK };
 int mg_call_phase(const mg_call *call);
 /* What the coroutine waits for after it yields. */
 enum mg_wait {
@@ -100,7 +100,8 @@ enum mg_wait {
     MG_WAIT_SLEEP,
     MG_WAIT_HTTP,
     MG_WAIT_BODY,
-    MG_WAIT_BARRIER
+    MG_WAIT_BARRIER,
+    MG_WAIT_TASK
 };
 void mg_call_wait(mg_call *call, int wait);
 const char *mg_call_sleep(mg_call *call, double seconds); /* sets MG_WAIT_SLEEP; NULL or what is wrong */
@@ -114,6 +115,23 @@ uint32_t mg_call_enter(mg_call *call, uint32_t plugin);
 /* A plugin raised and its on_error let the request go on: logged and counted. Text is copied. */
 void mg_call_raised(mg_call *call, uint32_t plugin, const char *message, uint32_t n, const char *traceback,
                     uint32_t traceback_n);
+
+/* ---- tasks: functions of plugins that run beside requests, each in a slot of its own. Numbers are a
+ * worker's, from 1. Functions that return text: NULL, or what is wrong ---- */
+
+/* Begins one behind this turn, for at most timeout_s. `where` is its place in the plugin's file, for messages
+ * (copied). 0 with *wrong: there are too many. */
+double mg_call_task_start(mg_call *call, uint32_t plugin, const char *where, uint32_t n, double timeout_s,
+                          const char **wrong);
+/* From now on it outlives what began it. Harmless for one that has ended. */
+const char *mg_call_task_detach(mg_call *call, double number);
+/* What the wait for MG_WAIT_TASK, which is next, waits for: one that this call began and that runs. */
+const char *mg_call_task_wait(mg_call *call, double number);
+/* Which one a slot is to run; below 0: a run of what a plugin gave to mg.every, -1 the first of the VM. */
+double mg_call_task_number(const mg_call *call);
+/* What the slot ran has raised: logged and counted. Text is copied. */
+void mg_call_task_raised(mg_call *call, const char *message, uint32_t n, const char *traceback,
+                         uint32_t traceback_n);
 
 /* ---- limiters and breakers as an exchange uses them: what it took and did not keep goes back when it ends,
  * whatever ends it ---- */

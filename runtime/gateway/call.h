@@ -52,10 +52,14 @@ struct mg_call {
 /* A plugin of the plan that the call's VM runs; NULL when there is none of that index. */
 const mg_vm_plugin *mg_call_plugin(const mg_call *call, uint32_t plugin);
 
-/* Writes that a plugin failed, with what finds the request: its ids as the client and the access log have
- * them. `plugin` is NULL when it is no plugin's fault. */
-void mg_call_log_error(mg_log *log, mg_exchange *x, mg_str route, const mg_vm_plugin *plugin,
-                       const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* Writes what became of a plugin's doing, with what finds the request: its ids as the client and the access
+ * log have them. `event` is static; `plugin` is NULL when it is no plugin's fault. */
+void mg_call_log_event(mg_log *log, mg_log_level level, const char *event, mg_exchange *x, mg_str route,
+                       const mg_vm_plugin *plugin, const char *format, ...)
+    __attribute__((format(printf, 7, 8)));
+
+/* The id an operator can look for: the client's or a plugin's x-request-id, else the trace id, in `hex`. */
+mg_str mg_call_request_id(mg_exchange *x, char hex[32]);
 
 /* Answers with a problem document (RFC 9457) that has the request's id and no internals. What stood in
  * x->response is dropped. retry_after_s < 0: no Retry-After. */

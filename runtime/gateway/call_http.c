@@ -247,8 +247,12 @@ static bool tell_deadline(mg_call_http *http)
     const uint64_t now = mg_loop_now(flight->worker->loop);
     const uint64_t exchange_ns = http->exchange_ns - mg_min_u64(now, http->exchange_ns);
     const uint64_t own_ns = http->deadline_ns - mg_min_u64(now, http->deadline_ns);
-    const uint64_t child_ms =
-        mg_deadline_child_ms(&flight->route->conf->deadline, exchange_ns / MG_NS_PER_MS);
+    mg_deadline_conf conf;
+
+    mg_deadline_conf_defaults(&conf);
+    if (flight->route)
+        conf = flight->route->conf->deadline;
+    const uint64_t child_ms = mg_deadline_child_ms(&conf, exchange_ns / MG_NS_PER_MS);
 
     if (!child_ms)
         return false;

@@ -2,7 +2,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "gateway/call_http.h"
-#include "gateway/pipeline.h"
+#include "gateway/job.h"
 #include "gateway/split.h"
 #include "gateway/tap.h"
 #include "gateway/vm_renew.h"
@@ -42,6 +42,8 @@ static void give_back(mg_flight *flight, bool parked)
 {
     mg_call *call = flight->call;
 
+    if (flight->beside)
+        mg_jobs_leave(flight, parked && !call->cancelled);
     mg_timer_stop(&flight->timer);
     mg_tap_stop(flight);
     drop_drain(flight);
@@ -62,21 +64,17 @@ static void give_back(mg_flight *flight, bool parked)
         mg_vm_renew_ask(flight->worker);
 }
 
-void mg_chain_log_error(mg_flight *flight, const mg_task_error *error)
-{
-    const mg_vm_plugin *plugin =
-        error->plugin >= 0 ? mg_vm_plugin_at(flight->view->vm->vm, (size_t)error->plugin) : NULL;
-
-    mg_stats_event(flight->worker->gateway->stats, flight->worker->index, MG_EVENT_PLUGIN_ERROR, 1);
-    mg_call_log_error(flight->worker->gateway->log, flight->x, flight->route->name, plugin, "%s\n%s",
-                      error->message, error->traceback);
-}
-
 static void raised(mg_flight *flight, const mg_task_error *error)
 {
     const bool unwound = flight->call->cancelled != NULL;
 
     give_back(flight, false);
+    if (mg_flight_is_job(flight)) {
+        if (!unwound)
+            mg_chain_log_error(flight, error);
+        mg_job_end(flight, MG_TASK_FAILED);
+        return;
+    }
     if (unwound) {
         mg_pipeline_maybe_finish(flight);
         return;
@@ -110,15 +108,15 @@ static void bound_wait(mg_flight *flight)
         mg_timer_set(loop_of(flight), &flight->timer, until);
 }
 
-/* A plugin's `timeout` bounds each of its own waits; the timer is set already for what bounds it otherwise.
- */
+/* A plugin's `timeout` bounds each of its own waits for a request; the timer is set already for what bounds
+ * it otherwise. */
 static void bound_by_plugin(mg_flight *flight)
 {
     const mg_call *call = flight->call;
     const uint64_t *timeouts = flight->view->vm->timeouts_ns;
 
     flight->patience_ns = 0;
-    if (call->plugin == UINT32_MAX || !timeouts[call->plugin])
+    if (call->plugin == UINT32_MAX || !timeouts[call->plugin] || mg_flight_is_job(flight))
         return;
     const uint64_t due = mg_add_sat(mg_loop_now(loop_of(flight)), timeouts[call->plugin]);
     if (flight->timer.due_ns && flight->timer.due_ns <= due)
@@ -302,6 +300,8 @@ static void give_up_wait(mg_flight *flight)
     }
     if (flight->call->wait == MG_WAIT_BARRIER)
         mg_call_barrier_cancel(flight->call);
+    if (flight->call->wait == MG_WAIT_TASK)
+        mg_job_await_no_more(flight);
 }
 
 static void on_timer(mg_timer *timer)
@@ -317,6 +317,10 @@ static void on_timer(mg_timer *timer)
     if (mg_loop_now(loop_of(flight)) >= chain_until(flight) &&
         (flight->call->wait != MG_WAIT_NEXT || takes_rest(flight))) {
         mg_chain_abort(flight, "deadline");
+        if (mg_flight_is_job(flight)) {
+            mg_job_end(flight, MG_TASK_DEADLINE);
+            return;
+        }
         flight->deadline_where = "plugin";
         mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
         return;
@@ -372,11 +376,25 @@ static void raise_unanswered(mg_flight *flight)
     raised(flight, &error);
 }
 
+/* True when that was a job, which is over. */
+static bool chain_done_beside(mg_flight *flight)
+{
+    if (mg_flight_is_job(flight)) {
+        give_back(flight, true);
+        mg_job_end(flight, MG_TASK_OK);
+        return true;
+    }
+    mg_jobs_leave(flight, true);
+    return false;
+}
+
 static void chain_done(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
     mg_call *call = flight->call;
 
+    if (flight->beside && chain_done_beside(flight))
+        return;
     if (x->answer == MG_ANSWER_UPSTREAM && lacks_rest(flight, MG_RESPONSE)) {
         flight->patience_ns = 0;
         take_body(flight, MG_RESPONSE);
@@ -445,6 +463,11 @@ static void settle(mg_flight *flight)
         bound_by_plugin(flight);
         mg_call_barrier_run(flight->call);
         return;
+    case MG_WAIT_TASK:
+        bound_wait(flight);
+        bound_by_plugin(flight);
+        mg_job_await(flight);
+        return;
     default: MG_UNREACHABLE();
     }
 }
@@ -474,18 +497,26 @@ void mg_pipeline_resume(mg_flight *flight)
     resume(flight);
 }
 
+mg_call *mg_chain_take(mg_flight *flight)
+{
+    flight->task = flight->view->vm ? mg_task_take(flight->view->vm->vm) : NULL;
+    if (!flight->task) {
+        mg_vm_renew_ask(flight->worker);
+        return NULL;
+    }
+    mg_timer_init(&flight->timer, on_timer);
+    flight->call = mg_task_call(flight->task);
+    return flight->call;
+}
+
 bool mg_chain_start(mg_flight *flight)
 {
     const mg_snapshot_route *route = flight->route;
     const mg_door *door = flight->x->listener;
+    mg_call *call = mg_chain_take(flight);
 
-    flight->task = flight->view->vm ? mg_task_take(flight->view->vm->vm) : NULL;
-    if (!flight->task) {
-        mg_vm_renew_ask(flight->worker);
+    if (!call)
         return false;
-    }
-    mg_timer_init(&flight->timer, on_timer);
-    mg_call *call = mg_task_call(flight->task);
     *call = (mg_call){
         .x = flight->x,
         .task = flight->task,
@@ -508,7 +539,6 @@ bool mg_chain_start(mg_flight *flight)
     call->bodies[MG_REQUEST].max_bytes = bodies->request_bytes;
     call->bodies[MG_RESPONSE].max_bytes = bodies->response_bytes;
     flight->streams = mg_vm_chain_streams(flight->view->vm->vm, call->chain);
-    flight->call = call;
     if ((flight->streams & 1) && flight->x->request.body != MG_BODY_NONE)
         mg_fields_weaken(&flight->x->request.fields, &flight->x->arena, true);
     resume(flight);

@@ -28,6 +28,7 @@ typedef struct worker_cells {
     _Atomic(route_cells *) routes[MG_STATS_ROUTES]; /* made at first use */
     mg_cell upstream[256][MG_SERVED_COUNT];
     mg_cell events[MG_EVENT_COUNT];
+    mg_cell tasks[MG_TASK_KINDS][MG_TASK_OUTCOMES], running[MG_TASK_KINDS];
     mg_cell in_flight;
 } worker_cells;
 
@@ -198,6 +199,16 @@ void mg_stats_event(mg_stats *stats, unsigned worker, mg_stat_event event, uint6
 void mg_stats_in_flight(mg_stats *stats, unsigned worker, int by)
 {
     mg_cell_add(&stats->cells[worker]->in_flight, (uint64_t)(int64_t)by);
+}
+
+void mg_stats_task(mg_stats *stats, unsigned worker, mg_task_kind kind, mg_task_outcome outcome)
+{
+    mg_cell_add(&stats->cells[worker]->tasks[kind][outcome], 1);
+}
+
+void mg_stats_tasks_running(mg_stats *stats, unsigned worker, mg_task_kind kind, int by)
+{
+    mg_cell_add(&stats->cells[worker]->running[kind], (uint64_t)(int64_t)by);
 }
 
 /* ---- the text ---- */
@@ -397,6 +408,32 @@ static void write_number(mg_text *out, const char *name, const char *type, const
     mg_text_addf(out, "%s %llu\n", name, (unsigned long long)value);
 }
 
+static void write_tasks(const mg_stats *stats, mg_text *out)
+{
+    static const char *const kinds[MG_TASK_KINDS] = { "task", "every" };
+    static const char *const outcomes[MG_TASK_OUTCOMES] = { "ok",        "failed",  "deadline",
+                                                            "cancelled", "retired", "refused" };
+
+    mg_stats_head(out, "moongate_tasks_total", "counter",
+                  "What plugins ran beside requests, by what became of it.");
+    for (int k = 0; k < MG_TASK_KINDS; k++)
+        for (int o = 0; o < MG_TASK_OUTCOMES; o++) {
+            uint64_t sum = 0;
+            for (unsigned w = 0; w < stats->workers; w++)
+                sum += mg_cell_get(&stats->cells[w]->tasks[k][o]);
+            if (sum)
+                mg_text_addf(out, "moongate_tasks_total{kind=\"%s\",outcome=\"%s\"} %llu\n", kinds[k],
+                             outcomes[o], (unsigned long long)sum);
+        }
+    mg_stats_head(out, "moongate_tasks_running", "gauge", "Those that have begun and not ended.");
+    for (int k = 0; k < MG_TASK_KINDS; k++) {
+        uint64_t sum = 0;
+        for (unsigned w = 0; w < stats->workers; w++)
+            sum += mg_cell_get(&stats->cells[w]->running[k]);
+        mg_text_addf(out, "moongate_tasks_running{kind=\"%s\"} %llu\n", kinds[k], (unsigned long long)sum);
+    }
+}
+
 void mg_stats_write(mg_stats *stats, const mg_stats_global *global, mg_text *out)
 {
     int64_t in_flight = 0;
@@ -427,6 +464,7 @@ void mg_stats_write(mg_stats *stats, const mg_stats_global *global, mg_text *out
     write_upstream(stats, out);
     write_number(out, "moongate_plugin_errors_total", "counter", "Handlers that raised.",
                  sum_event(stats, MG_EVENT_PLUGIN_ERROR));
+    write_tasks(stats, out);
     write_number(out, "moongate_lua_vm_renewals_total", "counter",
                  "Lua states that were nearly full and were replaced.",
                  sum_event(stats, MG_EVENT_VM_RENEWAL));

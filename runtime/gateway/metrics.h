@@ -50,6 +50,18 @@ void mg_stats_each_request(const mg_stats *stats,
 bool mg_stats_route_duration(const mg_stats *stats, uint32_t route, mg_histogram *sum);
 uint64_t mg_stats_in_flight_now(const mg_stats *stats);
 
+/* What plugins run beside requests, and what became of it. */
+typedef enum mg_task_kind { MG_TASK_OF_REQUEST, MG_TASK_OF_EVERY, MG_TASK_KINDS } mg_task_kind;
+typedef enum mg_task_outcome {
+    MG_TASK_OK,
+    MG_TASK_FAILED,    /* it raised, or there was no memory for it */
+    MG_TASK_DEADLINE,  /* its time was over */
+    MG_TASK_CANCELLED, /* what began it was over, and nobody had detached it */
+    MG_TASK_RETIRED,   /* its Lua state was, or the gateway stopped */
+    MG_TASK_REFUSED,   /* there were too many: it never began */
+    MG_TASK_OUTCOMES
+} mg_task_outcome;
+
 typedef enum mg_stat_event {
     MG_EVENT_PLUGIN_ERROR,
     MG_EVENT_FIELD_DROPPED,
@@ -58,6 +70,8 @@ typedef enum mg_stat_event {
 } mg_stat_event;
 void mg_stats_event(mg_stats *stats, unsigned worker, mg_stat_event event, uint64_t n);
 void mg_stats_in_flight(mg_stats *stats, unsigned worker, int by);
+void mg_stats_task(mg_stats *stats, unsigned worker, mg_task_kind kind, mg_task_outcome outcome);
+void mg_stats_tasks_running(mg_stats *stats, unsigned worker, mg_task_kind kind, int by);
 
 /* Why an exchange had no time left; its route's. */
 enum {

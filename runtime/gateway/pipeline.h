@@ -75,6 +75,7 @@ struct mg_flight {
     mg_holds holds;             /* what goes back to limiters and breakers at its end */
     mg_list queued;             /* among the worker's, while it waits for its turn */
     struct mg_barrier *barrier; /* borrowed: the one it waits for, itself; NULL when it waits for none */
+    struct mg_beside *beside;   /* its tasks (gateway/job.h); NULL while it has none and is none */
     mg_text kept;               /* owned: a request body that a plugin took, which may still be on its way */
     bool proxied;               /* a response head of an upstream is in x->response */
     bool client_done;           /* the client side is gone, well or badly */
@@ -99,6 +100,8 @@ void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str
 /* chain.c: the handler chain of a flight. */
 /* Takes a slot and runs it to its first wait. False when none can be had. */
 bool mg_chain_start(mg_flight *flight);
+/* A slot for a flight, whose call is to be filled before it is resumed; NULL when none can be had. */
+mg_call *mg_chain_take(mg_flight *flight);
 /* What NEXT waited for is in x->response (or flight->failure). */
 void mg_chain_continue(mg_flight *flight);
 /* The exchange is over for the client; unwinds what still waits. */

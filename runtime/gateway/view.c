@@ -1,5 +1,5 @@
 /* view.c - a snapshot as one worker serves it: services with their hosts, and the VM. */
-#include "gateway/worker.h"
+#include "gateway/job.h"
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -13,6 +13,7 @@ static void drop_vm(mg_worker_vm *vm)
 {
     if (!vm || --vm->refs)
         return;
+    mg_jobs_free(vm->jobs);
     mg_vm_free(vm->vm);
     mg_free(vm->bodies);
     mg_free(vm->timeouts_ns);
@@ -202,6 +203,7 @@ static mg_worker_vm *vm_for(mg_worker *worker, const mg_worker_change *change)
     *vm = (mg_worker_vm){ .vm = change->vm, .plan_hash = hash, .refs = 1 };
     vm->bodies = chain_bodies(change->snapshot, change->vm);
     vm->timeouts_ns = plugin_timeouts(change->snapshot);
+    vm->jobs = mg_jobs_new(worker, vm);
     return vm;
 }
 
@@ -242,5 +244,6 @@ void mg_worker_take_vm(mg_worker *worker, mg_vm *vm)
         view->services[s]->refs++;
     }
     worker->view = view;
+    mg_jobs_follow(worker, old);
     mg_view_unref(old);
 }

@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "gateway/pipeline.h"
+#include "gateway/job.h"
 #include "gateway/vm_renew.h"
 
 enum { HAND_OFF_MIN = 4, HAND_OFF_PERCENT = 12 };
@@ -86,7 +86,7 @@ static void door_free(mg_door *door)
     mg_free(door);
 }
 
-static void check_drained(mg_worker *worker)
+void mg_worker_check_drained(mg_worker *worker)
 {
     if (!worker->draining || !worker->drained)
         return;
@@ -95,14 +95,15 @@ static void check_drained(mg_worker *worker)
         if (mg_container_of(link, mg_door, link)->server.count)
             return;
     }
-    worker->drained(worker);
+    if (mg_jobs_are_over(worker))
+        worker->drained(worker);
 }
 
 static void door_drained(mg_conn_server *server)
 {
     mg_door *door = mg_container_of(server, mg_door, server);
 
-    check_drained(door->worker);
+    mg_worker_check_drained(door->worker);
 }
 
 /* The worker with the fewest connections, when this one has too many more (ARCHITECTURE 2). */
@@ -266,6 +267,7 @@ void mg_worker_apply(mg_worker *worker, mg_worker_change *change)
 
     worker->view = mg_view_new(worker, change);
     mg_view_retire(old, worker->view);
+    mg_jobs_follow(worker, old);
     apply_doors(worker, change);
     mg_view_unref(old);
     mg_free(change->opened);
@@ -277,6 +279,7 @@ void mg_worker_drain(mg_worker *worker)
     if (worker->draining)
         return;
     worker->draining = true;
+    mg_jobs_drain(worker);
     MG_LIST_EACH(&worker->doors, link)
     {
         mg_door *door = mg_container_of(link, mg_door, link);
@@ -285,7 +288,7 @@ void mg_worker_drain(mg_worker *worker)
         mg_conn_server_drain(&door->server);
         door->server.drained = door_drained;
     }
-    check_drained(worker);
+    mg_worker_check_drained(worker);
 }
 
 void mg_worker_cut(mg_worker *worker)
@@ -329,6 +332,7 @@ static void on_beat(mg_timer *timer)
                               memory_order_relaxed);
     if (atomic_load_explicit(&worker->renewal.holds, memory_order_relaxed))
         mg_vm_renew_ask(worker);
+    mg_jobs_beat(worker);
     MG_LIST_EACH(&worker->doors, link)
     {
         mg_door *door = mg_container_of(link, mg_door, link);
@@ -355,6 +359,7 @@ mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gatew
                               .log = gateway->log };
     worker->mailbox = mg_mailbox_new(loop);
     worker->endpoints = mg_map_new(mg_rand_next(&loop->rand));
+    mg_list_init(&worker->jobs);
     mg_list_init(&worker->doors);
     mg_list_init(&worker->queued);
     mg_log_buffer_init(&worker->log_buffer, gateway->access_log, loop);
@@ -365,9 +370,10 @@ mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gatew
 
 void mg_worker_close(mg_worker *worker)
 {
-    worker->draining = true;
+    worker->draining = worker->closed = true;
     worker->drained = NULL;
     mg_worker_cut(worker);
+    mg_jobs_close(worker);
 }
 
 void mg_worker_free(mg_worker *worker)

@@ -43,6 +43,7 @@ typedef struct mg_chain_bodies {
 /* A VM and how many views of this worker use it: a snapshot that leaves the plan alone keeps it. */
 typedef struct mg_worker_vm {
     mg_vm *vm;
+    struct mg_jobs *jobs;    /* owned: what its plugins run beside requests (gateway/job.h) */
     mg_chain_bodies *bodies; /* owned: by chain */
     uint64_t *timeouts_ns;   /* owned: of each plugin's own waits, by its place in the plan; 0: none */
     uint64_t plan_hash;
@@ -108,6 +109,8 @@ struct mg_worker {
     mg_mailbox *mailbox; /* owned */
     mg_view *view;       /* counted */
     mg_renewal renewal;
+    mg_list jobs;        /* of mg_jobs: one of each Lua state, in use or retired */
+    uint64_t jobs_begun; /* numbers them */
     mg_list doors;
     mg_endpoint *visited[MG_WORKER_VISITED]; /* counted: where ctx.http went last, so that connections stay */
     unsigned visited_next;
@@ -124,7 +127,8 @@ struct mg_worker {
     mg_message turns_message; /* posted when some of these turns have moved up, and not again until it ran */
     _Atomic bool turns_posted;
     bool draining;
-    void (*drained)(mg_worker *worker); /* no connection is left */
+    bool closed;                        /* mg_worker_close has run */
+    void (*drained)(mg_worker *worker); /* nothing is left that a drain waits for */
 };
 
 /* Given to listeners that are made for a worker. */
@@ -147,8 +151,11 @@ void mg_worker_apply(mg_worker *worker, mg_worker_change *change);
 void mg_worker_renew(mg_worker *worker, mg_service *service);
 /* A fresh Lua state of the same plan; requests that run go on in the old one. */
 void mg_worker_take_vm(mg_worker *worker, mg_vm *vm);
-/* No new connections; those open end behind their exchange. drained is called once all are gone. */
+/* No new connections; those open end behind their exchange. drained is called once all are gone, and what
+ * plugins run beside requests has ended. */
 void mg_worker_drain(mg_worker *worker);
+/* Something has ended that a drain waits for. */
+void mg_worker_check_drained(mg_worker *worker);
 void mg_worker_cut(mg_worker *worker); /* ends all that is open */
 
 mg_str mg_worker_date(mg_worker *worker);             /* of this second */

@@ -14,6 +14,8 @@ struct mg_vm {
     mg_vm_conf conf;
     mg_vm_plugin *plugins; /* owned; names are anchored in the state */
     size_t plugin_count;
+    mg_vm_every *everies; /* owned; texts are anchored in the state */
+    size_t every_count;
     bool *chain_logs;             /* owned */
     unsigned char *chain_streams; /* owned */
     size_t chain_count;

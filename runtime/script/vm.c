@@ -47,13 +47,20 @@ static int source(lua_State *L)
 }
 
 /* What boot returned lies on top: { plugins = {..}, logs = {..}, slot = fn, fault = fn }. */
-static size_t bytes_of(lua_State *L, const char *name)
+static double number_of(lua_State *L, const char *name)
 {
-    double bytes;
+    double number;
 
     lua_getfield(L, -1, name);
-    bytes = lua_tonumber(L, -1);
+    number = lua_tonumber(L, -1);
     lua_pop(L, 1);
+    return number;
+}
+
+static size_t bytes_of(lua_State *L, const char *name)
+{
+    const double bytes = number_of(L, name);
+
     return bytes > 0 ? (size_t)bytes : 0;
 }
 
@@ -81,6 +88,22 @@ static void read_plugins(lua_State *L, mg_vm *vm)
         vm->plugins[i].version = text_of(L, "version");
         vm->plugins[i].request_body_bytes = bytes_of(L, "request_body_bytes");
         vm->plugins[i].response_body_bytes = bytes_of(L, "response_body_bytes");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_everies(lua_State *L, mg_vm *vm)
+{
+    lua_getfield(L, -1, "everies");
+    vm->every_count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    vm->everies = MG_NEW_N(mg_vm_every, vm->every_count + 1);
+    for (size_t i = 0; i < vm->every_count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        vm->everies[i] = (mg_vm_every){ .plugin = (uint32_t)number_of(L, "plugin"),
+                                        .seconds = number_of(L, "seconds"),
+                                        .timeout_s = number_of(L, "timeout"),
+                                        .where = text_of(L, "where") };
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -144,6 +167,7 @@ static int boot(lua_State *L)
     lua_call(L, 7, 1);
     luaL_checktype(L, -1, LUA_TTABLE);
     read_plugins(L, vm);
+    read_everies(L, vm);
     read_chains(L, vm);
     lua_getfield(L, -1, "streams");
     vm->chain_streams = MG_NEW_N(unsigned char, vm->chain_count + 1);
@@ -196,6 +220,7 @@ void mg_vm_free(mg_vm *vm)
     mg_vm_free_tasks(vm);
     mg_vm_memory_fini(&vm->memory);
     mg_free(vm->plugins);
+    mg_free(vm->everies);
     mg_free(vm->chain_logs);
     mg_free(vm->chain_streams);
     mg_free(vm);
@@ -228,6 +253,17 @@ const mg_vm_plugin *mg_vm_plugin_at(const mg_vm *vm, size_t index)
 {
     MG_CHECK(index < vm->plugin_count);
     return &vm->plugins[index];
+}
+
+size_t mg_vm_every_count(const mg_vm *vm)
+{
+    return vm->every_count;
+}
+
+const mg_vm_every *mg_vm_every_at(const mg_vm *vm, size_t index)
+{
+    MG_CHECK(index < vm->every_count);
+    return &vm->everies[index];
 }
 
 bool mg_vm_chain_logs(const mg_vm *vm, size_t chain)

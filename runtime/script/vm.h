@@ -40,6 +40,15 @@ typedef struct mg_vm_plugin {
     size_t response_body_bytes;
 } mg_vm_plugin;
 const mg_vm_plugin *mg_vm_plugin_at(const mg_vm *vm, size_t index);
+/* What its plugins gave to mg.every, in that order. */
+typedef struct mg_vm_every {
+    uint32_t plugin;   /* by its place in the plan */
+    double seconds;    /* between two runs */
+    double timeout_s;  /* of a run */
+    const char *where; /* of the function, for messages: "plugins/ship/plugin.lua:12"; the VM's */
+} mg_vm_every;
+size_t mg_vm_every_count(const mg_vm *vm);
+const mg_vm_every *mg_vm_every_at(const mg_vm *vm, size_t index);
 /* True when some layer of this chain has a log handler: the slot is then kept to the end. */
 bool mg_vm_chain_logs(const mg_vm *vm, size_t chain);
 /* Which bodies pass through plugins of this chain piece by piece: bit 0 the request's, bit 1 the response's.

@@ -69,6 +69,7 @@ return {
         return function(ctx, next)
             ctx:counter("seen")
             if ctx.request:header("x-raise") then error("raised") end
+            ctx:task(function() end):wait()
             ctx:set_consumer("anna")
             ctx.request:set_header("x-request-id", "r-1")
             next(ctx)

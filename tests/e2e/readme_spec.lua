@@ -131,6 +131,35 @@ describe("the README", function()
         end
     end)
 
+    it("shows a plugin that works beside its requests", function()
+        local logs, mirror, prices = e2e.upstream(), e2e.upstream(), e2e.upstream()
+        local gw, up = e2e.proxy {
+            workers = 1,
+            plugins = { ship = { use = "./plugins/ship",
+                config = { url = logs:url(), mirror = mirror:url(), prices = prices:url() } } },
+            routes = { { name = "all", match = { paths = { { prefix = "/" } } }, plugins = { "ship" },
+                service = "up" } },
+            files = { ["plugins/ship/plugin.lua"] = blocks("lua")[3],
+                ["plugins/ship/schema.json"] = [[{ "type": "object", "properties": { "url": {}, "mirror": {},
+                    "prices": {} } }]] },
+        }
+        local client = gw:send "GET /cart HTTP/1.1\r\nHost: a\r\n\r\n"
+        local copy, price, conn = mirror:accept(), prices:accept(), up:accept()
+        conn:request()
+        conn:send "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+        price:request()
+        price:send "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n42"
+        assert.equal("42", client:response().fields["x-price"])
+        client:close()
+        assert.equal("/cart", copy:request().target)
+        copy:send "HTTP/1.1 204 No Content\r\n\r\n"
+        gw.process:signal(e2e.SIGTERM)
+        local batch = logs:accept()
+        assert.same({ { path = "/cart", status = 200 } }, e2e.json.decode(batch:request().body))
+        batch:send "HTTP/1.1 204 No Content\r\n\r\n"
+        gw:finish()
+    end)
+
     it("shows a handler that reserves, and takes back what came to nothing", function()
         local up = e2e.server "up"
         local limiters = { per_key = { key = "consumer", rate = "1/d", burst = 1 } }
@@ -140,7 +169,7 @@ describe("the README", function()
                 orders = { use = "./plugins/orders" },
             },
             files = { ["plugins/orders/plugin.lua"] = 'return { name = "orders", version = "1.0.0", new = function()\n'
-                .. blocks("lua")[3] .. "\nend }" } }
+                .. blocks("lua")[4] .. "\nend }" } }
         local order = "GET / HTTP/1.1\r\nHost: a\r\nX-Api-Key: s3cr3t\r\n\r\n"
         up:does "fail"
         assert.equal(503, gw:ask(order).status)

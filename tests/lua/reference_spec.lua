@@ -62,10 +62,12 @@ local public = {
     ["moongate.Reservation"] = classes.reservation,
     ["moongate.Breaker"] = classes.breaker,
     ["moongate.Counter"] = classes.counter,
+    ["moongate.Task"] = classes.task,
     ["moongate.Router"] = classes.router,
     ["moongate"] = {
         limiter = limit.new, breaker = breaker.new, counter = require("moongate.sdk.counter").new,
         router = require("moongate.sdk.router").new, pool = require("moongate.sdk.pool"),
+        every = require("moongate.sdk.task").every,
     },
 }
 

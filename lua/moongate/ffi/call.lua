@@ -17,6 +17,8 @@ local chunk, set_chunk = c.mg_call_chunk, c.mg_call_set_chunk
 local enter, sleep, raised = c.mg_call_enter, c.mg_call_sleep, c.mg_call_raised
 local limit, limit_take, limit_reserve = c.mg_call_limit, c.mg_call_limit_take, c.mg_call_limit_reserve
 local breaker_ask, breaker_finish = c.mg_call_breaker_ask, c.mg_call_breaker_finish
+local task_start, task_detach, task_wait = c.mg_call_task_start, c.mg_call_task_detach, c.mg_call_task_wait
+local task_raised = c.mg_call_task_raised
 
 -- One VM runs one call at a time and nothing here yields, so one of each is enough.
 local slice, slice2, id, why = new("mg_slice"), new("mg_slice"), new("char[32]"), new("const char *[1]")
@@ -32,7 +34,7 @@ local call = {
         method = 0, scheme = 1, host = 2, path = 3, query = 4, client_address = 5,
         route = 6, service = 7, error = 8, consumer = 9, target = 10,
     },
-    wait_for = { DONE = 1, NEXT = 2, SLEEP = 3, HTTP = 4, BODY = 5, BARRIER = 6 },
+    wait_for = { DONE = 1, NEXT = 2, SLEEP = 3, HTTP = 4, BODY = 5, BARRIER = 6, TASK = 7 },
     timed_out = c.mg_call_timed_out,
     phase = c.mg_call_phase,
     chain = c.mg_call_chain,
@@ -41,6 +43,7 @@ local call = {
     mono_s = c.mg_call_mono_s,
     remaining_s = c.mg_call_remaining_s,
     status = status,
+    task_number = c.mg_call_task_number,
     limit_waited = c.mg_call_limit_waited,
     limit_cancel = c.mg_call_limit_cancel,
     limit_commit = c.mg_call_limit_commit,
@@ -226,6 +229,29 @@ end
 
 function call.raised(self, plugin, message, traceback)
     raised(self, plugin, message, #message, traceback, #traceback)
+end
+
+---@return number? number, string? problem
+function call.task_start(self, plugin, where, timeout_s)
+    local number = task_start(self, plugin, where, #where, timeout_s, why)
+    if number == 0 then
+        return nil, string_of(why[0])
+    end
+    return number
+end
+
+---@return string? problem
+function call.task_detach(self, number)
+    return maybe(task_detach(self, number))
+end
+
+---@return string? problem
+function call.task_wait(self, number)
+    return maybe(task_wait(self, number))
+end
+
+function call.task_raised(self, message, traceback)
+    task_raised(self, message, #message, traceback, #traceback)
 end
 
 ---@return number wait_s  0: go on; below 0: it has answered

@@ -10,6 +10,7 @@ local request = require("moongate.sdk.request")
 local response = require("moongate.sdk.response")
 local running = require("moongate.sdk.running")
 local services = require("moongate.ffi.service")
+local tasks = require("moongate.sdk.task")
 
 local SLEEP = call.wait_for.SLEEP
 local ANSWERED = running.ANSWERED
@@ -234,6 +235,26 @@ function ctx:counter(name, by)
     counter.named(name):add(by)
 end
 
+--- Runs a function beside this request. It begins when what runs now waits or returns. It gets a ctx of its own, and
+--- what stands behind it here. Wait for it, with task:wait(), or let it go, with task:detach(): else it ends with the
+--- handlers.
+---
+---     local prices = ctx:task(function(ctx, id)
+---         return assert(ctx.http:get("http://prices.internal/" .. id))
+---     end, ctx.params.id)
+---     next(ctx)
+---     ctx.response:set_header("x-price", prices:wait().body)
+---
+---@param fn fun(ctx: moongate.TaskCtx, ...: any): ...|moongate.TaskOptions  options, if any, stand before the function
+---@param ... any
+---@return moongate.Task
+function ctx:task(fn, ...)
+    if running.ctx ~= self then
+        stale(self, "ctx", "task", 2)
+    end
+    return (tasks.start(fn, ...))
+end
+
 local properties = {
     request = function()
         return running.request
@@ -285,7 +306,61 @@ local params_meta = object.meta("ctx.params", function(self, name)
     return (call.param(running.call, name))
 end)
 
+--- What a task has: all that needs no request.
+---@class moongate.TaskCtx
+---@field log moongate.Log
+---@field json moongate.Json
+---@field time moongate.Time
+---@field http moongate.Http
+---@field kv moongate.Kv
+---@field limit moongate.Limit
+---@field breaker moongate.Breakers
+---@field service fun(name: string): moongate.Service?, string?
+---@field remaining number  seconds until the task is ended
+---@field sleep fun(self: moongate.TaskCtx, seconds: number)
+---@field new_id fun(self: moongate.TaskCtx): string
+---@field counter fun(self: moongate.TaskCtx, name: string, by?: integer)
+---@field task fun(self: moongate.TaskCtx, fn: function, ...: any): moongate.Task  of this task, at most four deep
+local task_members = {}
+for _, name in ipairs({
+    "log", "json", "time", "http", "kv", "limit", "breaker", "service", "sleep", "new_id", "counter", "task",
+}) do
+    task_members[name] = ctx[name]
+end
+
+local function task_index(self, key)
+    local member = task_members[key]
+    if member ~= nil then
+        return member
+    end
+    if key == "remaining" then
+        if running.ctx ~= self then
+            stale(self, "ctx", nil, 2)
+        end
+        return (properties.remaining())
+    end
+    if ctx[key] ~= nil or properties[key] then
+        error("a task's ctx has no '" .. key .. "', which is a request's: give the function what it needs as "
+            .. "arguments. There are " .. table.concat(object.members(task_members, { remaining = true }), ", "), 2)
+    end
+    object.unknown("ctx", key, object.members(task_members, { remaining = true }), 2)
+end
+
+local task_meta = object.meta("ctx", task_index)
+
 return {
+    --- What stands for a slot while it runs a task.
+    ---@param pointer moongate.Call
+    beside = function(pointer)
+        return {
+            call = pointer,
+            ctx = setmetatable({}, task_meta),
+            request = false,
+            response = false,
+            params = false,
+            is_task = true,
+        }
+    end,
     ---@param pointer moongate.Call
     ---@return moongate.Slot
     new = function(pointer)

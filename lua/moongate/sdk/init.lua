@@ -4,6 +4,7 @@
 ---@field breaker fun(options: moongate.BreakerOptions): moongate.Breaker
 ---@field counter fun(name: string): moongate.Counter
 ---@field router fun(routes: table[]): moongate.Router
+---@field every fun(seconds: number, fn: fun(ctx: moongate.TaskCtx), options?: moongate.TaskOptions)
 ---@field pool fun(service: string): table?, string?
 ---@field json moongate.Json
 ---@field time moongate.Time
@@ -21,6 +22,7 @@ local members = {
     counter = require("moongate.sdk.counter").new,
     router = require("moongate.sdk.router").new,
     pool = require("moongate.sdk.pool"),
+    every = require("moongate.sdk.task").every,
     json = setmetatable({}, object.meta("moongate.json", require("moongate.sdk.json"))),
     time = setmetatable({}, object.meta("moongate.time", require("moongate.sdk.time"))),
 }

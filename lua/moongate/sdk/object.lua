@@ -1,6 +1,8 @@
 --- object: what plugins read and cannot change, and what is said to a plugin that uses one wrongly: at its own line,
 --- and with what to type. All of it is the way of errors; nothing here runs for a call that is right.
 
+local running = require("moongate.sdk.running")
+
 local type, error, tostring, pairs, setmetatable = type, error, tostring, pairs, setmetatable
 local getmetatable, getinfo = debug.getmetatable, debug.getinfo -- metatables of ours are locked
 local sort, concat, min = table.sort, table.concat, math.min
@@ -174,7 +176,9 @@ function object.stale(self, name, method, level)
     if method then
         object.colon(self, name, method, level + 1)
     end
-    error(name .. " belongs to another request, or to none: use the ctx that the handler was given", level + 1)
+    error(name .. (running.slot and running.slot.is_task
+        and " belongs to a request: a task has a ctx of its own, the first argument of its function"
+        or " belongs to another request, or to none: use the ctx that the handler was given"), level + 1)
 end
 
 return object

@@ -94,6 +94,7 @@ end
 local fault = require("moongate.worker.fault")(chunks)
 return {
     plugins = instances,
+    everies = require("moongate.sdk.task").everies,
     streams = streams,
     stream = require("moongate.worker.stream").runner(filters, fault),
     logs = logs,

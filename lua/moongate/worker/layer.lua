@@ -21,7 +21,8 @@ local function check_next(ctx, depth)
         error("next wants the ctx of this request: call next(ctx)", 3)
     end
     if running.depth >= depth then
-        error(running.depth == ANSWERED and "this request is answered: return after ctx:respond"
+        error(running.slot.is_task and "next is for the handler to call: a task has none"
+            or running.depth == ANSWERED and "this request is answered: return after ctx:respond"
             or "next(ctx) was called twice", 3)
     end
 end

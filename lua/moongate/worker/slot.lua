@@ -1,6 +1,7 @@
 --- slot: what one coroutine does all its life: wait for an exchange, run its chain, wait again.
 local call = require("moongate.ffi.call")
 local await = require("moongate.worker.await")
+local beside = require("moongate.worker.beside")
 local chain = require("moongate.worker.chain")
 local context = require("moongate.sdk.ctx")
 local running = require("moongate.sdk.running")
@@ -9,7 +10,7 @@ local clear = require("table.clear")
 
 local park = await.park
 local phase, index_of = call.phase, call.chain
-local LOG, UNANSWERED = 1, 3
+local LOG, UNANSWERED, TASK = 1, 3, 4
 
 ---@class moongate.Slot
 ---@field call moongate.Call
@@ -50,6 +51,8 @@ return function(chains, logs, streams)
                 chain.log(logs[at], ctx)
             elseif now == UNANSWERED then
                 chain.unanswered(chains[at], slot.reached)
+            elseif now == TASK then
+                beside(slot.call)
             else
                 if slot.dirty then -- the exchange before ended before its log ran
                     wipe(slot)
