@@ -93,6 +93,23 @@ static void finish(mg_filter *filter)
     filter->inner->end(filter->inner, filter->trailers.count ? &filter->trailers : NULL);
 }
 
+/* A piece has gone through in this turn, and the plugins took so long that the next waits for the next turn.
+ */
+static bool is_put_off(const mg_filter *filter)
+{
+    mg_loop *loop = filter->flight->worker->loop;
+
+    return filter->ran_ns == mg_loop_now(loop) && mg_loop_is_late(loop);
+}
+
+static void on_later(mg_later *later)
+{
+    mg_filter *filter = mg_container_of(later, mg_filter, later);
+
+    if (filter->body->source && !filter->held.n)
+        filter->body->source->resume(filter->body->source);
+}
+
 static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
     mg_filter *filter = mg_container_of(sink, mg_filter, sink);
@@ -103,6 +120,11 @@ static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
         filter->flight->lease.body_taken = true; /* what has gone past plugins cannot be sent again */
     if (filter->held.n)
         return 0;
+    if (is_put_off(filter)) {
+        mg_later_add(filter->flight->worker->loop, &filter->later);
+        return 0;
+    }
+    filter->ran_ns = mg_loop_now(filter->flight->worker->loop);
     if (run(filter, (mg_str){ bytes, n }, false))
         (void)push(filter);
     return n;
@@ -180,9 +202,11 @@ void mg_filter_insert(mg_filter *filter, mg_flight *flight, int which, mg_body *
 {
     const mg_text out = filter->out;
 
+    mg_later_cancel(&filter->later); /* of a try before */
     *filter = (mg_filter){ .out = out,
                            .sink = { on_data, on_end, on_reset },
                            .source = { on_resume, on_stop },
+                           .later = { .run = on_later },
                            .inner = body->sink,
                            .body = body,
                            .flight = flight,
@@ -192,5 +216,6 @@ void mg_filter_insert(mg_filter *filter, mg_flight *flight, int which, mg_body *
 
 void mg_filter_fini(mg_filter *filter)
 {
+    mg_later_cancel(&filter->later);
     mg_text_fini(&filter->out);
 }

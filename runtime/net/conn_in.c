@@ -43,6 +43,7 @@ static void start_exchange(mg_conn *conn, const char *bytes, size_t n, size_t be
     mg_h1_fault fault = { 0 };
 
     mg_conn_attach(conn);
+    conn->begun_ns = mg_loop_now(mg_conn_loop(conn));
     mg_exchange *x = conn->x;
     char *head = mg_arena_alloc(&x->arena, n + 1);
     memcpy(head, bytes, n);
@@ -228,6 +229,15 @@ static size_t feed_some(mg_conn *conn, const char *bytes, size_t n)
     MG_UNREACHABLE();
 }
 
+/* A request of this connection has begun in this turn, and plugins have computed for so long that the next
+ * one waits for the next turn. */
+bool mg_conn_is_put_off(mg_conn *conn)
+{
+    mg_loop *loop = mg_conn_loop(conn);
+
+    return conn->state == CONN_IDLE && conn->begun_ns == mg_loop_now(loop) && mg_loop_is_late(loop);
+}
+
 static size_t feed(mg_conn *conn, const char *bytes, size_t n)
 {
     size_t at = 0;
@@ -238,6 +248,10 @@ static size_t feed(mg_conn *conn, const char *bytes, size_t n)
         const bool open_before = conn->body_open;
         if (at == n)
             break;
+        if (mg_conn_is_put_off(conn)) {
+            mg_later_add(mg_conn_loop(conn), &conn->later);
+            break;
+        }
         const size_t used = feed_some(conn, bytes + at, n - at);
         at += used;
         if (used == 0 && before == conn->state && open_before == conn->body_open)
@@ -266,10 +280,10 @@ void mg_conn_feed_held(mg_conn *conn)
     conn->in = held;
 }
 
-static bool wants_bytes(const mg_conn *conn)
+static bool wants_bytes(mg_conn *conn)
 {
     switch (conn->state) {
-    case CONN_IDLE:
+    case CONN_IDLE: return !mg_conn_is_put_off(conn);
     case CONN_HEAD:
     case CONN_DRAIN:
     case CONN_LINGER: return true;
@@ -301,7 +315,7 @@ static void on_eof(mg_conn *conn)
 /* The request waits before any upstream, for its turn or for a plugin, and what came behind its head is not
  * read meanwhile: only the loop tells that the client has left. One that has been handed to an upstream is
  * sent first, since there are clients that post something and do not wait for the answer. */
-bool mg_conn_is_unread(const mg_conn *conn)
+bool mg_conn_is_unread(mg_conn *conn)
 {
     return conn->x && conn->state == CONN_EXCHANGE && !conn->x->times.upstream_ns && !wants_bytes(conn) &&
            !(conn->body_open && conn->x->request_body.bytes);

@@ -29,6 +29,7 @@ struct mg_conn {
     mg_h1_body body;        /* the request body on its way in */
     mg_text in;             /* held bytes not used yet */
     mg_text out;            /* held bytes not sent yet */
+    uint64_t begun_ns;      /* the turn in which the last request began */
     uint64_t progress_ns;   /* the client's last byte in or out while it was waited for */
     uint64_t out_left;      /* of an MG_H1_LENGTH response */
     uint32_t dropped;       /* bytes, in DRAIN and LINGER */
@@ -83,7 +84,8 @@ void mg_conn_await(mg_conn *conn);
 
 extern const mg_body_source mg_conn_source; /* of the request body: the start of every conn->source */
 void mg_conn_read(mg_conn *conn);
-bool mg_conn_is_unread(const mg_conn *conn);
+bool mg_conn_is_unread(mg_conn *conn);
+bool mg_conn_is_put_off(mg_conn *conn);
 /* Tries again what was held, in a state that may want it. */
 void mg_conn_feed_held(mg_conn *conn);
 /* What comes from now on is the tunnel's. */

@@ -100,6 +100,10 @@ static void drain_conn(mg_conn *conn)
         if (!conn->gone)
             mg_conn_read(conn);
     }
+    if (!conn->gone && mg_conn_is_put_off(conn) && conn->in.n) {
+        mg_conn_leave(conn);
+        return; /* the next turn answers them */
+    }
     if (!conn->gone && (conn->state == CONN_IDLE || (conn->state == CONN_LINGER && !conn->stream.readable)))
         mg_conn_close(conn, false);
     mg_conn_leave(conn);

@@ -137,6 +137,10 @@ static inline uint64_t mg_loop_now(mg_loop *loop)
     return loop->now_ns;
 }
 
+/* True once this turn has taken so long that what can wait for the next one should, because others stand
+ * behind it. Reads the clock. */
+bool mg_loop_is_late(mg_loop *loop);
+
 /* libevent: its own event_base with EVENT_BASE_FLAG_NOLOCK. NULL with err. */
 mg_loop *mg_loop_new(const mg_clock *clock, uint64_t seed, mg_error *err);
 void mg_loop_run(mg_loop *loop);

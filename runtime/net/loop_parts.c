@@ -3,6 +3,8 @@
 #include "net/loop_parts.h"
 #include "base/mem.h"
 
+#define TURN_NS (5 * MG_NS_PER_MS) /* after so long a turn is late */
+
 void mg_loop_init(mg_loop *loop, const mg_loop_ops *ops, const mg_clock *clock, uint64_t seed)
 {
     mg_wheel *wheel = &loop->wheel;
@@ -89,6 +91,11 @@ bool mg_loop_run_laters(mg_loop *loop)
         later->run(later);
     }
     return !mg_list_empty(&loop->laters);
+}
+
+bool mg_loop_is_late(mg_loop *loop)
+{
+    return loop->ops->read_clock(loop) - mg_loop_now(loop) >= TURN_NS;
 }
 
 /* ---- mailboxes ---- */
