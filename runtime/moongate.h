@@ -101,7 +101,8 @@ enum mg_wait {
     MG_WAIT_HTTP,
     MG_WAIT_BODY,
     MG_WAIT_BARRIER,
-    MG_WAIT_TASK
+    MG_WAIT_TASK,
+    MG_WAIT_PAUSE /* between two parts of long work: for the next turn of the loop that is free */
 };
 void mg_call_wait(mg_call *call, int wait);
 const char *mg_call_sleep(mg_call *call, double seconds); /* sets MG_WAIT_SLEEP; NULL or what is wrong */
@@ -286,7 +287,9 @@ int mg_routes_match(mg_routes *routes, const char *host, uint32_t host_n, const 
 /* Of the last match, by position from 0; false past the end. Valid as long as the path that was matched. */
 bool mg_routes_param(const mg_routes *routes, uint32_t at, mg_slice *name, mg_slice *value);
 
-/* ---- JSON, strict (RFC 8259), depth at most 64; a document is the caller's until mg_json_close ---- */
+/* ---- JSON, strict (RFC 8259), from a text that is read in parts: depth at most 64, at most 16 MiB and
+ * 500,000 values. A reader is the caller's until mg_json_close. It keeps no pointer into the text, which is
+ * handed in with each call and must be the same ---- */
 
 typedef struct mg_json mg_json;
 enum mg_json_kind {
@@ -295,25 +298,33 @@ enum mg_json_kind {
     MG_JSON_TRUE,
     MG_JSON_NUMBER,
     MG_JSON_STRING,
-    MG_JSON_ARRAY,
-    MG_JSON_OBJECT,
+    MG_JSON_ARRAY,  /* begins; its values follow, then MG_JSON_CLOSED */
+    MG_JSON_OBJECT, /* likewise */
     MG_JSON_INT64,  /* beyond +-2^53, where a double is not exact */
     MG_JSON_UINT64, /* beyond int64 */
-    MG_JSON_DIGITS  /* beyond 64 bits */
+    MG_JSON_DIGITS, /* beyond 64 bits */
+    MG_JSON_CLOSED, /* the innermost array or object ends */
+    MG_JSON_PART,   /* a part of the text has been read; the next call goes on */
+    MG_JSON_END,    /* the whole text has been read */
+    MG_JSON_WRONG   /* it is no JSON: mg_json_problem */
 };
-/* NULL with text in error256. An integer of more than 64 bits is an error unless any_integer. */
-mg_json *mg_json_open(const char *text, uint32_t n, bool any_integer, char *error256);
-void mg_json_close(mg_json *doc);
-/* Walks in document order, depth first: fills the cursor's view of the next value; false at the end. */
+/* A part: so many bytes, of which each value counts MG_JSON_VALUE_BYTES more. */
+enum { MG_JSON_PART_BYTES = 131072, MG_JSON_VALUE_BYTES = 32 };
 typedef struct mg_json_item {
-    mg_slice key;  /* in an object */
-    mg_slice text; /* of a string; of a number as it is written */
-    double number;
+    mg_slice key;    /* in an object; until the next call, as text is */
+    mg_slice text;   /* of a string; of a number as it is written */
+    double number;   /* of NUMBER */
     int64_t integer; /* of INT64; of UINT64 its bits */
-    uint32_t count;  /* children of an array or object; they follow */
-    int32_t kind;
 } mg_json_item;
-bool mg_json_next(mg_json *doc, mg_json_item *item);
+/* An integer of more than 64 bits is no JSON unless any_integer. */
+mg_json *mg_json_open(bool any_integer);
+void mg_json_close(mg_json *json);
+/* Goes on in document order. Returns the kind of what comes next. */
+int mg_json_next(mg_json *json, const char *text, uint32_t n, mg_json_item *item);
+/* The key of the last item was there before: what mg_json_problem is to say. */
+void mg_json_refuse_key(mg_json *json);
+/* "line 2, column 3: .." */
+void mg_json_problem(mg_json *json, const char *text, uint32_t n, char *error256);
 /* The text as a JSON string with its quotes: into out, which has room for 6 n + 2 bytes. Returns the length.
  */
 uint32_t mg_json_quote(const char *text, uint32_t n, char *out);

@@ -52,6 +52,8 @@ bool mg_str_cut(mg_str *rest, char sep, mg_str *part);
 size_t mg_str_find(mg_str s, char c);
 
 bool mg_str_is_utf8(mg_str s); /* RFC 3629 */
+/* Bytes of the character of UTF-8 that stands at `at` < s.n; 0 when there is none. */
+size_t mg_str_utf8_at(mg_str s, size_t at);
 /* Bytes of the control character that stands at `at`, 0 when none does: 1 in ASCII, 2 for one of C1 as UTF-8,
  * which a terminal may take for an order like the others. */
 size_t mg_str_control(mg_str s, size_t at);

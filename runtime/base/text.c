@@ -80,8 +80,10 @@ void mg_text_vaddf(mg_text *t, const char *format, va_list args)
 
 /* Bytes of the well-formed UTF-8 sequence at `p`, or 0: no surrogates, nothing overlong, nothing above
  * U+10FFFF (RFC 3629, section 4). */
-static size_t utf8_length(const unsigned char *p, size_t n)
+size_t mg_str_utf8_at(mg_str s, size_t at)
 {
+    const unsigned char *p = (const unsigned char *)s.p + at;
+    const size_t n = s.n - at;
     const unsigned char c = p[0];
     unsigned char low = 0x80, high = 0xbf; /* what the second byte may be */
     size_t length;
@@ -109,10 +111,8 @@ static size_t utf8_length(const unsigned char *p, size_t n)
 
 bool mg_str_is_utf8(mg_str s)
 {
-    const unsigned char *p = (const unsigned char *)s.p;
-
     for (size_t at = 0, length; at < s.n; at += length) {
-        length = utf8_length(p + at, s.n - at);
+        length = mg_str_utf8_at(s, at);
         if (!length)
             return false;
     }
@@ -157,7 +157,7 @@ void mg_text_add_json(mg_text *t, mg_str s)
     mg_text_reserve(t, s.n + 2);
     mg_text_add_char(t, '"');
     while (at < s.n) {
-        const size_t length = utf8_length(p + at, s.n - at);
+        const size_t length = mg_str_utf8_at(s, at);
 
         if (length && !must_escape(p[at])) {
             at += length;

@@ -3,11 +3,11 @@
 #include "base/mem.h"
 #include "gateway/call_http.h"
 #include "gateway/job.h"
+#include "gateway/pause.h"
 #include "gateway/split.h"
 #include "gateway/tap.h"
 #include "gateway/vm_renew.h"
 
-static void settle(mg_flight *flight);
 static void send_request(mg_flight *flight);
 static void chain_done(mg_flight *flight);
 
@@ -45,6 +45,7 @@ static void give_back(mg_flight *flight, bool parked)
     if (flight->beside)
         mg_jobs_leave(flight, parked && !call->cancelled);
     mg_timer_stop(&flight->timer);
+    mg_pause_over(flight);
     mg_tap_stop(flight);
     drop_drain(flight);
     mg_call_http_cancel(call);
@@ -118,7 +119,7 @@ static void bound_by_plugin(mg_flight *flight)
     flight->patience_ns = 0;
     if (call->plugin == UINT32_MAX || !timeouts[call->plugin] || mg_flight_is_job(flight))
         return;
-    const uint64_t due = mg_add_sat(mg_loop_now(loop_of(flight)), timeouts[call->plugin]);
+    const uint64_t due = mg_pause_due(flight, timeouts[call->plugin]);
     if (flight->timer.due_ns && flight->timer.due_ns <= due)
         return;
     flight->patience_ns = due;
@@ -459,14 +460,16 @@ static void settle(mg_flight *flight)
         mg_call_http_run(flight->call);
         return;
     case MG_WAIT_BARRIER:
-        bound_wait(flight);
-        bound_by_plugin(flight);
-        mg_call_barrier_run(flight->call);
-        return;
     case MG_WAIT_TASK:
+    case MG_WAIT_PAUSE:
         bound_wait(flight);
         bound_by_plugin(flight);
-        mg_job_await(flight);
+        if (flight->call->wait == MG_WAIT_PAUSE)
+            mg_pause_add(flight);
+        else if (flight->call->wait == MG_WAIT_TASK)
+            mg_job_await(flight);
+        else
+            mg_call_barrier_run(flight->call);
         return;
     default: MG_UNREACHABLE();
     }
@@ -478,6 +481,7 @@ static void resume(mg_flight *flight)
     mg_loop *loop = loop_of(flight);
     const bool timed = mg_access_log_is_on(flight->worker->gateway->access_log);
 
+    mg_pause_over(flight);
     flight->chain = MG_CHAIN_RUNS;
     if (timed)
         flight->chain_since_ns = loop->clock->mono_ns(loop->clock);

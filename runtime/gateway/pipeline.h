@@ -73,6 +73,9 @@ struct mg_flight {
         *refusing;              /* the limiter the answer tells of: it refused, or has least remaining */
     mg_limiter_answer refusal;  /* what it said */
     mg_holds holds;             /* what goes back to limiters and breakers at its end */
+    mg_list paused;             /* among the worker's, in the middle of long work */
+    uint64_t work_until_ns;     /* when the plugin's own timeout ends that; 0: it does none */
+    uint32_t work_plugin;       /* whose it is */
     mg_list queued;             /* among the worker's, while it waits for its turn */
     struct mg_barrier *barrier; /* borrowed: the one it waits for, itself; NULL when it waits for none */
     struct mg_beside *beside;   /* its tasks (gateway/job.h); NULL while it has none and is none */

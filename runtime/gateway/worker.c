@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "gateway/job.h"
+#include "gateway/pause.h"
 #include "gateway/vm_renew.h"
 
 enum { HAND_OFF_MIN = 4, HAND_OFF_PERCENT = 12 };
@@ -362,6 +363,7 @@ mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gatew
     mg_list_init(&worker->jobs);
     mg_list_init(&worker->doors);
     mg_list_init(&worker->queued);
+    mg_pause_init(worker);
     mg_log_buffer_init(&worker->log_buffer, gateway->access_log, loop);
     mg_timer_init(&worker->beat, on_beat);
     on_beat(&worker->beat);
@@ -381,6 +383,7 @@ void mg_worker_free(mg_worker *worker)
     if (!worker)
         return;
     mg_worker_close(worker);
+    mg_later_cancel(&worker->pause);
     mg_mailbox_free(worker->mailbox);
     MG_LIST_EACH(&worker->doors, link)
     door_free(mg_container_of(link, mg_door, link));

@@ -123,6 +123,8 @@ struct mg_worker {
     _Atomic uint64_t turn_ns; /* when this turn began, for livez */
     _Atomic size_t lua_bytes; /* of the VM in use, as of the last beat */
     mg_timer beat;
+    mg_list paused; /* flights in the middle of long work (gateway/pause.h) */
+    mg_later pause;
     mg_list queued;           /* flights that wait for a limiter's turn */
     mg_message turns_message; /* posted when some of these turns have moved up, and not again until it ran */
     _Atomic bool turns_posted;

@@ -13,6 +13,7 @@
  * - BODY: the whole body of call->wait_which; resume when bodies[which].complete. Where it outgrows max_bytes
  *   set too_large and cancelled, answer 413 or 502, resume (it unwinds).
  * - BARRIER: ctx.kv:barrier; resume when durable.
+ * - PAUSE: long work goes on in the next turn of the loop that is free.
  * - DONE: every handler has returned, and x->response goes out as they left it. x->answer is MG_ANSWER_NONE
  *   where nobody answered nor called next: a 500.
  * - it raised: 500, unless call->cancelled is set (then it only unwound); give(task, false).

@@ -4,17 +4,7 @@
 #include "text/json.h"
 #include "base/check.h"
 
-#include <errno.h>
 #include <jansson.h>
-#include <stdlib.h>
-
-bool mg_json_is_whole(mg_str number)
-{
-    for (size_t i = 0; i < number.n; i++)
-        if (!strchr("-0123456789", number.p[i]))
-            return false;
-    return number.n > 0;
-}
 
 typedef struct scan {
     mg_arena *arena;
@@ -89,25 +79,6 @@ static mg_node *scan_string(scan *s, const char *text, size_t n)
     return node;
 }
 
-/* A number that was read as a real, digits and all. */
-static void set_number(mg_node *node, double number)
-{
-    char digits[24]; /* int64 has up to 19 and a sign */
-
-    node->kind = MG_NODE_FLOAT;
-    node->number = number;
-    if (node->text.n >= sizeof(digits) || !mg_json_is_whole(node->text))
-        return;
-    memcpy(digits, node->text.p, node->text.n);
-    digits[node->text.n] = '\0';
-    errno = 0;
-    const long long integer = strtoll(digits, NULL, 10);
-    if (errno == 0) {
-        node->kind = MG_NODE_INT;
-        node->integer = integer;
-    }
-}
-
 static mg_node *scan_word(scan *s, const json_t *value)
 {
     mg_node *node = begin(s, MG_NODE_NULL);
@@ -123,7 +94,8 @@ static mg_node *scan_word(scan *s, const json_t *value)
         node->kind = MG_NODE_INT;
         node->integer = json_integer_value(value);
     } else if (json_is_real(value)) {
-        set_number(node, json_real_value(value));
+        node->kind = MG_NODE_FLOAT;
+        node->number = json_real_value(value);
     }
     return node;
 }
@@ -243,7 +215,7 @@ static mg_node *place_values(mg_arena *arena, const mg_source *source, json_t *v
     return s.failed ? NULL : root;
 }
 
-static mg_node *parse(mg_arena *arena, const mg_source *source, mg_report *report, size_t flags)
+mg_node *mg_json_parse(mg_arena *arena, const mg_source *source, mg_report *report)
 {
     json_error_t error;
     json_t *value;
@@ -255,7 +227,7 @@ static mg_node *parse(mg_arena *arena, const mg_source *source, mg_report *repor
         return NULL;
     }
     value = json_loadb(source->text.p ? source->text.p : "", source->text.n,
-                       JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &error);
+                       JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!value) {
         report_syntax(arena, source, &error, report);
         return NULL;
@@ -263,14 +235,4 @@ static mg_node *parse(mg_arena *arena, const mg_source *source, mg_report *repor
     root = place_values(arena, source, value, report);
     json_decref(value);
     return root;
-}
-
-mg_node *mg_json_parse(mg_arena *arena, const mg_source *source, mg_report *report)
-{
-    return parse(arena, source, report, 0);
-}
-
-mg_node *mg_json_parse_wide(mg_arena *arena, const mg_source *source, mg_report *report)
-{
-    return parse(arena, source, report, JSON_DECODE_INT_AS_REAL);
 }

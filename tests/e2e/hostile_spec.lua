@@ -23,7 +23,6 @@ local ENDLESS = {
     "local t = {} for i = 1, 1e5 do t['k' .. i] = 1 end for k in pairs(t) do t[k] = nil end while true do next(t) end",
     "local t = {} for i = 1, 1e5 do t['k' .. i] = 1 end for k in pairs(t) do t[k] = nil end "
         .. "while true do for _ in pairs(t) do end end",
-    "local s = '[' .. ('1,'):rep(4e6) while true do ctx.json.decode(s) end",
     "local s = '{\"a\":' .. ('1,'):rep(4e6) while true do pcall(ctx.json.decode, s) end",
     "local p = ('x'):rep(16e6) while true do string.find(p, p, 1, true) end",
     "local p = ('x'):rep(16e6) while true do string.find(p, p .. 'y', 1, true) end",
@@ -61,6 +60,15 @@ local ENDLESS = {
     "while true do ctx.kv:get('k') end",
 }
 
+-- What lets others go on while it works, so that it ends by the deadline of its request.
+local WAITING = {
+    { "while true do ctx.json.decode(s) end", "local s = '[' .. ('1,'):rep(4e6)" },
+    { "while true do pcall(ctx.json.decode, s) end", "local s = '[' .. ('1,'):rep(3e5) .. '}'" },
+    { "while true do ctx.json.decode(s) end", "local s = '[' .. ('1,'):rep(4e5) .. '1]'" },
+    { "while true do ctx.json.decode(s) end", "local s = (' '):rep(15e6)" },
+    { "while true do ctx:sleep(0) end" },
+}
+
 local gw, client
 
 local function on_everything()
@@ -69,6 +77,13 @@ local function on_everything()
         files["plugins/p" .. i .. "/plugin.lua"] = plugin(body)
         plugins["p" .. i] = { use = "./plugins/p" .. i }
         routes[i] = { name = "r" .. i, match = { paths = { { exact = "/" .. i } } }, plugins = { "p" .. i } }
+    end
+    for i, body in ipairs(WAITING) do
+        files["plugins/w" .. i .. "/plugin.lua"] = plugin(body[1], body[2])
+        plugins["w" .. i] = { use = "./plugins/w" .. i }
+        routes[#routes + 1] = {
+            name = "w" .. i, match = { paths = { { exact = "/w" .. i } } }, plugins = { "w" .. i }, timeout = "500ms",
+        }
     end
     files["plugins/canary/plugin.lua"] = plugin("ctx:respond(200, 'here')")
     plugins.canary = { use = "./plugins/canary" }
@@ -92,6 +107,16 @@ describe("a request that would compute for ever", function()
         it("ends: " .. body:sub(1, 100), function()
             assert.equal(500, status_of("/" .. i))
             assert.equal(200, status_of("/canary"))
+        end)
+    end
+
+    for i, body in ipairs(WAITING) do
+        it("ends by its deadline, with others going on: " .. (body[2] or "") .. " " .. body[1], function()
+            client:send("GET /w" .. i .. " HTTP/1.1\r\nHost: a\r\n\r\n")
+            local other = gw:client()
+            other:send("GET /canary HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert.equal(200, other:response().status)
+            assert.equal(504, client:response().status)
         end)
     end
 end)

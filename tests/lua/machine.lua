@@ -39,12 +39,13 @@ local chain = require("moongate.worker.chain")
 local fault = require("moongate.worker.fault")
 local new_slot = require("moongate.worker.slot")
 
-running.await = require("moongate.worker.await").await
+local await = require("moongate.worker.await")
+running.await, running.pause = await.await, await.pause
 
 local machine = { lib = lib, cdef = cdef, c = c }
 machine.__index = machine
 
-local waits = { "DONE", "NEXT", "SLEEP", "HTTP", "BODY", "BARRIER" }
+local waits = { "DONE", "NEXT", "SLEEP", "HTTP", "BODY", "BARRIER", "TASK", "PAUSE" }
 
 --- Loads a module anew, as boot does.
 local function fresh(name)

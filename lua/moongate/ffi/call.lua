@@ -34,7 +34,7 @@ local call = {
         method = 0, scheme = 1, host = 2, path = 3, query = 4, client_address = 5,
         route = 6, service = 7, error = 8, consumer = 9, target = 10,
     },
-    wait_for = { DONE = 1, NEXT = 2, SLEEP = 3, HTTP = 4, BODY = 5, BARRIER = 6, TASK = 7 },
+    wait_for = { DONE = 1, NEXT = 2, SLEEP = 3, HTTP = 4, BODY = 5, BARRIER = 6, TASK = 7, PAUSE = 8 },
     timed_out = c.mg_call_timed_out,
     phase = c.mg_call_phase,
     chain = c.mg_call_chain,

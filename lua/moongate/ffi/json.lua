@@ -1,12 +1,14 @@
---- json: C's reader of JSON as a cursor, and its quoting of text.
+--- json: C's reader of JSON, and its quoting of text.
 local ffi = require("ffi")
 local c = require("moongate.ffi.c")
 
 local open, close, next_item, quote = c.mg_json_open, c.mg_json_close, c.mg_json_next, c.mg_json_quote
+local refuse_key, problem_of = c.mg_json_refuse_key, c.mg_json_problem
 local string_of, is_of, tostring = ffi.string, ffi.istype, tostring
 local string_byte, sub, gsub, concat = string.byte, string.sub, string.gsub, table.concat
 
-local NULL, FALSE, TRUE, NUMBER, STRING, ARRAY, INT64, UINT64, DIGITS = 0, 1, 2, 3, 4, 5, 7, 8, 9
+local FALSE, TRUE, NUMBER, STRING, ARRAY, OBJECT, INT64, DIGITS, CLOSED, PART, END = 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12
+local LIST, MAP = 0, -1
 local int64, uint64 = ffi.typeof("int64_t"), ffi.typeof("uint64_t")
 local item = ffi.new("mg_json_item")
 local why = ffi.new("char[256]")
@@ -21,56 +23,82 @@ local function wide_integer(kind, as_text)
     return kind == INT64 and item.integer or uint64(item.integer)
 end
 
---- Builds the value that the cursor stands on; `new_list` makes an empty list, `null` stands for null.
-local function build(doc, new_list, null, as_text)
-    local kind, count = item.kind, item.count
+--- What the reader has come to, as a value.
+local function value_of(kind, new_list, null, as_text)
     if kind == STRING then
         return string_of(item.text.p, item.text.n)
     elseif kind == NUMBER then
         return item.number
+    elseif kind == OBJECT then
+        return {}
+    elseif kind == ARRAY then
+        return new_list()
     elseif kind == TRUE then
         return true
     elseif kind == FALSE then
         return false
-    elseif kind == NULL then
-        return null
-    elseif kind == ARRAY then
-        local list = new_list()
-        for i = 1, count do
-            next_item(doc, item)
-            list[i] = build(doc, new_list, null, as_text)
-        end
-        return list
-    elseif kind == INT64 or kind == UINT64 or kind == DIGITS then
+    elseif kind >= INT64 then
         return wide_integer(kind, as_text)
     end
-    local map = {}
-    for _ = 1, count do
-        next_item(doc, item)
-        local key = string_of(item.key.p, item.key.n)
-        map[key] = build(doc, new_list, null, as_text)
-    end
-    return map
+    return null
 end
 
-local json = {}
+local json = { PART_BYTES = 131072 } -- MG_JSON_PART_BYTES
+
+--- Reads to the end, or to what is no JSON. `item` is read before anything else can run.
+local function read(doc, text, new_list, null, as_text, pause)
+    local bytes = #text
+    local root = {}
+    local outer, counts, depth = {}, {}, 0 -- what the value that is being read stands in
+    local into, count = root, LIST -- values of a list so far, or MAP
+    while true do
+        local kind = next_item(doc, text, bytes, item)
+        if kind < CLOSED then
+            local value = value_of(kind, new_list, null, as_text)
+            if count >= LIST then
+                count = count + 1
+                into[count] = value
+            else
+                local key = string_of(item.key.p, item.key.n)
+                if into[key] ~= nil then
+                    refuse_key(doc)
+                    return nil, true
+                end
+                into[key] = value
+            end
+            if kind == ARRAY or kind == OBJECT then
+                depth = depth + 1
+                outer[depth], counts[depth] = into, count
+                into, count = value, kind == ARRAY and LIST or MAP
+            end
+        elseif kind == CLOSED then
+            into, count = outer[depth], counts[depth]
+            depth = depth - 1
+        elseif kind == PART then
+            pause()
+        else
+            return root[1], kind ~= END
+        end
+    end
+end
 
 ---@param text string
 ---@param new_list fun(): table
 ---@param null any  what null becomes; nil leaves such a member out
----@param as_text? boolean  integers that no number holds exactly become their digits, not 64-bit integers
+---@param as_text boolean  integers that no number holds exactly become their digits, not 64-bit integers
+---@param pause fun()  called after each part of a long text; may wait
 ---@return any value  nil with the problem when it is no JSON
 ---@return string? problem
-function json.decode(text, new_list, null, as_text)
-    local doc = open(text, #text, as_text or false, why)
-    if doc == nil then
-        return nil, string_of(why)
+function json.decode(text, new_list, null, as_text, pause)
+    local doc = ffi.gc(open(as_text), close) -- a pause may raise
+    local value, wrong = read(doc, text, new_list, null, as_text, pause)
+    local problem
+    if wrong then
+        problem_of(doc, text, #text, why)
+        value, problem = nil, string_of(why)
     end
-    doc = ffi.gc(doc, close) -- building may run into the memory cap
-    next_item(doc, item)
-    local value = build(doc, new_list, null, as_text)
     close(ffi.gc(doc, nil))
-    return value
+    return value, problem
 end
 
 --- Where the piece that begins at `from` ends: not inside a character of UTF-8.

@@ -6,12 +6,13 @@ local json_fault = require("moongate.sdk.json_fault")
 local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
-local type, tostring, error, pairs, floor = type, tostring, error, pairs, math.floor
+local type, tostring, error, pairs, floor, min = type, tostring, error, pairs, math.floor, math.min
 local setmetatable, getmetatable = setmetatable, getmetatable
 local concat = table.concat
 local quote = bind.quote
 local MAX_DEPTH = 64
-local DECODE_COST = 16 -- decoding a byte takes so much longer than copying it
+local PART_BYTES = bind.PART_BYTES -- of a text that is read at once
+local DECODE_COST = 1 -- checks for each byte
 local WHOLE_MAX = 2 ^ 53 -- up to here a number tells all integers apart
 
 ---@class moongate.Json
@@ -64,9 +65,16 @@ end
 ---@field integers? "int64"|"text"  what an integer beyond 2^53 is, which no number holds exactly: a 64-bit integer
 --- (9007199254740993LL, for arithmetic with such), or its digits as text. "int64" when left out.
 
+--- Between two parts of a long text.
+local function pause()
+    running.pause(PART_BYTES * DECODE_COST)
+end
+
 --- Reads a JSON text; encode writes a 64-bit integer as it was. One of more than 64 bits is no JSON
---- here, except as text.
----@param text string
+--- here, except as text. A text of more than 128 KiB, or some 4000 values, is read in parts: between them other
+--- requests go on, as in any call that waits. Where nothing can wait (in new, in filters and log, under table.sort)
+--- all of it counts to the plugin's `cpu`.
+---@param text string  at most 16 MiB and 500,000 values, nested at most 64 deep
 ---@param options? moongate.JsonOptions
 ---@return any value  nil when it is no JSON
 ---@return string? problem
@@ -76,14 +84,16 @@ function json.decode(text, options)
         error("decode: text is a string, not " .. type(text), 2)
     end
     local as_text = options ~= nil and wants_text(options)
-    running.bytes(#text * DECODE_COST)
-    return bind.decode(text, new_list, json.null, as_text)
+    running.bytes(#text)
+    running.charge(min(#text, PART_BYTES) * DECODE_COST)
+    local value, problem = bind.decode(text, new_list, json.null, as_text, pause)
+    return value, problem
 end
 
 --- As decode, with nulls left out: for configuration.
 ---@param text string
 function json.decode_plain(text)
-    return bind.decode(text, new_list, nil)
+    return bind.decode(text, new_list, nil, false, function() end)
 end
 
 --- The length of a list, or nil for a map.

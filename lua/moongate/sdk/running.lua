@@ -25,6 +25,9 @@ local running = {
     charge = function() end, ---@type fun(checks: number)  10 ns each; raises once the budget is spent
     bytes = function() end, ---@type fun(bytes: number)  about to be made or looked at: time, and room in memory
     look = function() end, -- for work whose size nobody knows: reads the clock
+    --- Between two parts of long work: others go on meanwhile where the plugin may wait, else the part is charged.
+    pause = function() end, ---@type fun(checks: number)  what the part cost
+    place = function() return "" end, ---@type fun(): string  the plugin's line that runs, as messages begin with it
     is_over = function() end, -- whether the plugin's budget is spent: then nobody keeps what was raised
 }
 

@@ -2,9 +2,9 @@
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 
-local yield = coroutine.yield
+local yield, isyieldable = coroutine.yield, coroutine.isyieldable
 local cancelled, timed_out, set_wait, enter = call.cancelled, call.timed_out, call.wait, call.enter
-local DONE = call.wait_for.DONE
+local DONE, PAUSE = call.wait_for.DONE, call.wait_for.PAUSE
 local CANCELLED = running.CANCELLED
 
 local await = {}
@@ -50,8 +50,19 @@ function await.await(wait)
         error(CANCELLED, 0)
     end
     if timed_out(pointer) then
-        error("this waited longer than the plugin's timeout allows", 3)
+        error(running.place() .. "this waited longer than the plugin's timeout allows", 0)
     end
+end
+
+--- Between two parts of long work.
+---@param checks number  what the part cost: charged where nothing can wait
+function await.pause(checks)
+    if running.may_wait and isyieldable() then
+        running.await(PAUSE)
+    else
+        running.charge(checks)
+    end
+    running.look()
 end
 
 --- Waits for the next exchange, or for the log of this one.

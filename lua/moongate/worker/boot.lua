@@ -25,7 +25,8 @@ require("jit.opt").start("maxtrace=8000", "maxrecord=8000", "maxmcode=16384", "s
 require("moongate.ffi.c").bind(api, hash)
 local running = require("moongate.sdk.running")
 running.host = require("moongate.ffi.host").of(host)
-running.await = require("moongate.worker.await").await
+local await = require("moongate.worker.await")
+running.await, running.pause = await.await, await.pause
 
 local chain = require("moongate.worker.chain")
 local json = require("moongate.sdk.json")

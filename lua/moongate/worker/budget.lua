@@ -200,6 +200,7 @@ function budget.watch(watched)
 end
 
 running.charge, running.bytes, running.look, running.is_over = budget.charge, budget.bytes, budget.look, budget.is_over
+running.place = place
 
 ---@param index integer  of the plugin in the plan, from 0
 ---@param cpu_ms number?

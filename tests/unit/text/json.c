@@ -21,44 +21,6 @@ static void json_comes_out_as_it_went_in(void **state)
     reads_as("[0.1, 1e100, 1.0, 123456789012345680.0]", "[0.1,1e+100,1.0,1.2345678901234568e+17]");
 }
 
-/* What a kind of node came of a number, and its text. */
-static void wide_reads_as(const char *text, mg_node_kind kind, int64_t integer)
-{
-    const mg_source source = { "x.json", mg_str_of(text) };
-    mg_report report = MG_REPORT_INIT;
-    mg_arena arena;
-    const mg_node *node;
-
-    mg_arena_init(&arena, NULL, 0);
-    node = mg_json_parse_wide(&arena, &source, &report);
-    assert_non_null(node);
-    assert_int_equal(node->kind, kind);
-    assert_true(mg_str_eq_c(node->text, text));
-    if (kind == MG_NODE_INT)
-        assert_true(node->integer == integer);
-    mg_report_fini(&report);
-    mg_arena_fini(&arena);
-}
-
-static void wide_integers_keep_their_digits(void **state)
-{
-    (void)state;
-    wide_reads_as("0", MG_NODE_INT, 0);
-    wide_reads_as("-5", MG_NODE_INT, -5);
-    wide_reads_as("9223372036854775807", MG_NODE_INT, INT64_MAX);
-    wide_reads_as("-9223372036854775808", MG_NODE_INT, INT64_MIN);
-    wide_reads_as("9223372036854775808", MG_NODE_FLOAT, 0);
-    wide_reads_as("-9223372036854775809", MG_NODE_FLOAT, 0);
-    wide_reads_as("123456789012345678901234567890", MG_NODE_FLOAT, 0);
-    wide_reads_as("5.0", MG_NODE_FLOAT, 0);
-    wide_reads_as("5e0", MG_NODE_FLOAT, 0);
-    assert_true(mg_json_is_whole(MG_STR("-12")));
-    assert_false(mg_json_is_whole(MG_STR("1.0")));
-    assert_false(mg_json_is_whole(MG_STR("1e3")));
-    assert_false(mg_json_is_whole(MG_STR("true")));
-    assert_false(mg_json_is_whole(MG_STR("")));
-}
-
 static void every_value_knows_its_place(void **state)
 {
     document *doc =
@@ -143,7 +105,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_comes_out_as_it_went_in),
-        cmocka_unit_test(wide_integers_keep_their_digits),
         cmocka_unit_test(every_value_knows_its_place),
         cmocka_unit_test(only_strict_json_is_read),
         cmocka_unit_test(a_duplicate_key_has_a_code_of_its_own),
