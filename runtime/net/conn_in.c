@@ -371,6 +371,8 @@ void mg_conn_read(mg_conn *conn)
             mg_conn_close(conn, true);
     }
     net->scratch_busy = false;
+    if (!conn->gone && conn->stream.readable && mg_conn_is_put_off(conn))
+        mg_later_add(net->loop, &conn->later); /* the loop does not tell a second time */
 }
 
 /* ---- the source of the request body: what its taker calls ---- */

@@ -90,6 +90,17 @@ describe("a worker", function()
         client:recv_until "\r\n0\r\n\r\n"
     end)
 
+    it("notices behind a late answer that the client sends no more", function()
+        local client = gw:client()
+        e2e.exchange(client, up, e2e.GET, e2e.LAST) -- it has been accepted
+        gw.process:signal(SIGSTOP)
+        client:send "GET /work HTTP/1.1\r\nHost: a\r\n\r\n"
+        client:half_close()
+        gw.process:signal(SIGCONT)
+        assert.equal("done", client:response().body)
+        client:expect_eof()
+    end)
+
     it("cuts nobody off whose next request waits for its turn when it is told to end", function()
         local client = gw:send(("GET /work HTTP/1.1\r\nHost: a\r\n\r\n"):rep(COUNT))
         local answer, count = client:response(), 1
