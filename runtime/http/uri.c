@@ -30,21 +30,25 @@ static bool is_bare(char c, unsigned keep)
  * when a byte must not stand there. */
 static bool survey_path(mg_str raw, unsigned keep, size_t *path_n, bool *plain, size_t *bare)
 {
-    char before = 0;
+    size_t i = 0;
 
     *plain = true;
     *bare = 0;
-    for (*path_n = 0; *path_n < raw.n; before = raw.p[(*path_n)++]) {
-        const unsigned char c = (unsigned char)raw.p[*path_n];
+    for (; i < raw.n; i++) {
+        const unsigned char c = (unsigned char)raw.p[i];
 
+        if (mg_byte_is((char)c, MG_BYTE_UNRESERVED) && c != '.')
+            continue; /* as it is, wherever it stands */
         if (c == '?' || c == '#')
-            return true;
+            break;
         if (c <= ' ' || c == 0x7f)
             return false;
         *bare += is_bare((char)c, keep);
-        if (c == '%' || (before == '/' && ((c == '/' && !(keep & MG_URI_KEEP_SLASHES)) || c == '.')))
+        if (c == '%' ||
+            (i && raw.p[i - 1] == '/' && ((c == '/' && !(keep & MG_URI_KEEP_SLASHES)) || c == '.')))
             *plain = false;
     }
+    *path_n = i;
     return true;
 }
 
@@ -251,30 +255,26 @@ static bool is_ipv6(mg_str text)
     return inet_pton(AF_INET6, copy, &address) == 1;
 }
 
-/* Labels of name bytes between single dots. */
-static bool is_name(mg_str host)
+/* Labels of name bytes between single dots. *upper: some letter is upper-case. */
+static bool is_name(mg_str host, bool *upper)
 {
     char before = '.';
 
     if (host.n == 0 || host.n > HOST_BYTES_MAX)
         return false;
-    for (size_t i = 0; i < host.n; before = host.p[i++])
+    for (size_t i = 0; i < host.n; before = host.p[i++]) {
         if (!mg_byte_is(host.p[i], MG_BYTE_HOST) || (host.p[i] == '.' && before == '.'))
             return false;
+        *upper |= host.p[i] >= 'A' && host.p[i] <= 'Z';
+    }
     return before != '.';
 }
 
 static mg_str to_lower(mg_arena *arena, mg_str s)
 {
-    char *copy;
-    size_t i = 0;
+    char *copy = mg_arena_bytes(arena, s.n);
 
-    while (i < s.n && mg_lower(s.p[i]) == s.p[i])
-        i++;
-    if (i == s.n)
-        return s;
-    copy = mg_arena_bytes(arena, s.n);
-    for (i = 0; i < s.n; i++)
+    for (size_t i = 0; i < s.n; i++)
         copy[i] = mg_lower(s.p[i]);
     return mg_str_make(copy, s.n);
 }
@@ -283,6 +283,7 @@ bool mg_uri_authority(mg_arena *arena, mg_str authority, mg_str *host, int *port
 {
     bool bracketed = authority.n > 0 && authority.p[0] == '[';
     size_t close = bracketed ? mg_str_find(authority, ']') : 0;
+    bool upper = bracketed;
     mg_str name, rest;
 
     *port = -1;
@@ -301,9 +302,9 @@ bool mg_uri_authority(mg_arena *arena, mg_str authority, mg_str *host, int *port
     }
     if (rest.n > 0 && (rest.p[0] != ':' || !parse_port(mg_str_make(rest.p + 1, rest.n - 1), port)))
         return false;
-    if (!(bracketed ? is_ipv6(name) : is_name(name)))
+    if (!(bracketed ? is_ipv6(name) : is_name(name, &upper)))
         return false;
-    *host = to_lower(arena, name);
+    *host = upper ? to_lower(arena, name) : name;
     return true;
 }
 
