@@ -377,8 +377,7 @@ static void raise_unanswered(mg_flight *flight)
     raised(flight, &error);
 }
 
-/* True when that was a job, which is over. */
-static bool chain_done_beside(mg_flight *flight)
+static bool ends_as_job(mg_flight *flight)
 {
     if (mg_flight_is_job(flight)) {
         give_back(flight, true);
@@ -394,7 +393,7 @@ static void chain_done(mg_flight *flight)
     mg_exchange *x = flight->x;
     mg_call *call = flight->call;
 
-    if (flight->beside && chain_done_beside(flight))
+    if (flight->beside && ends_as_job(flight))
         return;
     if (x->answer == MG_ANSWER_UPSTREAM && lacks_rest(flight, MG_RESPONSE)) {
         flight->patience_ns = 0;
@@ -498,7 +497,8 @@ static void resume(mg_flight *flight)
 void mg_pipeline_resume(mg_flight *flight)
 {
     mg_timer_stop(&flight->timer);
-    resume(flight);
+    if (!flight->beside || !mg_job_stands_over(flight))
+        resume(flight);
 }
 
 mg_call *mg_chain_take(mg_flight *flight)

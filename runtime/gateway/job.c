@@ -2,6 +2,7 @@
 #include "gateway/job_parts.h"
 
 #include "base/mem.h"
+#include "gateway/pause.h"
 
 static const mg_vm_plugin *plugin_of(const mg_job *job)
 {
@@ -48,7 +49,24 @@ static void begin(mg_job *job)
                        .phase = MG_PHASE_TASK,
                        .holds = &flight->holds,
                        .owner = flight };
+    flight->chain = MG_CHAIN_WAITS;
     mg_pipeline_resume(flight);
+}
+
+bool mg_job_stands_over(mg_flight *flight)
+{
+    mg_job *job = flight->beside->self;
+
+    if (!job)
+        return false;
+    if (job->stood_over || flight->call->wait == MG_WAIT_PAUSE ||
+        (mg_list_empty(&flight->worker->paused) && !mg_loop_is_late(flight->worker->loop))) {
+        job->stood_over = false;
+        return false;
+    }
+    job->stood_over = true;
+    mg_pause_add(flight);
+    return true;
 }
 
 static void on_later(mg_later *later)

@@ -54,6 +54,9 @@ static inline bool mg_flight_is_job(const mg_flight *flight)
 /* The handlers of a flight are through, well or not: tasks that are not detached end. Waits of its own are
  * over. */
 void mg_jobs_leave(mg_flight *flight, bool well);
+/* A job is to go on, but its worker's turn has had work enough: it is resumed in a later one, which has no
+ * other job. */
+bool mg_job_stands_over(mg_flight *flight);
 /* MG_WAIT_TASK, and the end of that wait. */
 void mg_job_await(mg_flight *flight);
 void mg_job_await_no_more(mg_flight *flight);

@@ -52,7 +52,8 @@ struct mg_job {
     uint32_t plugin;
     unsigned depth; /* 1: a request began it, or it is a run */
     bool begun, detached, failed;
-    bool retired; /* its time is shorter for that */
+    bool stood_over; /* its turn has come */
+    bool retired;    /* its time is shorter for that */
 };
 
 /* Counted, and ended by mg_job_end alone. */

@@ -10,7 +10,7 @@ local OK = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 local function behind(source, config, opts)
     opts = opts or {}
     opts.clock = true
-    opts.plugins = { own = { use = "./plugins/own", config = config } }
+    opts.plugins = { own = { use = "./plugins/own", config = config, cpu = opts.cpu } }
     opts.routes = { { name = "all", match = EVERYTHING, plugins = { "own" }, service = "up" } }
     opts.files = { ["plugins/own/plugin.lua"] = source,
         ["plugins/own/schema.json"] = [[{ "type": "object", "properties": { "url": { "type": "string" } } }]] }
@@ -256,6 +256,32 @@ routes: [{ name: all, match: { paths: [{ prefix: / }] }, plugins: [own] }]
         } })
         assert.equal(0, result.code, result.err)
         assert.is_false(source:has_caller())
+    end)
+end)
+
+describe("tasks that compute", function()
+    it("have a turn each, between which others go on", function()
+        local gw = behind([[
+return { name = "own", version = "1.0.0", new = function()
+    return function(ctx)
+        local burnt = 0
+        local function burn(ctx)
+            local begun = os.clock()
+            while os.clock() - begun < 0.02 do end
+            burnt = burnt + 1
+        end
+        for _ = 1, 30 do
+            ctx:task(burn):detach()
+        end
+        for _ = 1, 5 do
+            ctx:sleep(0)
+        end
+        ctx:respond(200, tostring(burnt))
+    end
+end }]], nil, { workers = 1, cpu = "60ms" })
+        local burnt = tonumber(gw:ask(e2e.GET).body)
+        assert.is_true(burnt > 0 and burnt < 30, burnt .. " had burnt before the request went on")
+        gw:await_metric("moongate_tasks_total", { kind = "task", outcome = "ok" }, 30)
     end)
 end)
 

@@ -147,6 +147,27 @@ static void wait_returns_what_the_function_returned(void **state)
     line_close(&l);
 }
 
+/* What waits for a turn of the loop in a handler does so in a task. */
+static void a_task_reads_a_long_text_in_parts(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(
+        &l, OWN P ALONE,
+        HANDLER(
+            "local text = '[' .. ('\"0123456789abcdef\",'):rep(50000) .. '1]'\n"
+            "local function last(ctx) local list = ctx.json.decode(text) return list[#list] .. #list end\n"
+            "local one, two = ctx:task(last), ctx:task(last)\n"
+            "ctx:task(function(ctx) last(ctx) ctx.log:info('let go') end):detach()\n"
+            "ctx:task(last)\n"
+            "ctx:respond(200, last(ctx) .. one:wait() .. two:wait())"));
+    ask(&l, "200", "\r\n\r\n150001150001150001");
+    assert_times(l.w.logged.p, "let go", 1);
+    assert_running(&l, 0);
+    line_close(&l);
+}
+
 static void tasks_wait_side_by_side(void **state)
 {
     line l;
@@ -486,6 +507,32 @@ static void log_and_filters_may_begin_tasks(void **state)
     line_close(&l);
 }
 
+/* A filter cannot wait, and does not keep its handler from waiting. */
+static void a_filter_that_tries_to_wait_harms_no_handler(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(
+        &l, CONFIG,
+        "return { name = 'p', version = '1', body = { request = 'stream' }, new = function() local slow\n"
+        "return { handler = function(ctx, next) slow = ctx:task(function(ctx) ctx:sleep(2) end)\n"
+        "    local quick = ctx:task(function(ctx) ctx:sleep(1) return 'quick' end) next(ctx)\n"
+        "    ctx.response:set_header('x-task', quick:wait()) end,\n"
+        "request_body = function(ctx, bytes) local ok, why = pcall(slow.wait, slow) ctx.log:info(why) end } "
+        "end }");
+    line_ask(&l, POST(8));
+    say(&l.w, l.client, "1234");
+    say(&l.w, l.up, OK_EMPTY);
+    settle(&l.w);
+    say(&l.w, l.client, "5678");
+    assert_times(l.w.logged.p, "this waits, and here nothing can wait", 3); /* each piece, and the end */
+    advance(&l.w, 1001 * MS);
+    assert_true(hear(&l.w, l.client) != HEAR_RESET);
+    assert_has(l.w.heard, "x-task: quick\r\n");
+    line_close(&l);
+}
+
 static void another_plugin_may_wait_and_another_request_may_not(void **state)
 {
     line l;
@@ -790,6 +837,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_runs_while_the_upstream_is_asked),
         cmocka_unit_test(wait_returns_what_the_function_returned),
+        cmocka_unit_test(a_task_reads_a_long_text_in_parts),
         cmocka_unit_test(tasks_wait_side_by_side),
         cmocka_unit_test(a_task_has_a_time_of_its_own),
         cmocka_unit_test(what_a_task_raises_is_raised_where_it_is_waited_for),
@@ -802,6 +850,7 @@ int main(void)
         cmocka_unit_test(a_detached_task_ends_at_its_time),
         cmocka_unit_test(a_task_may_begin_tasks_of_its_own),
         cmocka_unit_test(log_and_filters_may_begin_tasks),
+        cmocka_unit_test(a_filter_that_tries_to_wait_harms_no_handler),
         cmocka_unit_test(another_plugin_may_wait_and_another_request_may_not),
         cmocka_unit_test(tasks_are_counted_by_request_plugin_and_worker),
         cmocka_unit_test(what_is_no_task_is_refused_at_its_line),
