@@ -207,22 +207,40 @@ bool mg_call_service_host(const mg_call *call, const char *name, uint32_t n, uin
 /* *out is the service's breaker, NULL when it has none. False when no service has that name. */
 bool mg_call_service_breaker(const mg_call *call, const char *name, uint32_t n, mg_breaker **out);
 
-/* ---- ctx.http: one outgoing request at a time a call, over the same upstream code, bounded by the
- * exchange's deadline ---- */
+/* ---- ctx.http: outgoing requests over the same upstream code, bounded by the exchange's deadline. One is
+ * made at a time; answers that are streamed stay open beside it, seven at most ---- */
 
-/* Fields of the next request; NULL or what is wrong. */
+/* A new request; of an earlier one nothing is left but what was kept. NULL or what is wrong. */
+const char *mg_call_http_begin(mg_call *call);
+/* A field of it; NULL or what is wrong. */
 const char *mg_call_http_header(mg_call *call, const char *name, uint32_t n, const char *value,
                                 uint32_t value_n, bool replace);
-/* Sets MG_WAIT_HTTP; everything is copied. timeout_s <= 0: what is left of the deadline. NULL or what is
- * wrong. */
+/* It goes to a service of the configuration; false when there is none of that name. */
+bool mg_call_http_service(mg_call *call, const char *name, uint32_t n);
+enum mg_http_how {
+    MG_HTTP_STREAM = 1,      /* the answer's body is not read ahead */
+    MG_HTTP_CLIENTS_BODY = 2 /* the body is the client's own, as it comes; `body` is not looked at */
+};
+/* Sets MG_WAIT_HTTP; everything is copied. `url` is a path where there is a service. timeout_s <= 0: what is
+ * left of the deadline. NULL or what is wrong. */
 const char *mg_call_http_start(mg_call *call, const char *method, uint32_t method_n, const char *url,
                                uint32_t url_n, const char *body, uint32_t body_n, double timeout_s,
-                               uint32_t max_body);
+                               uint32_t max_body, int how);
 /* After the resume: 0 with the reason in mg_call_http_error, or the answer's status. */
 int mg_call_http_status(const mg_call *call);
 const char *mg_call_http_error(const mg_call *call);
 bool mg_call_http_header_at(const mg_call *call, uint32_t index, mg_slice *name, mg_slice *value);
 void mg_call_http_body(const mg_call *call, mg_slice *body);
+/* An answer that is streamed stays open, under the number that is returned, until it is closed or the chain
+ * ends. */
+double mg_call_http_keep(mg_call *call);
+enum mg_read { MG_READ_PIECE, MG_READ_END, MG_READ_FAILED, MG_READ_WAIT };
+/* The next piece of its body, valid until the next read; or why there is none, static; or MG_WAIT_HTTP is
+ * set. */
+int mg_call_http_read(mg_call *call, double number, mg_slice *piece, const char **error);
+void mg_call_http_close(mg_call *call, double number); /* harmless when it is closed */
+/* As mg_call_respond, with what was not read of that body as the body, and that answer's fields or none. */
+const char *mg_call_http_respond(mg_call *call, int status, double number, bool with_fields);
 
 /* ---- the worker a VM belongs to. What is named is shared by all workers, found by name or made when a VM is
  * built, and lives as long as the gateway. error256: room for 256 bytes of text with NUL, set when NULL is

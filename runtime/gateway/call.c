@@ -199,8 +199,8 @@ const char *mg_call_set_status(mg_call *call, int status)
 
 static const char body_too_long[] = "a body that a plugin sets has at most 64 MiB";
 
-/* Why the answer cannot be changed any more, or NULL. A request's filter runs while the upstream is at it. */
-static const char *no_answer_now(const mg_call *call)
+/* A request's filter runs while the upstream is at it. */
+const char *mg_call_no_answer_now(const mg_call *call)
 {
     if (call->phase != MG_PHASE_CHAIN)
         return "only a handler answers: in a filter or in log(ctx) it is too late";
@@ -212,7 +212,7 @@ const char *mg_call_respond(mg_call *call, int status, const char *content_type,
     mg_exchange *x = call->x;
 
     const mg_response head = { .status = (uint16_t)status };
-    const char *wrong = no_answer_now(call);
+    const char *wrong = mg_call_no_answer_now(call);
 
     if (wrong)
         return wrong;
@@ -232,7 +232,7 @@ const char *mg_call_respond(mg_call *call, int status, const char *content_type,
 const char *mg_call_problem(mg_call *call, int status, const char *title, uint32_t title_n,
                             const char *detail, uint32_t n)
 {
-    const char *wrong = no_answer_now(call);
+    const char *wrong = mg_call_no_answer_now(call);
 
     if (wrong)
         return wrong;
@@ -310,7 +310,7 @@ const char *mg_call_bodiless(const mg_call *call, int which)
     default: break;
     }
     /* An answer of our own to HEAD has a body, whose length it announces. */
-    return x->request.method == MG_METHOD_HEAD && x->answer == MG_ANSWER_UPSTREAM ? "HEAD" : NULL;
+    return x->request.method == MG_METHOD_HEAD && x->answer != MG_ANSWER_OWN ? "HEAD" : NULL;
 }
 
 const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32_t n)
@@ -332,7 +332,7 @@ const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32
     mg_fields_drop_of_body(fields_of(x, which), which == MG_REQUEST);
     if (which == MG_RESPONSE && x->response.status == 206)
         x->response.status = 200; /* what is set is a whole body, and no part of one */
-    if (which == MG_RESPONSE && x->answer == MG_ANSWER_OWN) {
+    if (which == MG_RESPONSE && x->answer != MG_ANSWER_UPSTREAM) {
         mg_exchange_answer(x, MG_ANSWER_OWN, &x->response, mg_arena_str(&x->arena, mg_str_make(bytes, n)));
         return NULL;
     }

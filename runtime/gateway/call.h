@@ -40,17 +40,21 @@ struct mg_call {
     int wait;        /* enum mg_wait */
     bool timed_out;  /* the plugin's own timeout ended the wait */
     bool next_called;
+    bool body_sent;           /* ctx.http has sent the client's body, which is not there for next */
     mg_call_buffer bodies[2]; /* MG_REQUEST, MG_RESPONSE */
     mg_str chunk;             /* of a streamed body, while a filter runs; borrowed */
     bool chunk_last, chunk_replaced;
-    mg_text chunk_out;         /* what the filters made of it */
-    struct mg_call_http *http; /* arena; NULL until ctx.http is used */
-    mg_holds *holds;           /* borrowed: the exchange's */
-    void *owner;               /* borrowed: the pipeline's record of this exchange */
+    mg_text chunk_out;        /* what the filters made of it */
+    struct mg_outgoing *http; /* arena: the request of ctx.http that is made or waited for */
+    mg_holds *holds;          /* borrowed: the exchange's */
+    void *owner;              /* borrowed: the pipeline's record of this exchange */
 };
 
 /* A plugin of the plan that the call's VM runs; NULL when there is none of that index. */
 const mg_vm_plugin *mg_call_plugin(const mg_call *call, uint32_t plugin);
+
+/* Why the answer cannot be changed any more, or NULL; static. */
+const char *mg_call_no_answer_now(const mg_call *call);
 
 /* Writes what became of a plugin's doing, with what finds the request: its ids as the client and the access
  * log have them. `event` is static; `plugin` is NULL when it is no plugin's fault. */

@@ -5,13 +5,18 @@
 
 #include "gateway/call.h"
 
-/* Sends what mg_call_http_start prepared; the flight is resumed when the answer is whole or has failed. */
+struct mg_flight;
+
+/* Does what a chain that waits with MG_WAIT_HTTP waits for; the flight is resumed when it is there or has
+ * failed. */
 void mg_call_http_run(mg_call *call);
-/* The exchange or its wait is over: nothing of an outgoing request may come back. Harmless when there is
- * none. */
+/* The chain is over: nothing of its outgoing requests may come back. What an answer passes on stays. Harmless
+ * when there is none. */
 void mg_call_http_cancel(mg_call *call);
-/* When the outgoing request that was prepared must be over, its body too. */
-uint64_t mg_call_http_deadline(const mg_call *call);
+/* The exchange is over: that goes, too. */
+void mg_call_http_fini(struct mg_flight *flight);
+/* When the wait that begins must be over. */
+uint64_t mg_call_http_deadline(mg_call *call);
 /* That moment has come. */
 void mg_call_http_expire(mg_call *call);
 /* Asks the key-value store to tell when all that was written is durable. */

@@ -1,6 +1,7 @@
 /* chain.c - a flight's handler chain: a slot of the VM, resumed when what it waits for is there. */
 #include "base/check.h"
 #include "base/mem.h"
+#include "gateway/body_back.h"
 #include "gateway/call_http.h"
 #include "gateway/job.h"
 #include "gateway/pause.h"
@@ -204,7 +205,7 @@ static bool waits_for_copy(mg_flight *flight)
 
     if (!source)
         return false;
-    if (flight->lease.state != MG_LEASE_RUNS) {
+    if (flight->errand.lease.state != MG_LEASE_RUNS) {
         flight->x->request_body.source = source; /* nobody stands before it any more */
         return false;
     }
@@ -246,43 +247,6 @@ static void take_body(mg_flight *flight, int which)
     if (flight->call->wait == MG_WAIT_BODY)
         bound_by_plugin(flight);
     body->source->resume(body->source);
-}
-
-/* What a plugin took into memory goes on from there. */
-static void put_request_body_back(mg_flight *flight)
-{
-    mg_exchange *x = flight->x;
-    mg_call_buffer *buffer = &flight->call->bodies[MG_REQUEST];
-
-    if (!buffer->complete && !buffer->replaced)
-        return;
-    if (x->request_body.source && buffer->replaced)
-        x->request_body.source->stop(x->request_body.source);
-    x->request.body = buffer->text.n || x->request.body != MG_BODY_NONE ? MG_BODY_LENGTH : MG_BODY_NONE;
-    x->request.length = buffer->text.n;
-    x->body_is_here = true;
-    x->request_body.ended = buffer->text.n == 0;
-    x->request_body.sink = NULL;
-    if (buffer->text.n) {
-        mg_bytes_source *bytes = MG_ARENA_NEW(&x->arena, mg_bytes_source);
-        mg_bytes_source_init(bytes, &x->request_body, mg_text_str(&buffer->text));
-    }
-}
-
-/* Filters see it, as if it had come in one piece. */
-static void put_response_body_back(mg_flight *flight)
-{
-    mg_exchange *x = flight->x;
-    mg_call_buffer *buffer = &flight->call->bodies[MG_RESPONSE];
-
-    if (!mg_exchange_has_body(x) || (!buffer->complete && !buffer->replaced))
-        return;
-    if (buffer->replaced)
-        mg_proxy_stop(flight);
-    x->response.body = MG_BODY_LENGTH;
-    x->response.length = buffer->text.n;
-    mg_bytes_source_init(&flight->bytes, &x->response_body,
-                         mg_arena_str(&x->arena, mg_text_str(&buffer->text)));
 }
 
 /* ---- waits ---- */
@@ -363,7 +327,7 @@ static bool streams_on(const mg_flight *flight)
 
     if ((flight->streams & 1) && !x->request_body.ended)
         return true;
-    return (flight->streams & 2) && x->answer != MG_ANSWER_OWN && x->response_body.source &&
+    return (flight->streams & 2) && x->answer == MG_ANSWER_UPSTREAM && x->response_body.source &&
            x->response.status != 101;
 }
 
@@ -388,6 +352,12 @@ static bool ends_as_job(mg_flight *flight)
     return false;
 }
 
+/* The answer's body is not in memory. */
+static bool comes_from_elsewhere(const mg_exchange *x)
+{
+    return x->answer == MG_ANSWER_UPSTREAM || x->answer == MG_ANSWER_PASSED;
+}
+
 static void chain_done(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
@@ -395,7 +365,7 @@ static void chain_done(mg_flight *flight)
 
     if (flight->beside && ends_as_job(flight))
         return;
-    if (x->answer == MG_ANSWER_UPSTREAM && lacks_rest(flight, MG_RESPONSE)) {
+    if (comes_from_elsewhere(x) && lacks_rest(flight, MG_RESPONSE)) {
         flight->patience_ns = 0;
         take_body(flight, MG_RESPONSE);
         return;
@@ -407,8 +377,8 @@ static void chain_done(mg_flight *flight)
     flight->chain = MG_CHAIN_DONE;
     if (x->answer == MG_ANSWER_OWN)
         mg_proxy_stop(flight);
-    else if (call->next_called)
-        put_response_body_back(flight);
+    else
+        mg_body_back_response(flight);
     if (mg_vm_chain_logs(flight->view->vm->vm, call->chain) || streams_on(flight))
         flight->chain = MG_CHAIN_LOGS;
     else
@@ -417,7 +387,7 @@ static void chain_done(mg_flight *flight)
         mg_pipeline_maybe_finish(flight);
         return;
     }
-    if (x->reset && x->answer == MG_ANSWER_UPSTREAM && !x->response_body.source && !x->response_body.ended &&
+    if (x->reset && comes_from_elsewhere(x) && !x->response_body.source && !x->response_body.ended &&
         x->response.body != MG_BODY_NONE) {
         mg_pipeline_refuse(flight, 502, mg_reset_text(x->reset),
                            MG_STR("The upstream closed the connection."), -1);
@@ -426,20 +396,49 @@ static void chain_done(mg_flight *flight)
     }
 }
 
+/* The client's body has gone elsewhere with ctx.http: an upstream would get a request without it. */
+static void refuse_bodiless(mg_flight *flight)
+{
+    const mg_call *call = flight->call;
+
+    mg_stats_event(flight->worker->gateway->stats, flight->worker->index, MG_EVENT_PLUGIN_ERROR, 1);
+    mg_call_log_event(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error", flight->x,
+                      flight->route->name, mg_call_plugin(call, call->plugin),
+                      "next has no body to send: ctx.http has sent the client's. Answer with ctx:respond, or "
+                      "declare body = { request = \"buffer(64KiB)\" } and send ctx.request:body()");
+    mg_chain_abort(flight, "plugin_error");
+    mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."), -1);
+}
+
 /* NEXT */
 static void send_request(mg_flight *flight)
 {
     mg_timer_stop(&flight->timer);
+    if (flight->call->body_sent && !flight->call->bodies[MG_REQUEST].replaced) {
+        refuse_bodiless(flight);
+        return;
+    }
     if (lacks_rest(flight, MG_REQUEST)) {
         take_body(flight, MG_REQUEST);
         return;
     }
-    put_request_body_back(flight);
+    mg_body_back_request(flight);
     mg_tap_start(flight);
     if ((flight->streams & 1) && flight->x->request_body.source)
         flight->x->request.body = MG_BODY_STREAM; /* a filter may change its length */
     mg_split_again(flight);
     mg_proxy_start(flight);
+}
+
+/* Never later than the exchange's own deadline, where that still counts. */
+static void wait_http(mg_flight *flight)
+{
+    const uint64_t until = mg_call_http_deadline(flight->call);
+
+    if (until != UINT64_MAX)
+        mg_timer_set(loop_of(flight), &flight->timer, until);
+    bound_by_plugin(flight);
+    mg_call_http_run(flight->call);
 }
 
 /* The coroutine has yielded: does what it waits for. */
@@ -453,11 +452,7 @@ static void settle(mg_flight *flight)
         bound_by_plugin(flight);
         return;
     case MG_WAIT_BODY: take_body(flight, flight->call->wait_which); return;
-    case MG_WAIT_HTTP: /* never later than the exchange's own deadline, where that still counts */
-        mg_timer_set(loop_of(flight), &flight->timer, mg_call_http_deadline(flight->call));
-        bound_by_plugin(flight);
-        mg_call_http_run(flight->call);
-        return;
+    case MG_WAIT_HTTP: wait_http(flight); return;
     case MG_WAIT_BARRIER:
     case MG_WAIT_TASK:
     case MG_WAIT_PAUSE:
@@ -592,6 +587,7 @@ void mg_chain_finish(mg_flight *flight)
 {
     if (flight->chain == MG_CHAIN_LOGS)
         run_logs(flight);
+    mg_call_http_fini(flight);
     mg_later_cancel(&flight->later);
     mg_filter_fini(&flight->filters[MG_REQUEST]);
     mg_filter_fini(&flight->filters[MG_RESPONSE]);

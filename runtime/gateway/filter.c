@@ -117,7 +117,7 @@ static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
     if (!filter->flight->call || has_raised(filter))
         return n;
     if (filter->which == MG_REQUEST)
-        filter->flight->lease.body_taken = true; /* what has gone past plugins cannot be sent again */
+        filter->flight->errand.lease.body_taken = true; /* what has gone past plugins cannot be sent again */
     if (filter->held.n)
         return 0;
     if (is_put_off(filter)) {

@@ -191,8 +191,8 @@ void mg_pipeline_send(mg_flight *flight)
     mg_forward_response(x, mg_worker_date(flight->worker));
     mg_limits_describe(flight);
     const bool own = x->answer == MG_ANSWER_OWN;
-    const bool filtered =
-        (flight->streams & 2) && flight->call && !own && x->response_body.source && x->response.status != 101;
+    const bool filtered = (flight->streams & 2) && flight->call && x->answer == MG_ANSWER_UPSTREAM &&
+                          x->response_body.source && x->response.status != 101;
     if (filtered) {
         x->response.body = MG_BODY_STREAM; /* a filter may change its length */
         x->response.has_length = false;
@@ -312,13 +312,14 @@ static void record(mg_flight *flight)
     if (!mg_access_log_is_on(worker->gateway->access_log))
         return;
     const mg_door *door = x->listener;
-    const int host = mg_proxy_host(flight);
+    const mg_view_service *runtime = flight->errand.runtime;
+    const int host = mg_errand_host(&flight->errand);
     const mg_access_line line = {
         .listener = door->name,
         .route = flight->route ? flight->route->name : MG_STR_NONE,
         .service = service ? service->name : MG_STR_NONE,
-        .endpoint = host >= 0 ? flight->runtime->service->authorities[host] : MG_STR_NONE,
-        .address = host >= 0 ? mg_service_host_address(flight->runtime->service, (size_t)host) : MG_STR_NONE,
+        .endpoint = host >= 0 ? runtime->service->authorities[host] : MG_STR_NONE,
+        .address = host >= 0 ? mg_service_host_address(runtime->service, (size_t)host) : MG_STR_NONE,
         .error = flight->error ? flight->error
                  : x->reset    ? mg_reset_text(x->reset)
                                : NULL,
@@ -328,9 +329,9 @@ static void record(mg_flight *flight)
         .plugin_ns = flight->chain_ns,
         .limiter = flight->refusing ? flight->refusing->conf->name : flight->limiter,
         .plugins = flight->route && flight->chain != MG_CHAIN_NONE ? flight->route->plugins : MG_STR_NONE,
-        .breaker = mg_proxy_breaker(flight),
+        .breaker = mg_errand_breaker(&flight->errand),
         .consumer = flight->call ? flight->call->consumer : flight->consumer,
-        .attempts = flight->tries.count,
+        .attempts = flight->errand.count,
         .status = status,
         .client = flight->client,
     };
@@ -353,8 +354,8 @@ void mg_pipeline_maybe_finish(mg_flight *flight)
     record(flight);
     worker->flights--;
     mg_stats_in_flight(worker->gateway->stats, worker->index, -1);
-    mg_view_service *runtime = flight->runtime;
+    mg_errand errand = { .runtime = flight->errand.runtime };
     mg_net_exchange_free(&worker->net, x);
-    mg_view_service_unref(runtime);
+    mg_errand_fini(&errand);
     mg_view_unref(view);
 }

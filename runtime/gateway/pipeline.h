@@ -4,8 +4,10 @@
 #define MG_GATEWAY_PIPELINE_H
 
 #include "gateway/call.h"
+#include "gateway/errand.h"
 #include "gateway/filter.h"
 #include "gateway/limit_hold.h"
+#include "gateway/outgoing.h"
 #include "gateway/forward.h"
 #include "gateway/proxy.h"
 #include "gateway/replay.h"
@@ -42,10 +44,8 @@ struct mg_flight {
     mg_worker *worker;
     const mg_snapshot_route *route;     /* borrowed: snapshot; NULL when none matched */
     const mg_snapshot_service *service; /* borrowed: snapshot; NULL: a plugin has to answer */
-    mg_view_service *runtime;           /* counted: the hosts it has to choose from; NULL before it asks */
     mg_route_match match;
-    mg_str client; /* the client's address after trusted proxies */
-    mg_lease lease;
+    mg_str client;  /* the client's address after trusted proxies */
     mg_timer timer; /* sleep, deadline of the chain */
     mg_task *task;
     mg_call *call;
@@ -57,12 +57,11 @@ struct mg_flight {
     unsigned streams;      /* which: mg_vm_chain_streams */
     uint64_t patience_ns;  /* when the plugin's own timeout ends its wait; 0: something else does first */
     int draining;          /* MG_REQUEST or MG_RESPONSE while it does, else -1 */
-    mg_tries tries;
+    mg_errand errand;      /* the upstream side */
     uint64_t chain_ns, chain_since_ns; /* computing of the chain */
     unsigned backend;                  /* of the route's split, when it has one; or MG_SIDE_NO_BACKEND */
     mg_side side;                      /* how that came about */
     mg_str side_key;                   /* what was hashed, when HASHED; borrowed: the request */
-    mg_reset failure;                  /* of the upstream side, before its head */
     const char *error;                 /* reason of a refusal: "rate_limit", "breaker_open", .. */
     const char *deadline_where; /* the time ran out: "route", "limiter", "plugin", "retry" or "upstream" */
     mg_replay *replay;          /* arena; NULL: the body is not kept for a retry */
@@ -70,18 +69,19 @@ struct mg_flight {
     mg_str limiter;  /* that refused */
     mg_str consumer; /* whom a plugin found, once its chain is through */
     const mg_snapshot_limit
-        *refusing;              /* the limiter the answer tells of: it refused, or has least remaining */
-    mg_limiter_answer refusal;  /* what it said */
-    mg_holds holds;             /* what goes back to limiters and breakers at its end */
-    mg_list paused;             /* among the worker's, in the middle of long work */
-    uint64_t work_until_ns;     /* when the plugin's own timeout ends that; 0: it does none */
-    uint32_t work_plugin;       /* whose it is */
-    mg_list queued;             /* among the worker's, while it waits for its turn */
-    struct mg_barrier *barrier; /* borrowed: the one it waits for, itself; NULL when it waits for none */
-    struct mg_beside *beside;   /* its tasks (gateway/job.h); NULL while it has none and is none */
-    mg_text kept;               /* owned: a request body that a plugin took, which may still be on its way */
-    bool proxied;               /* a response head of an upstream is in x->response */
-    bool client_done;           /* the client side is gone, well or badly */
+        *refusing;                  /* the limiter the answer tells of: it refused, or has least remaining */
+    mg_limiter_answer refusal;      /* what it said */
+    mg_holds holds;                 /* what goes back to limiters and breakers at its end */
+    mg_list paused;                 /* among the worker's, in the middle of long work */
+    uint64_t work_until_ns;         /* when the plugin's own timeout ends that; 0: it does none */
+    uint32_t work_plugin;           /* whose it is */
+    struct mg_outgoings *outgoings; /* arena: of ctx.http; NULL until it is used */
+    mg_list queued;                 /* among the worker's, while it waits for its turn */
+    struct mg_barrier *barrier;     /* borrowed: the one it waits for, itself; NULL when it waits for none */
+    struct mg_beside *beside;       /* its tasks (gateway/job.h); NULL while it has none and is none */
+    mg_text kept;     /* owned: a request body that a plugin took, which may still be on its way */
+    bool proxied;     /* a response head of an upstream is in x->response */
+    bool client_done; /* the client side is gone, well or badly */
     bool finished;
 };
 
@@ -105,7 +105,7 @@ void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str
 bool mg_chain_start(mg_flight *flight);
 /* A slot for a flight, whose call is to be filled before it is resumed; NULL when none can be had. */
 mg_call *mg_chain_take(mg_flight *flight);
-/* What NEXT waited for is in x->response (or flight->failure). */
+/* What NEXT waited for is in x->response. */
 void mg_chain_continue(mg_flight *flight);
 /* The exchange is over for the client; unwinds what still waits. */
 void mg_chain_abort(mg_flight *flight, const char *why);

@@ -267,14 +267,14 @@ void mg_replay_sending(mg_flight *flight)
         return;
     }
     stand_in(replay);
-    flight->lease.body_taken =
+    flight->errand.lease.body_taken =
         true; /* the connection is not replaced behind our back, deaf to the body's end */
 }
 
 bool mg_replay_held(const mg_flight *flight)
 {
     if (!flight->replay)
-        return !flight->lease.body_taken;
+        return !flight->errand.lease.body_taken;
     return !flight->replay->let_go && !flight->replay->last_try;
 }
 

@@ -128,6 +128,7 @@ struct mg_worker {
     mg_list queued;           /* flights that wait for a limiter's turn */
     mg_message turns_message; /* posted when some of these turns have moved up, and not again until it ran */
     _Atomic bool turns_posted;
+    double last_answer; /* number of the last one of ctx.http that was streamed: none comes twice */
     bool draining;
     bool closed;                        /* mg_worker_close has run */
     void (*drained)(mg_worker *worker); /* nothing is left that a drain waits for */

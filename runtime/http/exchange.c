@@ -44,21 +44,14 @@ static bool may_follow(mg_answer before, mg_answer answer)
     switch (answer) {
     case MG_ANSWER_NONE: return before == MG_ANSWER_UPSTREAM;
     case MG_ANSWER_UPSTREAM: return before == MG_ANSWER_NONE;
+    case MG_ANSWER_PASSED:
     case MG_ANSWER_OWN: return true;
     }
     MG_UNREACHABLE();
 }
 
-void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *head, mg_str body)
+static void frame_own(mg_exchange *x, mg_str body)
 {
-    MG_CHECK(!x->head_sent && may_follow(x->answer, answer));
-    const bool is_new = head != &x->response;
-
-    x->answer = answer;
-    x->response = head ? *head : (mg_response){ 0 };
-    x->own_body = MG_STR_NONE;
-    if (answer != MG_ANSWER_OWN)
-        return;
     MG_CHECK(x->response.status >= 200);
     x->response.has_length = false;
     if (mg_status_has_body(x->response.status)) {
@@ -68,7 +61,21 @@ void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *hea
         x->response.body = MG_BODY_NONE;
     }
     x->response.length = x->own_body.n;
-    if (is_new)
+}
+
+void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *head, mg_str body)
+{
+    MG_CHECK(!x->head_sent && may_follow(x->answer, answer));
+    const bool is_new = head != &x->response;
+
+    if (x->answer == MG_ANSWER_PASSED && x->response_body.source)
+        x->response_body.source->stop(x->response_body.source);
+    x->answer = answer;
+    x->response = head ? *head : (mg_response){ 0 };
+    x->own_body = MG_STR_NONE;
+    if (answer == MG_ANSWER_OWN)
+        frame_own(x, body);
+    if (is_new && (answer == MG_ANSWER_OWN || answer == MG_ANSWER_PASSED))
         mg_edits_make(&x->edits, &x->response.fields, &x->arena);
 }
 

@@ -100,6 +100,7 @@ typedef struct mg_owner_ops {
 typedef enum mg_answer {
     MG_ANSWER_NONE,     /* nobody's yet: x->response is empty */
     MG_ANSWER_UPSTREAM, /* an upstream's head; its body comes from x->response_body.source */
+    MG_ANSWER_PASSED,   /* a plugin's, whose body comes from x->response_body.source, too: from elsewhere */
     MG_ANSWER_OWN,      /* the gateway's or a plugin's; its body is x->own_body */
 } mg_answer;
 
@@ -152,10 +153,11 @@ struct mg_exchange {
  * or 304. */
 bool mg_exchange_has_body(const mg_exchange *x);
 /* The only way in which the answer of an exchange changes. `head` becomes x->response; it may be x->response
- * itself. NONE takes back the answer of a try, and has no head. UPSTREAM may replace none. OWN may replace
- * any: `body` is all of its body, and the head's body kind and length follow from it, so that no head
- * announces what does not come; where the head is another one, x->edits are made on it. (On that of an
- * UPSTREAM its owner makes them, once it is the last one.) Not once the head was sent. */
+ * itself. NONE takes back the answer of a try, and has no head. UPSTREAM may replace none. PASSED and OWN may
+ * replace any; of OWN `body` is all of its body, and the head's body kind and length follow from it, so that
+ * no head announces what does not come. Where their head is another one, x->edits are made on it. (On that of
+ * an UPSTREAM its owner makes them, once it is the last one.) What a PASSED answer still had to come is
+ * stopped. Not once the head was sent. */
 void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *head, mg_str body);
 
 /* ---- the exchange's clock ----

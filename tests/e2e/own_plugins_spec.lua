@@ -50,6 +50,11 @@ describe("a plugin that names what the configuration does not have", function()
         ["ctx.breaker:run('upp', function() end)"] = "run: no service is named 'upp': did you mean 'up'?",
         ["local _, problem = ctx.service('upp') ctx:respond(200, problem)"] =
             "no service is named 'upp': did you mean 'up'?",
+        ["ctx.http:get('http://a', { headers = { x = 'a\\r\\nb' } })"] = "http: header \"x\"",
+        ["ctx.http:get('/a', { service = 'upp' })"] =
+            "http: no service is named 'upp': did you mean 'up'?",
+        ["ctx.http:get('a', { service = 'up' })"] = "http: GET \"a\": a path begins with /",
+        ["ctx.http:get('/a b', { service = 'up' })"] = "http: GET \"/a b\": a path has no blank",
         ["ctx.http:get('htp://a/')"] = "http: GET \"htp://a/\": ",
         ["ctx.http:get('/path')"] = "http: GET \"/path\": ",
         ["ctx.http:post('https://a/', '')"] = "http: POST \"https://a/\": ",

@@ -365,8 +365,16 @@ describe("ctx.http", function()
         ["no url"] = { function(ctx) ctx.http:request({}) end, "a request is a table with a url" },
         ["a method that is none"] = { function(ctx) ctx.http:request({ url = "http://a", method = 1 }) end,
             "method is a string, not a number" },
-        ["a header that splits"] = { function(ctx) ctx.http:get("http://a", { headers = { x = "a\r\nb" } }) end,
-            "http: header \"x\"" },
+        ["a path beside no service"] = { function(ctx) ctx.http:request({ url = "http://a", path = "/" }) end,
+            "path goes with service" },
+        ["a service without a path"] = { function(ctx) ctx.http:request({ service = "a" }) end,
+            "service goes with path" },
+        ["a service beside a url"] = { function(ctx)
+            ctx.http:request({ service = "a", path = "/", url = "http://a" })
+        end, "service goes with path" },
+        ["a body that is a function"] = { function(ctx)
+            ctx.http:request({ url = "http://a", body = ctx.request.body })
+        end, "body is a string, or ctx.request for the client's as it comes, not a function" },
     }) do
         it("refuses " .. what .. " at the plugin's line", function()
             local _, err = machine.of(case[1]):run()

@@ -1,13 +1,25 @@
---- http: one outgoing request of a call, as moongate.h gives it.
+--- http: outgoing requests of a call, as moongate.h gives them.
 local ffi = require("ffi")
 local c = require("moongate.ffi.c")
 
 local add_header, start, status = c.mg_call_http_header, c.mg_call_http_start, c.mg_call_http_status
+local begin, service, respond, read = c.mg_call_http_begin, c.mg_call_http_service, c.mg_call_http_respond,
+    c.mg_call_http_read
 local error_of, header_at, body = c.mg_call_http_error, c.mg_call_http_header_at, c.mg_call_http_body
 local string_of = ffi.string
-local slice, slice2 = ffi.new("mg_slice"), ffi.new("mg_slice")
+local slice, slice2, why = ffi.new("mg_slice"), ffi.new("mg_slice"), ffi.new("const char *[1]")
 
-local http = { status = status }
+local http = {
+    STREAM = 1,
+    CLIENTS_BODY = 2,
+    PIECE = 0,
+    END = 1,
+    FAILED = 2,
+    WAIT = 3,
+    status = status,
+    keep = c.mg_call_http_keep,
+    close = c.mg_call_http_close,
+}
 
 local function maybe(chars)
     if chars ~= nil then
@@ -16,13 +28,24 @@ local function maybe(chars)
 end
 
 ---@return string? problem
+function http.begin(call)
+    return maybe(begin(call))
+end
+
+---@return string? problem
 function http.header(call, name, value, replace)
     return maybe(add_header(call, name, #name, value, #value, replace))
 end
 
+---@return boolean found
+function http.service(call, name)
+    return service(call, name, #name)
+end
+
+---@param how integer  STREAM and CLIENTS_BODY, added up
 ---@return string? problem
-function http.start(call, method, url, bytes, timeout_s, max_body)
-    return maybe(start(call, method, #method, url, #url, bytes, #bytes, timeout_s, max_body))
+function http.start(call, method, url, bytes, timeout_s, max_body, how)
+    return maybe(start(call, method, #method, url, #url, bytes, #bytes, timeout_s, max_body, how))
 end
 
 function http.error(call)
@@ -39,6 +62,22 @@ end
 function http.body(call)
     body(call, slice)
     return slice.n > 0 and string_of(slice.p, slice.n) or ""
+end
+
+--- The next piece of an answer that was kept.
+---@return integer what  PIECE, END, FAILED or WAIT
+---@return string? text  the piece, or why there is none
+function http.read(call, number)
+    local what = read(call, number, slice, why)
+    if what == http.PIECE then
+        return what, string_of(slice.p, slice.n)
+    end
+    return what, what == http.FAILED and string_of(why[0]) or nil
+end
+
+---@return string? problem
+function http.respond(call, code, number, with_fields)
+    return maybe(respond(call, code, number, with_fields))
 end
 
 return http

@@ -1,7 +1,9 @@
 --- ctx: what a handler gets. One a slot, used again for the next request; what is a request's is C's, or in ctx.state.
+local bind_http = require("moongate.ffi.http")
 local call = require("moongate.ffi.call")
 local frozen = require("moongate.sdk.frozen")
 local counter = require("moongate.sdk.counter")
+local http = require("moongate.sdk.http")
 local json = require("moongate.sdk.json")
 local json_fault = require("moongate.sdk.json_fault")
 local message = require("moongate.sdk.message")
@@ -65,7 +67,7 @@ for name, members in pairs({
     json = json,
     log = require("moongate.sdk.log"),
     time = require("moongate.sdk.time"),
-    http = require("moongate.sdk.http"),
+    http = http.members,
     kv = require("moongate.sdk.kv"),
     limit = require("moongate.sdk.limit"),
     breaker = require("moongate.sdk.breaker"),
@@ -110,10 +112,21 @@ local function respond_table(status, answer)
     return call.problem(running.call, status, answer.title, answer.detail)
 end
 
+--- Passes an answer of ctx.http on. Its fields go along unless others are given.
+local function respond_answer(status, answer, number, headers)
+    if number then
+        return bind_http.respond(running.call, status, number, headers == nil)
+    end
+    running.bytes(#answer.body)
+    return call.respond(running.call, status, nil, answer.body)
+end
+
 --- Answers: what an earlier answer set is dropped, also what next brought. The handler returns after it: next(ctx)
 --- behind it raises, and the upstream is not asked. Only a handler answers, no filter and no log(ctx).
 ---@param status integer  200..599
----@param body? string|{ title?: string, detail?: string }|{ json: any }  text, a problem document (RFC 9457), or JSON
+---@param body? string|{ title?: string, detail?: string }|{ json: any }|moongate.HttpResponse  text, a problem
+--- document (RFC 9457), JSON; or an answer of ctx.http: as it comes where it is streamed, and with its fields where
+--- headers are left out
 ---@param headers? table<string, moongate.FieldValue>  in place of what was set before; "content-type" of the body's own
 function ctx:respond(status, body, headers)
     if running.ctx ~= self then
@@ -128,6 +141,10 @@ function ctx:respond(status, body, headers)
     elseif type(body) == "string" then
         running.bytes(#body)
         wrong = call.respond(running.call, status, "text/plain; charset=utf-8", body)
+    elseif http.is_answer(body) then
+        local _, number = http.is_answer(body)
+        wrong = respond_answer(status, body, number, headers)
+        headers = headers or (number and {} or body.headers)
     elseif type(body) == "table" then
         wrong = respond_table(status, body)
     else

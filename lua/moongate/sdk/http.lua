@@ -5,7 +5,9 @@ local call = require("moongate.ffi.call")
 local frozen = require("moongate.sdk.frozen")
 local message = require("moongate.sdk.message")
 local object = require("moongate.sdk.object")
+local list = require("moongate.sdk.json").list
 local running = require("moongate.sdk.running")
+local services = require("moongate.ffi.service")
 
 local HTTP = call.wait_for.HTTP
 local MAX_BODY_BYTES, MAX_BODY_LIMIT = 1048576, 16777216
@@ -15,19 +17,45 @@ local http = {}
 
 ---@class moongate.HttpRequest
 ---@field method? string  "GET" when left out
----@field url string  http://host[:port]/path
----@field headers? table<string, moongate.FieldValue>  grpc-timeout and x-moongate-deadline-ms are told by the gateway
----@field body? string
----@field timeout? number  seconds; what is left of the request's deadline when left out
+---@field url? string  http://host[:port]/path; or service and path
+---@field service? string  of the configuration: its balancer, connections, breaker, retries, time-outs
+---@field path? string  "/path?query", at the service
+---@field headers? table<string, moongate.FieldValue>  the gateway adds grpc-timeout or x-moongate-..
+---@field body? string|moongate.Request  ctx.request: the client's body, as it comes; next has none then
+---@field timeout? number  seconds; what is left of the request's deadline when left out. Of a streamed answer: until
+--- its head, and for each piece
 ---@field max_body? integer  bytes of the answer's body at most, up to 16 MiB; 1 MiB when left out
+---@field stream? boolean  the answer's body is not read ahead: chunks() and read() have it, ctx:respond passes it on
 
 ---@class moongate.HttpResponse
 ---@field status integer
 ---@field headers table<string, string|string[]>  lower-case names; several of one name are joined with ", ", but
 --- set-cookie is a list, even of one
----@field body string
+---@field body? string  nil where it is streamed
+local answers = {}
 
-local kinds = { method = "string", headers = "table", body = "string", timeout = "number", max_body = "number" }
+local numbers = setmetatable({}, { __mode = "k" }) -- of answers that are streamed
+local values_of = setmetatable({}, { __mode = "k" }) -- by answer and name: the value of each field
+
+local answer_meta = {
+    __index = function(self, key)
+        local method = answers[key]
+        if method then
+            return method
+        end
+        if key == "body" and numbers[self] then
+            error("the answer is streamed: its body is in :chunks() or :read()", 2)
+        end
+        object.unknown("the answer of ctx.http", key,
+            object.members({ status = 1, headers = 1, body = 1 }, answers), 2)
+    end,
+    __metatable = "locked",
+}
+
+local kinds = {
+    method = "string", service = "string", path = "string", headers = "table", body = "string", timeout = "number",
+    max_body = "number", stream = "boolean",
+}
 
 local option_names = object.members(kinds)
 option_names[#option_names + 1] = "url"
@@ -38,8 +66,8 @@ local function within(value, least, most)
 end
 
 local function check(wanted)
-    if type(wanted) ~= "table" or type(wanted.url) ~= "string" then
-        error("http: a request is a table with a url, a string", 4)
+    if type(wanted) ~= "table" or (type(wanted.url) ~= "string" and wanted.service == nil) then
+        error("http: a request is a table with a url, a string; or with service and path", 4)
     end
     for key in frozen.pairs(wanted) do
         if key ~= "url" and not kinds[key] then
@@ -47,9 +75,19 @@ local function check(wanted)
         end
     end
     for key, kind in pairs(kinds) do
-        if wanted[key] ~= nil and type(wanted[key]) ~= kind then
+        local is_client = key == "body" and wanted.body == running.request
+        if wanted[key] ~= nil and type(wanted[key]) ~= kind and not is_client then
+            if key == "body" then
+                error("http: body is a string, or ctx.request for the client's as it comes, not a "
+                    .. type(wanted.body), 4)
+            end
             error("http: " .. key .. " is a " .. kind .. ", not a " .. type(wanted[key]), 4)
         end
+    end
+    if wanted.service ~= nil and (wanted.url ~= nil or wanted.path == nil) then
+        error("http: service goes with path, as in { service = \"cart\", path = \"/v1/carts\" }, and without url", 4)
+    elseif wanted.service == nil and wanted.path ~= nil then
+        error("http: path goes with service; without one it is a part of the url", 4)
     end
     if wanted.timeout ~= nil and not within(wanted.timeout, 1e-9, math.huge) then
         error("http: timeout is a number of seconds above 0", 4)
@@ -59,31 +97,46 @@ local function check(wanted)
     end
 end
 
-local function answer(pointer)
+local function headers_of(pointer)
+    local headers, values = {}, {}
+    local at = 0
+    local name, value = bind.header_at(pointer, at)
+    while name do
+        local all = values[name] or {}
+        all[#all + 1] = value
+        values[name] = all
+        headers[name] = name == "set-cookie" and all or table.concat(all, ", ")
+        at = at + 1
+        name, value = bind.header_at(pointer, at)
+    end
+    return headers, values
+end
+
+local function answer(pointer, streams)
     local status = bind.status(pointer)
     if status == 0 then
         return nil, bind.error(pointer) or "failed"
     end
-    local headers = {}
-    local at = 0
-    local name, value = bind.header_at(pointer, at)
-    while name do
-        local before = headers[name]
-        if name == "set-cookie" then
-            before = before or {}
-            before[#before + 1] = value
-            headers[name] = before
-        else
-            headers[name] = before and before .. ", " .. value or value
-        end
-        at = at + 1
-        name, value = bind.header_at(pointer, at)
+    local headers, values = headers_of(pointer)
+    local made = { status = status, headers = headers }
+    values_of[made] = values
+    if streams then
+        numbers[made] = bind.keep(pointer)
+    else
+        made.body = bind.body(pointer)
     end
-    return { status = status, headers = headers, body = bind.body(pointer) }
+    return setmetatable(made, answer_meta)
 end
 
 local function put(pointer, _, name, value, replace)
     return bind.header(pointer, name, value, replace)
+end
+
+local function choose(pointer, name)
+    if not bind.service(pointer, name) then
+        local known = services.names(pointer, services.of.SERVICES)
+        error("http: no service is named " .. object.quoted(name) .. ": " .. object.choices(name, known), 4)
+    end
 end
 
 local function send(wanted)
@@ -93,16 +146,27 @@ local function send(wanted)
     check(wanted)
     local pointer = running.call
     call.enter(pointer, running.plugin)
+    local method, url, body = wanted.method or "GET", wanted.url or wanted.path, wanted.body or ""
+    local wrong = bind.begin(pointer)
+    if wrong then
+        error("http: " .. wrong, 3)
+    end
+    if wanted.service then
+        choose(pointer, wanted.service)
+    end
     for name, value in frozen.pairs(wanted.headers or {}) do
         message.put("http: header", put, pointer, nil, name, value, true, 3)
     end
-    local wrong = bind.start(pointer, wanted.method or "GET", wanted.url, wanted.body or "", wanted.timeout or 0,
-        wanted.max_body or MAX_BODY_BYTES)
+    local how = wanted.stream and bind.STREAM or 0
+    if body == running.request then
+        how, body = how + bind.CLIENTS_BODY, ""
+    end
+    wrong = bind.start(pointer, method, url, body, wanted.timeout or 0, wanted.max_body or MAX_BODY_BYTES, how)
     if wrong then
-        error(("http: %s %q: %s"):format(wanted.method or "GET", wanted.url, wrong), 3)
+        error(("http: %s %q: %s"):format(method, url, wrong), 3)
     end
     running.await(HTTP)
-    return answer(pointer)
+    return answer(pointer, wanted.stream)
 end
 
 local function with(method, options, more)
@@ -117,10 +181,66 @@ local function with(method, options, more)
             more[key] = value
         end
     end
+    if more.service ~= nil and more.path == nil then
+        more.path, more.url = more.url, nil
+    end
     return more
 end
 
---- Sends a request and waits for its whole answer.
+--- The next piece of a body that is streamed; at most 64 KiB, as it comes.
+---@return string? piece  nil at the end
+---@return string? problem  why there is no more, where it is not the end: "upstream_reset", "timeout", "closed", ..
+function answers:read()
+    local number = numbers[self]
+    if not number then
+        error("read: the answer was not asked for with stream = true: its body is in .body", 2)
+    end
+    local what, text = bind.read(running.call, number)
+    if what == bind.WAIT then
+        running.await(HTTP)
+        what, text = bind.read(running.call, number)
+    end
+    if what == bind.FAILED then
+        return nil, text
+    end
+    running.bytes(text and #text or 0)
+    return text
+end
+
+local function next_chunk(self)
+    local piece, problem = answers.read(self)
+    if problem then
+        error("chunks: the answer was cut: " .. problem, 2)
+    end
+    return piece
+end
+
+--- Walks the pieces of a body that is streamed: for chunk in answer:chunks() do. Raises where it is cut.
+---@return fun(answer: moongate.HttpResponse): string?
+---@return moongate.HttpResponse
+function answers:chunks()
+    if not numbers[self] then
+        error("chunks: the answer was not asked for with stream = true: its body is in .body", 2)
+    end
+    return next_chunk, self
+end
+
+--- Nobody wants the rest of a body that is streamed. Done at the end of the request, too.
+function answers:close()
+    if numbers[self] and running.call then
+        bind.close(running.call, numbers[self])
+    end
+end
+
+--- The values of all fields of a name, each as it stands; empty when it is absent.
+---@param name string  in any case
+---@return string[] values
+function answers:header_values(name)
+    local all = values_of[self] and values_of[self][string.lower(name)] or {}
+    return list({ unpack(all) })
+end
+
+--- Sends a request and waits for its whole answer; with stream = true, for its head.
 ---@param wanted moongate.HttpRequest
 ---@return moongate.HttpResponse? response  nil when there was none
 ---@return string? problem  "upstream_connect", "timeout" (its own), "deadline" (the request's), ..
@@ -130,7 +250,7 @@ function http:request(wanted)
     return response, problem
 end
 
----@param url string
+---@param url string  a path, where options have a service
 ---@param options? moongate.HttpRequest
 ---@return moongate.HttpResponse? response
 ---@return string? problem
@@ -141,17 +261,25 @@ function http:get(url, options)
 end
 
 ---@param url string
----@param body string
+---@param body string|moongate.Request
 ---@param options? moongate.HttpRequest
 ---@return moongate.HttpResponse? response
 ---@return string? problem
 function http:post(url, body, options)
     object.colon(self, "ctx.http", "post", 2)
-    if body ~= nil and type(body) ~= "string" then
+    if body ~= nil and type(body) ~= "string" and body ~= running.request then
         error("post: a body is a string, not " .. type(body) .. ": encode it, as with ctx.json", 2)
     end
     local response, problem = send(with("post", options, { method = "POST", url = url, body = body }))
     return response, problem
 end
 
-return http
+--- For ctx:respond: nil when the value is no answer of ctx.http.
+---@return boolean? is_answer, number? number  of one that is streamed
+local function is_answer(value)
+    if values_of[value] then
+        return true, numbers[value]
+    end
+end
+
+return { members = http, is_answer = is_answer, answers = answers }

@@ -159,7 +159,7 @@ static void attach(fixture *f, int i)
 {
     mg_body *body = &f->x->request_body;
 
-    f->flight.lease.body_taken = false;
+    f->flight.errand.lease.body_taken = false;
     body->sink = &f->up[i].sink;
     mg_replay_sending(&f->flight);
     body->source->resume(body->source);
