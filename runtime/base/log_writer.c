@@ -52,6 +52,8 @@ struct mg_log_writer {
     int wake, ended; /* eventfds; the thread writes to `ended` last of all */
     pthread_t thread;
     atomic_bool runs;        /* the thread does; else whoever hands over writes */
+    _Atomic uint64_t at;     /* the number of the write that is being made; 0: none */
+    uint64_t writes;         /* the writing thread's: how many there were */
     _Atomic uint64_t end_ns; /* when the thread ends whatever is left; 0: not yet */
     bool writing;            /* no thread runs, and the caller is in write_out already */
 };
@@ -232,8 +234,10 @@ static void fail(mg_log_writer *writer, outlet *failed, int error)
 static bool write_some(mg_log_writer *writer, outlet *o)
 {
     const mg_str bytes = next_bytes(o);
-    const ssize_t n = write(o->target->fd, bytes.p, bytes.n);
 
+    atomic_store_explicit(&writer->at, ++writer->writes, memory_order_relaxed);
+    const ssize_t n = write(o->target->fd, bytes.p, bytes.n);
+    atomic_store_explicit(&writer->at, 0, memory_order_relaxed);
     if (n < 0 && errno == EINTR)
         return true;
     if (n < 0 && errno == EAGAIN) {
@@ -436,6 +440,11 @@ void mg_log_writer_aim(mg_log_writer *writer, mg_log_name log, mg_log_target *ta
         wake(writer);
     else
         write_at_once(writer);
+}
+
+uint64_t mg_log_writer_at(const mg_log_writer *writer)
+{
+    return atomic_load_explicit(&writer->at, memory_order_relaxed);
 }
 
 uint64_t mg_log_writer_dropped(const mg_log_writer *writer, mg_log_name log)

@@ -36,6 +36,9 @@ mg_log *mg_log_writer_events(mg_log_writer *writer);
 void mg_log_writer_aim(mg_log_writer *writer, mg_log_name log, mg_log_target *target);
 /* Whole lines, each with its newline; copied. Any thread. */
 void mg_log_writer_hand(mg_log_writer *writer, mg_log_name log, mg_str lines);
+/* Another number each time it writes to a target, and 0 in between: tells whether a write returns. Any
+ * thread. */
+uint64_t mg_log_writer_at(const mg_log_writer *writer);
 /* Lines that were dropped since the start. Any thread. */
 uint64_t mg_log_writer_dropped(const mg_log_writer *writer, mg_log_name log);
 

@@ -1,16 +1,24 @@
 /* run.c - serves in the foreground, and turns signals into what the gateway does: HUP reloads, USR1 opens
- * logs again, TERM, INT and QUIT drain, a second one ends at once. */
+ * logs again, TERM, INT and QUIT drain, a second one ends at once. No thread that hangs holds up the end. */
 #include "base/log_writer.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "gateway/gateway.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
+
+enum {
+    GRACE_MS = 1000,  /* for what must be over, once it must be */
+    SAVING_MS = 2000, /* for the store and the logs, where a thread hangs */
+};
 
 typedef struct options {
     const char *file, *to, *listen;
@@ -73,34 +81,99 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static void hear(mg_gateway *gateway, mg_log *log, uint32_t signal)
+/* False for a signal that wants the end. */
+static bool hear(mg_gateway *gateway, mg_log *log, uint32_t signal)
 {
     switch (signal) {
-    case SIGHUP: mg_gateway_reload(gateway); break;
-    case SIGUSR1: mg_gateway_reopen_logs(gateway); break;
+    case SIGHUP: mg_gateway_reload(gateway); return true;
+    case SIGUSR1: mg_gateway_reopen_logs(gateway); return true;
     case SIGUSR2:
         mg_log_write(log, MG_LOG_WARN, "signal",
                      "USR2: to change the program while it runs is not in this version; start the new one "
                      "and send TERM");
-        break;
-    default: mg_gateway_drain(gateway);
+        return true;
+    default: return false;
     }
 }
 
-static void wait_for_end(mg_gateway *gateway, mg_log *log, const runner *r, int signals)
+static void set_timer(int timer, uint64_t ms)
 {
-    struct pollfd fds[2] = { { signals, POLLIN, 0 }, { r->stopped[0], POLLIN, 0 } };
+    const struct itimerspec when = { .it_value = { .tv_sec = (time_t)(ms / 1000),
+                                                   .tv_nsec = (long)(ms % 1000) * (long)MG_NS_PER_MS } };
 
-    for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
-            return;
-        if (fds[1].revents)
-            return;
-        struct signalfd_siginfo info;
-        if (!fds[0].revents || read(signals, &info, sizeof info) != (ssize_t)sizeof info)
+    (void)timerfd_settime(timer, 0, &when, NULL);
+}
+
+/* The next signal, as far as it is one; 0: none. */
+static uint32_t next_signal(int signals)
+{
+    struct signalfd_siginfo info;
+
+    return read(signals, &info, sizeof info) == (ssize_t)sizeof info ? info.ssi_signo : 0;
+}
+
+/* False when the gateway has not stopped though it should have long since, or when a third signal is tired of
+ * waiting for that. */
+static bool wait_for_end(mg_gateway *gateway, mg_log *log, const runner *r, int signals)
+{
+    const int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    struct pollfd fds[] = { { signals, POLLIN, 0 }, { r->stopped[0], POLLIN, 0 }, { timer, POLLIN, 0 } };
+    unsigned ends = 0;
+
+    while (!fds[1].revents && !fds[2].revents && ends < 3) {
+        if (poll(fds, mg_countof(fds), -1) < 0) {
+            if (errno == EINTR)
+                continue;
+            break;
+        }
+        const uint32_t signal = fds[0].revents ? next_signal(signals) : 0;
+        if (!signal || hear(gateway, log, signal))
             continue;
-        hear(gateway, log, info.ssi_signo);
+        mg_gateway_drain(gateway);
+        set_timer(timer, GRACE_MS + (ends++ ? 0 : mg_gateway_drain_ms(gateway)));
     }
+    close(timer);
+    return fds[1].revents;
+}
+
+static void *end_at_last(void *self)
+{
+    (void)self;
+    (void)poll(NULL, 0, SAVING_MS);
+    _exit(MG_EXIT_FAILED);
+}
+
+/* A thread hangs, with what it holds: what is not on disk yet is written, if it can be, and nothing is freed.
+ */
+static void end_without(mg_gateway *gateway, mg_log_writer *writer)
+{
+    pthread_t last;
+
+    if (pthread_create(&last, NULL, end_at_last, NULL) == 0)
+        mg_gateway_save(gateway);
+    mg_log_writer_free(writer);
+    _exit(MG_EXIT_FAILED);
+}
+
+/* Findings go to stderr, but nobody who has stopped to read that holds up a gateway: false when they were
+ * cut. */
+static bool print_findings(const mg_report *report)
+{
+    struct pollfd out = { STDERR_FILENO, POLLOUT, 0 };
+    mg_text text = { 0 };
+    size_t at = 0;
+
+    mg_report_print(report, &text);
+    while (at < text.n && poll(&out, 1, GRACE_MS) > 0) {
+        const ssize_t n = write(STDERR_FILENO, text.p + at, mg_min_u64(text.n - at, PIPE_BUF));
+        if (n > 0)
+            at += (size_t)n;
+        else if (n == 0 || (errno != EINTR && errno != EAGAIN))
+            break;
+    }
+    const bool whole = at == text.n;
+    mg_text_fini(&text);
+    return whole;
 }
 
 /* An address in use or a store that cannot be opened is the machine's. */
@@ -121,6 +194,7 @@ static int serve(const options *opt, mg_config *config, mg_report *report)
     const mg_gateway_options wanted = { .log = mg_log_writer_events(writer),
                                         .log_level_follows = !opt->verbose && !opt->quiet,
                                         .log_writer = writer,
+                                        .hang_signal = SIGRTMIN,
                                         .read_config = read_config,
                                         .self = (void *)(uintptr_t)opt };
     const int signals = open_signals();
@@ -128,7 +202,10 @@ static int serve(const options *opt, mg_config *config, mg_report *report)
     mg_log_writer_aim(writer, MG_LOG_EVENTS, mg_log_target_fd(STDERR_FILENO));
     raise_descriptors();
     mg_gateway *gateway = mg_gateway_new(&wanted, config, report);
-    mg_cli_print_report(report);
+    if (!print_findings(report))
+        mg_log_write(
+            wanted.log, MG_LOG_WARN, "config",
+            "what was found in the configuration did not go to stderr whole: moongate check tells it");
     if (!gateway) {
         mg_log_writer_free(writer);
         return is_fault_of_the_document(report) ? MG_EXIT_INVALID : MG_EXIT_FAILED;
@@ -142,8 +219,9 @@ static int serve(const options *opt, mg_config *config, mg_report *report)
     mg_log_writer_start(writer);
     mg_gateway_on_stopped(gateway, on_stopped, &r);
     mg_gateway_start(gateway, NULL, NULL);
-    wait_for_end(gateway, wanted.log, &r, signals);
-    mg_gateway_wait(gateway);
+    const bool stopped = wait_for_end(gateway, wanted.log, &r, signals);
+    if (!mg_gateway_wait(gateway, stopped ? GRACE_MS : 0))
+        end_without(gateway, writer);
     mg_gateway_free(gateway);
     mg_log_writer_free(writer);
     close(signals);
@@ -201,7 +279,7 @@ int mg_cli_run(mg_args *args)
     if (config) {
         status = serve(&opt, config, &report);
     } else {
-        mg_cli_print_report(&report);
+        (void)print_findings(&report);
         status = MG_EXIT_INVALID;
     }
     mg_report_fini(&report);

@@ -75,6 +75,8 @@ static void published(mg_gateway *gateway)
     mg_snapshot_unref(old);
     if (atomic_load(&gateway->state) < MG_GATEWAY_DRAINS)
         mg_probe_follow(gateway->probe, gateway->snapshot);
+    atomic_store(&gateway->drain_ms,
+                 (uint32_t)mg_min_u64(config->drain_delay_ms + config->drain_timeout_ms, UINT32_MAX));
     atomic_store(&gateway->last_success_s, (uint64_t)(clock->wall_ns(clock) / (int64_t)MG_NS_PER_S));
     if (!first)
         atomic_fetch_add(&gateway->reloads_ok, 1);
@@ -351,15 +353,27 @@ static void on_worker_stop(mg_message *message)
     mg_free(w);
 }
 
-static void stop_all(mg_gateway *gateway)
+/* `all` requests have ended, as far as is known. */
+static void tell_stopped(mg_gateway *gateway, bool all)
+{
+    const uint64_t left = all ? 0 : mg_stats_in_flight_now(gateway->shared.stats);
+
+    if (left)
+        mg_log_write(gateway->options.log, MG_LOG_WARN, "stopped", "%llu request%s not ended",
+                     (unsigned long long)left, left == 1 ? " has" : "s have");
+    else
+        mg_log_write(gateway->options.log, MG_LOG_INFO, "stopped", "all requests have ended");
+}
+
+static void stop_all(mg_gateway *gateway, bool all_ended)
 {
     if (atomic_exchange(&gateway->state, MG_GATEWAY_STOPPED) == MG_GATEWAY_STOPPED)
         return;
     mg_timer_stop(&gateway->drain_timer);
     mg_probe_stop(gateway->probe);
+    tell_stopped(gateway, all_ended);
     for (unsigned w = 0; w < gateway->shared.worker_count; w++)
         to_worker(gateway, gateway->shared.workers[w], on_worker_stop);
-    mg_log_write(gateway->options.log, MG_LOG_INFO, "stopped", "all requests have ended");
     mg_loop_stop(gateway->loops[0]);
     if (gateway->stopped)
         gateway->stopped(gateway->stopped_self);
@@ -371,7 +385,7 @@ static void on_drained(mg_message *message)
 
     mg_free(message);
     if (++gateway->drained == gateway->shared.worker_count)
-        stop_all(gateway);
+        stop_all(gateway, true);
 }
 
 static void worker_drained(mg_worker *worker)
@@ -396,7 +410,7 @@ static void on_drain_timeout(mg_timer *timer)
     mg_gateway *gateway = mg_container_of(timer, mg_gateway, drain_timer);
 
     mg_log_write(gateway->options.log, MG_LOG_WARN, "drain_timeout", "requests still in flight are cut");
-    stop_all(gateway);
+    stop_all(gateway, false);
 }
 
 static void on_drain_delay(mg_timer *timer)
@@ -419,7 +433,7 @@ static void on_drain(mg_message *message)
 
     mg_free(message);
     if (atomic_load(&gateway->state) >= MG_GATEWAY_DRAINS) {
-        stop_all(gateway);
+        stop_all(gateway, false);
         return;
     }
     atomic_store(&gateway->state, MG_GATEWAY_DRAINS);
@@ -435,7 +449,20 @@ static void on_drain(mg_message *message)
 
 void mg_gateway_drain(mg_gateway *gateway)
 {
+    mg_watchdog_spare(gateway->watchdog);
     post(gateway, gateway->mailbox, on_drain);
+}
+
+uint64_t mg_gateway_drain_ms(const mg_gateway *gateway)
+{
+    return atomic_load(&gateway->drain_ms);
+}
+
+void mg_control_beat(mg_gateway *gateway)
+{
+    const mg_clock *clock = gateway->shared.clock;
+
+    atomic_store_explicit(&gateway->turn_ns, clock->mono_ns(clock), memory_order_relaxed);
 }
 
 size_t mg_control_lua_memory(mg_gateway *gateway)

@@ -9,8 +9,8 @@
 #include "gateway/persist.h"
 #include "gateway/probe.h"
 #include "gateway/rollout_run.h"
+#include "gateway/watchdog.h"
 #include "gateway/worker.h"
-#include <pthread.h>
 
 typedef enum mg_gateway_state {
     MG_GATEWAY_NEW,
@@ -20,6 +20,15 @@ typedef enum mg_gateway_state {
 } mg_gateway_state;
 
 typedef struct mg_status_door mg_status_door;
+
+/* One that turns a loop of the gateway's own. */
+typedef struct mg_gateway_thread {
+    pthread_t id;
+    struct mg_gateway *gateway;
+    mg_loop *loop;
+    _Atomic uint64_t *turn_ns; /* borrowed: of the watchdog; 0 once it has ended */
+    atomic_bool ended;
+} mg_gateway_thread;
 
 struct mg_gateway {
     mg_gateway_options options;
@@ -45,9 +54,15 @@ struct mg_gateway {
     _Atomic int state; /* mg_gateway_state */
     unsigned drained;  /* workers that have no connection left */
     mg_timer drain_timer;
+    _Atomic uint32_t drain_ms; /* how long one takes at most, by the configuration in force */
+    mg_watchdog *watchdog;     /* owned; NULL: the loops are the caller's */
+    mg_vm_site site;           /* what control's thread runs in Lua: plugins that are loaded */
+    _Atomic uint64_t turn_ns;  /* when control turned last, for the watchdog */
+    mg_timer beat;
     mg_status_door *status;
-    mg_admin *admin; /* owned; NULL: none */
-    pthread_t *threads;
+    mg_admin *admin;            /* owned; NULL: none */
+    mg_gateway_thread *threads; /* owned: as the loops */
+    int ended;                  /* eventfd: one of them has */
     bool threads_run;
     void (*ready)(void *self);
     void *ready_self;
@@ -76,6 +91,8 @@ mg_vm *mg_control_make_vm(mg_gateway *gateway, unsigned worker, const mg_plan *p
                           mg_error *err);
 /* Drops a publication that no loop will finish. */
 void mg_control_discard(mg_gateway *gateway);
+/* It goes on, however long this turn lasts: for the watchdog. */
+void mg_control_beat(mg_gateway *gateway);
 size_t mg_control_lua_memory(mg_gateway *gateway);
 /* metrics_policy.c: what policies did, for /metrics. */
 void mg_metrics_write_policies(mg_gateway *gateway, mg_text *out);

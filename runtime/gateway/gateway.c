@@ -3,6 +3,8 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -150,6 +152,9 @@ static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *co
                                         .persist = gateway->persist,
                                         .seed = gateway->options.seed };
 
+    if (gateway->own_loops)
+        gateway->watchdog =
+            mg_watchdog_new(gateway->options.log, shared->clock, gateway->options.hang_signal, NULL);
     shared->log = gateway->options.log;
     shared->connection_cap = connection_cap();
     shared->shared = mg_shared_new(&options);
@@ -235,10 +240,72 @@ mg_gateway *mg_gateway_new(const mg_gateway_options *options, mg_config *config,
     return gateway;
 }
 
+/* ---- threads ---- */
+
 static void *run_loop(void *self)
 {
-    mg_loop_run(self);
+    mg_gateway_thread *thread = self;
+    const uint64_t one = 1;
+
+    mg_watchdog_hear(thread->gateway->watchdog);
+    mg_loop_run(thread->loop);
+    atomic_store(thread->turn_ns, 0);
+    atomic_store(&thread->ended, true);
+    (void)!write(thread->gateway->ended, &one, sizeof one);
     return NULL;
+}
+
+static uint64_t turn_of(const void *self)
+{
+    return atomic_load_explicit((const _Atomic uint64_t *)self, memory_order_relaxed);
+}
+
+static uint64_t write_of(const void *self)
+{
+    return mg_log_writer_at(self);
+}
+
+static void on_beat(mg_timer *timer)
+{
+    mg_gateway *gateway = mg_container_of(timer, mg_gateway, beat);
+
+    mg_control_beat(gateway);
+    mg_timer_set(gateway->loops[0], timer, mg_loop_now(gateway->loops[0]) + MG_NS_PER_S / 2);
+}
+
+static void start_thread(mg_gateway *gateway, unsigned i)
+{
+    mg_gateway_thread *thread = &gateway->threads[i];
+    mg_worker *worker = i ? gateway->shared.workers[i - 1] : NULL;
+
+    thread->gateway = gateway;
+    thread->loop = gateway->loops[i];
+    thread->turn_ns = worker ? &worker->turn_ns : &gateway->turn_ns;
+    MG_CHECK(pthread_create(&thread->id, NULL, run_loop, thread) == 0);
+    const mg_watched watched = { .kind = worker ? MG_WATCH_WORKER : MG_WATCH_CONTROL,
+                                 .index = worker ? worker->index : 0,
+                                 .beat = turn_of,
+                                 .self = thread->turn_ns,
+                                 .thread = thread->id,
+                                 .site = worker ? &worker->site : &gateway->site };
+    mg_watchdog_watch(gateway->watchdog, &watched);
+}
+
+static void start_threads(mg_gateway *gateway)
+{
+    const mg_watched writer = { .kind = MG_WATCH_LOG, .beat = write_of, .self = gateway->options.log_writer };
+
+    gateway->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    MG_CHECK(gateway->ended >= 0);
+    gateway->threads = MG_NEW_N(mg_gateway_thread, gateway->shared.worker_count + 1);
+    gateway->threads_run = true;
+    mg_timer_init(&gateway->beat, on_beat);
+    on_beat(&gateway->beat);
+    for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
+        start_thread(gateway, i);
+    if (writer.self)
+        mg_watchdog_watch(gateway->watchdog, &writer);
+    mg_watchdog_start(gateway->watchdog);
 }
 
 static void on_persist_turn(mg_timer *timer)
@@ -263,10 +330,7 @@ void mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self
     mg_kv_flusher_start(gateway->kv, 0);
     if (gateway->persist)
         mg_persist_start(gateway->persist);
-    gateway->threads = MG_NEW_N(pthread_t, gateway->shared.worker_count + 1);
-    gateway->threads_run = true;
-    for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
-        MG_CHECK(pthread_create(&gateway->threads[i], NULL, run_loop, gateway->loops[i]) == 0);
+    start_threads(gateway);
 }
 
 void mg_gateway_on_stopped(mg_gateway *gateway, void (*stopped)(void *self), void *self)
@@ -275,19 +339,66 @@ void mg_gateway_on_stopped(mg_gateway *gateway, void (*stopped)(void *self), voi
     gateway->stopped_self = self;
 }
 
-void mg_gateway_wait(mg_gateway *gateway)
+/* How many threads have not ended. */
+static unsigned threads_left(const mg_gateway *gateway)
+{
+    unsigned left = 0;
+
+    for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
+        left += !atomic_load(&gateway->threads[i].ended);
+    return left;
+}
+
+static void tell_left(mg_gateway *gateway)
+{
+    const uint64_t requests = mg_stats_in_flight_now(gateway->shared.stats);
+    mg_text hung = { 0 };
+
+    mg_watchdog_write(gateway->watchdog, &hung);
+    while (hung.n && hung.p[hung.n - 1] == '\n')
+        hung.n--;
+    for (size_t i = 0; i < hung.n; i++)
+        if (hung.p[i] == '\n')
+            hung.p[i] = ';';
+    mg_log_write(gateway->options.log, MG_LOG_ERROR, "left",
+                 "the process ends though %u of its threads did not and %llu request%s not answered%s%.*s",
+                 threads_left(gateway), (unsigned long long)requests, requests == 1 ? " is" : "s are",
+                 hung.n ? ": " : "", MG_STR_ARGS(mg_text_str(&hung)));
+    mg_text_fini(&hung);
+}
+
+void mg_gateway_save(mg_gateway *gateway)
 {
     mg_error err = MG_ERROR_INIT;
 
-    if (!gateway->threads_run)
-        return;
-    for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
-        pthread_join(gateway->threads[i], NULL);
-    gateway->threads_run = false;
     if (mg_kv_flusher_stop(gateway->kv, &err) != MG_OK)
         mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
     if (gateway->persist && mg_persist_stop(gateway->persist, &err) != MG_OK)
         mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
+}
+
+bool mg_gateway_wait(mg_gateway *gateway, int patience_ms)
+{
+    struct pollfd ended = { gateway->ended, POLLIN, 0 };
+    uint64_t count;
+
+    if (!gateway->threads_run)
+        return true;
+    while (threads_left(gateway)) {
+        const int n = poll(&ended, 1, patience_ms);
+        if (n == 0 && threads_left(gateway)) {
+            tell_left(gateway);
+            return false;
+        }
+        if (n > 0)
+            (void)!read(gateway->ended, &count, sizeof count);
+    }
+    mg_watchdog_stop(gateway->watchdog);
+    for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
+        pthread_join(gateway->threads[i].id, NULL);
+    gateway->threads_run = false;
+    mg_gateway_save(gateway);
+    return true;
 }
 
 /* Workers may wait for control, for names and for the store: all are answered while there is a mailbox to
@@ -329,6 +440,7 @@ void mg_gateway_free(mg_gateway *gateway)
         mg_worker_free(gateway->shared.workers[i]);
     mg_timer_stop(&gateway->drain_timer);
     mg_timer_stop(&gateway->persist_turn);
+    mg_timer_stop(&gateway->beat);
     flush_policies(gateway);
     mg_rollouts_free(gateway->rollouts);
     mg_probe_free(gateway->probe);
@@ -348,6 +460,9 @@ void mg_gateway_free(mg_gateway *gateway)
             mg_loop_free(gateway->loops[i]);
     if (gateway->own_loops)
         mg_free(gateway->loops);
+    mg_watchdog_free(gateway->watchdog);
+    if (gateway->threads)
+        close(gateway->ended);
     mg_free(gateway->shared.workers);
     mg_free(gateway->threads);
     mg_free(gateway);

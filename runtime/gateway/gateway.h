@@ -21,6 +21,10 @@ typedef struct mg_gateway_options {
      * turns them. */
     mg_loop **loops;
     unsigned loop_count;
+    /* With loops of its own, a thread watches the others (gateway/watchdog.h); this is a signal that nothing
+     * else in the process uses, blocked when the gateway starts, by which it finds the line of a plugin that
+     * does not come back. 0: it is not found, and no signal is handled. */
+    int hang_signal;
     mg_resolver *resolver; /* borrowed, of loops[0]; NULL: the system's names */
     const char *boot_id;   /* borrowed; NULL: this machine's */
     /* Reads the configuration again, for reload; NULL when it cannot be. The report gets what is wrong. */
@@ -44,9 +48,15 @@ void mg_gateway_reopen_logs(mg_gateway *gateway);
  * `stopped` runs on the control loop. Any thread. A second call ends at once. */
 void mg_gateway_drain(mg_gateway *gateway);
 void mg_gateway_on_stopped(mg_gateway *gateway, void (*stopped)(void *self), void *self); /* before start */
-/* Waits until it has stopped (threads only). */
-void mg_gateway_wait(mg_gateway *gateway);
-void mg_gateway_free(mg_gateway *gateway); /* after it has stopped, or was never started */
+/* How long a drain takes at most, by the configuration in force. Any thread. */
+uint64_t mg_gateway_drain_ms(const mg_gateway *gateway);
+/* After it has stopped: waits for its threads (threads only), `patience_ms` at most once none ends any more.
+ * False when some do not end: which, is in the log; then the process can only save and end. */
+bool mg_gateway_wait(mg_gateway *gateway, int patience_ms);
+/* Writes what is not on disk yet, where mg_gateway_wait was in vain. It may not return: what it needs may be
+ * held by a thread that hangs. */
+void mg_gateway_save(mg_gateway *gateway);
+void mg_gateway_free(mg_gateway *gateway); /* after its threads have ended, or it was never started */
 
 /* The bound address of a listener by name: port 0 resolved. */
 bool mg_gateway_listener_addr(mg_gateway *gateway, mg_str name, mg_addr *addr);

@@ -18,8 +18,11 @@ mg_vm *mg_control_make_vm(mg_gateway *gateway, unsigned worker, const mg_plan *p
                               .call_bytes = sizeof(mg_call),
                               .seed =
                                   gateway->options.seed + number * gateway->shared.worker_count + worker + 1,
-                              .log = gateway->options.log };
+                              .log = gateway->options.log,
+                              .maker = &gateway->site,
+                              .runner = &gateway->shared.workers[worker]->site };
 
+    mg_control_beat(gateway);
     return mg_vm_new(&conf, mg_text_str(&plan->json), err);
 }
 

@@ -93,6 +93,24 @@ static int write_short(bool ok, mg_text *out)
     return ok ? 200 : 503;
 }
 
+/* Whether all workers turn, and which do not. */
+static int write_live(mg_gateway *gateway, mg_text *out)
+{
+    const int status = write_short(workers_turn(gateway), out);
+
+    if (status != 200)
+        mg_watchdog_write(gateway->watchdog, out);
+    return status;
+}
+
+static void write_hangs(mg_gateway *gateway, mg_text *out)
+{
+    mg_stats_head(out, "moongate_hangs_total", "counter", "Threads that stood still for two seconds.");
+    for (int kind = 0; kind < MG_WATCH_KINDS; kind++)
+        mg_text_addf(out, "moongate_hangs_total{thread=\"%s\"} %llu\n", mg_watch_names[kind],
+                     (unsigned long long)mg_watchdog_hangs(gateway->watchdog, (mg_watch_kind)kind));
+}
+
 static void write_logs(const mg_log_writer *writer, mg_text *out)
 {
     mg_stats_head(out, "moongate_log_lines_dropped_total", "counter",
@@ -136,6 +154,8 @@ static int write_metrics(mg_gateway *gateway, mg_text *out)
     mg_stats_write(gateway->shared.stats, &global, out);
     mg_metrics_write_policies(gateway, out);
     write_counters(gateway, out);
+    if (gateway->watchdog)
+        write_hangs(gateway, out);
     if (gateway->options.log_writer)
         write_logs(gateway->options.log_writer, out);
     return 200;
@@ -150,7 +170,7 @@ static int write_answer(mg_gateway *gateway, const mg_request *request, mg_text 
     if (request->method != MG_METHOD_GET && request->method != MG_METHOD_HEAD)
         return 405;
     if (mg_str_eq_c(request->path, "/livez"))
-        return write_short(workers_turn(gateway), out);
+        return write_live(gateway, out);
     if (mg_str_eq_c(request->path, "/readyz") && !verbose)
         return write_short(run_checks(gateway, checks), out);
     if (mg_str_eq_c(request->path, "/metrics")) {

@@ -120,7 +120,8 @@ struct mg_worker {
     uint64_t date_s;
     size_t flights;
     _Atomic uint32_t live;    /* open client connections, for whoever balances */
-    _Atomic uint64_t turn_ns; /* when this turn began, for livez */
+    _Atomic uint64_t turn_ns; /* when this turn began, for livez and the watchdog; 0 once it has ended */
+    mg_vm_site site;          /* what it runs in Lua */
     _Atomic size_t lua_bytes; /* of the VM in use, as of the last beat */
     mg_timer beat;
     mg_list paused; /* flights in the middle of long work (gateway/pause.h) */

@@ -120,9 +120,11 @@ static int describe(lua_State *L)
 
 mg_task_state mg_task_resume(mg_task *task, mg_task_error *error)
 {
+    const mg_vm_site before = mg_vm_enter(task->vm, task->co);
     const int status = lua_resume(task->co, 0);
     mg_error why = MG_ERROR_INIT;
 
+    mg_vm_leave(task->vm, before);
     if (status == LUA_YIELD)
         return MG_TASK_YIELDED;
     *error = (mg_task_error){ .plugin = -1 };

@@ -24,8 +24,10 @@ static int panic(lua_State *L)
 
 bool mg_vm_protected(mg_vm *vm, lua_CFunction fn, void *argument, mg_error *err)
 {
+    const mg_vm_site before = mg_vm_enter(vm, vm->L);
     const int status = lua_cpcall(vm->L, fn, argument);
 
+    mg_vm_leave(vm, before);
     if (status == 0)
         return true;
     (void)mg_fail(err, MG_ERR_SCRIPT, "%s",
@@ -190,6 +192,7 @@ mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err)
     mg_vm *vm = MG_NEW(mg_vm);
 
     vm->conf = *conf;
+    vm->site = conf->maker;
     mg_vm_memory_init(&vm->memory);
     mg_list_init(&vm->parked);
     mg_list_init(&vm->taken);
@@ -201,8 +204,10 @@ mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err)
     mg_vm_memory_bound(&vm->memory, conf->memory_max ? conf->memory_max : DEFAULT_CAP_BYTES);
     if (!mg_vm_protected(vm, boot, &(boot_args){ vm, plan }, err))
         goto failed;
-    if (mg_vm_memory_relieve(&vm->memory, vm->L))
+    if (mg_vm_memory_relieve(&vm->memory, vm->L)) {
+        vm->site = conf->runner;
         return vm;
+    }
     (void)mg_fail(err, MG_ERR_LIMIT, "plugins need more than the %zu KiB of memory a Lua state may have",
                   vm->memory.cap_bytes >> 10);
 failed:

@@ -9,6 +9,12 @@
 
 typedef struct mg_vm mg_vm;
 
+/* What one thread runs in Lua at this moment, if anything; written by that thread alone. */
+typedef struct mg_vm_site {
+    mg_vm *volatile vm;
+    struct lua_State *volatile L; /* NULL: it is outside of Lua */
+} mg_vm_site;
+
 typedef struct mg_vm_conf {
     const void *api;      /* borrowed: the table of functions (generated; see base/abi.c) */
     const char *abi_hash; /* borrowed: compared with the Lua side's */
@@ -19,6 +25,8 @@ typedef struct mg_vm_conf {
     size_t memory_max;     /* bytes; 0: 64 MiB */
     uint64_t seed;         /* of math.random */
     mg_log *log;           /* borrowed */
+    mg_vm_site *maker;     /* borrowed: of the thread that makes it; NULL: nobody looks */
+    mg_vm_site *runner;    /* borrowed: of the thread that runs it then; NULL: nobody looks */
 } mg_vm_conf;
 
 /* Boots the SDK and runs the plan: loads every plugin, calls new(conf), composes the chains. NULL with err,

@@ -130,6 +130,32 @@ describe("a log that cannot be written", function()
     end)
 end)
 
+describe("a stderr that nobody reads", function()
+    --- A gateway whose configuration has something to be found in, at such a stderr.
+    local function unheard(opts)
+        opts.unready, opts.err_full = true, true
+        opts.limiters = { unused = { rate = "1/s" } }
+        local gw = e2e.gateway(opts)
+        e2e.pause(gw.process.err)
+        return gw
+    end
+
+    it("does not hold up the start with what was found in the configuration", function()
+        local up = e2e.upstream()
+        local gw = unheard { up = up }
+        gw:await_ready()
+        e2e.exchange(gw:client(), up)
+        e2e.resume(gw.process.err)
+        gw:log "did not go to stderr whole: moongate check tells it"
+    end)
+
+    it("does not keep one that is refused from ending", function()
+        local gw = unheard { services = { up = { endpoints = { { url = "nonsense" } } } } }
+        assert.equal(3, (gw.process:wait()))
+        gw:abandon()
+    end)
+end)
+
 describe("a FIFO as access log", function()
     it("needs no reader, neither to start nor to serve", function()
         local dir = os.tmpname()

@@ -85,7 +85,7 @@ end
 
 local function sanitizer_options(opts)
     local asan = "abort_on_error=0:exitcode=99:detect_leaks=1:detect_stack_use_after_return=0"
-    if opts.clock then asan = asan .. ":verify_asan_link_order=0" end
+    if opts.clock or opts.hang then asan = asan .. ":verify_asan_link_order=0" end
     return merge({
         ASAN_OPTIONS = asan .. (opts.measured and ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0" or ""),
         UBSAN_OPTIONS = "print_stacktrace=1",
@@ -93,20 +93,26 @@ local function sanitizer_options(opts)
     }, opts.env)
 end
 
+--- One of the libraries beside the gateway that are loaded before everything else.
+local function preload(name)
+    local shim = Gateway.binary():match "^(.*)/" .. "/libe2e_" .. name .. ".so"
+    if not exists(shim) then error("no " .. shim .. " beside the gateway; build the target e2e_" .. name, 0) end
+    return shim
+end
+
 --- What puts the clock of a gateway into our hands: see clock.c.
 local function clock_options(self)
-    local shim = Gateway.binary():match "^(.*)/" .. "/libe2e_clock.so"
-    if not exists(shim) then error("no " .. shim .. " beside the gateway; build the target e2e_clock", 0) end
-    return { LD_PRELOAD = shim, E2E_CLOCK = self.dir .. "/clock", E2E_BOOT_ID = self.dir .. "/boot_id",
+    return { LD_PRELOAD = preload "clock", E2E_CLOCK = self.dir .. "/clock", E2E_BOOT_ID = self.dir .. "/boot_id",
         E2E_CLOCK_SLOW = self.opts.slow and tostring(self.opts.slow) }
 end
 
 --- Starts one and waits until it is ready. Options: those of `document`, or config (a whole document) or text
 --- (@PORT@ and @STATUS@ are filled in); files (path to text); env; args (in place of run -c); measured (memory
 --- figures count); shared (stays until it is stopped by hand); unready (do not wait);
---- descriptors (how many it may have); out (a file that its stdout is); closed (descriptors that it has not); clock
---- (its clocks can be moved); slow (of those clocks: the kernel's time counts for an n-th); dns and hosts (the name
---- server that it asks, and the text of its hosts file).
+--- descriptors (how many it may have); out (a file that its stdout is); err_full (its stderr takes nothing before it
+--- is read); closed (descriptors that it has not); clock (its clocks can be moved); slow (of those clocks: the
+--- kernel's time counts for an n-th); hang (calls of it can be kept from returning, see hang.c); dns and hosts (the
+--- name server that it asks, and the text of its hosts file).
 function Gateway.start(opts)
     local self = setmetatable({ opts = opts }, Gateway)
     self.dir = Gateway.folder()
@@ -149,6 +155,12 @@ function Gateway:step_wall(ms)
     self:write_clock()
 end
 
+--- From now on its calls do not return: of os.date("hang"), or writes to the descriptor with that digit.
+function Gateway:hang(digit) Gateway.write(self.dir .. "/hang", digit or "") end
+
+--- They do again.
+function Gateway:unhang() os.remove(self.dir .. "/hang") end
+
 --- Between stop and launch: its machine starts anew, for the n-th time.
 function Gateway:reboot(n)
     Gateway.write(self.dir .. "/boot_id", string.format("00000000-0000-4000-8000-%012d\n", n))
@@ -161,8 +173,9 @@ function Gateway:launch()
     local env = sanitizer_options(opts)
     if opts.dns then argv = opts.dns:wrap(argv, self.dir) end
     if opts.clock then merge(env, clock_options(self)) end
+    if opts.hang then merge(env, { LD_PRELOAD = preload "hang", E2E_HANG = self.dir .. "/hang" }) end
     self.process = Process.start { argv = argv, cwd = self.dir, env = env,
-        descriptors = opts.descriptors, out = opts.out, closed = opts.closed }
+        descriptors = opts.descriptors, out = opts.out, err_full = opts.err_full, closed = opts.closed }
     standing[self] = true
     if not opts.unready then self:await_ready() end
 end

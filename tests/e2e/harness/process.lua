@@ -42,12 +42,16 @@ local function pipe()
 end
 
 --- Options: argv, cwd, env (added to ours), stdin (text), descriptors (how many it may have), out (a file that its
---- stdout is, in place of a capture), closed (descriptors that it has not), bound_by_modes (also for root, a file's
---- mode says whether it may be read). It dies with us.
+--- stdout is, in place of a capture), err_full (its stderr takes nothing before it is read), closed (descriptors that
+--- it has not), bound_by_modes (also for root, a file's mode says whether it may be read). It dies with us.
 function Process.start(opts)
     local out_read, out_write = pipe()
     local err_read, err_write = pipe()
     local in_read, in_write = pipe()
+    if opts.err_full then
+        C.fcntl(err_write, 1031, ffi.cast("int", 4096)) -- F_SETPIPE_SZ
+        C.write(err_write, ("-"):rep(4095) .. "\n", 4096)
+    end
     local keep = {}
     local argv, env = cstrings(opts.argv, keep), cstrings(environment(opts.env or {}), keep)
     local cwd = opts.cwd or "."
