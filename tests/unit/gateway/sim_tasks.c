@@ -424,6 +424,42 @@ static void a_task_cannot_reach_into_a_request(void **state)
     }
 }
 
+static void a_task_has_what_needs_no_request(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(
+        &l,
+        WEB QUIET SERVICE P
+        "limiters: { desk: { algorithm: concurrency, quota: 1 }, few: { rate: 1/h, burst: 1 } }\n"
+        "routes: [{ name: all, match: { paths: [{ prefix: / }] }, plugins: [p], service: up }]\n",
+        HANDLER(
+            "local function all(ctx)\n"
+            "    local free = ctx.limit:take('desk', 'k', 1)\n"
+            "    local few = ctx.limit:reserve('few', 'k')\n"
+            "    local through = ctx.breaker:run('up', function() ctx:sleep(0.5) return 'through' end)\n"
+            "    ctx:counter('runs')\n"
+            "    ctx.kv:set('a', 'b')\n"
+            "    return table.concat({ tostring(free), tostring(few ~= nil), through, "
+            "ctx.service('up').size,\n"
+            "        tostring(ctx.service.name), #ctx:new_id(), ctx.json.encode({ 1 }), ctx.kv:get('a'),\n"
+            "        ctx.time.mono() > 0 and ctx.time.now() > 0 and 'time', ctx.remaining }, ' ')\n"
+            "end\n"
+            "local one, two = ctx:task(all), ctx:task(all)\n"
+            "local first, second = one:wait(), two:wait()\n"
+            "ctx:respond(200, first .. '\\n' .. second .. '\\n' .. ctx:task(all):wait())"));
+    say(&l.w, l.client, GET);
+    advance(&l.w, 501 * MS);
+    advance(&l.w, 501 * MS);
+    hear_status(&l.w, l.client, "200");
+    /* What a task held goes back when it ends. */
+    assert_ends(l.w.heard, "\r\n\r\ntrue true through 1 nil 32 [1] b time 29.5\n"
+                           "false false through 1 nil 32 [1] b time 29.5\n"
+                           "true true through 1 nil 32 [1] b time 29.5");
+    line_close(&l);
+}
+
 static void a_detached_task_ends_at_its_time(void **state)
 {
     line l;
@@ -592,7 +628,7 @@ static void tasks_are_counted_by_request_plugin_and_worker(void **state)
             "{ name: e, match: { paths: [{ prefix: /e }] }, plugins: [e] }]\n"));
     l.upstream = l.up = -1;
     l.client = dial(&l.w, "10.0.0.1", 80);
-    for (char route = 'a'; route <= 'e'; route++)
+    for (int route = 'a'; route <= 'e'; route++)
         for (int i = 0; i < 9; i++) {
             char request[64];
             snprintf(request, sizeof request, "GET /%c HTTP/1.1\r\nhost: a\r\n\r\n", route);
@@ -847,6 +883,7 @@ int main(void)
         cmocka_unit_test(the_routes_time_ends_a_wait_for_a_task),
         cmocka_unit_test(a_detached_task_outlives_its_request),
         cmocka_unit_test(a_task_cannot_reach_into_a_request),
+        cmocka_unit_test(a_task_has_what_needs_no_request),
         cmocka_unit_test(a_detached_task_ends_at_its_time),
         cmocka_unit_test(a_task_may_begin_tasks_of_its_own),
         cmocka_unit_test(log_and_filters_may_begin_tasks),
