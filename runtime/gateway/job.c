@@ -261,6 +261,7 @@ static void take_names(mg_job *job, const mg_flight *starter)
     if (id.p)
         mg_fields_add(&x->request.fields, &x->arena, MG_NAME_X_REQUEST_ID, mg_name_text(MG_NAME_X_REQUEST_ID),
                       mg_arena_str(&x->arena, id));
+    job->flight.client = mg_arena_str(&x->arena, starter->client);
     job->flight.route = starter->route;
 }
 

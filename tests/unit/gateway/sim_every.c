@@ -264,6 +264,34 @@ static void what_log_queues_is_shipped(void **state)
     line_close(&l);
 }
 
+/* A run belongs to no route: what services ask of one has its default. */
+static void a_run_asks_services(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(&l,
+              WEB QUIET P
+              "services: { up: { endpoints: [{ url: \"http://10.0.0.2:9000\" }], balance: maglev, "
+              "breaker: { per: route }, retry: {}, adaptive: {}, throttle: {} } }\n" ALONE,
+              EVERY("mg.every(10, function(ctx)\n"
+                    "    local size, breaker = ctx.service('up').size, ctx.service('up').breaker\n"
+                    "    local answer = assert(ctx.http:get('/x', { service = 'up' }))\n"
+                    "    ctx.log:info('%d %s %s %s', answer.status, size, tostring(breaker), "
+                    "tostring(ctx.service.name))\n"
+                    "end) " ANSWERS));
+    advance(&l.w, MG_NS_PER_S); /* nothing listened when it began: its retry gets there */
+    l.up = take(&l.w, l.upstream);
+    assert_true(l.up >= 0);
+    assert_int_equal(hear(&l.w, l.up), HEAR_OPEN);
+    assert_starts(l.w.heard, "GET /x HTTP/1.1\r\n");
+    assert_has(l.w.heard, "via: 1.1 moongate-");
+    assert_has(l.w.heard, "x-moongate-deadline-ms: 26");
+    say(&l.w, l.up, OK_EMPTY);
+    assert_logged(&l, "200 1 nil nil [plugin=p route=-]", 1);
+    line_close(&l);
+}
+
 static void a_stop_ships_the_last_batch(void **state)
 {
     line l;
@@ -454,6 +482,7 @@ int main(void)
         cmocka_unit_test(for_a_request_it_is_too_late),
         cmocka_unit_test(it_may_stand_in_the_file_and_is_each_instances_own_in_new),
         cmocka_unit_test(what_log_queues_is_shipped),
+        cmocka_unit_test(a_run_asks_services),
         cmocka_unit_test(a_stop_ships_the_last_batch),
         cmocka_unit_test(a_stop_does_not_wait_for_ever),
         cmocka_unit_test(without_anything_to_run_a_stop_is_at_once),

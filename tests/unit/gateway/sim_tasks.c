@@ -424,6 +424,35 @@ static void a_task_cannot_reach_into_a_request(void **state)
     }
 }
 
+static void a_task_asks_services_and_reads_answers_piece_by_piece(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(
+        &l,
+        WEB QUIET P "services: { up: { endpoints: [{ url: \"http://10.0.0.2:9000\" }], balance: maglev, "
+                    "breaker: {}, retry: {} } }\n"
+                    "routes: [{ name: all, match: { paths: [{ prefix: / }] }, plugins: [p], service: up }]\n",
+        HANDLER("local piecewise = ctx:task(function(ctx)\n"
+                "    local answer = assert(ctx.http:get('/pieces', { service = 'up', stream = true }))\n"
+                "    local first = answer:read() ctx:sleep(0.5)\n"
+                "    return first .. '+' .. answer:read(), answer\n"
+                "end)\n"
+                "local text, answer = piecewise:wait()\n"
+                "local none, why = answer:read()\n"
+                "ctx:respond(200, text .. ' ' .. tostring(none) .. ' ' .. tostring(why))"));
+    line_ask(&l, GET);
+    assert_starts(l.w.heard, "GET /pieces HTTP/1.1\r\n");
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nabc");
+    advance(&l.w, 501 * MS);
+    say(&l.w, l.up, "de");
+    hear_status(&l.w, l.client, "200");
+    assert_ends(l.w.heard, "\r\n\r\nabc+de nil closed"); /* it ended with its task */
+    assert_true(hear(&l.w, l.up) != HEAR_OPEN);
+    line_close(&l);
+}
+
 static void a_task_has_what_needs_no_request(void **state)
 {
     line l;
@@ -883,6 +912,7 @@ int main(void)
         cmocka_unit_test(the_routes_time_ends_a_wait_for_a_task),
         cmocka_unit_test(a_detached_task_outlives_its_request),
         cmocka_unit_test(a_task_cannot_reach_into_a_request),
+        cmocka_unit_test(a_task_asks_services_and_reads_answers_piece_by_piece),
         cmocka_unit_test(a_task_has_what_needs_no_request),
         cmocka_unit_test(a_detached_task_ends_at_its_time),
         cmocka_unit_test(a_task_may_begin_tasks_of_its_own),
