@@ -72,6 +72,7 @@ static void expect(fixture *f, int wait)
 static void once(fixture *f, const mg_request *request)
 {
     mg_fake_clock_advance(&f->clock, 10000); /* a bucket that is never empty */
+    f->x.answer = MG_ANSWER_NONE;
     f->x.request = *request;
     f->x.request.fields.items = mg_arena_alloc(&f->x.arena, 16 * sizeof(mg_field));
     memcpy(f->x.request.fields.items, request->fields.items, request->fields.count * sizeof(mg_field));
