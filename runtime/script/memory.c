@@ -27,6 +27,7 @@ void mg_vm_memory_bound(mg_vm_memory *memory, size_t cap_bytes)
 void mg_vm_memory_fini(mg_vm_memory *memory)
 {
     mg_free(memory->held);
+    mg_spare_fini(&memory->spare);
 }
 
 void mg_memory_tell_apart(mg_memory *shown, uint32_t plugins)
@@ -42,12 +43,8 @@ void *mg_vm_memory_alloc(void *self, void *old, size_t old_bytes, size_t bytes)
 {
     mg_vm_memory *memory = self;
     const size_t owner = (size_t)memory->shown.owner; /* -1 is past the end */
-    void *p = NULL;
+    void *p = mg_spare_realloc(&memory->spare, old, old_bytes, bytes);
 
-    if (bytes)
-        p = mg_realloc(old, bytes);
-    else
-        mg_free(old);
     memory->used_bytes += bytes - old_bytes;
     memory->shown.over = memory->used_bytes > memory->high_bytes;
     if (owner < memory->held_count)

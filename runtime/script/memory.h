@@ -4,6 +4,7 @@
 #define MG_SCRIPT_MEMORY_H
 
 #include "moongate.h"
+#include "script/spare.h"
 
 #include <lua.h>
 
@@ -14,6 +15,7 @@ typedef struct mg_vm_memory {
     size_t left_bytes; /* what the last full collection left */
     int64_t *held;     /* owned: by plugin */
     size_t held_count;
+    mg_spare spare;
     bool suspect; /* a full collection left it nearly full, perhaps with what one request holds */
     bool crowded; /* and so did one behind that request: its plugins hold too much */
 } mg_vm_memory;

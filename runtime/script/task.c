@@ -118,15 +118,11 @@ static int describe(lua_State *L)
     return 0;
 }
 
-mg_task_state mg_task_resume(mg_task *task, mg_task_error *error)
+/* Of its own: what it needs for messages is large, and not cleared for each resume. */
+static mg_task_state died(mg_task *task, int status, mg_task_error *error)
 {
-    const mg_vm_site before = mg_vm_enter(task->vm, task->co);
-    const int status = lua_resume(task->co, 0);
     mg_error why = MG_ERROR_INIT;
 
-    mg_vm_leave(task->vm, before);
-    if (status == LUA_YIELD)
-        return MG_TASK_YIELDED;
     *error = (mg_task_error){ .plugin = -1 };
     if (status == 0) /* the slot function loops for ever */
         snprintf(error->message, sizeof(error->message), "the slot of this request ended");
@@ -134,6 +130,15 @@ mg_task_state mg_task_resume(mg_task *task, mg_task_error *error)
         snprintf(error->message, sizeof(error->message), "%.*s", (int)sizeof(error->message) - 1,
                  why.message);
     return MG_TASK_RAISED;
+}
+
+mg_task_state mg_task_resume(mg_task *task, mg_task_error *error)
+{
+    const mg_vm_site before = mg_vm_enter(task->vm, task->co);
+    const int status = lua_resume(task->co, 0);
+
+    mg_vm_leave(task->vm, before);
+    return status == LUA_YIELD ? MG_TASK_YIELDED : died(task, status, error);
 }
 
 typedef struct stream_args {

@@ -69,7 +69,7 @@ function machine.new(layers, logs)
     for i = 1, #layers do
         running.names[i] = "p" .. (i - 1)
     end
-    self.body = new_slot({ chain.compose(layers, fresh) }, { logs or false }, { 0 })
+    self.body = new_slot({ chain.compose(layers, fresh) }, { logs or false })
     self.describe = fault({})
     return self
 end

@@ -1,4 +1,5 @@
---- ctx: what a handler gets. One a slot, used again for the next request; what is a request's is C's, or in ctx.state.
+--- ctx: what a handler gets. A slot serves one request after another; each has handles of its own, so that what was
+--- kept of an earlier one raises. What is a request's is C's, or in ctx.state.
 local bind_http = require("moongate.ffi.http")
 local call = require("moongate.ffi.call")
 local frozen = require("moongate.sdk.frozen")
@@ -14,6 +15,9 @@ local running = require("moongate.sdk.running")
 local services = require("moongate.ffi.service")
 local tasks = require("moongate.sdk.task")
 
+local clear = require("table.clear")
+
+local force_metatable = debug.setmetatable
 local SLEEP = call.wait_for.SLEEP
 local ANSWERED = running.ANSWERED
 local stale = object.stale
@@ -272,19 +276,50 @@ function ctx:task(fn, ...)
     return (tasks.start(fn, ...))
 end
 
+local params_meta = object.meta("ctx.params", function(self, name)
+    if running.params ~= self then
+        stale(self, "ctx.params", nil, 2)
+    end
+    if type(name) ~= "string" then
+        error("ctx.params: a name is a string, not " .. type(name), 2)
+    end
+    return (call.param(running.call, name))
+end)
+
+--- The first that asks for a handle makes it.
+local function make_request()
+    local made = request.new()
+    running.request, running.slot.request = made, made
+    return made
+end
+
+local function make_response()
+    local made = response.new()
+    running.response, running.slot.response = made, made
+    return made
+end
+
+local function make_params()
+    local made = setmetatable({}, params_meta)
+    running.params, running.slot.params = made, made
+    return made
+end
+
 local properties = {
     request = function()
-        return running.request
+        return running.request or make_request()
     end,
     response = function()
-        return running.response
+        return running.response or make_response()
     end,
     params = function()
-        return running.params
+        return running.params or make_params()
     end,
     state = function()
-        running.slot.dirty = true
-        return running.slot.state
+        local slot = running.slot
+        local state = slot.state or {}
+        slot.state = state
+        return state
     end,
     route = function()
         return (call.text(running.call, call.text_of.route))
@@ -298,12 +333,12 @@ local properties = {
 }
 
 local function index(self, key)
-    local member = ctx[key]
-    if member ~= nil then
-        return member
-    end
     local get = properties[key]
     if get == nil then
+        local member = ctx[key]
+        if member ~= nil then
+            return member
+        end
         object.unknown("ctx", key, object.members(ctx, properties), 2)
     end
     if running.ctx ~= self then
@@ -313,15 +348,12 @@ local function index(self, key)
 end
 
 local meta = object.meta("ctx", index)
-local params_meta = object.meta("ctx.params", function(self, name)
-    if running.params ~= self then
-        stale(self, "ctx.params", nil, 2)
-    end
-    if type(name) ~= "string" then
-        error("ctx.params: a name is a string, not " .. type(name), 2)
-    end
-    return (call.param(running.call, name))
-end)
+local function gone(self)
+    stale(self, "ctx.state", nil, 2)
+end
+
+local gone_meta = object.meta("ctx.state", gone)
+gone_meta.__newindex = gone
 
 --- What a task has: all that needs no request.
 ---@class moongate.TaskCtx
@@ -383,14 +415,36 @@ return {
     new = function(pointer)
         return {
             call = pointer,
-            ctx = setmetatable({}, meta),
-            request = request.new(),
-            response = response.new(),
-            params = setmetatable({}, params_meta),
-            state = {},
-            dirty = false,
+            ctx = false,
+            request = false,
+            response = false,
+            params = false,
+            state = false,
+            logs = false,
+            before = 0,
             reached = 0,
         }
+    end,
+
+    --- A request begins.
+    ---@param slot moongate.Slot
+    begin = function(slot)
+        local handle = setmetatable({}, meta)
+        slot.ctx, running.ctx = handle, handle
+        slot.request, running.request = false, false
+        slot.response, running.response = false, false
+        slot.params, running.params = false, false
+    end,
+
+    --- Nobody needs what plugins kept for the request any more: whoever holds it still finds nothing there.
+    ---@param slot moongate.Slot
+    forget = function(slot)
+        local state = slot.state
+        if state then
+            clear(state)
+            force_metatable(state, gone_meta)
+            slot.state = false
+        end
     end,
     members = ctx,
     properties = properties,

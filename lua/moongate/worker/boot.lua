@@ -44,8 +44,9 @@ end
 
 budget.watch(require("moongate.ffi.bounds").watch(memory, #(wanted.plugins or {})))
 
---- The layers of a chain, and those that have a log handler.
-local function layers_of(items, instances)
+--- The layers of a chain, and those that have a log handler. Where bodies stream there is a list, be it empty: the slot
+--- is kept until the last byte has passed, and then told.
+local function layers_of(items, instances, streams)
     local layers, logs = {}, {}
     for at, item in ipairs(items) do
         if type(item) == "table" then
@@ -58,7 +59,7 @@ local function layers_of(items, instances)
             end
         end
     end
-    return layers, #logs > 0 and logs
+    return layers, (#logs > 0 or streams > 0) and logs
 end
 
 --- What sees the bodies of a chain pass by: of the request in the chain's order, of the response in the opposite one.
@@ -80,9 +81,9 @@ local instances = loader.all(wanted.plugins or {}, wanted.chains or {})
 local chains, logs, chunks, filters, streams = {}, {}, {}, {}, {}
 for i, items in ipairs(wanted.chains or {}) do
     local layers
-    layers, logs[i] = layers_of(items, instances)
-    chains[i] = chain.compose(layers, fresh)
     filters[i], streams[i] = filters_of(items, instances)
+    layers, logs[i] = layers_of(items, instances, streams[i])
+    chains[i] = chain.compose(layers, fresh)
 end
 for i, plugin in ipairs(wanted.plugins or {}) do
     budget.limit(i - 1, plugin.cpu_ms)
@@ -99,6 +100,6 @@ return {
     streams = streams,
     stream = require("moongate.worker.stream").runner(filters, fault),
     logs = logs,
-    slot = require("moongate.worker.slot")(chains, logs, streams),
+    slot = require("moongate.worker.slot")(chains, logs),
     fault = fault,
 }

@@ -1,7 +1,8 @@
 --- chain: composes the layers of a route into one function, once a snapshot.
 ---
---- A layer notes how far in the chain is (next cannot be called twice, nor behind an answer) and whose code runs (for
---- messages and namespaces). Only a layer whose on_error lets a request pass stands under xpcall.
+--- A layer notes how far in the chain is (next cannot be called twice, nor behind an answer, nor that of another layer
+--- or chain) and whose code runs (for messages and namespaces). Only a layer whose on_error lets a request pass stands
+--- under xpcall.
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 local text_of = require("moongate.sdk.shown")
@@ -14,6 +15,8 @@ local NEXT = call.wait_for.NEXT
 local chain = {}
 local by_depth = {} -- a copy of worker.layer for each
 local layers_of = setmetatable({}, { __mode = "k" }) ---@type table<function, moongate.Layer[]>  by what compose made
+local depth_of = setmetatable({}, { __mode = "k" }) ---@type table<function, integer>  before the first layer
+local deepest = 0 -- of all chains: no two have a depth in common
 
 ---@class moongate.Layer
 ---@field handler? moongate.Handler
@@ -27,10 +30,13 @@ local layers_of = setmetatable({}, { __mode = "k" }) ---@type table<function, mo
 function chain.compose(layers, fresh)
     by_depth[0] = by_depth[0] or fresh("moongate.worker.layer")
     local check_next = by_depth[0].check_next
+    local before = deepest
+    local last = before + #layers + 1
+    deepest = last
 
     --- The innermost next: proxy this.
     local function inner(ctx)
-        check_next(ctx, INNERMOST)
+        check_next(ctx, last)
         running.depth = INNERMOST
         running.await(NEXT)
     end
@@ -40,22 +46,29 @@ function chain.compose(layers, fresh)
         local make = by_depth[depth] or fresh("moongate.worker.layer")
         by_depth[depth] = make
         if wanted.limit then
-            inner = make.limit(wanted.limit, inner, depth)
+            inner = make.limit(wanted.limit, inner, before + depth)
         elseif wanted.on_error == "open" or wanted.on_error == "skip" then
-            inner = make.lenient(wanted.handler, inner, wanted.index, depth, wanted.on_error == "skip")
+            inner = make.lenient(wanted.handler, inner, wanted.index, before + depth, wanted.on_error == "skip")
         else
-            inner = make.closed(wanted.handler, inner, wanted.index, depth)
+            inner = make.closed(wanted.handler, inner, wanted.index, before + depth)
         end
     end
-    layers_of[inner] = layers
+    layers_of[inner], depth_of[inner] = layers, before
     return inner
+end
+
+--- What running.depth is before a chain begins.
+---@param composed fun(ctx: moongate.Ctx)  of compose
+---@return integer
+function chain.before(composed)
+    return depth_of[composed]
 end
 
 --- Raises that a chain is through and there is no response: the innermost handler that ran did not go on.
 ---@param composed fun(ctx: moongate.Ctx)  of compose
 ---@param reached integer  the depth of that handler
 function chain.unanswered(composed, reached)
-    local layer = layers_of[composed][reached]
+    local layer = layers_of[composed][reached - depth_of[composed]]
     if not layer or not layer.handler then
         error("no handler of the chain answered, and there is no response", 0)
     end

@@ -1,5 +1,6 @@
 --- fault: what made a coroutine die, for the log: whose code it was, at which line, and the way there.
 local await = require("moongate.worker.await")
+local context = require("moongate.sdk.ctx")
 local running = require("moongate.sdk.running")
 local message_of = require("moongate.worker.raised")
 local text_of = require("moongate.sdk.shown")
@@ -49,6 +50,9 @@ return function(chunks)
         local plugin = running.plugin
         local message = text_of(err)
         local trace = sub(running.traceback or dead_traceback(co, message), 1, TRACE)
+        if co and running.slot and not running.slot.logs then
+            context.forget(running.slot)
+        end
         await.none()
         running.plugin, running.memory.owner, running.traceback = -1, -1, false
         message = match(message_of(err, message, trace), "^[^\n]*")

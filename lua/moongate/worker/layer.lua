@@ -15,15 +15,24 @@ local SKIP_S = 30 -- a plugin that raised under on_error skip is not run for so 
 
 local layer = {}
 
+--- Why next was not to be called: it belongs to the layer before it, of this chain, and passes once.
+local function refusal(ctx, depth)
+    if running.ctx ~= ctx then
+        return "next wants the ctx of this request: call next(ctx)"
+    elseif running.slot.is_task then
+        return "next is for the handler to call: a task has none"
+    elseif running.depth == ANSWERED then
+        return "this request is answered: return after ctx:respond"
+    elseif running.depth < depth or depth <= running.slot.before then
+        return "this next is of another handler: call the one that this handler was given"
+    end
+    return "next(ctx) was called twice"
+end
+
 --- Judges a call of next; two levels up is the plugin's line.
 local function check_next(ctx, depth)
-    if running.ctx ~= ctx then
-        error("next wants the ctx of this request: call next(ctx)", 3)
-    end
-    if running.depth >= depth then
-        error(running.slot.is_task and "next is for the handler to call: a task has none"
-            or running.depth == ANSWERED and "this request is answered: return after ctx:respond"
-            or "next(ctx) was called twice", 3)
+    if running.ctx ~= ctx or running.depth ~= depth - 1 then
+        error(refusal(ctx, depth), 3)
     end
 end
 layer.check_next = check_next
@@ -41,7 +50,7 @@ layer.on_raise = on_raise
 ---@param handler moongate.Handler
 ---@param inner fun(ctx: moongate.Ctx)
 ---@param index integer  of the plugin in the plan, from 0
----@param depth integer  of the layer in the chain, from 1
+---@param depth integer  the chain's, and its number there, from 1
 function layer.closed(handler, inner, index, depth)
     return function(ctx)
         check_next(ctx, depth)
@@ -61,10 +70,10 @@ function layer.lenient(handler, inner, index, depth, skips)
     return function(ctx)
         check_next(ctx, depth)
         local outer = running.plugin
+        running.depth = depth
         if skips and mono_s(running.call) < resting_until_s then
             return inner(ctx)
         end
-        running.depth = depth
         running.plugin, memory.owner = index, index
         local ok, err = xpcall(handler, on_raise, ctx, inner)
         if not ok then

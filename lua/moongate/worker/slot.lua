@@ -6,40 +6,34 @@ local chain = require("moongate.worker.chain")
 local context = require("moongate.sdk.ctx")
 local running = require("moongate.sdk.running")
 local stream = require("moongate.worker.stream")
-local clear = require("table.clear")
 
 local park = await.park
+local begin, forget = context.begin, context.forget
 local phase, index_of = call.phase, call.chain
 local LOG, UNANSWERED, TASK = 1, 3, 4
 
 ---@class moongate.Slot
 ---@field call moongate.Call
----@field ctx moongate.Ctx
----@field request moongate.Request
----@field response moongate.Response
----@field params table
----@field state table
----@field dirty boolean  state was looked at
+---@field ctx moongate.Ctx|false  of the last request
+---@field request moongate.Request|false
+---@field response moongate.Response|false
+---@field params table|false
+---@field state table|false  of the last request; false: nobody asked for it
+---@field logs boolean  the state is needed until the log has run
+---@field before integer  the depth before the first layer of the last request's chain
 ---@field reached number  how far in the chain the last request got
-
---- Nothing of a request is left for the next one, no metatable either.
-local function wipe(slot)
-    if getmetatable(slot.state) ~= nil then
-        slot.state = {}
-    else
-        clear(slot.state)
-    end
-    slot.dirty = false
-end
 
 --- Makes the body of slots.
 ---@param chains fun(ctx: moongate.Ctx)[]
----@param logs ({ log: function, index: integer }[]|false)[]  by chain
----@param streams integer[]  by chain: bodies that still go by when the handlers are through keep ctx.state
-return function(chains, logs, streams)
+---@param logs ({ log: function, index: integer }[]|false)[]  by chain: what runs once the last byte has passed
+return function(chains, logs)
+    local depths = {}
+    for i = 1, #chains do
+        depths[i] = chain.before(chains[i])
+    end
+
     return function(pointer)
         local slot = context.new(call.of(pointer))
-        local ctx = slot.ctx
         stream.slots[tostring(pointer)] = slot
 
         while true do
@@ -48,21 +42,23 @@ return function(chains, logs, streams)
             local now = phase(slot.call)
             if now == LOG then
                 running.may_wait = false
-                chain.log(logs[at], ctx)
+                chain.log(logs[at], slot.ctx)
+                slot.logs = false
             elseif now == UNANSWERED then
                 chain.unanswered(chains[at], slot.reached)
             elseif now == TASK then
                 beside(slot.call)
             else
-                if slot.dirty then -- the exchange before ended before its log ran
-                    wipe(slot)
-                end
+                forget(slot) -- the exchange before may have ended before its log ran
+                begin(slot)
+                slot.logs = logs[at] ~= false
                 running.may_wait = true
-                chains[at](ctx)
+                running.depth, slot.before = depths[at], depths[at]
+                chains[at](slot.ctx)
                 slot.reached = running.depth
             end
-            if slot.dirty and (phase(slot.call) == LOG or not (logs[at] or streams[at] > 0)) then
-                wipe(slot)
+            if not slot.logs then
+                forget(slot)
             end
         end
     end

@@ -1,0 +1,65 @@
+/* spare.c - lists of freed blocks by size. Each block is malloc's own, so that one may grow out of its list.
+ */
+#include "script/spare.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+/* 0: larger than what is kept. */
+static size_t steps_of(size_t bytes)
+{
+    const size_t steps = (bytes + MG_SPARE_STEP - 1) / MG_SPARE_STEP;
+
+    return steps <= MG_SPARE_SIZES ? steps : 0;
+}
+
+static void *make(mg_spare *spare, size_t bytes)
+{
+    const size_t steps = steps_of(bytes);
+    void *block = spare->first[steps];
+
+    if (!block)
+        return mg_alloc(steps ? steps * MG_SPARE_STEP : bytes);
+    memcpy(&spare->first[steps], block, sizeof block);
+    spare->bytes -= steps * MG_SPARE_STEP;
+    return block;
+}
+
+static void drop(mg_spare *spare, void *block, size_t bytes)
+{
+    const size_t steps = steps_of(bytes);
+
+    if (!steps || spare->bytes >= MG_SPARE_BYTES) {
+        mg_free(block);
+        return;
+    }
+    memcpy(block, &spare->first[steps], sizeof block);
+    spare->first[steps] = block;
+    spare->bytes += steps * MG_SPARE_STEP;
+}
+
+void *mg_spare_realloc(mg_spare *spare, void *old, size_t old_bytes, size_t bytes)
+{
+    if (!old)
+        return bytes ? make(spare, bytes) : NULL;
+    if (!bytes) {
+        drop(spare, old, old_bytes);
+        return NULL;
+    }
+    const size_t steps = steps_of(bytes);
+    if (steps && steps == steps_of(old_bytes))
+        return old;
+    return mg_realloc(old, steps ? steps * MG_SPARE_STEP : bytes);
+}
+
+void mg_spare_fini(mg_spare *spare)
+{
+    for (size_t steps = 1; steps <= MG_SPARE_SIZES; steps++) {
+        for (void *block = spare->first[steps], *next; block; block = next) {
+            memcpy(&next, block, sizeof next);
+            mg_free(block);
+        }
+    }
+    *spare = (mg_spare){ 0 };
+}
