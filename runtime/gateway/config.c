@@ -201,9 +201,11 @@ static void take_proxies(mg_building *b, mg_config_listener *listener, const mg_
         if (mg_cidr_parse(&blocks[listener->trusted_proxy_count], it->text))
             listener->trusted_proxy_count++;
         else
-            mg_finding_hint(mg_node_error(b->report, it, "not-allowed", "\"%.*s\" is no block of addresses",
-                                          MG_STR_ARGS(mg_node_shown(it))),
-                            "write 10.0.0.0/8, 2001:db8::/32 or one address");
+            mg_finding_hint(
+                mg_node_error(b->report, it, "not-allowed", "\"%.*s\" is no block of addresses",
+                              MG_STR_ARGS(mg_node_shown(it))),
+                "write 10.0.0.0/8, 2001:db8::/32, one address, or \"unix:\" for all peers on unix "
+                "sockets");
     }
 }
 

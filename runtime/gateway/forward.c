@@ -156,6 +156,12 @@ static mg_str element_of(mg_exchange *x, const asker *who)
     return (mg_str){ text, (size_t)(put_element(text, who) - text) };
 }
 
+/* It has no address that a list could hold: whoever reads the list would stop there. */
+static bool is_nameless(mg_str address)
+{
+    return mg_str_eq(address, MG_STR("unix:"));
+}
+
 /* The list as it came, when it was the one that counted, else the client; then the peer. */
 static mg_str tell_forwarded(mg_exchange *x, bool by_forwarded, const asker *who, const asker *peer)
 {
@@ -165,6 +171,8 @@ static mg_str tell_forwarded(mg_exchange *x, bool by_forwarded, const asker *who
         before = mg_fields_value(&x->request.fields, &x->arena, MG_NAME_FORWARDED, MG_STR_NONE);
     if (!before.n && !mg_str_eq(who->address, peer->address))
         before = element_of(x, who);
+    if (before.n && is_nameless(peer->address))
+        return before;
     return joined(&x->arena, before, element_of(x, before.n ? peer : who));
 }
 
@@ -176,7 +184,7 @@ static mg_str tell_x_forwarded_for(mg_exchange *x, bool by_forwarded, const aske
         before = mg_fields_value(&x->request.fields, &x->arena, MG_NAME_X_FORWARDED_FOR, MG_STR_NONE);
     else if (!mg_str_eq(who->address, x->peer))
         before = who->address;
-    return joined(&x->arena, before, x->peer);
+    return before.n && is_nameless(x->peer) ? before : joined(&x->arena, before, x->peer);
 }
 
 static void add_own(mg_exchange *x, mg_name id, mg_str value)

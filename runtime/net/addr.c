@@ -199,6 +199,9 @@ bool mg_cidr_parse(mg_cidr *cidr, mg_str text)
     mg_addr addr;
     uint64_t bits;
 
+    *cidr = (mg_cidr){ .is_unix = mg_str_eq(text, MG_STR("unix:")) };
+    if (cidr->is_unix)
+        return true;
     if (!mg_addr_from_ip(&addr, slash == SIZE_MAX ? text : mg_str_sub(text, 0, slash), 0))
         return false;
     const unsigned offset = addr.sa.sa_family == AF_INET ? MAPPED_BITS : 0;
@@ -215,6 +218,8 @@ bool mg_cidr_has(const mg_cidr *cidr, const mg_addr *addr)
 {
     uint8_t bytes[16];
 
+    if (cidr->is_unix)
+        return addr->sa.sa_family == AF_UNIX;
     if (!sixteen_bytes(bytes, addr) || (cidr->bits < MAPPED_BITS && is_mapped(bytes)))
         return false;
     return same_bits(bytes, cidr->bytes, cidr->bits);

@@ -33,10 +33,12 @@ bool mg_addr_eq(const mg_addr *a, const mg_addr *b);
 /* Makes the folders of a Unix path that are missing, with this mode. Nothing to do for other addresses. */
 MG_MUST_USE mg_result mg_addr_make_folder(const mg_addr *addr, unsigned mode, mg_error *err);
 
-/* A block of addresses: "10.0.0.0/8", "2001:db8::/32", or one address. */
+/* A block of addresses: "10.0.0.0/8", "2001:db8::/32", or one address; or "unix:", all peers on unix sockets.
+ */
 typedef struct mg_cidr {
     uint8_t bytes[16]; /* IPv4 as mapped */
     uint8_t bits;      /* of 128 */
+    bool is_unix;      /* these alone */
 } mg_cidr;
 
 bool mg_cidr_parse(mg_cidr *cidr, mg_str text);

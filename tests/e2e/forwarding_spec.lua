@@ -1,6 +1,7 @@
 -- Fields: those of one connection stay on it, those that tell who asked are made by the gateway and believed only of
 -- trusted peers.
 local e2e = require "tests.e2e.harness"
+local peer = require "tests.e2e.harness.peer"
 
 after_each(e2e.finish)
 
@@ -127,5 +128,29 @@ describe("a trusted peer", function()
         local gw, up = e2e.proxy { listener = { trusted_proxies = { "127.0.0.7/32" } }, access_log = true }
         e2e.seen(gw, up, "X-Forwarded-For: 9.9.9.9\r\n", { from = "127.0.0.8" })
         assert.equal("127.0.0.8", gw:access().client_ip)
+    end)
+end)
+
+describe("a proxy on a unix socket", function()
+    local function asked(trusted, lines)
+        local gw, up = e2e.proxy { access_log = true, extra = { listeners = {
+            web = { bind = "unix:run/web.sock", trusted_proxies = trusted } } } }
+        local client = assert(peer.connect_unix(gw.dir .. "/run/web.sock", "proxy"))
+        local seen = e2e.exchange(client, up, "GET / HTTP/1.1\r\nHost: a\r\n" .. lines .. "\r\n")
+        return seen.fields, gw:access()
+    end
+
+    it("is believed where the listener trusts those", function()
+        local seen, line = asked({ "unix:" }, "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n")
+        assert.equal("203.0.113.9", line.client_ip)
+        assert.equal("203.0.113.9", seen["x-forwarded-for"]) -- it has no address of its own to add
+        assert.equal("https", seen["x-forwarded-proto"])
+        assert.equal('for=203.0.113.9;proto=https;host=a', seen.forwarded)
+    end)
+
+    it("is not where it is not named, whatever addresses are", function()
+        local seen, line = asked({ "0.0.0.0/0", "::/0" }, "X-Forwarded-For: 203.0.113.9\r\n")
+        assert.equal("unix:", line.client_ip)
+        assert.equal("unix:", seen["x-forwarded-for"])
     end)
 end)

@@ -143,13 +143,17 @@ static void a_block_holds_what_it_says(void **state)
     assert_int_equal(mg_addr_parse_bind(&addr, MG_STR("unix:x"), NULL), MG_OK);
     assert_true(mg_cidr_parse(&cidr, MG_STR("0.0.0.0/0")));
     assert_false(mg_cidr_has(&cidr, &addr));
+    assert_true(mg_cidr_parse(&cidr, MG_STR("unix:")));
+    assert_true(mg_cidr_has(&cidr, &addr));
+    assert_true(mg_addr_from_ip(&addr, MG_STR("10.0.0.1"), 1));
+    assert_false(mg_cidr_has(&cidr, &addr));
 }
 
 static void what_is_no_block_is_refused(void **state)
 {
     static const char *cases[] = { "",       "/8",       "10.0.0.0/",   "10.0.0.0/33",
                                    "::/129", "10.0.0/8", "10.0.0.0/-1", "10.0.0.0/8/8",
-                                   "x" };
+                                   "x",      "unix",     "unix:x" };
     mg_cidr cidr;
 
     (void)state;
