@@ -354,8 +354,8 @@ void mg_pipeline_maybe_finish(mg_flight *flight)
     record(flight);
     worker->flights--;
     mg_stats_in_flight(worker->gateway->stats, worker->index, -1);
-    mg_errand errand = { .runtime = flight->errand.runtime };
+    mg_view_service *runtime = flight->errand.runtime; /* the errand goes with the exchange */
     mg_net_exchange_free(&worker->net, x);
-    mg_errand_fini(&errand);
+    mg_view_service_unref(runtime);
     mg_view_unref(view);
 }

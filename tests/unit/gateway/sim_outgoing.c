@@ -320,6 +320,25 @@ static void an_answer_that_was_replaced_is_not_heard_of_again(void **state)
         }
 }
 
+/* The other side is let go at once, and not when the answer in its place has been read. */
+static void what_was_replaced_is_let_go(void **state)
+{
+    size_t heard = 0;
+    line l;
+
+    (void)state;
+    line_open(&l, CONFIG, P(STREAM PASS " ctx:respond(418, ('x'):rep(8388608))"));
+    line_ask(&l, GET_A);
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfive!");
+    assert_true(hear(&l.w, l.up) != HEAR_OPEN);
+    while (heard < 8388608) {
+        const ssize_t got = l.w.outside->ops->recv(l.w.outside, l.client, l.w.heard, HEARD_BYTES);
+        heard += got > 0 ? (size_t)got : 0;
+        settle(&l.w);
+    }
+    line_close(&l);
+}
+
 static void one_that_is_cut_before_its_head_went_is_a_502(void **state)
 {
     line l;
@@ -394,6 +413,51 @@ static void the_clients_body_is_sent_as_it_comes(void **state)
     assert_null(strstr(l.w.heard, "foo"));
     say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     hear_status(&l.w, l.client, "200");
+    line_close(&l);
+}
+
+static void a_client_that_waits_to_be_asked_for_its_body_is(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(&l, CONFIG, P(SEND "ctx:respond(200, res.body)"));
+    line_ask(&l, "POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n");
+    assert_has(l.w.heard, "transfer-encoding: chunked\r\n");
+    assert_null(strstr(l.w.heard, "expect"));
+    assert_int_equal(hear(&l.w, l.client), HEAR_OPEN);
+    assert_string_equal(l.w.heard, "HTTP/1.1 100 Continue\r\n\r\n");
+    say(&l.w, l.client, "3\r\nfoo\r\n");
+    assert_int_equal(hear(&l.w, l.up), HEAR_OPEN);
+    assert_string_equal(l.w.heard, "3\r\nfoo\r\n");
+    say(&l.w, l.client, "0\r\n\r\n");
+    assert_int_equal(hear(&l.w, l.up), HEAR_OPEN);
+    assert_string_equal(l.w.heard, "0\r\n\r\n");
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    hear_status(&l.w, l.client, "200");
+    line_close(&l);
+}
+
+/* Nothing of the body has left: another connection gets it. */
+static void the_clients_body_survives_an_upstream_that_is_not_there(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(&l,
+              WEB QUIET "services: { up: { endpoints: [{ url: \"http://10.0.0.2:9000\" }, { url: "
+                        "\"http://10.0.0.2:9001\" }], balance: round_robin, retry: { attempts: 2, on: "
+                        "[connect_error], budget: 100%, backoff: 1ms } } }\n" ROUTE_P,
+              P(SEND "ctx:respond(200, res and res.body or why)"));
+    for (int i = 0; i < 2; i++) { /* one of the two begins at the endpoint that is not there */
+        say(&l.w, l.client, POST);
+        advance(&l.w, 5 * MS);
+        line_ask(&l, "bar");
+        assert_ends(l.w.heard, "\r\n\r\nfoobar");
+        say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        hear_status(&l.w, l.client, "200");
+        assert_ends(l.w.heard, "ok");
+    }
     line_close(&l);
 }
 
@@ -495,6 +559,34 @@ static void too_many_open_answers_raise(void **state)
     line_close(&l);
 }
 
+static void check_raises(const char *handler, const char *message)
+{
+    char source[1024];
+    line l;
+
+    snprintf(source, sizeof source, P(STREAM "%s"), handler);
+    line_open(&l, CONFIG, source);
+    line_ask(&l, GET_A);
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfive!");
+    (void)hear(&l.w, l.client);
+    assert_has(logged_of(&l), message);
+    line_close(&l);
+}
+
+static void mistakes_with_an_answer_raise_at_the_plugins_line(void **state)
+{
+    (void)state;
+    check_raises("ctx:respond(200, res.body)",
+                 "plugin.lua:3: the answer is streamed: its body is in :chunks() or :read()");
+    check_raises("ctx:respond(200, res.boddy)", "plugin.lua:3: the answer of ctx.http has no 'boddy'");
+    check_raises(PASS PASS,
+                 "plugin.lua:3: respond: the answer that it passes on is closed, or was passed on");
+    check_raises("res:close() " PASS, "plugin.lua:3: respond: the answer that it passes on is closed");
+    check_raises(PASS " next(ctx)", "plugin.lua:3: this request is answered: return after ctx:respond");
+    check_raises("next(ctx, " PASS ")", "this request is answered");
+    check_raises("ctx:respond(99, res)", "plugin.lua:3: respond: a status is a number from 200 to 599");
+}
+
 static void an_answer_kept_from_an_earlier_request_is_closed(void **state)
 {
     line l;
@@ -530,6 +622,7 @@ int main(void)
         cmocka_unit_test(a_client_that_leaves_ends_what_is_passed_on),
         cmocka_unit_test(another_answer_takes_the_place_of_one_that_is_passed_on),
         cmocka_unit_test(an_answer_that_was_replaced_is_not_heard_of_again),
+        cmocka_unit_test(what_was_replaced_is_let_go),
         cmocka_unit_test(one_that_is_cut_before_its_head_went_is_a_502),
         cmocka_unit_test(it_takes_the_place_of_what_next_brought),
         cmocka_unit_test(a_handler_further_out_reads_and_replaces_it),
@@ -539,6 +632,9 @@ int main(void)
         cmocka_unit_test(an_upstream_may_answer_before_the_body_is_whole),
         cmocka_unit_test(next_has_no_body_that_was_sent),
         cmocka_unit_test(a_body_in_memory_can_be_sent_and_goes_on),
+        cmocka_unit_test(a_client_that_waits_to_be_asked_for_its_body_is),
+        cmocka_unit_test(the_clients_body_survives_an_upstream_that_is_not_there),
+        cmocka_unit_test(mistakes_with_an_answer_raise_at_the_plugins_line),
         cmocka_unit_test(too_many_open_answers_raise),
         cmocka_unit_test(an_answer_kept_from_an_earlier_request_is_closed),
     };
