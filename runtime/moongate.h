@@ -60,7 +60,9 @@ bool mg_call_query(mg_call *call, const char *name, uint32_t n,
                    mg_slice *value); /* first of that name, decoded */
 /* The next value of that name, where *at, from 0, is how far the query was read; false when there is none. */
 bool mg_call_query_next(mg_call *call, const char *name, uint32_t n, uint32_t *at, mg_slice *value);
-int mg_call_status(const mg_call *call);                   /* of the response; 0 while there is none */
+int mg_call_status(const mg_call *call); /* of the response; 0 while there is none */
+/* Of this message on the client's wire so far, head and body. */
+double mg_call_bytes(const mg_call *call, int which);
 const char *mg_call_set_status(mg_call *call, int status); /* 200..599 */
 /* Answers: status and body (copied), fields of an earlier response dropped. NULL, or what is wrong.
  * content_type may be NULL. */
@@ -88,8 +90,9 @@ double mg_call_remaining_s(const mg_call *call); /* until the exchange's deadlin
 void mg_call_new_id(mg_call *call, char *out32); /* 32 lower-case hex digits, no NUL */
 void mg_call_log(mg_call *call, int level, const char *text, uint32_t n); /* 0 debug .. 3 error */
 
-/* What a slot is resumed for when it is parked: UNANSWERED, to raise that its last chain left no response.
- * FILTER: a piece of a body is going through its filters. TASK: to run mg_call_task_number. */
+/* What runs. A parked slot is resumed for CHAIN, or for UNANSWERED: to raise that its last chain left no
+ * response. FILTER: a piece of a body is going through its filters. LOG: the exchange is over, and told to
+ * log handlers. TASK: mg_call_task_number, for which a parked slot is resumed too. */
 enum mg_phase { MG_PHASE_CHAIN, MG_PHASE_LOG, MG_PHASE_FILTER, MG_PHASE_UNANSWERED, MG_PHASE_TASK };
 int mg_call_phase(const mg_call *call);
 /* What the coroutine waits for after it yields. */
@@ -108,8 +111,13 @@ void mg_call_wait(mg_call *call, int wait);
 const char *mg_call_sleep(mg_call *call, double seconds); /* sets MG_WAIT_SLEEP; NULL or what is wrong */
 /* After a resume: NULL, or why the chain must unwind ("client_gone", "deadline", ..). */
 const char *mg_call_cancelled(const mg_call *call);
-/* True once after a resume that came because the plugin's own `timeout` was over, not what it waited for. */
-bool mg_call_timed_out(mg_call *call);
+/* After a resume, once: whether what was waited for is there, or why the plugin fails instead. */
+enum mg_wait_end {
+    MG_WAIT_FINE,
+    MG_WAIT_TIMED_OUT, /* its own `timeout` was over */
+    MG_WAIT_SPENT      /* the request's plugins have computed as much as they may in all */
+};
+int mg_call_wait_end(mg_call *call);
 /* Which plugin runs, by index in the plan: for kv namespaces, time-outs and messages. Returns the one before.
  */
 uint32_t mg_call_enter(mg_call *call, uint32_t plugin);

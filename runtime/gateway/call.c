@@ -121,7 +121,10 @@ static const char *set_consumer(mg_call *call, mg_str text)
 const char *mg_call_set_text(mg_call *call, int what, const char *text, uint32_t n)
 {
     const mg_str s = mg_str_make(text, n);
+    const char *wrong = what == MG_TEXT_CONSUMER ? NULL : too_late(call, MG_REQUEST);
 
+    if (wrong)
+        return wrong;
     switch (what) {
     case MG_TEXT_METHOD: return set_method(call, s);
     case MG_TEXT_PATH: return set_path(call, s);
@@ -178,13 +181,18 @@ int mg_call_status(const mg_call *call)
     return call->x->response.status;
 }
 
+double mg_call_bytes(const mg_call *call, int which)
+{
+    return (double)(which == MG_REQUEST ? call->x->bytes_in : call->x->bytes_out);
+}
+
 const char *mg_call_set_status(mg_call *call, int status)
 {
     const uint16_t before = call->x->response.status;
     const char *wrong = no_response(call, MG_RESPONSE);
 
     if (!wrong)
-        wrong = has_gone(call);
+        wrong = too_late(call, MG_RESPONSE);
     if (wrong)
         return wrong;
     if (status < 200 || status > 599)
@@ -202,9 +210,8 @@ static const char body_too_long[] = "a body that a plugin sets has at most 64 Mi
 /* A request's filter runs while the upstream is at it. */
 const char *mg_call_no_answer_now(const mg_call *call)
 {
-    if (call->phase != MG_PHASE_CHAIN)
-        return "only a handler answers: in a filter or in log(ctx) it is too late";
-    return has_gone(call);
+    return call->phase != MG_PHASE_CHAIN ? "only a handler answers: in a filter or in log(ctx) it is too late"
+                                         : too_late(call, MG_RESPONSE);
 }
 
 const char *mg_call_respond(mg_call *call, int status, const char *content_type, const char *body, uint32_t n)
@@ -319,14 +326,12 @@ const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32
     mg_exchange *x = call->x;
     const char *wrong = no_response(call, which);
 
-    if (!wrong && which == MG_RESPONSE)
-        wrong = has_gone(call);
+    if (!wrong)
+        wrong = too_late(call, which);
     if (wrong)
         return wrong;
     if (n > MG_BODY_BYTES_MAX)
         return body_too_long;
-    if (which == MG_REQUEST && call->next_called)
-        return "the request has gone already: set its body before next(ctx)";
     if (mg_call_bodiless(call, which))
         return NULL;
     mg_fields_drop_of_body(fields_of(x, which), which == MG_REQUEST);
@@ -398,12 +403,12 @@ const char *mg_call_cancelled(const mg_call *call)
     return call->cancelled;
 }
 
-bool mg_call_timed_out(mg_call *call)
+int mg_call_wait_end(mg_call *call)
 {
-    const bool timed_out = call->timed_out;
+    const int end = call->is_spent ? MG_WAIT_SPENT : call->timed_out ? MG_WAIT_TIMED_OUT : MG_WAIT_FINE;
 
-    call->timed_out = false;
-    return timed_out;
+    call->is_spent = call->timed_out = false;
+    return end;
 }
 
 uint32_t mg_call_enter(mg_call *call, uint32_t plugin)

@@ -33,12 +33,14 @@ struct mg_call {
     uint32_t max_path_bytes;   /* of the route: max_path */
     uint32_t max_target_bytes; /* of the listener: path and query as they are passed on */
     uint32_t chain;
-    uint32_t plugin; /* index in the plan of the layer that runs; UINT32_MAX: none */
-    int phase;       /* enum mg_phase: what runs, or what the next resume of a parked slot is for */
-    int wait_which;  /* of MG_WAIT_BODY: MG_REQUEST or MG_RESPONSE */
-    uint32_t raised; /* plugins that raised and were let pass (on_error open, skip) */
-    int wait;        /* enum mg_wait */
-    bool timed_out;  /* the plugin's own timeout ended the wait */
+    uint32_t plugin;     /* index in the plan of the layer that runs; UINT32_MAX: none */
+    int phase;           /* enum mg_phase: what runs, or what the next resume of a parked slot is for */
+    int wait_which;      /* of MG_WAIT_BODY: MG_REQUEST or MG_RESPONSE */
+    uint32_t raised;     /* plugins that raised and were let pass (on_error open, skip) */
+    int wait;            /* enum mg_wait */
+    bool timed_out;      /* the plugin's own timeout ended the wait */
+    bool is_spent;       /* the request's plugins have computed as much as they may in all */
+    uint64_t counted_ns; /* of computing behind waits */
     bool next_called;
     bool body_sent;           /* ctx.http has sent the client's body, which is not there for next */
     mg_call_buffer bodies[2]; /* MG_REQUEST, MG_RESPONSE */

@@ -66,10 +66,9 @@ static bool is_early(const mg_call *call, int which)
 /* Why the fields cannot be changed, or NULL. */
 static const char *no_change(const mg_call *call, int which)
 {
-    if (which == MG_REQUEST || is_early(call, which))
-        return NULL;
-    const char *wrong = no_response(call, which);
-    return wrong ? wrong : has_gone(call);
+    const char *wrong = is_early(call, which) ? NULL : no_response(call, which);
+
+    return wrong ? wrong : too_late(call, which);
 }
 
 /* Of a field that has just been put where it is read meanwhile. */

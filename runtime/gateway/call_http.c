@@ -182,8 +182,10 @@ uint64_t mg_call_http_deadline(mg_call *call)
     return call->http->deadline_ns;
 }
 
-void mg_call_http_expire(mg_call *call)
+void mg_call_http_expire(mg_call *call, bool by_plugin)
 {
+    if (by_plugin)
+        call->http->late = "timeout";
     mg_outgoing_expire(call->http);
 }
 

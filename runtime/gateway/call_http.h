@@ -17,8 +17,8 @@ void mg_call_http_cancel(mg_call *call);
 void mg_call_http_fini(struct mg_flight *flight);
 /* When the wait that begins must be over. */
 uint64_t mg_call_http_deadline(mg_call *call);
-/* That moment has come. */
-void mg_call_http_expire(mg_call *call);
+/* That moment has come; or the plugin's own timeout has, before it. */
+void mg_call_http_expire(mg_call *call, bool by_plugin);
 /* Asks the key-value store to tell when all that was written is durable. */
 void mg_call_barrier_run(mg_call *call);
 /* Nobody waits for it any more. */

@@ -39,6 +39,7 @@ void mg_call_raised(mg_call *call, uint32_t plugin, const char *message, uint32_
     const mg_vm_plugin *raised = mg_call_plugin(call, plugin);
 
     call->raised++;
+    call->counted_ns = 0; /* whoever runs now is not to pay for it */
     mg_call_log_event(call->host->log, MG_LOG_ERROR, "plugin_error", call->x, call->route_name, raised,
                       "was passed over: %.*s\n%.*s", (int)n, message, (int)traceback_n, traceback);
 }

@@ -29,11 +29,17 @@ static inline const char *no_response(const mg_call *call, int which)
     return NULL;
 }
 
-/* Why the response's head and body cannot be changed, or NULL. */
-static inline const char *has_gone(const mg_call *call)
+/* Why a head and its body cannot be changed any more, or NULL. A filter runs while they are on their way,
+ * whatever the handlers wait for meanwhile. */
+static inline const char *too_late(const mg_call *call, int which)
 {
-    return call->x->head_sent ? "the response is on its way: change it in the handler, after next(ctx)"
-                              : NULL;
+    if (which == MG_RESPONSE && (call->x->head_sent || call->phase == MG_PHASE_FILTER))
+        return "the response is on its way: change it in the handler, after next(ctx)";
+    if (call->phase == MG_PHASE_LOG)
+        return "the request is over: log(ctx) only looks";
+    return which == MG_REQUEST && call->next_called
+               ? "the request has gone already: change it before next(ctx)"
+               : NULL;
 }
 
 #endif

@@ -47,7 +47,8 @@ static bool run(mg_filter *filter, mg_str piece, bool last)
     call->chunk_last = last;
     call->chunk_replaced = false;
     call->phase = MG_PHASE_FILTER;
-    const mg_task_state state = mg_task_stream(flight->task, filter->which, &error);
+    const mg_task_state state =
+        mg_task_aside(flight->task, filter->which ? MG_ASIDE_RESPONSE : MG_ASIDE_REQUEST, &error);
     call->phase = MG_PHASE_CHAIN;
     call->chunk = MG_STR_NONE;
     if (state == MG_TASK_RAISED) {
@@ -114,7 +115,7 @@ static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
     mg_filter *filter = mg_container_of(sink, mg_filter, sink);
 
-    if (!filter->flight->call || has_raised(filter))
+    if (!mg_flight_filters(filter->flight) || has_raised(filter))
         return n;
     if (filter->which == MG_REQUEST)
         filter->flight->errand.lease.body_taken = true; /* what has gone past plugins cannot be sent again */
@@ -136,7 +137,7 @@ static void on_end(mg_body_sink *sink, const mg_fields *trailers)
     const mg_str before = filter->held;
 
     filter->outer = NULL; /* it has ended, and may serve another exchange */
-    if (!filter->flight->call || has_raised(filter))
+    if (!mg_flight_filters(filter->flight) || has_raised(filter))
         return;
     if (trailers)
         filter->trailers = *trailers; /* its fields are in the exchange's arena */

@@ -9,8 +9,6 @@
 
 enum { PIECE_BYTES = 64 * 1024 }; /* of a streamed answer, at once */
 
-#define AFTER_NEXT_NS (60 * MG_NS_PER_S)
-
 static const mg_lease_ops lease_ops;
 static const mg_errand_ops errand_ops;
 
@@ -401,15 +399,10 @@ void mg_outgoing_set_deadline(mg_outgoing *out)
 {
     const mg_flight *flight = out->flight;
     const uint64_t now = now_of(out);
-    uint64_t own = mg_add_sat(now, out->timeout_ns), exchange;
-
-    exchange = mg_exchange_due_ns(flight->x, &flight->x->limit);
-    if (out->sends_body && !out->body_sent) /* its clock stands still until then */
-        exchange = mg_flight_caller_ns(flight);
-    if (flight->call->next_called) { /* the route's time ran to the response head */
-        exchange = mg_flight_caller_ns(flight);
-        own = mg_min_u64(own, now + AFTER_NEXT_NS);
-    }
+    const uint64_t own = mg_add_sat(now, out->timeout_ns);
+    const uint64_t exchange = out->sends_body && !out->body_sent /* its clock stands still until then */
+                                  ? mg_flight_fixed_ns(flight)
+                                  : mg_exchange_due_ns(flight->x, &flight->x->limit);
     out->deadline_ns = mg_min_u64(own, exchange);
     out->late = own <= exchange ? "timeout" : "deadline";
 }
@@ -425,15 +418,11 @@ static bool set_limit(mg_outgoing *out)
     mg_deadline_conf_defaults(&conf);
     if (flight->route)
         conf = flight->route->conf->deadline;
-    const uint64_t left = flight->call->next_called
-                              ? mg_flight_caller_ns(flight) - mg_min_u64(now, mg_flight_caller_ns(flight))
-                              : mg_exchange_left_ns(flight->x, &flight->x->limit, now);
+    const uint64_t left = mg_exchange_left_ns(flight->x, &flight->x->limit, now);
     const uint64_t child_ms = mg_deadline_child_ms(&conf, left / MG_NS_PER_MS);
     if (!child_ms)
         return false;
-    const uint64_t own =
-        flight->call->next_called ? mg_min_u64(out->timeout_ns, AFTER_NEXT_NS) : out->timeout_ns;
-    const uint64_t most = mg_min_u64(own, mg_min_u64(child_ms, UINT32_MAX) * MG_NS_PER_MS);
+    const uint64_t most = mg_min_u64(out->timeout_ns, mg_min_u64(child_ms, UINT32_MAX) * MG_NS_PER_MS);
     if (out->sends_body) /* the clock stands still meanwhile */
         out->x->limit.own_ns = mg_exchange_clock(out->x, now) + most;
     else

@@ -191,8 +191,9 @@ void mg_pipeline_send(mg_flight *flight)
     mg_forward_response(x, mg_worker_date(flight->worker));
     mg_limits_describe(flight);
     const bool own = x->answer == MG_ANSWER_OWN;
-    const bool filtered = (flight->streams & 2) && flight->call && x->answer == MG_ANSWER_UPSTREAM &&
-                          x->response_body.source && x->response.status != 101;
+    const bool filtered = (flight->streams & 2) && mg_flight_filters(flight) &&
+                          x->answer == MG_ANSWER_UPSTREAM && x->response_body.source &&
+                          x->response.status != 101;
     if (filtered) {
         x->response.body = MG_BODY_STREAM; /* a filter may change its length */
         x->response.has_length = false;
@@ -281,7 +282,7 @@ static int logged_status(const mg_flight *flight)
 {
     const mg_exchange *x = flight->x;
 
-    return x->head_sent ? x->response.status : 499;
+    return x->head_sent ? x->response.status : MG_STATUS_CLIENT_GONE;
 }
 
 static void record(mg_flight *flight)
@@ -320,9 +321,7 @@ static void record(mg_flight *flight)
         .service = service ? service->name : MG_STR_NONE,
         .endpoint = host >= 0 ? runtime->service->authorities[host] : MG_STR_NONE,
         .address = host >= 0 ? mg_service_host_address(runtime->service, (size_t)host) : MG_STR_NONE,
-        .error = flight->error ? flight->error
-                 : x->reset    ? mg_reset_text(x->reset)
-                               : NULL,
+        .error = mg_flight_error(flight),
         .end_ns = now,
         .end_wall_ns = worker->gateway->clock->wall_ns(worker->gateway->clock),
         .gateway_ns = own,

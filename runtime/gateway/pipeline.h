@@ -18,13 +18,15 @@
 /* What x->owner_self must be when an exchange begins: the mg_worker. */
 extern const mg_owner_ops mg_pipeline_owner;
 
+/* What logs have where the client was gone before any status was sent. */
+enum { MG_STATUS_CLIENT_GONE = 499 };
+
 /* Where an exchange stands with its handler chain. */
 typedef enum mg_chain_state {
     MG_CHAIN_NONE,  /* no plugins, or not yet */
     MG_CHAIN_RUNS,  /* the coroutine is on the stack */
     MG_CHAIN_WAITS, /* for what call->wait says */
-    MG_CHAIN_DONE,  /* every handler has returned */
-    MG_CHAIN_LOGS,  /* done, and kept for its log handlers */
+    MG_CHAIN_LOGS,  /* no handler runs any more; kept for filters and logs */
     MG_CHAIN_GONE,  /* given back */
 } mg_chain_state;
 
@@ -50,14 +52,19 @@ struct mg_flight {
     mg_task *task;
     mg_call *call;
     mg_chain_state chain;
-    mg_bytes_source bytes; /* of a response body in memory */
-    mg_body_sink drain;    /* takes a body into memory for a plugin */
-    mg_filter filters[2];  /* of bodies that plugins see pass by */
-    mg_later later;        /* a filter has raised: ends the exchange with nobody else on the stack */
-    unsigned streams;      /* which: mg_vm_chain_streams */
-    uint64_t patience_ns;  /* when the plugin's own timeout ends its wait; 0: something else does first */
-    int draining;          /* MG_REQUEST or MG_RESPONSE while it does, else -1 */
-    mg_errand errand;      /* the upstream side */
+    mg_bytes_source bytes;  /* of a response body in memory */
+    mg_body_sink drain;     /* takes a body into memory for a plugin */
+    mg_filter filters[2];   /* of bodies that plugins see pass by */
+    mg_later later;         /* a filter has raised: ends the exchange with nobody else on the stack */
+    unsigned streams;       /* which: mg_vm_chain_streams */
+    uint64_t patience_ns;   /* when the plugin's own timeout ends its wait; 0: something else does first */
+    uint64_t caller_ns;     /* behind next: when the caller gives up; 0: it did not say */
+    uint64_t held_until_ns; /* how long its plugins may hold the response; 0: they hold none */
+    uint64_t held_left_ns;  /* what is left of that while it rests; else 0 */
+    bool is_through;        /* its handlers have returned: the coroutine serves again */
+    bool filters_end; /* they failed or were ended: no piece of a body goes past their filters any more */
+    int draining;     /* MG_REQUEST or MG_RESPONSE while it does, else -1 */
+    mg_errand errand; /* the upstream side */
     uint64_t chain_ns, chain_since_ns; /* computing of the chain */
     unsigned backend;                  /* of the route's split, when it has one; or MG_SIDE_NO_BACKEND */
     mg_side side;                      /* how that came about */
@@ -85,12 +92,25 @@ struct mg_flight {
     bool finished;
 };
 
-/* When the caller gives up, on the loop's clock; UINT64_MAX: it did not say. */
-static inline uint64_t mg_flight_caller_ns(const mg_flight *flight)
+/* When the exchange is over for a reason that no clock of a body stops, on the loop's clock: its caller gives
+ * up, or behind next its response was held for long enough. UINT64_MAX: there is none. */
+static inline uint64_t mg_flight_fixed_ns(const mg_flight *flight)
 {
     const uint64_t fixed_ns = flight->x->limit.fixed_ns;
 
     return fixed_ns ? fixed_ns : UINT64_MAX;
+}
+
+/* Whether pieces of bodies go past the filters of its chain. */
+static inline bool mg_flight_filters(const mg_flight *flight)
+{
+    return flight->call && !flight->filters_end;
+}
+
+/* Why it was refused, or ended before its last byte; NULL: it was not. As the access log has it. */
+static inline const char *mg_flight_error(const mg_flight *flight)
+{
+    return flight->error ? flight->error : flight->x->reset ? mg_reset_text(flight->x->reset) : NULL;
 }
 
 /* The coroutine of this flight is to go on: what it waited for is there. */

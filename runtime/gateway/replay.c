@@ -114,7 +114,7 @@ static void open_way(mg_replay *replay)
     body->sink = &replay->sink;
     if (replay->filtered) {
         body->sink = &flight->filters[MG_REQUEST].sink;
-    } else if ((flight->streams & 1) && flight->call) {
+    } else if ((flight->streams & 1) && mg_flight_filters(flight)) {
         mg_filter_insert(&flight->filters[MG_REQUEST], flight, MG_REQUEST, body);
         replay->filtered = true;
     }
@@ -256,7 +256,7 @@ void mg_replay_sending(mg_flight *flight)
     mg_body *body = &flight->x->request_body;
 
     if (!replay || replay->whole.n) {
-        if ((flight->streams & 1) && flight->call)
+        if ((flight->streams & 1) && mg_flight_filters(flight))
             mg_filter_insert(&flight->filters[MG_REQUEST], flight, MG_REQUEST, body);
         return;
     }

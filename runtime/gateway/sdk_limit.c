@@ -82,11 +82,10 @@ const char *mg_call_limit_take(mg_call *call, const char *name, uint32_t n, cons
     return NULL;
 }
 
-/* No wait is granted that the exchange would not live to see. Behind `next` its deadline has been kept. */
+/* No wait is granted that the exchange would not live to see. */
 static uint64_t patience_ns(const mg_call *call)
 {
-    return call->next_called ? UINT64_MAX
-                             : mg_limits_patience(call->x, call->host->clock->mono_ns(call->host->clock));
+    return mg_limits_patience(call->x, call->host->clock->mono_ns(call->host->clock));
 }
 
 static bool reserve(const mg_call *call, const mg_limiter_ask *ask, double max_wait_s,

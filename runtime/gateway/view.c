@@ -16,7 +16,7 @@ static void drop_vm(mg_worker_vm *vm)
     mg_jobs_free(vm->jobs);
     mg_vm_free(vm->vm);
     mg_free(vm->bodies);
-    mg_free(vm->timeouts_ns);
+    mg_free(vm->bounds);
     mg_free(vm);
 }
 
@@ -177,14 +177,16 @@ static mg_chain_bodies *chain_bodies(const mg_snapshot *snapshot, const mg_vm *v
     return bodies;
 }
 
-static uint64_t *plugin_timeouts(const mg_snapshot *snapshot)
+static mg_plugin_bounds *plugin_bounds(const mg_snapshot *snapshot)
 {
     const mg_config *config = snapshot->config;
-    uint64_t *timeouts = MG_NEW_N(uint64_t, snapshot->plan.plugin_count + 1);
+    mg_plugin_bounds *bounds = MG_NEW_N(mg_plugin_bounds, snapshot->plan.plugin_count + 1);
 
-    for (size_t i = 0; i < config->plugin_count; i++)
-        timeouts[i] = config->plugins[i]->timeout_ms * MG_NS_PER_MS;
-    return timeouts;
+    for (size_t i = 0; i < config->plugin_count; i++) {
+        bounds[i].timeout_ns = config->plugins[i]->timeout_ms * MG_NS_PER_MS;
+        bounds[i].cpu_ns = config->plugins[i]->cpu_ms * MG_NS_PER_MS;
+    }
+    return bounds;
 }
 
 static mg_worker_vm *vm_for(mg_worker *worker, const mg_worker_change *change)
@@ -202,7 +204,7 @@ static mg_worker_vm *vm_for(mg_worker *worker, const mg_worker_change *change)
     mg_worker_vm *vm = MG_NEW(mg_worker_vm);
     *vm = (mg_worker_vm){ .vm = change->vm, .plan_hash = hash, .refs = 1 };
     vm->bodies = chain_bodies(change->snapshot, change->vm);
-    vm->timeouts_ns = plugin_timeouts(change->snapshot);
+    vm->bounds = plugin_bounds(change->snapshot);
     vm->jobs = mg_jobs_new(worker, vm);
     return vm;
 }

@@ -40,12 +40,18 @@ typedef struct mg_chain_bodies {
     size_t request_bytes, response_bytes;
 } mg_chain_bodies;
 
+/* What a plugin may use, by its place in the plan. */
+typedef struct mg_plugin_bounds {
+    uint64_t timeout_ns; /* of each of its own waits; 0: none */
+    uint64_t cpu_ns;     /* of computing, between two of its waits */
+} mg_plugin_bounds;
+
 /* A VM and how many views of this worker use it: a snapshot that leaves the plan alone keeps it. */
 typedef struct mg_worker_vm {
     mg_vm *vm;
-    struct mg_jobs *jobs;    /* owned: what its plugins run beside requests (gateway/job.h) */
-    mg_chain_bodies *bodies; /* owned: by chain */
-    uint64_t *timeouts_ns;   /* owned: of each plugin's own waits, by its place in the plan; 0: none */
+    struct mg_jobs *jobs;     /* owned: what its plugins run beside requests (gateway/job.h) */
+    mg_chain_bodies *bodies;  /* owned: by chain */
+    mg_plugin_bounds *bounds; /* owned: by plugin */
     uint64_t plan_hash;
     unsigned refs;
 } mg_worker_vm;

@@ -20,7 +20,7 @@ struct mg_vm {
     bool *chain_logs;             /* owned */
     unsigned char *chain_streams; /* owned */
     size_t chain_count;
-    int stream_ref;          /* registry: what runs the filters of a body */
+    int aside_ref;           /* registry: what runs filters and log handlers */
     int slot_ref, fault_ref; /* registry: the body of a slot, what describes an error */
     mg_list parked, taken;   /* of mg_task */
     size_t parked_count, taken_count;

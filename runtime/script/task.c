@@ -16,7 +16,8 @@ struct mg_task {
     mg_list link; /* in the VM's parked or taken */
     mg_vm *vm;    /* borrowed */
     lua_State *co;
-    int ref; /* anchors co in the registry */
+    int ref;      /* anchors co in the registry */
+    int slot_ref; /* and what it handed out at its first wait: its slot */
     _Alignas(16) char call[];
 };
 
@@ -37,11 +38,23 @@ static int start(lua_State *L)
     return 0;
 }
 
+/* The coroutine has yielded its slot. */
+static int keep_slot(lua_State *L)
+{
+    mg_task *task = lua_touserdata(L, 1);
+
+    lua_settop(task->co, 1);
+    lua_xmove(task->co, L, 1);
+    task->slot_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
 static int drop(lua_State *L)
 {
     const mg_task *task = lua_touserdata(L, 1);
 
     luaL_unref(L, LUA_REGISTRYINDEX, task->ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, task->slot_ref);
     return 0;
 }
 
@@ -62,8 +75,9 @@ static mg_task *task_new(mg_vm *vm)
         return NULL;
     task = mg_calloc(1, sizeof(mg_task) + vm->conf.call_bytes);
     task->vm = vm;
-    task->ref = LUA_NOREF;
-    if (!mg_vm_protected(vm, start, task, NULL) || lua_resume(task->co, 1) != LUA_YIELD) {
+    task->ref = task->slot_ref = LUA_NOREF;
+    if (!mg_vm_protected(vm, start, task, NULL) || lua_resume(task->co, 1) != LUA_YIELD ||
+        !mg_vm_protected(vm, keep_slot, task, NULL)) {
         task_free(task);
         return NULL;
     }
@@ -141,21 +155,21 @@ mg_task_state mg_task_resume(mg_task *task, mg_task_error *error)
     return status == LUA_YIELD ? MG_TASK_YIELDED : died(task, status, error);
 }
 
-typedef struct stream_args {
+typedef struct aside_args {
     mg_task *task;
     mg_task_error *error;
-    int which;
+    mg_aside what;
     bool raised;
-} stream_args;
+} aside_args;
 
-/* stream(call, which) -> true, or false, plugin index, line, message, traceback */
-static int stream(lua_State *L)
+/* aside(slot, what) -> true, or false, plugin index, line, message, traceback */
+static int aside(lua_State *L)
 {
-    stream_args *args = lua_touserdata(L, 1);
+    aside_args *args = lua_touserdata(L, 1);
 
-    lua_rawgeti(L, LUA_REGISTRYINDEX, args->task->vm->stream_ref);
-    lua_pushlightuserdata(L, args->task->call);
-    lua_pushinteger(L, args->which);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, args->task->vm->aside_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, args->task->slot_ref);
+    lua_pushinteger(L, args->what);
     lua_call(L, 2, 5);
     args->raised = !lua_toboolean(L, -5);
     if (args->raised) {
@@ -167,13 +181,13 @@ static int stream(lua_State *L)
     return 0;
 }
 
-mg_task_state mg_task_stream(mg_task *task, int which, mg_task_error *error)
+mg_task_state mg_task_aside(mg_task *task, mg_aside what, mg_task_error *error)
 {
-    stream_args args = { .task = task, .error = error, .which = which };
+    aside_args args = { .task = task, .error = error, .what = what };
     mg_error why = MG_ERROR_INIT;
 
     *error = (mg_task_error){ .plugin = -1 };
-    if (!mg_vm_protected(task->vm, stream, &args, &why)) {
+    if (!mg_vm_protected(task->vm, aside, &args, &why)) {
         snprintf(error->message, sizeof(error->message), "%.*s", (int)sizeof(error->message) - 1,
                  why.message);
         return MG_TASK_RAISED;

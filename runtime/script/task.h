@@ -17,9 +17,9 @@
  * - DONE: every handler has returned, and x->response goes out as they left it. x->answer is MG_ANSWER_NONE
  *   where nobody answered nor called next: a 500.
  * - it raised: 500, unless call->cancelled is set (then it only unwound); give(task, false).
- * - log handlers, where mg_vm_chain_logs: keep the slot after DONE until the last byte, set phase =
- *   MG_PHASE_LOG and resume once more; it runs log(ctx) of each layer and waits for DONE again. Log handlers
- *   cannot wait: a call that would raises.
+ * - log handlers, where mg_vm_chain_logs: keep the slot, whether it waits for DONE or has raised, until the
+ *   exchange is over, set phase = MG_PHASE_LOG and run it aside: log(ctx) of each layer. Log handlers cannot
+ * wait: a call that would raises.
  * - give: parked = true after DONE; else the coroutine is dropped, which needs no resume.
  *
  * A waiting task whose exchange ended: either drop it (give(task, false)), or set call->cancelled to a static
@@ -51,10 +51,16 @@ mg_task *mg_task_take(mg_vm *vm);
 void *mg_task_call(mg_task *task);
 mg_vm *mg_task_vm(const mg_task *task);
 mg_task_state mg_task_resume(mg_task *task, mg_task_error *error);
-/* Runs the chain's filters over the piece of a body that stands in the call (mg_call_chunk), on the main
- * state: the coroutine may wait meanwhile, and nothing in a filter can. YIELDED: done. RAISED: a filter did;
- * the slot is as it was. */
-mg_task_state mg_task_stream(mg_task *task, int which, mg_task_error *error);
+typedef enum mg_aside {
+    MG_ASIDE_REQUEST,  /* the chain's filters over the piece of the request's body that stands in the call */
+    MG_ASIDE_RESPONSE, /* the same, of the response's body */
+    MG_ASIDE_LOG,      /* its log handlers; what one raises is logged there, and the next one runs */
+} mg_aside;
+
+/* Runs what belongs to a task beside its coroutine, on the main state: the coroutine may wait meanwhile, or
+ * be dead, and nothing here can wait. YIELDED: done. RAISED: it did not come to its end; the slot is as it
+ * was. */
+mg_task_state mg_task_aside(mg_task *task, mg_aside what, mg_task_error *error);
 /* Parked (it waits for MG_WAIT_DONE): back to the pool. Anything else: the coroutine is dropped. */
 void mg_task_give(mg_task *task, bool parked);
 /* Slots taken and not given back. */

@@ -179,7 +179,7 @@ static int boot(lua_State *L)
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
-    vm->stream_ref = ref_of(L, "stream");
+    vm->aside_ref = ref_of(L, "aside");
     vm->slot_ref = ref_of(L, "slot");
     vm->fault_ref = ref_of(L, "fault");
     (void)luaL_ref(L, LUA_REGISTRYINDEX); /* keeps the names alive */

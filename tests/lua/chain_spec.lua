@@ -292,7 +292,7 @@ describe("on_error", function()
 end)
 
 describe("log handlers", function()
-    it("run when the slot is resumed for them, after the response", function()
+    it("run when the request is over", function()
         local seen = {}
         local handler = function(ctx, next)
             ctx.state.mark = "kept"
@@ -303,8 +303,7 @@ describe("log handlers", function()
         })
         assert.equal("NEXT DONE", m:run())
         assert.same({}, seen)
-        machine.lib.mg_support_phase(m.fixture, 1)
-        assert.equal("DONE", m:resume())
+        m:log()
         assert.same({ "kept" }, seen)
     end)
 
@@ -315,10 +314,20 @@ describe("log handlers", function()
             { log = function() seen[#seen + 1] = true end, index = 0 },
         })
         assert.equal("NEXT DONE", m:run())
-        machine.lib.mg_support_phase(m.fixture, 1)
-        assert.equal("DONE", m:resume())
+        m:log()
         assert.same({ true }, seen)
         assert.truthy(log_of(m):find("broken log"))
+    end)
+
+    it("run where the handler has raised, with what it left in ctx.state", function()
+        local seen = {}
+        local m = machine.new({ { handler = function(ctx) ctx.state.mark = "kept" error("mine") end, index = 0 } }, {
+            { log = function(ctx) seen[#seen + 1] = ctx.state.mark end, index = 0 },
+        })
+        local wait = m:begin()
+        assert.is_nil(wait)
+        m:log()
+        assert.same({ "kept" }, seen)
     end)
 
     it("cannot wait", function()
@@ -326,8 +335,7 @@ describe("log handlers", function()
             { log = function(ctx) ctx:sleep(1) end, index = 0 },
         })
         assert.equal("NEXT DONE", m:run())
-        machine.lib.mg_support_phase(m.fixture, 1)
-        assert.equal("DONE", m:resume())
+        m:log()
         assert.truthy(log_of(m):find("only a handler may"))
     end)
 end)

@@ -37,10 +37,11 @@ end
 local running = require("moongate.sdk.running")
 local chain = require("moongate.worker.chain")
 local fault = require("moongate.worker.fault")
+local aside = require("moongate.worker.aside")
 local new_slot = require("moongate.worker.slot")
 
 local await = require("moongate.worker.await")
-running.await, running.pause = await.await, await.pause
+running.await, running.pause, running.can_wait = await.await, await.pause, await.check
 
 local machine = { lib = lib, cdef = cdef, c = c }
 machine.__index = machine
@@ -71,6 +72,7 @@ function machine.new(layers, logs)
     end
     self.body = new_slot({ chain.compose(layers, fresh) }, { logs or false })
     self.describe = fault({})
+    self.aside = aside({}, { logs or false }, self.describe)
     return self
 end
 
@@ -87,6 +89,7 @@ end
 function machine:resume(...)
     local ok, err = coroutine.resume(self.slot, ...)
     if ok then
+        self.made = err or self.made -- at its first wait a slot hands itself out
         return waits[lib.mg_support_wait(self.fixture)]
     end
     local plugin, line, message, trace = self.describe(self.slot, err)
@@ -102,6 +105,12 @@ function machine:begin()
     end
     lib.mg_support_begin(self.fixture)
     return self:resume()
+end
+
+--- Runs the log handlers, as C does when the request is over.
+function machine:log()
+    lib.mg_support_phase(self.fixture, 1)
+    assert(self.aside(self.made, 2))
 end
 
 --- A whole request: what the chain waited for, as "NEXT DONE"; or nil and the error. The upstream answers 200.

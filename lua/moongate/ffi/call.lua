@@ -35,7 +35,8 @@ local call = {
         route = 6, service = 7, error = 8, consumer = 9, target = 10,
     },
     wait_for = { DONE = 1, NEXT = 2, SLEEP = 3, HTTP = 4, BODY = 5, BARRIER = 6, TASK = 7, PAUSE = 8 },
-    timed_out = c.mg_call_timed_out,
+    wait_end = c.mg_call_wait_end,
+    wait_ends = { FINE = 0, TIMED_OUT = 1, SPENT = 2 },
     phase = c.mg_call_phase,
     chain = c.mg_call_chain,
     wait = c.mg_call_wait,
@@ -44,6 +45,7 @@ local call = {
     remaining_s = c.mg_call_remaining_s,
     status = status,
     task_number = c.mg_call_task_number,
+    bytes = c.mg_call_bytes,
     limit_waited = c.mg_call_limit_waited,
     limit_cancel = c.mg_call_limit_cancel,
     limit_commit = c.mg_call_limit_commit,
@@ -211,13 +213,9 @@ function call.log(self, level, line)
     log(self, level, line, #line)
 end
 
-function call.cancelled(self)
-    return cancelled(self) ~= nil
-end
-
---- Why the chain must unwind; after cancelled said that it must.
+--- Why the chain must unwind; nil: it must not.
 function call.cancel_reason(self)
-    return maybe(cancelled(self))
+    return (maybe(cancelled(self)))
 end
 
 function call.sleep(self, seconds)

@@ -143,6 +143,7 @@ local function send(wanted)
     if not running.ctx then
         error("http needs a request: here is none", 3)
     end
+    running.can_wait() -- before anything is prepared: the handler may wait for an answer meanwhile
     check(wanted)
     local pointer = running.call
     call.enter(pointer, running.plugin)
@@ -195,6 +196,7 @@ function answers:read()
     if not number then
         error("read: the answer was not asked for with stream = true: its body is in .body", 2)
     end
+    running.can_wait()
     local what, text = bind.read(running.call, number)
     if what == bind.WAIT then
         running.await(HTTP)

@@ -9,6 +9,7 @@ local running = require("moongate.sdk.running")
 local REQUEST, text_of = call.REQUEST, call.text_of
 local text, set_text, param, query = call.text, call.set_text, call.param, call.query
 local stale = object.stale
+local BYTES = -1 -- no text
 
 ---@class moongate.Request : moongate.Message
 ---@field method string  "GET"
@@ -18,6 +19,7 @@ local stale = object.stale
 ---@field query? string  behind the "?", with escapes where a URI must have them; nil without one
 ---@field target string  as the client sent it
 ---@field client_address string  after trusted proxies
+---@field bytes integer  of it on the client's wire so far, head and body
 local request = message.methods("request", REQUEST)
 
 local function set(self, what, name, value)
@@ -133,6 +135,7 @@ local properties = {
     query = text_of.query,
     target = text_of.target,
     client_address = text_of.client_address,
+    bytes = BYTES,
 }
 
 local function index(self, key)
@@ -146,6 +149,9 @@ local function index(self, key)
     end
     if running.request ~= self then
         stale(self, "ctx.request", nil, 2)
+    end
+    if what == BYTES then
+        return (call.bytes(running.call, REQUEST))
     end
     return (text(running.call, what))
 end

@@ -14,8 +14,10 @@ local status, set_status = call.status, call.set_status
 local stale = object.stale
 
 ---@class moongate.Response : moongate.Message
----@field status? integer  nil before there is a response
----@field error? string  why the gateway answered in the upstream's place ("upstream_connect", ..); nil when it did not
+---@field status? integer  nil before there is a response; in log(ctx) what the client got, 499 when it was gone before
+---@field error? string  why the gateway answered in the upstream's place ("upstream_connect", ..); nil when it did not.
+--- In log(ctx) as `error` of the access log: also why the response was cut
+---@field bytes integer  of it on the client's wire so far, head and body
 local response = message.methods("response", call.RESPONSE)
 
 ---@param value integer  200..599
@@ -56,6 +58,9 @@ local properties = {
     end,
     error = function()
         return (call.text(running.call, call.text_of.error))
+    end,
+    bytes = function()
+        return (call.bytes(running.call, call.RESPONSE))
     end,
 }
 

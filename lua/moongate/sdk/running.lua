@@ -11,8 +11,9 @@ local running = {
     plugin = -1, -- index in the plan, from 0, of the plugin that runs; -1: none
     depth = 0, -- how far in the chain is: the depth of a layer, INNERMOST, or ANSWERED
     turn = 0, -- counts resumes: each has budgets of its own
-    may_wait = false, -- false in new and in log
+    may_wait = false, -- false in new, in filters and in log
     traceback = false, ---@type string|false  of the last error that passed a layer
+    over_by = "", -- why the request that was ended last was ended
     host = false, ---@type ffi.cdata*|false
     memory = { owner = -1 }, ---@type ffi.cdata*|table  .owner: index of the plugin that holds what is allocated now
     names = {}, -- of the plan's plugins, by index
@@ -20,6 +21,7 @@ local running = {
     counters = {}, -- by full name
     --- Waits for what call.wait_for names; raises when the request is over. Set by worker.await.
     await = nil, ---@type fun(wait: integer)
+    can_wait = nil, ---@type fun()  raises where nothing can wait. Set by worker.await too
     -- What the SDK does for a plugin is charged to it. Set by worker.budget; where nothing is bounded, as in specs of
     -- plugins, they do nothing.
     charge = function() end, ---@type fun(checks: number)  10 ns each; raises once the budget is spent
@@ -28,6 +30,7 @@ local running = {
     --- Between two parts of long work: others go on meanwhile where the plugin may wait, else the part is charged.
     pause = function() end, ---@type fun(checks: number)  what the part cost
     place = function() return "" end, ---@type fun(): string  the plugin's line that runs, as messages begin with it
+    spent = function() end, -- a request has computed what it may over all its waits: raises
     is_over = function() end, -- whether the plugin's budget is spent: then nobody keeps what was raised
 }
 
@@ -37,7 +40,7 @@ running.ANSWERED = math.huge -- a plugin or a limiter has answered: next is nobo
 --- What a wait raises once its request is over. No pcall of a plugin keeps it.
 running.CANCELLED = setmetatable({}, {
     __tostring = function()
-        return "this request is over: its client left, its deadline passed or the gateway ended it"
+        return "this request is over: " .. running.over_by
     end,
     __metatable = "locked",
 })

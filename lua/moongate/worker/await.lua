@@ -2,9 +2,10 @@
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 
-local yield, isyieldable = coroutine.yield, coroutine.isyieldable
-local cancelled, timed_out, set_wait, enter = call.cancelled, call.timed_out, call.wait, call.enter
+local yield, isyieldable, traceback = coroutine.yield, coroutine.isyieldable, debug.traceback
+local cancel_reason, wait_end, set_wait, enter = call.cancel_reason, call.wait_end, call.wait, call.enter
 local DONE, PAUSE = call.wait_for.DONE, call.wait_for.PAUSE
+local FINE, SPENT = call.wait_ends.FINE, call.wait_ends.SPENT
 local CANCELLED = running.CANCELLED
 
 local await = {}
@@ -31,12 +32,32 @@ function await.none()
     running.call = false
 end
 
+--- Raises where nothing can wait.
+function await.check()
+    if not running.may_wait then
+        error(running.place() .. "this waits, and here nothing can wait: only a handler may", 0)
+    end
+end
+
+--- The request is over, and no pcall of a plugin keeps it going. The log wants to know where it waited.
+local function unwind(reason)
+    running.over_by = reason
+    running.traceback = traceback("", 3)
+    error(CANCELLED, 0)
+end
+
+--- The wait itself failed: that the plugin may catch.
+local function fail(ended)
+    if ended == SPENT then
+        running.spent()
+    end
+    error(running.place() .. "this waited longer than the plugin's timeout allows", 0)
+end
+
 --- Waits inside a chain. Another request may run meanwhile.
 ---@param wait integer  of call.wait_for
 function await.await(wait)
-    if not running.may_wait then
-        error("this waits, and here nothing can wait: only a handler may", 3)
-    end
+    await.check()
     local slot, depth, plugin = running.slot, running.depth, running.plugin
     local pointer = slot.call
     enter(pointer, plugin)
@@ -46,11 +67,13 @@ function await.await(wait)
     running.depth = depth
     running.plugin, running.memory.owner = plugin, plugin
     running.may_wait = true
-    if cancelled(pointer) then
-        error(CANCELLED, 0)
+    local reason = cancel_reason(pointer)
+    if reason then
+        unwind(reason)
     end
-    if timed_out(pointer) then
-        error(running.place() .. "this waited longer than the plugin's timeout allows", 0)
+    local ended = wait_end(pointer)
+    if ended ~= FINE then
+        fail(ended)
     end
 end
 
@@ -65,16 +88,30 @@ function await.pause(checks)
     running.look()
 end
 
---- Waits for the next exchange, or for the log of this one.
+--- Behind a wait for the next exchange.
+local function begin(slot)
+    resume(slot)
+    running.depth = 0
+    running.plugin, running.memory.owner = -1, -1
+    running.traceback = false
+end
+
+--- Waits for the next exchange.
 ---@param slot moongate.Slot
 function await.park(slot)
     set_wait(slot.call, DONE)
     await.none()
     yield()
-    resume(slot)
-    running.depth = 0
-    running.plugin, running.memory.owner = -1, -1
-    running.traceback = false
+    begin(slot)
+end
+
+--- The first wait of a slot: hands it to C.
+---@param slot moongate.Slot
+function await.present(slot)
+    set_wait(slot.call, DONE)
+    await.none()
+    yield(slot)
+    begin(slot)
 end
 
 return await

@@ -45,8 +45,9 @@ end
 ---@param pointer moongate.Call
 return function(pointer)
     local record = take(call.task_number(pointer))
-    if call.cancelled(pointer) then
-        record.done, record.problem = true, call.cancel_reason(pointer)
+    local reason = call.cancel_reason(pointer)
+    if reason then
+        record.done, record.problem = true, reason
         return
     end
     local slot = context.beside(pointer)

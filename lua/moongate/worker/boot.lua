@@ -26,7 +26,7 @@ require("moongate.ffi.c").bind(api, hash)
 local running = require("moongate.sdk.running")
 running.host = require("moongate.ffi.host").of(host)
 local await = require("moongate.worker.await")
-running.await, running.pause = await.await, await.pause
+running.await, running.pause, running.can_wait = await.await, await.pause, await.check
 
 local chain = require("moongate.worker.chain")
 local json = require("moongate.sdk.json")
@@ -98,7 +98,7 @@ return {
     plugins = instances,
     everies = require("moongate.sdk.task").everies,
     streams = streams,
-    stream = require("moongate.worker.stream").runner(filters, fault),
+    aside = require("moongate.worker.aside")(filters, logs, fault),
     logs = logs,
     slot = require("moongate.worker.slot")(chains, logs),
     fault = fault,

@@ -70,6 +70,19 @@ function raise()
     error(place() .. format(did, name, limit_s() * 1000) .. advice, 0)
 end
 
+local raise_spent
+function raise_spent()
+    over = raise_spent
+    error(place() .. format("plugin %q used %g ms of CPU in all its waits, 100 times its cpu (cpu: raise it, or wait "
+        .. "less often)", running.names[running.plugin + 1] or "?", limit_s() * 100000), 0)
+end
+
+--- All that a request may compute over its waits has been computed: raises, and no pcall of the plugin's keeps it.
+function budget.spent()
+    turn, plugin = running.turn, running.plugin
+    raise_spent()
+end
+
 --- Who holds how much, the most first.
 local function holders()
     local held, texts = {}, {}
@@ -200,7 +213,7 @@ function budget.watch(watched)
 end
 
 running.charge, running.bytes, running.look, running.is_over = budget.charge, budget.bytes, budget.look, budget.is_over
-running.place = place
+running.place, running.spent = place, budget.spent
 
 ---@param index integer  of the plugin in the plan, from 0
 ---@param cpu_ms number?

@@ -5,12 +5,11 @@ local beside = require("moongate.worker.beside")
 local chain = require("moongate.worker.chain")
 local context = require("moongate.sdk.ctx")
 local running = require("moongate.sdk.running")
-local stream = require("moongate.worker.stream")
 
 local park = await.park
 local begin, forget = context.begin, context.forget
 local phase, index_of = call.phase, call.chain
-local LOG, UNANSWERED, TASK = 1, 3, 4
+local UNANSWERED, TASK = 3, 4
 
 ---@class moongate.Slot
 ---@field call moongate.Call
@@ -34,17 +33,12 @@ return function(chains, logs)
 
     return function(pointer)
         local slot = context.new(call.of(pointer))
-        stream.slots[tostring(pointer)] = slot
+        await.present(slot)
 
         while true do
-            park(slot)
             local at = index_of(slot.call) + 1
             local now = phase(slot.call)
-            if now == LOG then
-                running.may_wait = false
-                chain.log(logs[at], slot.ctx)
-                slot.logs = false
-            elseif now == UNANSWERED then
+            if now == UNANSWERED then
                 chain.unanswered(chains[at], slot.reached)
             elseif now == TASK then
                 beside(slot.call)
@@ -60,6 +54,7 @@ return function(chains, logs)
             if not slot.logs then
                 forget(slot)
             end
+            park(slot)
         end
     end
 end

@@ -17,7 +17,7 @@
     "local over = ffi.cast('int *', memory)\n"                                                               \
     "return { plugins = { { name = 'p', version = plan, has_log = true, request_body_bytes = 64 } },"        \
     " logs = { false, true }, streams = { 0, 2 },\n"                                                         \
-    "stream = function(call, which) return which == 0, 4, 2, 'filter', 'trace' end,\n"                       \
+    "aside = function(slot, what) return what == 0, 4, 2, 'filter', 'trace' end,\n"                          \
     "slot = function(pointer) local call = ffi.cast('int *', pointer) local yield = coroutine.yield\n" body  \
     "\nend,\n"                                                                                               \
     "fault = function(co, err) return 3, 17, tostring(err), debug.traceback(co) end }\n"
@@ -297,8 +297,8 @@ static void a_filter_runs_while_its_task_waits(void **state)
     mg_task *task = mg_task_take(vm);
 
     (void)state;
-    assert_int_equal(mg_task_stream(task, 0, &error), MG_TASK_YIELDED);
-    assert_int_equal(mg_task_stream(task, 1, &error), MG_TASK_RAISED);
+    assert_int_equal(mg_task_aside(task, MG_ASIDE_REQUEST, &error), MG_TASK_YIELDED);
+    assert_int_equal(mg_task_aside(task, MG_ASIDE_RESPONSE, &error), MG_TASK_RAISED);
     assert_int_equal(error.plugin, 4);
     assert_string_equal(error.message, "filter");
     assert_int_equal(mg_task_resume(task, &error), MG_TASK_YIELDED);

@@ -1,14 +1,14 @@
---- stream: bodies that pass plugins piece by piece. A request's goes by the plugins in the order of the chain, a
---- response's in the opposite one, as their handlers see the heads.
+--- aside: what runs beside a slot's coroutine, which may wait meanwhile or be dead: filters of bodies that pass piece
+--- by piece, and log handlers. A request's body goes by the plugins in the order of the chain, a response's in the
+--- opposite one, as their handlers see the heads.
 local call = require("moongate.ffi.call")
 local await = require("moongate.worker.await")
+local chain = require("moongate.worker.chain")
+local forget = require("moongate.sdk.ctx").forget
 local running = require("moongate.sdk.running")
 local text_of = require("moongate.sdk.shown")
 
-local stream = {
-    ---@type table<string, moongate.Slot>  by the address of their call; they die with their coroutines
-    slots = setmetatable({}, { __mode = "v" }),
-}
+local LOG = 2 -- enum mg_aside; those before it are bodies
 
 ---@class moongate.Filter
 ---@field filter moongate.BodyFilter
@@ -43,23 +43,30 @@ local function on_raise(err)
     return err
 end
 
---- Makes what C calls for each piece.
+--- Makes what C calls.
 ---@param filters { [1]: moongate.Filter[], [2]: moongate.Filter[] }[]  by chain: of the request, of the response
+---@param logs ({ log: function, index: integer }[]|false)[]  by chain
 ---@param fault fun(co: thread?, err: any): integer, integer, string, string
-function stream.runner(filters, fault)
-    return function(pointer, which)
-        local slot = stream.slots[tostring(pointer)]
-        local of_chain = filters[call.chain(slot.call) + 1]
+return function(filters, logs, fault)
+    ---@param slot moongate.Slot
+    ---@param what integer  enum mg_aside
+    return function(slot, what)
+        local at = call.chain(slot.call) + 1
         await.resume(slot)
         running.may_wait = false
-        local ok, err = xpcall(pass, on_raise, slot, of_chain[which + 1])
+        local ok, err
+        if what == LOG then
+            ok, err = xpcall(chain.log, on_raise, logs[at], slot.ctx)
+            forget(slot)
+            slot.logs = false
+        else
+            ok, err = xpcall(pass, on_raise, slot, filters[at][what + 1])
+        end
         if ok then
             await.none()
-            running.plugin = -1
+            running.plugin, running.memory.owner = -1, -1
             return true
         end
         return false, fault(nil, err)
     end
 end
-
-return stream
