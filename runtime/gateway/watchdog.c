@@ -120,7 +120,9 @@ static void add_line(const mg_watchdog *dog, const post *p, mg_text *out)
     mg_text_addf(out, " has stood still for %llu s", (unsigned long long)seconds_of(dog, p));
     if (place->plugin[0])
         mg_text_addf(out, ", in plugin %s", place->plugin);
-    if (place->line[0])
+    if (place->is_handler)
+        mg_text_addf(out, ", whose handler begins at %s", place->line);
+    else if (place->line[0])
         mg_text_addf(out, "%s, %s", place->plugin[0] ? "" : ", in a plugin", place->line);
     else if (!place->plugin[0] && p->asked && atomic_load_explicit(&p->placed, memory_order_acquire))
         mg_text_add_c(out, place->in_lua ? ", in Lua" : ", outside of plugins");
@@ -179,7 +181,7 @@ static void stand(mg_watchdog *dog, post *p)
         return;
     case STAGE_ASKED:
         dog->hangs[p->conf.kind]++;
-        tell(dog, p, MG_LOG_ERROR, "");
+        tell(dog, p, p->conf.kind == MG_WATCH_WORKER ? MG_LOG_ERROR : MG_LOG_WARN, "");
         p->stage = STAGE_TOLD;
         return;
     case STAGE_TOLD:

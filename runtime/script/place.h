@@ -9,6 +9,7 @@ typedef struct mg_vm_place {
     bool in_lua;     /* false: the rest is empty */
     char plugin[64]; /* its name; "": none's code, or not known */
     char line[192];  /* "plugins/own/plugin.lua:7", the innermost of a plugin; "": not known */
+    bool is_handler; /* `line` is not where it is, but where that plugin's handler begins */
 } mg_vm_place;
 
 /* For a signal's handler, on the thread of the site. Takes no lock and no memory. Compiled code does not keep

@@ -88,6 +88,7 @@ static void read_plugins(lua_State *L, mg_vm *vm)
         lua_pop(L, 1);
         vm->plugins[i].name = text_of(L, "name");
         vm->plugins[i].version = text_of(L, "version");
+        vm->plugins[i].place = text_of(L, "place");
         vm->plugins[i].request_body_bytes = bytes_of(L, "request_body_bytes");
         vm->plugins[i].response_body_bytes = bytes_of(L, "response_body_bytes");
         lua_pop(L, 1);

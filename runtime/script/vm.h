@@ -43,6 +43,7 @@ int mg_vm_holder(const mg_vm *vm, size_t *bytes);
 size_t mg_vm_plugin_count(const mg_vm *vm);
 typedef struct mg_vm_plugin {
     const char *name, *version; /* the VM's */
+    const char *place;          /* the VM's: where its handler begins, "plugins/own/plugin.lua:3" */
     bool has_log;
     size_t request_body_bytes; /* what its `body` declares to buffer, at most; 0: nothing */
     size_t response_body_bytes;

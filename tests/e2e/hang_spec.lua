@@ -23,7 +23,7 @@ local function gateway(opts)
     opts = opts or {}
     opts.hang = true
     opts.files = { ["plugins/own/plugin.lua"] = opts.source or PLUGIN }
-    opts.plugins = { own = { use = "./plugins/own" } }
+    opts.plugins = { own = { use = "./plugins/own", cpu = opts.settings and opts.settings.cpu } }
     opts.route = { plugins = { "own" }, timeout = "1h" }
     return e2e.proxy(opts)
 end
@@ -71,7 +71,7 @@ describe("a worker that stands still in a plugin", function()
         gw:finish()
     end)
 
-    it("is named when it hangs below other functions and in compiled code", function()
+    it("is named when it hangs below other functions", function()
         local gw = gateway { source = [[
 local plugin = { name = "own", version = "1" }
 local function deep(n)
@@ -95,6 +95,28 @@ return plugin
         assert.truthy(event.line:find("plugins/own/plugin.lua:%d+"), event.line)
         gw:unhang()
         gw:log '"event":"hang_over"'
+    end)
+
+    it("is named when it hangs in what compiled code calls", function()
+        local gw = gateway { source = [[
+local plugin = { name = "own", version = "1" }
+function plugin.new()
+    return function(ctx)
+        local sum = 0
+        for _ = 1, 4000 do sum = sum + ctx.time.now() end
+        ctx:respond(200, "ok")
+    end
+end
+return plugin
+]], settings = { cpu = "10s" } }
+        assert.equal(200, gw:ask(e2e.GET).status)
+        gw:hang "c"
+        local client = gw:send(e2e.GET)
+        local event = e2e.json.decode(gw:log '"event":"hang"')
+        assert.equal("own", event.plugin)
+        assert.truthy(event.line:find("plugins/own/plugin.lua:[35]"), event.line)
+        gw:unhang()
+        assert.equal(200, client:response().status)
     end)
 
     it("does not keep the first TERM from ending the process after the drain's time", function()

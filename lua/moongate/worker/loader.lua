@@ -176,6 +176,7 @@ end
 ---@field name string  in the configuration
 ---@field version string
 ---@field has_log boolean
+---@field place string  where its handler begins: "plugins/own/plugin.lua:3"
 ---@field request_body_bytes integer
 ---@field response_body_bytes integer
 
@@ -196,6 +197,8 @@ function loader.instance(wanted, loaded, copy)
     instance.name = wanted.name
     instance.version = plugin.version or ""
     instance.has_log = made.log ~= nil
+    local where = debug.getinfo(made.handler, "S")
+    instance.place = where.short_src .. ":" .. where.linedefined
     instance.request_body_bytes = buffered("request", body.request)
     instance.response_body_bytes = buffered("response", body.response)
     return instance

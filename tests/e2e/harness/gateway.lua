@@ -155,8 +155,9 @@ function Gateway:step_wall(ms)
     self:write_clock()
 end
 
---- From now on its calls do not return: of os.date("hang"), or writes to the descriptor with that digit.
-function Gateway:hang(digit) Gateway.write(self.dir .. "/hang", digit or "") end
+--- From now on its calls do not return: of os.date("hang"); with a digit, writes to that descriptor; with "c", those
+--- for the wall clock, of a thread that has asked for it 3000 times.
+function Gateway:hang(what) Gateway.write(self.dir .. "/hang", what or "") end
 
 --- They do again.
 function Gateway:unhang() os.remove(self.dir .. "/hang") end

@@ -1,7 +1,8 @@
 /* hang.c - calls that do not return, in a spec's hand, for the real binary: loaded before everything else.
- * While the file that E2E_HANG names is there, strftime() stands still when its format begins with "hang",
- * and so does write() when that file's first byte is the digit of its descriptor. Each look at the file is a
- * system call of its own, as a call that waits for the kernel makes them. */
+ * While the file that E2E_HANG names is there, strftime() stands still when its format begins with "hang";
+ * write() when the file's first byte is the digit of its descriptor; and clock_gettime() of the wall clock
+ * when that byte is a "c", on a thread that has asked for it 3000 times. Each look at the file is a system
+ * call of its own, as a call that waits for the kernel makes them. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,4 +50,14 @@ ssize_t write(int fd, const void *bytes, size_t n)
     while (fd < 10 && order() == '0' + fd)
         rest();
     return syscall(SYS_write, fd, bytes, n);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *out)
+{
+    static _Thread_local unsigned calls;
+
+    if (clock == CLOCK_REALTIME && ++calls > 3000)
+        while (order() == 'c')
+            rest();
+    return (int)syscall(SYS_clock_gettime, clock, out);
 }
