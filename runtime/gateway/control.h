@@ -3,6 +3,7 @@
 #ifndef MG_GATEWAY_CONTROL_H
 #define MG_GATEWAY_CONTROL_H
 
+#include "base/rand.h"
 #include "gateway/admin.h"
 #include "gateway/gateway.h"
 #include "gateway/kv.h"
@@ -34,6 +35,7 @@ struct mg_gateway {
     mg_gateway_options options;
     mg_gateway_shared shared; /* what the workers see */
     mg_policy_clock policy_clock;
+    mg_rand vm_seeds;    /* one for each Lua state that is made */
     mg_loop **loops;     /* [0] control; owned unless the caller's */
     mg_mailbox *mailbox; /* control's */
     mg_resolver *resolver;
@@ -85,10 +87,8 @@ unsigned mg_control_ask_names(mg_gateway *gateway, const mg_snapshot *snapshot,
 /* The addresses of an authority have changed, or (absent) any may have: services that have it get other
  * hosts. */
 void mg_control_renew(mg_gateway *gateway, mg_str authority);
-/* A Lua state of the plan for a worker; `number` tells its successors apart, for their random numbers. NULL
- * with err. */
-mg_vm *mg_control_make_vm(mg_gateway *gateway, unsigned worker, const mg_plan *plan, unsigned number,
-                          mg_error *err);
+/* A Lua state of the plan for a worker, with random numbers that no other has. NULL with err. */
+mg_vm *mg_control_make_vm(mg_gateway *gateway, unsigned worker, const mg_plan *plan, mg_error *err);
 /* Drops a publication that no loop will finish. */
 void mg_control_discard(mg_gateway *gateway);
 /* It goes on, however long this turn lasts: for the watchdog. */

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define OF_VMS 0x9e3779b97f4a7c15ULL /* sets the seeds of Lua states apart from those of loops */
 enum { WORKERS_DEFAULT_MAX = 64 };
 
 static unsigned worker_count_of(const mg_gateway_options *options, const mg_config *config)
@@ -226,6 +227,7 @@ mg_gateway *mg_gateway_new(const mg_gateway_options *options, mg_config *config,
         gateway->options.clock = &mg_clock_real;
     if (!gateway->options.seed)
         gateway->options.seed = mg_rand_system_seed();
+    mg_rand_init(&gateway->vm_seeds, gateway->options.seed ^ OF_VMS);
     gateway->shared.clock = gateway->options.clock;
     if (!make(gateway, config, &err)) {
         report_error(report, "start", &err);

@@ -8,16 +8,14 @@
 #include "mg_abi.h"
 #include "gateway/call.h"
 
-mg_vm *mg_control_make_vm(mg_gateway *gateway, unsigned worker, const mg_plan *plan, unsigned number,
-                          mg_error *err)
+mg_vm *mg_control_make_vm(mg_gateway *gateway, unsigned worker, const mg_plan *plan, mg_error *err)
 {
     const mg_vm_conf conf = { .api = &mg_api_table,
                               .abi_hash = mg_abi_hash(),
                               .host = &gateway->shared.workers[worker]->host,
                               .source = mg_embedded,
                               .call_bytes = sizeof(mg_call),
-                              .seed =
-                                  gateway->options.seed + number * gateway->shared.worker_count + worker + 1,
+                              .seed = mg_rand_next(&gateway->vm_seeds),
                               .log = gateway->options.log,
                               .maker = &gateway->site,
                               .runner = &gateway->shared.workers[worker]->site };
@@ -32,7 +30,7 @@ static bool run_plugins(mg_gateway *gateway, mg_publication *publication, mg_rep
     mg_error err = MG_ERROR_INIT;
 
     for (unsigned i = 0; i < gateway->shared.worker_count; i++) {
-        publication->changes[i].vm = mg_control_make_vm(gateway, i, plan, 0, &err);
+        publication->changes[i].vm = mg_control_make_vm(gateway, i, plan, &err);
         if (!publication->changes[i].vm) {
             mg_plan_fault(publication->snapshot->config, &err, report);
             return false;

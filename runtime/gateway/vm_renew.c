@@ -12,7 +12,6 @@ typedef struct renewal {
     mg_worker *worker;
     mg_snapshot *snapshot; /* counted: what the state is for */
     mg_vm *vm;             /* owned; NULL: it could not be made */
-    unsigned number;
 } renewal;
 
 static void renewal_free(renewal *r)
@@ -44,7 +43,7 @@ static void on_wanted(mg_message *message)
     mg_error err = MG_ERROR_INIT;
 
     r->vm = mg_control_make_vm(mg_container_of(shared, mg_gateway, shared), r->worker->index,
-                               &r->snapshot->plan, r->number, &err);
+                               &r->snapshot->plan, &err);
     if (!r->vm)
         mg_log_write(shared->log, MG_LOG_ERROR, "lua_renewal", "worker %u: %s", r->worker->index,
                      err.message);
@@ -90,7 +89,8 @@ void mg_vm_renew_ask(mg_worker *worker)
     log_holder(worker);
     atomic_store_explicit(&state->holds, false, memory_order_relaxed);
     state->asked = true;
-    *r = (renewal){ { NULL, on_wanted }, worker, worker->view->snapshot, NULL, ++state->count };
+    state->count++;
+    *r = (renewal){ { NULL, on_wanted }, worker, worker->view->snapshot, NULL };
     mg_snapshot_ref(r->snapshot);
     mg_mailbox_post(worker->gateway->control, &r->message);
 }

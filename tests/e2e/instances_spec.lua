@@ -125,3 +125,46 @@ describe("a plugin's instances", function()
         assert.equal("!", second.body)
     end)
 end)
+
+describe("random numbers of plugins", function()
+    local SOURCE = [[return { name = "own", new = function(conf)
+        if conf.seed then math.randomseed(conf.seed) end
+        return function(ctx) ctx:respond(200, ("%.17g"):format(math.random())) end
+    end }]]
+    local function parts(seed)
+        local routes = {}
+        for i = 1, 2 do
+            routes[i] = { name = "r" .. i, match = { paths = { { prefix = "/" .. i } } }, plugins = { "p" .. i } }
+        end
+        return { files = {
+            ["plugins/a/plugin.lua"] = SOURCE, ["plugins/b/plugin.lua"] = SOURCE,
+            ["plugins/a/schema.json"] = [[{ "type": "object", "properties": { "seed": { "type": "integer" } } }]],
+        }, plugins = { p1 = { use = "./plugins/a", config = { seed = seed } }, p2 = { use = "./plugins/b" } },
+            routes = routes, workers = 1 }
+    end
+    local function drawn(gw, at)
+        return gw:ask("GET /" .. at .. " HTTP/1.1\r\nHost: a\r\n\r\n").body
+    end
+
+    it("are others behind each start and each reload, whatever another plugin seeds", function()
+        local seen = {}
+        for _ = 1, 2 do
+            local gw = e2e.gateway(parts(7))
+            for seed = 8, 9 do
+                local one = drawn(gw, 2)
+                assert.truthy(tonumber(one) and not seen[one], one)
+                seen[one] = true
+                assert.equal("ok", gw:reload(parts(seed)))
+            end
+        end
+    end)
+
+    it("repeat for who seeds them, behind a start and a reload", function()
+        local first = drawn(e2e.gateway(parts(7)), 1)
+        local gw = e2e.gateway(parts(8))
+        assert.are_not.equal(first, drawn(gw, 1))
+        assert.equal("ok", gw:reload(parts(7)))
+        drawn(gw, 2)
+        assert.equal(first, drawn(gw, 1))
+    end)
+end)

@@ -1,6 +1,7 @@
 --- frozen: read-only copies of configuration, and how the SDK and a plugin's own pairs and next see through them.
 local getmetatable, setmetatable, next, pairs, type, error = getmetatable, setmetatable, next, pairs, type, error
 
+local metatable_of, rawget = debug.getmetatable, rawget
 local running = require("moongate.sdk.running")
 
 local frozen = {}
@@ -12,8 +13,19 @@ local function read_only(_, key)
     error("conf." .. tostring(key) .. " cannot be assigned: the configuration is frozen", 2)
 end
 
+--- Raises when a table is one that nobody changes: a frozen one, or an object of the SDK, which all plugins share.
+--- Table functions do not see what forbids an assignment. Two levels up is the plugin's line.
+---@param what string  the function that would change it
+function frozen.check(what, list)
+    local meta = type(list) == "table" and metatable_of(list)
+    if meta and rawget(meta, "__metatable") ~= nil and rawget(meta, "__newindex") ~= nil then
+        error(what .. ": this table is read-only: change a copy", 3)
+    end
+end
+
 --- A read-only copy. Maps are proxies, which pairs, ipairs and next of plugins see through. Lists are tables, so that #
---- and table functions work: adding to one by index raises, replacing what is there is not noticed.
+--- and table functions work: adding to one raises, and so do functions that change it; replacing an item by its index
+--- is not noticed.
 function frozen.freeze(value)
     if type(value) ~= "table" then
         return value

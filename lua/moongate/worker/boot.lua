@@ -18,7 +18,7 @@ end
 
 package.loaders = { package.loaders[1], embedded }
 package.path, package.cpath = "", ""
-math.randomseed(tonumber(seed))
+require("moongate.sdk.random").seed(seed)
 require("jit.opt").start("maxtrace=8000", "maxrecord=8000", "maxmcode=16384", "sizemcode=64", "maxsnap=1000",
     "maxirconst=4000")
 

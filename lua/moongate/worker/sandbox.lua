@@ -1,6 +1,7 @@
 --- sandbox: the world a plugin sees. Each plugin has an environment of its own; what it must not have is absent, with a
 --- message that says what to use instead. It guards against mistakes, not against malice: plugins are trusted.
 local frozen = require("moongate.sdk.frozen")
+local random = require("moongate.sdk.random")
 local running = require("moongate.sdk.running")
 
 local error, pcall, xpcall, select, tostring, type = error, pcall, xpcall, select, tostring, type
@@ -208,6 +209,7 @@ function sandbox.env(name, lib, sdk)
         bit = copy_of("bit", require("bit")),
         os = copy_of("os", { time = os.time, clock = os.clock, date = libraries.globals.date }),
     }
+    env.math.random, env.math.randomseed = random.functions()
     if bounds then
         bounds.equip(env)
     end

@@ -7,6 +7,7 @@ local budget = require("moongate.worker.budget")
 local error, type, tonumber, tostring, select = error, type, tonumber, tostring, select
 local floor, min, max = math.floor, math.min, math.max
 local string_find, string_rep, sub, format = string.find, string.rep, string.sub, string.format
+local check_open = require("moongate.sdk.frozen").check
 local concat, insert, sort = table.concat, table.insert, table.sort
 local next, os_date = next, os.date
 local find, tired_at, place, captures = bounds.find, bounds.tired_at, bounds.place, bounds.captures
@@ -370,15 +371,16 @@ function tables.concat(list, separator, from, to)
 end
 
 --- Charges a function of a list by the length of that.
-local function by_list(fn)
+local function by_list(name, fn)
     return function(list, ...)
+        check_open(name, list)
         if type(list) == "table" and #list > LARGE then
             charge(#list / 8)
         end
         return fn(list, ...)
     end
 end
-tables.remove = by_list(table.remove)
+tables.remove = by_list("remove", table.remove)
 
 --- Lua's own walks the whole table without looking up.
 function tables.maxn(list)
@@ -396,6 +398,7 @@ function tables.maxn(list)
 end
 
 function tables.insert(list, ...)
+    check_open("insert", list)
     if select("#", ...) == 1 then
         return insert(list, (...))
     end
@@ -411,6 +414,7 @@ end
 
 if table.move then
     function tables.move(list, from, to, at, other)
+        check_open("move", other == nil and list or other)
         local first, last = tonumber(from), tonumber(to)
         if first and last and last >= first then
             local count = last - first + 1
@@ -436,6 +440,7 @@ function tables.sort(list, less)
     if type(list) ~= "table" then
         return sort(list, less)
     end
+    check_open("sort", list)
     return sort(list, less and function(a, b)
         charge(10)
         return less(a, b)
