@@ -299,6 +299,13 @@ static void set_framing(mg_response *head, const mg_outgoing *out)
     head->length = from->length;
 }
 
+/* What a plugin has read of the answer before. */
+static void forget_body(mg_call_buffer *buffer)
+{
+    mg_text_clear(&buffer->text);
+    buffer->complete = buffer->too_large = buffer->replaced = false;
+}
+
 static void copy_fields(mg_response *head, mg_arena *arena, const mg_fields *from)
 {
     for (uint32_t i = 0; i < from->count; i++) {
@@ -333,6 +340,7 @@ const char *mg_call_http_respond(mg_call *call, int status, double number, bool 
         return NULL;
     }
     set_framing(&head, out);
+    forget_body(&call->bodies[MG_RESPONSE]);
     mg_exchange_answer(x, MG_ANSWER_PASSED, &head, MG_STR_NONE);
     mg_outgoing_pass(out);
     return NULL;

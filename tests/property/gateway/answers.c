@@ -6,7 +6,7 @@
  * SEED=n replays one run; RUNS=n makes more of them. */
 #include "unit/gateway/sim_world.h"
 
-enum { REQUESTS = 8, OPS = 8, LAYERS = 2, BODY = 3000, UPS = 64, FIELDS = 64 };
+enum { REQUESTS = 8, OPS = 8, LAYERS = 2, BODY = 3000, UPS = 256, FIELDS = 64 };
 
 /* What each letter of a program does, in Lua and in the model. */
 #define HANDLER_TEXT(name)                                                                                   \
@@ -19,6 +19,8 @@ enum { REQUESTS = 8, OPS = 8, LAYERS = 2, BODY = 3000, UPS = 64, FIELDS = 64 };
     "  elseif op == 'P' then ctx:respond(403, { title = 'No' })\n"                                           \
     "  elseif op == 'w' then pcall(ctx.respond, ctx, 299, 'w" name                                           \
     "' .. id, { ['x-id'] = id, ['x bad'] = '1' })\n"                                                         \
+    "  elseif op == 't' then ctx:respond(298, assert(ctx.http:get('/t', { service = 'up', stream = true, "   \
+    "headers = { ['x-t'] = id } })), { ['x-id'] = id })\n"                                                   \
     "  elseif op == 'n' then next(ctx)\n"                                                                    \
     "  elseif op == 'N' then pcall(next, ctx)\n"                                                             \
     "  elseif op == 's' then pcall(ctx.response.set_body, ctx.response, 's" name "' .. id)\n"                \
@@ -115,8 +117,9 @@ typedef struct model {
     const plan *p;
     int status; /* 0: nobody has answered */
     char body[64];
-    bool known; /* `body` is the whole of it; false: a problem document */
-    bool own;   /* the upstream's bytes pass the filters, ours do not */
+    bool known;  /* `body` is the whole of it; false: a problem document */
+    bool passed; /* it is an answer of ctx.http: with HEAD, its body is not here */
+    bool own;    /* the upstream's bytes pass the filters, ours do not */
     unsigned asked;
     int depth, plugin;
     char fields[FIELDS];   /* the values of x-k, a letter each */
@@ -143,6 +146,7 @@ static void answer(model *m, int status, const char *prefix, bool known, bool ow
     m->status = status;
     m->known = known;
     m->own = own;
+    m->passed = false;
     body_is(m, prefix);
     strcpy(m->fields, own ? "" : "u");
     for (size_t i = 0; m->edits[0][i]; i++)
@@ -192,6 +196,10 @@ static bool run_op(model *m, int layer, char op)
     switch (op) {
     case 'r': answer(m, 299, r[layer], true, true); break;
     case 'w': answer(m, 299, w[layer], true, true); break;
+    case 't':
+        answer(m, 298, "t", true, true);
+        m->passed = true;
+        break;
     case 'R': answer(m, 204, NULL, true, true); break;
     case 'P': answer(m, 403, NULL, false, true); break;
     case 'n': return run_layer(m, layer + 1);
@@ -200,7 +208,8 @@ static bool run_op(model *m, int layer, char op)
         m->plugin = layer;
         return true;
     case 's':
-        if (m->status && status_has_body(m->status) && (m->own || strcmp(m->p->method, "HEAD") != 0))
+        if (m->status && status_has_body(m->status) &&
+            ((m->own && !m->passed) || strcmp(m->p->method, "HEAD") != 0))
             body_is(m, s[layer]), m->known = true;
         return true;
     case 'k':
@@ -344,11 +353,33 @@ static bool pull(run *r, int fd, mg_text *in)
     return got > 0 || (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK));
 }
 
+static void up_says(run *r, unsigned i, mg_text *out)
+{
+    for (size_t said = 0, some = 1; some && said < out->n; said += some) /* until the gateway has left */
+        some = say_bytes(&r->w, r->ups[i], out->p + said, out->n - said);
+    mg_text_fini(out);
+    r->moved = true;
+}
+
 static void up_answers(run *r, unsigned i, const message *request)
 {
-    const char *id = field(request, "\r\nx-id: ");
+    char elsewhere[16] = "";
     mg_text out = { 0 };
+    const char *t = field(request, "\r\nx-t: ");
 
+    snprintf(elsewhere, sizeof elsewhere, "%s", t ? t : "");
+    const char *id = field(request, "\r\nx-id: ");
+
+    if (elsewhere[0]) {
+        const bool chunked =
+            atoi(elsewhere) % 3 == 0 && strcmp(r->plans[atoi(elsewhere) - 1].method, "HEAD") != 0;
+        mg_text_addf(&out,
+                     chunked ? "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nt%d\r\n0\r\n\r\n"
+                             : "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nt%d",
+                     atoi(elsewhere));
+        up_says(r, i, &out);
+        return;
+    }
     if (!id)
         wrong(r, "a request without its number: %s", request->head);
     plan *p = &r->plans[atoi(id) - 1];
@@ -371,10 +402,7 @@ static void up_answers(run *r, unsigned i, const message *request)
     else
         mg_text_addf(&out, "HTTP/1.1 %d Word\r\nx-id: %u\r\nx-k: u\r\ncontent-length: 2\r\n\r\nu%u",
                      p->up_status, p->id, p->id);
-    for (size_t said = 0, some = 1; some && said < out.n; said += some) /* until the gateway has left */
-        some = say_bytes(&r->w, r->ups[i], out.p + said, out.n - said);
-    mg_text_fini(&out);
-    r->moved = true;
+    up_says(r, i, &out);
 }
 
 static void up_turn(run *r, unsigned i)
@@ -501,7 +529,7 @@ static void client_turn(run *r)
 
 static void choose_plan(run *r, plan *p, unsigned id)
 {
-    static const char letters[] = "rrRPwnnnnNNsbqSeEzkKKd";
+    static const char letters[] = "rrRPwttnnnnNNsbqSeEzkKKd";
     static const char *const methods[] = { "GET", "POST", "POST", "HEAD" };
     static const int statuses[] = { 200, 200, 200, 404, 204, 304, 0 };
 

@@ -371,6 +371,26 @@ static void it_takes_the_place_of_what_next_brought(void **state)
     line_close(&l);
 }
 
+/* Nor of its body, when a plugin has read that. */
+static void it_has_nothing_of_what_was_read_before(void **state)
+{
+    int asked;
+    line l;
+
+    (void)state;
+    line_open(&l, CONFIG, HANDLER("next(ctx) ctx.response:body() " STREAM PASS));
+    line_ask(&l, GET_A);
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nfive!");
+    line_drop(&l, &l.up);
+    asked = take(&l.w, l.upstream);
+    assert_int_equal(hear(&l.w, asked), HEAR_OPEN);
+    say(&l.w, asked, "HTTP/1.1 203 Other\r\ncontent-length: 3\r\n\r\nnew");
+    hear_status(&l.w, l.client, "203");
+    assert_ends(l.w.heard, "\r\n\r\nnew");
+    line_drop(&l, &asked);
+    line_close(&l);
+}
+
 /* The outer handler has it all in memory, changes it, and it is one answer. */
 static void a_handler_further_out_reads_and_replaces_it(void **state)
 {
@@ -625,6 +645,7 @@ int main(void)
         cmocka_unit_test(what_was_replaced_is_let_go),
         cmocka_unit_test(one_that_is_cut_before_its_head_went_is_a_502),
         cmocka_unit_test(it_takes_the_place_of_what_next_brought),
+        cmocka_unit_test(it_has_nothing_of_what_was_read_before),
         cmocka_unit_test(a_handler_further_out_reads_and_replaces_it),
         cmocka_unit_test(the_clients_body_is_sent_as_it_comes),
         cmocka_unit_test(once_the_body_is_whole_the_time_runs),
