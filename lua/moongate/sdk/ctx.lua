@@ -335,11 +335,14 @@ local properties = {
 local function index(self, key)
     local get = properties[key]
     if get == nil then
-        local member = ctx[key]
-        if member ~= nil then
-            return member
+        get = ctx[key]
+        if get == nil then
+            object.unknown("ctx", key, object.members(ctx, properties), 2)
         end
-        object.unknown("ctx", key, object.members(ctx, properties), 2)
+        if running.ctx ~= self then
+            stale(self, "ctx", nil, 2)
+        end
+        return get
     end
     if running.ctx ~= self then
         stale(self, "ctx", nil, 2)
@@ -379,14 +382,11 @@ end
 
 local function task_index(self, key)
     local member = task_members[key]
-    if member ~= nil then
-        return member
-    end
-    if key == "remaining" then
+    if member ~= nil or key == "remaining" then
         if running.ctx ~= self then
             stale(self, "ctx", nil, 2)
         end
-        return (properties.remaining())
+        return member or properties.remaining()
     end
     if ctx[key] ~= nil or properties[key] then
         error("a task's ctx has no '" .. key .. "', which is a request's: give the function what it needs as "

@@ -384,6 +384,11 @@ static void a_task_cannot_reach_into_a_request(void **state)
         { "return outer.request", "ctx belongs to a request: a task has a ctx of its own" },
         { "return outer.state.x", "ctx belongs to a request: a task has a ctx of its own" },
         { "outer:respond(200, 'x')", "ctx belongs to a request: a task has a ctx of its own" },
+        { "outer.log:info('x')", "ctx belongs to a request: a task has a ctx of its own" },
+        { "outer.http:get('http://10.0.0.2:9000/')",
+          "ctx belongs to a request: a task has a ctx of its own" },
+        { "return outer.kv:get('a')", "ctx belongs to a request: a task has a ctx of its own" },
+        { "return outer.json.encode({})", "ctx belongs to a request: a task has a ctx of its own" },
         { "return request.path", "ctx.request belongs to a request: a task has a ctx of its own" },
         { "return response.status", "ctx.response belongs to a request: a task has a ctx of its own" },
         { "request:set_header('a', 'b')", "ctx.request belongs to a request: a task has a ctx of its own" },
@@ -393,8 +398,9 @@ static void a_task_cannot_reach_into_a_request(void **state)
         { "next(ctx)", "next is for the handler to call: a task has none" },
         { "return ctx.request", "a task's ctx has no 'request', which is a request's" },
         { "ctx:respond(200)", "a task's ctx has no 'respond', which is a request's" },
-        { "outer.respond(ctx, 200, 'x')", "respond: only a handler answers" },
+        { "respond(ctx, 200, 'x')", "respond: only a handler answers" },
         { "return ctx.requests", "ctx has no 'requests': " },
+        { "return kept.http", "ctx belongs to a request: a task has a ctx of its own" }, /* another task's */
         { "ctx.http = 1", "ctx.http cannot be assigned" },
     };
     const struct {
@@ -406,11 +412,13 @@ static void a_task_cannot_reach_into_a_request(void **state)
         char source[1024];
         line l;
 
-        snprintf(source, sizeof source,
-                 HANDLER("local outer, request, params = ctx, ctx.request, ctx.params\n"
-                         "local response = ctx.response\n"
-                         "ctx:task(function(ctx) %s\n%s end):detach() %sctx:respond(204)"),
-                 moments[i % 2].before, cases[i / 2].body, moments[i % 2].when);
+        snprintf(
+            source, sizeof source,
+            HANDLER(
+                "local outer, request, params, response, kept = ctx, ctx.request, ctx.params, ctx.response\n"
+                "local respond = ctx.respond ctx:task(function(ctx) kept = ctx end):wait()\n"
+                "ctx:task(function(ctx) %s\n%s end):detach() %sctx:respond(204)"),
+            moments[i % 2].before, cases[i / 2].body, moments[i % 2].when);
         line_open(&l, OWN P ALONE, source);
         say(&l.w, l.client, GET);
         advance(&l.w, 1001 * MS);
