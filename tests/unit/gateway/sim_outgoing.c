@@ -406,6 +406,37 @@ static void a_handler_further_out_reads_and_replaces_it(void **state)
     line_close(&l);
 }
 
+#define URL "'http://10.0.0.2:9000/x?y=1'"
+
+static void a_url_streams_both_ways_too(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(&l, CONFIG,
+              P("local res = assert(ctx.http:request { method = 'POST', url = " URL
+                ", body = ctx.request, stream = true })\n"
+                "ctx:respond(200, res, { ['x-first'] = res:read() })"));
+    line_ask(&l, "POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\nfoo");
+    assert_starts(l.w.heard, "POST /x?y=1 HTTP/1.1\r\nhost: 10.0.0.2:9000\r\n");
+    assert_ends(l.w.heard, "\r\n\r\nfoo");
+    advance(&l.w, 20 * MG_NS_PER_S);
+    say(&l.w, l.client, "bar");
+    assert_int_equal(hear(&l.w, l.up), HEAR_OPEN);
+    assert_string_equal(l.w.heard, "bar");
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none");
+    say(&l.w, l.up, "two");
+    hear_status(&l.w, l.client, "200");
+    assert_has(l.w.heard, "x-first: one\r\n");
+    assert_ends(l.w.heard, "\r\n\r\n3\r\ntwo\r\n0\r\n\r\n");
+    line_ask(&l, GET_A); /* once more, over the same connections */
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none");
+    hang_up_hard(&l.w, l.client);
+    l.client = -1;
+    assert_true(hear(&l.w, l.up) != HEAR_OPEN);
+    line_close(&l);
+}
+
 /* ---- the client's body ---- */
 
 #define SEND "local res, why = ctx.http:post('/x', ctx.request, { service = 'up' })\n"
@@ -647,6 +678,7 @@ int main(void)
         cmocka_unit_test(it_takes_the_place_of_what_next_brought),
         cmocka_unit_test(it_has_nothing_of_what_was_read_before),
         cmocka_unit_test(a_handler_further_out_reads_and_replaces_it),
+        cmocka_unit_test(a_url_streams_both_ways_too),
         cmocka_unit_test(the_clients_body_is_sent_as_it_comes),
         cmocka_unit_test(once_the_body_is_whole_the_time_runs),
         cmocka_unit_test(a_client_that_leaves_in_its_body_ends_it),
