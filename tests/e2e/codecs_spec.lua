@@ -159,9 +159,8 @@ routes: [{ name: all, match: { paths: [{ prefix: / }] }, plugins: [own] }]
         ["encodes for ever"] = "for _ = 1, 1e6 do mg.base64.encode(text) end",
         ["decodes for ever"] = "for _ = 1, 1e6 do mg.hex.decode(text) end",
         ["escapes for ever"] = "for _ = 1, 1e6 do mg.url.encode(text) end",
-        ["reads a query without end"] = "mg.url.parse_query(('a=1&'):rep(1e6))",
-        ["reads a query of nothing without end"] = "mg.url.parse_query(('&'):rep(4e6))",
-        ["reads cookies without end"] = "mg.cookie.parse(('a=1;'):rep(1e6))",
+        ["reads queries for ever"] = "for _ = 1, 1e6 do mg.url.parse_query('a=1&b=2') end",
+        ["reads cookies for ever"] = "for _ = 1, 1e6 do mg.cookie.parse(('a=1;'):rep(1e4)) end",
         ["parses for ever"] = "for _ = 1, 1e6 do mg.url.parse(text) end",
         ["writes cookies for ever"] = "for _ = 1, 1e9 do mg.cookie.format('a', 'b') end",
     } do

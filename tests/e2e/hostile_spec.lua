@@ -58,15 +58,36 @@ local ENDLESS = {
     "while true do for _ in ctx.request:headers() do end end",
     "while true do ctx.kv:set('k', ('v'):rep(60000)) end",
     "while true do ctx.kv:get('k') end",
+    "local t = {} for i = 1, 3e5 do t[i] = i end while true do table.insert(t, 1, 0) table.remove(t, 1) end",
+    "while true do table.move({}, 1, 16e6, 1) end",
+    "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.concat(t) end",
+    "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.foreach(t, type) end",
+    "local t = {} for i = 1, 200 do t[i] = 1e300 end while true do (('%.99f'):rep(200)):format(unpack(t)) end",
+    "local s = ('x'):rep(8e6) while true do pcall(ctx.breaker.run, ctx.breaker, s, error) end",
+    "local s = ('x'):rep(8e6) while true do pcall(ctx.limit.take, ctx.limit, 'none', s) end",
+    "local s = ('x'):rep(8e6) while true do pcall(ctx.set_service, ctx, s) end",
+    "local s = ('x'):rep(8e6) while true do pcall(ctx.http.get, ctx.http, s) end",
+    "local s = ('x'):rep(8e6) while true do pcall(ctx.counter, ctx, s) end",
+    "local s = ('x'):rep(8e6) while true do pcall(ctx.respond, ctx, 400, { title = s, detail = s }) end",
+    "local t = {} for i = 1, 1e5 do t[i] = i end while true do pcall(ctx.request.set_header, ctx.request, 'a', t) end",
+    "local t = {} for i = 1, 1e5 do t[i] = i end while true do pcall(ctx.respond, ctx, 200, '', t) end",
+    "local t = {} for i = 1, 3e4 do t[i] = i end t[#t] = error while true do pcall(ctx.json.encode, t) end",
+    "local s = ('a'):rep(60000) while true do ctx.request:set_query(s) ctx.request:query_param('z') end",
+    "while true do xpcall(error, function() end) end",
 }
 
 -- What lets others go on while it works, so that it ends by the deadline of its request.
 local WAITING = {
-    { "while true do ctx.json.decode(s) end", "local s = '[' .. ('1,'):rep(4e6)" },
+    { "while true do ctx.json.decode(s) end", "local s = '[' .. ('1,'):rep(1e6)" },
     { "while true do pcall(ctx.json.decode, s) end", "local s = '[' .. ('1,'):rep(3e5) .. '}'" },
     { "while true do ctx.json.decode(s) end", "local s = '[' .. ('1,'):rep(4e5) .. '1]'" },
-    { "while true do ctx.json.decode(s) end", "local s = (' '):rep(15e6)" },
+    { "while true do ctx.json.decode(s) end", "local s = (' '):rep(4e6)" },
     { "while true do ctx:sleep(0) end" },
+    { "while true do mg.base64.decode(s) end", "local mg, s = require 'moongate', ('xxxx'):rep(1e6)" },
+    { "while true do mg.url.encode(s) end", "local mg, s = require 'moongate', ('/'):rep(1e6)" },
+    { "while true do mg.url.parse_query(s) end", "local mg, s = require 'moongate', ('a=b&'):rep(1e5)" },
+    { "while true do ctx.json.encode(s) end", "local s = ('x'):rep(2e6)" },
+    { "while true do ctx.json.encode(t) end", "local t = {} for i = 1, 5e3 do t['k' .. i] = { i } end" },
 }
 
 local gw, client
@@ -80,7 +101,7 @@ local function on_everything()
     end
     for i, body in ipairs(WAITING) do
         files["plugins/w" .. i .. "/plugin.lua"] = plugin(body[1], body[2])
-        plugins["w" .. i] = { use = "./plugins/w" .. i }
+        plugins["w" .. i] = { use = "./plugins/w" .. i, cpu = "1s" } -- collecting what all left behind takes some
         routes[#routes + 1] = {
             name = "w" .. i, match = { paths = { { exact = "/w" .. i } } }, plugins = { "w" .. i }, timeout = "500ms",
         }

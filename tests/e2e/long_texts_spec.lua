@@ -9,7 +9,10 @@ local function reader(body, cpu)
         files = {
             ["plugins/reader/plugin.lua"] = "local mg = require 'moongate' local plugin = { name = 'reader', "
                 .. "version = '1', body = { request = 'buffer(8MiB)' } }\n"
-                .. "function plugin.new(conf) return function(ctx, next)\n" .. body .. "\nend end return plugin\n",
+                .. "function plugin.new(conf) local SHARED, DEEP = {}, {} "
+                .. "for i = 1, 20000 do SHARED['k' .. i] = 'v' end "
+                .. "for i = 1, 5000 do DEEP['k' .. i] = { i, 'v' .. i } end "
+                .. "return function(ctx, next)\n" .. body .. "\nend end return plugin\n",
         },
         plugins = { reader = { use = "./plugins/reader", cpu = cpu } },
         routes = { { name = "r", match = { paths = { { prefix = "/" } } }, plugins = { "reader" } } },
@@ -54,5 +57,42 @@ describe("a large JSON document", function()
         local gw = reader("local ok, all = pcall(function() return ctx.json.decode(ctx.request:body()) end) "
             .. "ctx:respond(200, tostring(ok) .. #all)")
         assert.equal("true40001", post(gw, LARGE).body)
+    end)
+end)
+
+describe("a large value", function()
+    it("is written whole", function()
+        local gw = reader("local again = ctx.json.decode(ctx.json.encode(DEEP)) local n = 0 ctx:sleep(0) "
+            .. "for k, v in pairs(again) do n = n + 1 if v[2] ~= 'v' .. k:sub(2) then error(k) end end "
+            .. "ctx:respond(200, tostring(n))", "100ms")
+        assert.equal("5000", post(gw, "").body)
+    end)
+
+    it("has each member once, whatever is added to it and taken from it meanwhile", function()
+        local gw = reader("if ctx.request:body() == 'change' then for i = 1, 3000 do SHARED['new' .. i] = 1 end "
+            .. "for i = 1, 1000 do SHARED['k' .. i] = nil end return ctx:respond(200) end "
+            .. "local text = ctx.json.encode(SHARED) local seen, twice = {}, 0 "
+            .. "for key in text:gmatch('\"(%w+)\":') do if seen[key] then twice = twice + 1 end seen[key] = true end "
+            .. "ctx:respond(200, twice .. ' ' .. tostring(seen.k20000))", "1s")
+        local one, other = gw:client(), gw:client()
+        one:send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        other:send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nchange")
+        assert.equal("0 true", one:response().body)
+        assert.equal(200, other:response().status)
+    end)
+
+    it("goes as base64 and back", function()
+        local gw = reader("local text = ctx.request:body() "
+            .. "for _, codec in ipairs({ mg.base64, mg.base64url, mg.hex, mg.url }) do "
+            .. "if codec.decode(codec.encode(text)) ~= text then error('it differs') end end "
+            .. "local _, problem = mg.base64.decode(('xxxx'):rep(12288) .. 'xx==' .. ('xxxx'):rep(9)) "
+            .. "ctx:respond(200, problem)", "100ms")
+        local problem = post(gw, LARGE:sub(1, 1000001)).body
+        assert.truthy(problem:find("^byte 4915%d: "), problem)
+        local bytes = {}
+        for i = 0, 255 do
+            bytes[i + 1] = string.char(i)
+        end
+        assert.equal(200, post(gw, table.concat(bytes):rep(900)).status)
     end)
 end)

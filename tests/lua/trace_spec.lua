@@ -103,12 +103,14 @@ local reference = {
 }
 
 describe("the compiler", function()
-    setup(function() -- as boot does: plugins are woven
+    setup(function() -- as boot does: plugins are woven, and traces may be as long
+        require("jit.opt").start("maxrecord=8000", "maxsnap=1000", "maxirconst=4000")
         sandbox.bound(budget, strings)
         getmetatable("").__index = strings.string
     end)
 
     teardown(function()
+        require("jit.opt").start("maxrecord=4000", "maxsnap=500", "maxirconst=500")
         sandbox.bound(false)
         getmetatable("").__index = string
     end)

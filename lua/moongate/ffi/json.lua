@@ -5,7 +5,7 @@ local c = require("moongate.ffi.c")
 local open, close, next_item, quote = c.mg_json_open, c.mg_json_close, c.mg_json_next, c.mg_json_quote
 local refuse_key, problem_of = c.mg_json_refuse_key, c.mg_json_problem
 local string_of, is_of, tostring = ffi.string, ffi.istype, tostring
-local string_byte, sub, gsub, concat = string.byte, string.sub, string.gsub, table.concat
+local string_byte, sub, gsub = string.byte, string.sub, string.gsub
 
 local FALSE, TRUE, NUMBER, STRING, ARRAY, OBJECT, INT64, DIGITS, CLOSED, PART, END = 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12
 local LIST, MAP = 0, -1
@@ -43,7 +43,7 @@ local function value_of(kind, new_list, null, as_text)
     return null
 end
 
-local json = { PART_BYTES = 131072 } -- MG_JSON_PART_BYTES
+local json = { PART_BYTES = 131072, PIECE = PIECE } -- the first is MG_JSON_PART_BYTES
 
 --- Reads to the end, or to what is no JSON. `item` is read before anything else can run.
 local function read(doc, text, new_list, null, as_text, pause)
@@ -113,18 +113,12 @@ local function piece_end(text, from)
     return last
 end
 
---- A long text, in pieces that one room is enough for.
-local function quote_long(text)
-    local out, from = { '"' }, 1
-    while from <= #text do
-        local last = piece_end(text, from)
-        local piece = sub(text, from, last)
-        local n = quote(piece, #piece, room)
-        out[#out + 1] = string_of(room + 1, n - 2)
-        from = last + 1
-    end
-    out[#out + 1] = '"'
-    return concat(out)
+--- A piece of a long text, without quotes, and where it ends.
+---@return string quoted, integer last
+function json.quote_piece(text, from)
+    local last = piece_end(text, from)
+    local piece = sub(text, from, last)
+    return string_of(room + 1, quote(piece, #piece, room) - 2), last
 end
 
 --- The digits of a 64-bit integer; nil for any other cdata.
@@ -136,11 +130,8 @@ function json.digits(value)
     end
 end
 
---- The text as a JSON string, quotes included; what is no UTF-8 becomes U+FFFD.
+--- A text of at most PIECE bytes as a JSON string, quotes included; what is no UTF-8 becomes U+FFFD.
 function json.quote(text)
-    if #text > PIECE then
-        return quote_long(text)
-    end
     return string_of(room, quote(text, #text, room))
 end
 

@@ -10,13 +10,14 @@ local choose = c.mg_call_choose
 local seen, host, breaker = new("mg_service_seen"), new("mg_service_host_seen"), new("mg_breaker *[1]")
 
 local NAMES = 256 -- of a message, at most
+local NAME_BYTES = 1024 -- a longer one names nothing, and is not looked for
 
 local service = {}
 
 ---@param name string  "": the request's own
 ---@return ffi.cdata*? seen  mg_service_seen, good until the next call; nil when there is none
 function service.seen(call, name)
-    if look(call, name, #name, seen) then
+    if #name <= NAME_BYTES and look(call, name, #name, seen) then
         return seen
     end
 end
@@ -39,6 +40,9 @@ end
 ---@param group boolean
 ---@return string? problem  "": there is none of that name
 function service.choose(call, group, name)
+    if #name > NAME_BYTES then
+        return ""
+    end
     local wrong = choose(call, group, name, #name)
     if wrong ~= nil then
         return string_of(wrong)
@@ -73,7 +77,8 @@ end
 ---@return boolean found
 ---@return ffi.cdata*? breaker  nil when the service has none
 function service.breaker(call, name)
-    local found = look_breaker(call, name, #name, breaker)
+    breaker[0] = nil
+    local found = #name <= NAME_BYTES and look_breaker(call, name, #name, breaker)
     local pointer = breaker[0]
     if pointer ~= nil then
         return found, pointer

@@ -160,8 +160,8 @@ local function handle_for(which, what)
     end
     local found, handle = find_service(running.call, which)
     if not found then
-        error(what .. (which == OWN and ": this route has no service"
-            or ": no service is named '" .. which .. "': " .. object.choices(which, names_of(running.call, false))), 3)
+        error(what .. ": " .. (which == OWN and "this route has no service" or "no service is named "
+            .. object.quoted(which) .. ": " .. object.choices(which, names_of(running.call, false))), 3)
     end
     return handle
 end

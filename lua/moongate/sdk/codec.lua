@@ -7,6 +7,7 @@ local running = require("moongate.sdk.running")
 local type, error = type, error
 local encode, decode = bind.encode, bind.decode
 local COST = 0.4 -- checks for each byte; a check is 10 ns
+local PAUSE_BYTES, min = bind.PAUSE_BYTES, math.min
 local BASE64, BASE64URL, HEX = bind.BASE64, bind.BASE64URL, bind.HEX
 
 --- Checks and charges what is about to be read and written.
@@ -15,8 +16,12 @@ local function check(of, method, name, value)
         object.dot(value, of, method, 3)
         error(of .. "." .. method .. ": " .. name .. " is a string, not " .. type(value), 3)
     end
-    running.bytes(5 * #value)
-    running.charge(COST * #value)
+    running.bytes(3 * #value)
+    running.charge(COST * min(#value, PAUSE_BYTES))
+end
+
+local function pause()
+    running.pause(COST * PAUSE_BYTES)
 end
 
 ---@class moongate.Codec
@@ -31,7 +36,7 @@ local base64 = {}
 ---@return string text
 function base64.encode(bytes)
     check("base64", "encode", "bytes", bytes)
-    return (encode(BASE64, bytes))
+    return (encode(BASE64, bytes, pause))
 end
 
 --- The bytes of a text. Strict: no blanks or line breaks, all padding, no bits left over; so no two texts are the same
@@ -41,7 +46,8 @@ end
 ---@return string? problem  where and what
 function base64.decode(text)
     check("base64", "decode", "text", text)
-    return decode(BASE64, text)
+    local bytes, problem = decode(BASE64, text, pause)
+    return bytes, problem
 end
 
 ---@class moongate.Base64url : moongate.Codec
@@ -52,7 +58,7 @@ local base64url = {}
 ---@return string text
 function base64url.encode(bytes)
     check("base64url", "encode", "bytes", bytes)
-    return (encode(BASE64URL, bytes))
+    return (encode(BASE64URL, bytes, pause))
 end
 
 --- The bytes of a text. Strict: no padding, no blanks, no bits left over; so no two texts are the same bytes.
@@ -61,7 +67,8 @@ end
 ---@return string? problem  where and what
 function base64url.decode(text)
     check("base64url", "decode", "text", text)
-    return decode(BASE64URL, text)
+    local bytes, problem = decode(BASE64URL, text, pause)
+    return bytes, problem
 end
 
 ---@class moongate.Hex : moongate.Codec
@@ -72,7 +79,7 @@ local hex = {}
 ---@return string text
 function hex.encode(bytes)
     check("hex", "encode", "bytes", bytes)
-    return (encode(HEX, bytes))
+    return (encode(HEX, bytes, pause))
 end
 
 --- The bytes of hex digits in either case.
@@ -81,7 +88,8 @@ end
 ---@return string? problem  where and what
 function hex.decode(text)
     check("hex", "decode", "text", text)
-    return decode(HEX, text)
+    local bytes, problem = decode(HEX, text, pause)
+    return bytes, problem
 end
 
 return { base64 = base64, base64url = base64url, hex = hex }

@@ -11,6 +11,7 @@ local concat = table.concat
 local COST, PAIR_COST = 0.8, 16 -- checks for each byte, and for each name and value; a check is 10 ns
 local MAX_BYTES = 4096 -- of name and value, and of each attribute 1024: browsers drop what is longer
 local MAX_ATTRIBUTE_BYTES = 1024
+local PARSED_MAX = 1048576 -- bytes of a cookie field
 
 ---@class moongate.CookieOptions
 ---@field path? string  begins with "/"; the path of the request when left out
@@ -38,6 +39,9 @@ function cookie.parse(text)
     if type(text) ~= "string" then
         object.dot(text, "cookie", "parse", 2)
         error("cookie.parse: text is a string, not " .. type(text), 2)
+    end
+    if #text > PARSED_MAX then
+        error("cookie.parse: a field has at most " .. PARSED_MAX .. " bytes, not " .. #text, 2)
     end
     running.bytes(8 * #text)
     running.charge(COST * #text)
@@ -91,14 +95,14 @@ end
 
 --- What is wrong with a cookie; nil when nothing is.
 local function wrong_cookie(name, value, options)
-    if name == "" or find(name, "[^%w!#$%%&'*+.^_`|~-]") then
+    if #name + #value > MAX_BYTES then
+        return "name and value have at most " .. MAX_BYTES .. " bytes together"
+    elseif name == "" or find(name, "[^%w!#$%%&'*+.^_`|~-]") then
         return "name is a token: letters, digits and !#$%&'*+-.^_`|~"
     end
     local bare = match(value, '^"(.*)"$') or value
     if find(bare, "[%z\1-\32\",;\\\127-\255]") then
         return "value has no blank, '\"', ',', ';', '\\', control or byte beyond ASCII: encode it, as with url.encode"
-    elseif #name + #value > MAX_BYTES then
-        return "name and value have at most " .. MAX_BYTES .. " bytes together"
     end
     for key in frozen.pairs(options) do
         local kind = kinds[key]

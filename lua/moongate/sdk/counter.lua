@@ -59,7 +59,7 @@ end
 
 --- The same in a request, for ctx:counter.
 function counters.named(name)
-    if type(name) ~= "string" or not name:find("^[%w._%-]+$") or #name > 64 then
+    if type(name) ~= "string" or #name > 64 or not name:find("^[%w._%-]+$") then
         error("counter: a name has 1 to 64 letters, digits, '.', '_' or '-'", 3)
     end
     return open((running.names[running.plugin + 1] or "") .. "/" .. name)

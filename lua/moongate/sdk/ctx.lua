@@ -22,6 +22,7 @@ local SLEEP = call.wait_for.SLEEP
 local ANSWERED = running.ANSWERED
 local stale = object.stale
 local type, error = type, error
+local PROBLEM_MAX = 65536 -- bytes of a problem document's texts
 local quoted = object.quoted
 
 ---@alias moongate.Handler fun(ctx: moongate.Ctx, next: fun(ctx: moongate.Ctx))
@@ -101,7 +102,7 @@ local function respond_table(status, answer)
         end
         local ok, text = pcall(json.encode, answer.json)
         if not ok then
-            if running.is_over() then
+            if text == running.CANCELLED or running.is_over() then
                 error(text, 0)
             end
             error("respond: " .. json_fault(answer.json, "json", text), 3)
@@ -113,6 +114,11 @@ local function respond_table(status, answer)
             error("respond: " .. key .. " is a string, not " .. type(answer[key]), 3)
         end
     end
+    local bytes = #(answer.title or "") + #(answer.detail or "")
+    if bytes > PROBLEM_MAX then
+        error("respond: title and detail have at most " .. PROBLEM_MAX .. " bytes together, not " .. bytes, 3)
+    end
+    running.charge(bytes / 8)
     return call.problem(running.call, status, answer.title, answer.detail)
 end
 
@@ -162,6 +168,7 @@ function ctx:respond(status, body, headers)
         error("respond: headers are a table, not " .. type(headers), 2)
     end
     for name, value in frozen.pairs(headers or {}) do
+        running.charge(16)
         message.put("respond: header", call.set_header, running.call, call.RESPONSE, name, value, true)
     end
 end

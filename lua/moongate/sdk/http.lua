@@ -11,6 +11,7 @@ local services = require("moongate.ffi.service")
 
 local HTTP = call.wait_for.HTTP
 local MAX_BODY_BYTES, MAX_BODY_LIMIT = 1048576, 16777216
+local URL_MAX = 65536 -- bytes
 
 ---@class moongate.Http
 local http = {}
@@ -89,6 +90,9 @@ local function check(wanted)
     elseif wanted.service == nil and wanted.path ~= nil then
         error("http: path goes with service; without one it is a part of the url", 4)
     end
+    if #(wanted.url or wanted.path) > URL_MAX then
+        error("http: a url or path has at most " .. URL_MAX .. " bytes, not " .. #(wanted.url or wanted.path), 4)
+    end
     if wanted.timeout ~= nil and not within(wanted.timeout, 1e-9, math.huge) then
         error("http: timeout is a number of seconds above 0", 4)
     end
@@ -155,7 +159,9 @@ local function send(wanted)
     if wanted.service then
         choose(pointer, wanted.service)
     end
+    running.bytes(#body)
     for name, value in frozen.pairs(wanted.headers or {}) do
+        running.charge(16)
         message.put("http: header", put, pointer, nil, name, value, true, 3)
     end
     local how = wanted.stream and bind.STREAM or 0

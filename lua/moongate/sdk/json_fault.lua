@@ -1,5 +1,6 @@
 --- json_fault: where in a value it is that JSON cannot say. Walked only once an encoder has refused the value.
 local frozen = require("moongate.sdk.frozen")
+local running = require("moongate.sdk.running")
 
 local type, tostring, pairs, format, match = type, tostring, pairs, string.format, string.match
 local gsub, sort, sub = string.gsub, table.sort, string.sub
@@ -20,6 +21,7 @@ end
 local function wrong_keys(value)
     local numbers, words, highest = 0, nil, 0
     for key in pairs(value) do
+        running.charge(2)
         if type(key) == "number" and key >= 1 and key % 1 == 0 then
             numbers = numbers + 1
             highest = key > highest and key or highest
@@ -59,9 +61,14 @@ local function find(value, path, depth, budget)
     end
     local keys = {}
     for key in pairs(value) do
+        running.charge(2)
         keys[#keys + 1] = key
+        if #keys == MAX_VISITED then
+            break
+        end
     end
     sort(keys, function(a, b)
+        running.charge(20)
         return tostring(a) < tostring(b)
     end)
     for i = 1, #keys do

@@ -9,6 +9,7 @@ local running = require("moongate.sdk.running")
 local type, error = type, error
 local colon = object.colon
 local BARRIER = call.wait_for.BARRIER
+local COST = 100 -- checks for each call
 
 --- The namespace of the plugin that runs.
 local function space()
@@ -29,6 +30,7 @@ end
 
 --- Two levels up is the plugin's line. A call with a dot shows as an argument that is missing.
 local function check(self, what, key, value, ttl)
+    running.charge(COST)
     if type(key) ~= "string" then
         colon(self, "ctx.kv", what, 3)
         error(what .. ": a key is a string, not " .. type(key), 3)

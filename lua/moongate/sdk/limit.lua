@@ -14,6 +14,7 @@ local PERIOD_S = { s = 1, m = 60, h = 3600, d = 86400 }
 local option_kinds = { name = "string", rate = "any", per = "any", burst = "number", max_keys = "number" }
 
 local handles = setmetatable({}, { __mode = "k" })
+local LARGE, KEY_MAX = 256, 65536 -- bytes of a key that are charged, and that it may have
 
 ---@class moongate.Limiter
 local limiter = {}
@@ -21,6 +22,12 @@ local limiter = {}
 local function check_key(what, key, cost, level)
     if type(key) ~= "string" then
         error(what .. ": a key is a string, not " .. type(key), level)
+    end
+    if #key > LARGE then
+        if #key > KEY_MAX then
+            error(what .. ": a key has at most " .. KEY_MAX .. " bytes, not " .. #key, level)
+        end
+        running.charge(#key / 8)
     end
     if type(cost) ~= "number" or not (cost >= 0 and cost <= 1000000) then
         error(what .. ": a cost is a number from 0 to 1000000", level)
@@ -73,7 +80,7 @@ local function problem_with(name, problem)
     if name == "" then
         return problem
     end
-    return ("no limiter of the configuration is named '%s'%s"):format(name, #all > 0
+    return ("no limiter of the configuration is named %s%s"):format(object.quoted(name), #all > 0
         and ": " .. object.choices(name, all) or ": it has none, write one under limiters")
 end
 

@@ -8,6 +8,7 @@ local get_body, set_body, bodiless = call.body, call.set_body, call.bodiless
 local header_values, lower, list = call.header_values, string.lower, require("moongate.sdk.json").list
 local BODY = call.wait_for.BODY
 local WARN = 2
+local LARGE, VALUES_MAX = 1024, 1000 -- bytes of a value that are charged; values of a list
 local type, error, tostring, floor = type, error, tostring, math.floor
 local find, format, gsub = string.find, string.format, string.gsub
 local stale = object.stale -- a slot serves one request after another: nothing kept of one may read the next
@@ -85,7 +86,11 @@ function message.put(what, put, pointer, which, name, value, replace, level)
         error(what .. ": the value of " .. name .. " is a string or a number, not table; or a list of at least one "
             .. "of these", level)
     end
+    if #value > VALUES_MAX then
+        error(what .. ": " .. #value .. " values of " .. name .. ", more than " .. VALUES_MAX, level)
+    end
     local texts = {}
+    running.charge(16 * #value)
     for i = 1, #value do
         texts[i] = value_text(what, name, value[i], level + 1)
     end
@@ -162,6 +167,9 @@ function message.methods(of, which)
             put("set_header", set_header, running.call, which, name, value, true)
             return
         end
+        if #value > LARGE then
+            running.charge(#value / 8)
+        end
         local wrong = set_header(running.call, which, name, value, true)
         if wrong then
             error("set_header " .. ("%q"):format(name) .. ": " .. wrong, 2)
@@ -178,6 +186,9 @@ function message.methods(of, which)
         if type(name) ~= "string" or type(value) ~= "string" then
             put("add_header", set_header, running.call, which, name, value, false)
             return
+        end
+        if #value > LARGE then
+            running.charge(#value / 8)
         end
         local wrong = set_header(running.call, which, name, value, false)
         if wrong then

@@ -13,9 +13,9 @@ return function(service)
         object.dot(service, "moongate", "pool", 2)
         error("pool: a service is a string, not " .. type(service), 2)
     end
-    local view = bind.pool_view(running.host, service)
+    local view = #service <= 1024 and bind.pool_view(running.host, service)
     if not view then
-        return nil, "no service is named '" .. service .. "'"
+        return nil, "no service is named " .. object.quoted(service)
     end
     return {
         idle = view.idle,

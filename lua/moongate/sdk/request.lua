@@ -10,6 +10,7 @@ local REQUEST, text_of = call.REQUEST, call.text_of
 local text, set_text, param, query = call.text, call.set_text, call.param, call.query
 local stale = object.stale
 local BYTES = -1 -- no text
+local QUERY_COST = 50 -- checks: a query may have 64 KiB
 
 ---@class moongate.Request : moongate.Message
 ---@field method string  "GET"
@@ -29,6 +30,7 @@ local function set(self, what, name, value)
     if type(value) ~= "string" then
         error("set_" .. name .. ": it is a string, not " .. type(value), 3)
     end
+    running.charge(#value / 8)
     local wrong = set_text(running.call, what, value)
     if wrong then
         error("set_" .. name .. ": " .. wrong, 3)
@@ -77,6 +79,7 @@ function request:query_param(name)
     if type(name) ~= "string" then
         error("query_param: the name is a string, not " .. type(name), 2)
     end
+    running.charge(QUERY_COST)
     return (query(running.call, name))
 end
 
@@ -90,8 +93,9 @@ function request:query_params(name)
     if type(name) ~= "string" then
         error("query_params: the name is a string, not " .. type(name), 2)
     end
+    running.charge(QUERY_COST)
     local values = call.queries(running.call, name)
-    running.charge(50 + 16 * #values)
+    running.charge(16 * #values)
     return (list(values))
 end
 

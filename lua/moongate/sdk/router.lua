@@ -1,8 +1,10 @@
 --- router: routes of a plugin's own, matched as the gateway matches its own.
 local bind = require("moongate.ffi.router")
 local object = require("moongate.sdk.object")
+local running = require("moongate.sdk.running")
 local scope = require("moongate.sdk.scope")
 
+local MATCHED_MAX = 65536 -- bytes
 local handles = setmetatable({}, { __mode = "k" })
 
 ---@class moongate.Router
@@ -17,6 +19,11 @@ function router:match(request)
     if type(request) ~= "table" or type(request.path) ~= "string" then
         error("match: a request is a table with a path, a string", 2)
     end
+    local bytes = #request.path + #tostring(request.host or "") + #tostring(request.method or "")
+    if bytes > MATCHED_MAX then
+        error("match: host, path and method have at most " .. MATCHED_MAX .. " bytes together, not " .. bytes, 2)
+    end
+    running.charge(bytes / 8)
     for name in pairs({ host = true, method = true }) do
         if request[name] ~= nil and type(request[name]) ~= "string" then
             error("match: " .. name .. " is a string, not " .. type(request[name]), 2)

@@ -19,7 +19,7 @@ function scope.name(what, name)
     if not owner then
         error(what .. ": only a plugin makes one", 3)
     end
-    if name ~= nil and (type(name) ~= "string" or not name:find("^[%w._%-]+$") or #name > 64) then
+    if name ~= nil and (type(name) ~= "string" or #name > 64 or not name:find("^[%w._%-]+$")) then
         error(what .. ": a name has 1 to 64 letters, digits, '.', '_' or '-'", 3)
     end
     return owner .. "/" .. (name or what)

@@ -156,7 +156,7 @@ function meta.__call(_, name)
     end
     if name == "" or not seen(running.call, name) then
         local near = object.nearest(name, bind.names(running.call, bind.of.SERVICES))
-        return nil, "no service is named '" .. name .. "'" .. (near and ": did you mean '" .. near .. "'?" or "")
+        return nil, "no service is named " .. object.quoted(name) .. (near and ": did you mean '" .. near .. "'?" or "")
     end
     return (view_of(name))
 end

@@ -13,6 +13,10 @@ local huge = math.huge
 local PERCENT = bind.PERCENT
 local COST, PARSE_COST = 0.5, 3 -- checks for each byte; a check is 10 ns
 local PAIR_COST = 16 -- of a name and its value
+local PARSED_MAX = 1048576 -- bytes of a URL
+local PAIRS = 512 -- names and values that are read between two pauses
+local PLUS_PART = 8192 -- bytes whose "+" are replaced between two looks
+local PAUSE_BYTES, min = bind.PAUSE_BYTES, math.min
 
 ---@class moongate.Url
 local url = {}
@@ -23,8 +27,12 @@ local function check(of, method, name, value)
         object.dot(value, of, method, 3)
         error(of .. "." .. method .. ": " .. name .. " is a string, not " .. type(value), 3)
     end
-    running.bytes(6 * #value)
-    running.charge(COST * #value)
+    running.bytes(3 * #value)
+    running.charge(COST * min(#value, PAUSE_BYTES))
+end
+
+local function pause()
+    running.pause(COST * PAUSE_BYTES)
 end
 
 --- The text with all bytes escaped (%2F) but letters, digits and "-._~": as a segment of a path, or a name or value of
@@ -33,7 +41,7 @@ end
 ---@return string encoded
 function url.encode(text)
     check("url", "encode", "text", text)
-    return (encode(PERCENT, text))
+    return (encode(PERCENT, text, pause))
 end
 
 --- The text with its escapes read. "+" stays what it is: it is a blank only in queries, which parse_query reads.
@@ -42,7 +50,8 @@ end
 ---@return string? problem  where and what
 function url.decode(text)
     check("url", "decode", "text", text)
-    return decode(PERCENT, text)
+    local decoded, problem = decode(PERCENT, text, pause)
+    return decoded, problem
 end
 
 ---@class moongate.UrlParts
@@ -103,6 +112,9 @@ end
 ---@return string? problem
 function url.parse(text)
     check("url", "parse", "text", text)
+    if #text > PARSED_MAX then
+        return nil, "a URL has at most " .. PARSED_MAX .. " bytes, not " .. #text
+    end
     running.charge(PARSE_COST * #text)
     local problem = find_wrong(text)
     if problem then
@@ -146,6 +158,21 @@ function url.parse(text)
     return parts
 end
 
+--- The text with a blank for each "+".
+local function with_blanks(text)
+    if not find(text, "+", 1, true) then
+        return text
+    elseif #text <= PLUS_PART then
+        return (gsub(text, "+", " "))
+    end
+    local parts = {}
+    for from = 1, #text, PLUS_PART do
+        running.charge(4 * PLUS_PART)
+        parts[#parts + 1] = gsub(sub(text, from, from + PLUS_PART - 1), "+", " ")
+    end
+    return (concat(parts))
+end
+
 --- The names and values of a query, or of a form (application/x-www-form-urlencoded), percent-decoded, with "+" as a
 --- blank: a list of all values for each name, in the order in which they stand.
 ---@param text string  without the "?"
@@ -153,15 +180,15 @@ end
 ---@return string? problem
 function url.parse_query(text)
     check("url", "parse_query", "text", text)
-    local params, from = {}, 1
+    local params, from, read = {}, 1, 0
     while from <= #text do
         local past = find(text, "&", from, true) or #text + 1
         running.charge(PAIR_COST)
         if past > from then
-            local pair = gsub(sub(text, from, past - 1), "+", " ")
+            local pair = with_blanks(sub(text, from, past - 1))
             local equals = find(pair, "=", 1, true) or #pair + 1
-            local name, problem = decode(PERCENT, sub(pair, 1, equals - 1))
-            local value, worse = decode(PERCENT, sub(pair, equals + 1))
+            local name, problem = decode(PERCENT, sub(pair, 1, equals - 1), pause)
+            local value, worse = decode(PERCENT, sub(pair, equals + 1), pause)
             if not name or not value then
                 return nil, problem or worse
             end
@@ -173,6 +200,10 @@ function url.parse_query(text)
             end
         end
         from = past + 1
+        read = read + 1
+        if read % PAIRS == 0 then
+            running.pause(PAIRS * PAIR_COST)
+        end
     end
     return params
 end
@@ -209,7 +240,10 @@ function url.build_query(params)
         names[#names + 1] = name
     end
     running.bytes(64 * #names)
-    sort(names)
+    sort(names, function(a, b)
+        running.charge(10)
+        return a < b
+    end)
     for _, name in ipairs(names) do
         local values = params[name]
         if type(values) == "table" and #values == 0 and frozen.next(values) ~= nil then

@@ -19,6 +19,9 @@ local function resume(slot)
     running.response = slot.response
     running.params = slot.params
     running.turn = running.turn + 1
+    if running.on_resume then
+        running.on_resume()
+    end
 end
 
 await.resume = resume
@@ -66,6 +69,7 @@ function await.await(wait)
     resume(slot)
     running.depth = depth
     running.plugin, running.memory.owner = plugin, plugin
+    running.resumed = plugin
     running.may_wait = true
     local reason = cancel_reason(pointer)
     if reason then
@@ -93,6 +97,7 @@ local function begin(slot)
     resume(slot)
     running.depth = 0
     running.plugin, running.memory.owner = -1, -1
+    running.resumed = -1
     running.traceback = false
 end
 

@@ -37,7 +37,7 @@ local sandbox = require("moongate.worker.sandbox")
 sandbox.bound(budget, require("moongate.worker.strings"))
 sandbox.lock()
 
-local wanted, problem = json.decode_plain(plan)
+local wanted, problem = require("moongate.ffi.json").decode(plan, json.list, nil, false, function() end)
 if not wanted then
     error("the plan is no JSON: " .. problem, 0)
 end

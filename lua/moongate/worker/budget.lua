@@ -5,6 +5,10 @@
 --- A budget is a plugin's own and begins anew whenever the VM is resumed. Its clock starts at the first look, so a
 --- request whose plugins do little never reads one. Past it each further look raises, until the handler is left.
 ---
+--- Between two looks there are up to 200 checks, and a plugin may do something between two of these that takes
+--- milliseconds and that nobody charges: compare texts of megabytes, or calculate with them. Once that was seen, the
+--- clock starts when the VM is resumed, and each check is a look, for as long as it happens again.
+---
 --- Memory is bounded in the same places. The allocator refuses nothing (see mg_memory in moongate.h); a look that finds
 --- the state nearly full collects it, and raises when it is past its cap all the same. What makes something large
 --- charges its bytes before it does.
@@ -22,6 +26,8 @@ local COUNTER, CALL = bounds.how.COUNTER, bounds.how.CALL
 local CHECKS = 200 -- between two looks, as long as they are cheap
 local CHECK_S = 1e-8 -- what one is taken for where no clock can be read
 local LOOK_S = 0.0005 -- looks are about so far apart where each check stands for much
+local LONG_S = 0.005 -- between two looks: so much is not meant to be
+local WARY = 100 -- budgets that begin with a look at each check, after that
 local LOAD_S = 1 -- of a file and of new
 local DEFAULT_S = 0.010
 local LARGE = 1024 -- bytes; what is smaller is not charged
@@ -36,6 +42,8 @@ local turn, plugin = -1, -1 -- whose budget the rest is about
 local began_s, began_cpu_s, looked_s = 0, 0, 0
 local counted = 0 -- checks of this budget
 local checks = CHECKS -- until the next look
+local wary = 0 -- budgets that still do
+local resumed = { turn = -1, s = 0, cpu_s = 0 } -- the clocks as of a resume, while wary
 local over = false ---@type function|false  the budget is spent, or the memory: what raises it
 local memory = false ---@type ffi.cdata*|false  what this state's allocator counts
 
@@ -107,22 +115,48 @@ function raise_memory()
         running.names[running.plugin + 1] or "?", bounds.cap_bytes(memory) / 1048576, holders()), 0)
 end
 
+--- Collects all garbage, which is nobody's: the time that takes counts to no budget.
+local function collect_all()
+    local at_s, at_cpu_s = fresh_s(running.host), cpu_s(running.host)
+    collect("collect")
+    bounds.collected(memory)
+    local took_s = fresh_s(running.host) - at_s
+    began_s, looked_s = began_s + took_s, looked_s + took_s
+    began_cpu_s = began_cpu_s + cpu_s(running.host) - at_cpu_s
+end
+
 --- Makes room for so many bytes more, or raises.
 local function relieve(bytes)
     if bounds.collectable(memory) then
-        collect("collect")
-        bounds.collected(memory)
+        collect_all()
     end
     if not fits(memory, bytes) then
         raise_memory()
     end
 end
 
+--- Called at each resume while wary.
+local function note_resume()
+    resumed.turn, resumed.s, resumed.cpu_s = running.turn, fresh_s(running.host), cpu_s(running.host)
+end
+
+--- Whether the plugin that runs is the first since the resume: the one that waited, or the outermost.
+local function is_first()
+    return turn ~= running.turn and (running.resumed == running.plugin or running.resumed < 0 and running.depth == 1)
+end
+
 local function begin(now_s)
+    local noted = resumed.turn == running.turn and is_first()
     turn, plugin = running.turn, running.plugin
-    began_s, looked_s = now_s, now_s
-    began_cpu_s = cpu_s(running.host)
+    began_s = noted and resumed.s or now_s
+    began_cpu_s = noted and resumed.cpu_s or cpu_s(running.host)
+    looked_s = began_s
     counted, checks, over = 0, CHECKS, false
+    if wary > 0 then
+        wary = wary - 1
+        checks = 1
+        running.on_resume = wary > 0 and note_resume or false
+    end
 end
 
 --- CPU seconds used so far. That clock costs a system call: while less time has passed, less has been computed.
@@ -149,13 +183,17 @@ local function look(spent)
     end
     if memory and memory.over ~= 0 then
         relieve(0)
+        now_s = fresh_s(running.host)
     end
     counted = counted + spent
+    local took_s = now_s - looked_s
+    looked_s = now_s
+    if took_s > LONG_S and running.ctx then
+        wary, running.on_resume = WARY, note_resume
+    end
     if used_s(now_s) > limit_s() then
         raise()
     end
-    local took_s = now_s - looked_s
-    looked_s = now_s
     checks = took_s > LOOK_S and max(1, floor(checks * LOOK_S / took_s)) or min(CHECKS, checks * 2)
     return checks
 end

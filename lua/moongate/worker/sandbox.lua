@@ -59,6 +59,9 @@ end
 local function kept(plugin, ok, err, ...)
     running.plugin = plugin
     if not ok and (err == CANCELLED or is_over()) then
+        if err == "error in error handling" then -- the budget was spent in a handler of xpcall: say that
+            running.look()
+        end
         error(err, 0)
     end
     return ok, err, ...

@@ -8,7 +8,7 @@ local error, type, tonumber, tostring, select = error, type, tonumber, tostring,
 local floor, min, max = math.floor, math.min, math.max
 local string_find, string_rep, sub, format = string.find, string.rep, string.sub, string.format
 local check_open = require("moongate.sdk.frozen").check
-local concat, insert, sort = table.concat, table.insert, table.sort
+local concat, insert, remove, move, sort = table.concat, table.insert, table.remove, table.move, table.sort
 local next, os_date = next, os.date
 local find, tired_at, place, captures = bounds.find, bounds.tired_at, bounds.place, bounds.captures
 local capture = bounds.capture
@@ -23,6 +23,10 @@ local BYTES = 64 -- a check's worth
 local RESULT_MAX = 16 * 1048576 -- bytes that rep makes at most
 local MOVE_MAX = 16 * 1048576 -- items that move copies at most
 local DATE_MAX = 256 -- bytes of a date's format
+local NUMBER_MAX = 65536 -- bytes of a text that is read as a number
+local ARGUMENTS_MAX = 256 -- of format, each of which may take some microseconds
+local TEXT_PART = 1048576 -- bytes that are changed between two looks
+local ITEMS_PART = 8192 -- items that are moved or joined between two looks
 
 -- Whether a start past the end is the end, or finds nothing (as LuaJIT built for Lua 5.2 has it).
 local PAST_IS_END = string.find("", "", 2) ~= nil
@@ -33,7 +37,9 @@ for name, value in pairs(string) do
 end
 local tables = {}
 for name, value in pairs(table) do
-    tables[name] = value
+    if name ~= "clear" and name ~= "new" then -- LuaJIT's own, which are there once somebody has required them
+        tables[name] = value
+    end
 end
 
 --- An argument as text; three levels up is the plugin's line.
@@ -300,17 +306,32 @@ function strings.rep(text, n, separator)
     return string_rep(text, n, separator)
 end
 
+--- A function of one text, a part at a time; `backwards`: what comes of the last part stands first.
+local function in_parts(fn, text, backwards)
+    local parts, n = {}, floor((#text + TEXT_PART - 1) / TEXT_PART)
+    for i = 1, n do
+        charge(TEXT_PART / BYTES)
+        parts[backwards and n + 1 - i or i] = fn(sub(text, (i - 1) * TEXT_PART + 1, i * TEXT_PART))
+    end
+    charge(#text / BYTES)
+    return concat(parts)
+end
+
 --- Charges a function of one text by what it reads. These are tail calls, so that what Lua's own function raises has
 --- the plugin's line.
-local function by_text(fn)
+local function by_text(fn, backwards)
     return function(text)
         if type(text) == "string" and #text > LARGE then
             budget_bytes(#text)
+            if #text > TEXT_PART then
+                return in_parts(fn, text, backwards)
+            end
         end
         return fn(text)
     end
 end
-strings.lower, strings.upper, strings.reverse = by_text(string.lower), by_text(string.upper), by_text(string.reverse)
+strings.lower, strings.upper = by_text(string.lower), by_text(string.upper)
+strings.reverse = by_text(string.reverse, true)
 
 function strings.sub(text, from, to)
     if type(text) == "string" and #text > LARGE and type(from) == "number" then
@@ -336,7 +357,11 @@ local function format_bytes(layout, ...)
 end
 
 function strings.format(layout, ...)
-    charge(4)
+    local count = select("#", ...)
+    if count > ARGUMENTS_MAX then
+        error("format: " .. count .. " arguments, more than " .. ARGUMENTS_MAX, 2)
+    end
+    charge(4 + count)
     if type(layout) == "string" then
         budget_bytes(format_bytes(layout, ...))
     end
@@ -361,26 +386,55 @@ local function joined_bytes(list, separator, from, to)
     return bytes
 end
 
+--- Joins a part at a time, since numbers take long.
+local function concat_long(list, separator, first, last)
+    local parts = {}
+    for from = first, last, ITEMS_PART do
+        parts[#parts + 1] = concat(list, separator, from, min(last, from + ITEMS_PART - 1))
+        charge(ITEMS_PART)
+    end
+    return concat(parts, separator)
+end
+
 function tables.concat(list, separator, from, to)
     if type(list) == "table" then
         local first, last = tonumber(from) or 1, tonumber(to) or #list
         charge(4)
         budget_bytes(joined_bytes(list, separator, first, last))
+        if last - first >= ITEMS_PART then
+            return concat_long(list, separator, first, last)
+        end
     end
     return concat(list, separator, from, to)
 end
 
---- Charges a function of a list by the length of that.
-local function by_list(name, fn)
-    return function(list, ...)
-        check_open(name, list)
-        if type(list) == "table" and #list > LARGE then
-            charge(#list / 8)
+--- Calls a function for each item; what it returns first ends it.
+function tables.foreachi(list, fn)
+    if type(list) ~= "table" or type(fn) ~= "function" then
+        error("foreachi: it wants a table and a function", 2)
+    end
+    for i = 1, #list do
+        charge(1)
+        local result = fn(i, list[i])
+        if result ~= nil then
+            return result
         end
-        return fn(list, ...)
     end
 end
-tables.remove = by_list("remove", table.remove)
+
+--- Calls a function for each key and value; what it returns first ends it.
+function tables.foreach(map, fn)
+    if type(map) ~= "table" or type(fn) ~= "function" then
+        error("foreach: it wants a table and a function", 2)
+    end
+    for key, value in next, map do
+        charge(1)
+        local result = fn(key, value)
+        if result ~= nil then
+            return result
+        end
+    end
+end
 
 --- Lua's own walks the whole table without looking up.
 function tables.maxn(list)
@@ -397,6 +451,20 @@ function tables.maxn(list)
     return most
 end
 
+--- Moves list[from..last] to list[at..], a part at a time. What is above another part is moved first where it would be
+--- written over.
+local function move_long(list, from, last, at, other)
+    local up = at > from and at <= last and (other == nil or other == list)
+    local count = last - from + 1
+    for done = 0, count - 1, ITEMS_PART do
+        local size = min(ITEMS_PART, count - done)
+        local first = up and count - done - size or done
+        charge(ITEMS_PART)
+        move(list, from + first, from + first + size - 1, at + first, other)
+    end
+    return other or list
+end
+
 function tables.insert(list, ...)
     check_open("insert", list)
     if select("#", ...) == 1 then
@@ -407,25 +475,48 @@ function tables.insert(list, ...)
         if at and (at < 1 or at > n + 1) then
             error(format("bad argument #2 to 'insert' (position %s, and the list has %d)", tostring((...)), n), 2)
         end
+        if at and n - at > ITEMS_PART and select("#", ...) == 2 then
+            at = floor(at)
+            move_long(list, at, n, at + 1)
+            list[at] = select(2, ...)
+            return
+        end
         charge(at and (n + 1 - at) / 8 or 1)
     end
     return insert(list, ...)
 end
 
-if table.move then
-    function tables.move(list, from, to, at, other)
-        check_open("move", other == nil and list or other)
-        local first, last = tonumber(from), tonumber(to)
-        if first and last and last >= first then
-            local count = last - first + 1
-            if count > MOVE_MAX then
-                error(format("move: %.0f items, more than %d", count, MOVE_MAX), 2)
-            end
-            budget_bytes(count * 16)
-            charge(count / 2)
+function tables.remove(list, ...)
+    check_open("remove", list)
+    if type(list) == "table" and select("#", ...) > 0 then
+        local at, n = tonumber((...)), #list
+        if at and at >= 1 and n - at > ITEMS_PART then
+            at = floor(at)
+            local value = list[at]
+            move_long(list, at + 1, n, at)
+            list[n] = nil
+            return value
         end
-        return table.move(list, from, to, at, other)
+        charge(at and at >= 1 and at <= n and (n - at) / 8 or 1)
     end
+    return remove(list, ...)
+end
+
+function tables.move(list, from, to, at, other)
+    check_open("move", other == nil and list or other)
+    local first, last, target = tonumber(from), tonumber(to), tonumber(at)
+    if first and last and target and last >= first then
+        local count = last - first + 1
+        if count > MOVE_MAX then
+            error(format("move: %.0f items, more than %d", count, MOVE_MAX), 2)
+        end
+        budget_bytes(count * 16)
+        charge(count / 2)
+        if count > ITEMS_PART and type(list) == "table" and (other == nil or type(other) == "table") then
+            return move_long(list, floor(first), floor(last), floor(target), other)
+        end
+    end
+    return move(list, from, to, at, other)
 end
 
 --- What comparing two values costs: texts with a long common beginning are read to its end.
@@ -456,6 +547,9 @@ local globals = {}
 
 function globals.tonumber(value, base)
     if type(value) == "string" and #value > LARGE then
+        if #value > NUMBER_MAX then
+            error(format("tonumber: a text of %d bytes, more than %d", #value, NUMBER_MAX), 2)
+        end
         budget_bytes(#value)
     end
     return tonumber(value, base)
