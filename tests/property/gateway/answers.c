@@ -6,6 +6,8 @@
  * SEED=n replays one run; RUNS=n makes more of them. */
 #include "unit/gateway/sim_world.h"
 
+#include "property/gateway/answers_calls.h"
+
 enum { REQUESTS = 8, OPS = 8, LAYERS = 2, BODY = 3000, UPS = 256, FIELDS = 64 };
 
 /* What each letter of a program does, in Lua and in the model. */
@@ -30,6 +32,7 @@ enum { REQUESTS = 8, OPS = 8, LAYERS = 2, BODY = 3000, UPS = 256, FIELDS = 64 };
     "  elseif op == 'k' then ctx.response:set_header('x-k', '" name "')\n"                                   \
     "  elseif op == 'K' then ctx.response:add_header('X-K', '" name "')\n"                                   \
     "  elseif op == 'd' then ctx.response:remove_header('x-k')\n"                                            \
+    "  elseif op == 'x' then other_call(ctx)\n"                                                              \
     "  elseif op == 'e' then error('as told')\n"                                                             \
     "  elseif op == 'E' then pcall(error, 'as told')\n"                                                      \
     "  elseif op == 'z' then ctx:sleep(0.02) end\n"                                                          \
@@ -37,6 +40,7 @@ enum { REQUESTS = 8, OPS = 8, LAYERS = 2, BODY = 3000, UPS = 256, FIELDS = 64 };
     "function plugin.new() return { handler = function(ctx, next)\n"                                         \
     "  for op in (ctx.request:header('x-" name "') or 'n'):gmatch('%a') do step(op, ctx, next) end\n"        \
     "end, log = function(ctx)\n"                                                                             \
+    "  for _ = 1, 3 do other_call(ctx) end\n"                                                                \
     "  pcall(ctx.respond, ctx, 500, 'log') pcall(ctx.response.set_body, ctx.response, 'log')\n"              \
     "  pcall(ctx.response.set_status, ctx.response, 500)\n"                                                  \
     "  pcall(ctx.response.set_header, ctx.response, 'x-k', 'l')\n"                                           \
@@ -47,6 +51,7 @@ enum { REQUESTS = 8, OPS = 8, LAYERS = 2, BODY = 3000, UPS = 256, FIELDS = 64 };
 static const char filter_text[] =
     "local plugin = { name = 'f', version = '1', body = { request = 'stream', response = 'stream' } }\n"
     "local function try(ctx)\n"
+    "  for _ = 1, 2 do other_call(ctx) end\n"
     "  pcall(ctx.respond, ctx, 500, 'filter')\n"
     "  pcall(ctx.response.set_body, ctx.response, 'filter')\n"
     "  pcall(ctx.response.set_status, ctx.response, 500)\n"
@@ -59,17 +64,20 @@ static const char filter_text[] =
     "return plugin\n";
 
 static const char config[] = WEB QUIET SERVICE
+    "limiters: { l: { rate: 1000/s } }\n"
     "plugins:\n"
-    "  a: { use: ./plugins/a }\n"
-    "  b: { use: ./plugins/b }\n"
-    "  ao: { use: ./plugins/a, on_error: open }\n"
-    "  bo: { use: ./plugins/b, on_error: open }\n"
-    "  f: { use: ./plugins/f }\n"
+    "  a: { use: ./plugins/a, cpu: 1s }\n"
+    "  b: { use: ./plugins/b, cpu: 1s }\n"
+    "  ao: { use: ./plugins/a, on_error: open, cpu: 1s }\n"
+    "  bo: { use: ./plugins/b, on_error: open, cpu: 1s }\n"
+    "  f: { use: ./plugins/f, cpu: 1s }\n"
+    "  l: { use: ./plugins/l }\n"
     "routes:\n"
     "  - { name: c, match: { paths: [{ prefix: /c }] }, service: up, plugins: [a, b], timeout: 1h }\n"
     "  - { name: o, match: { paths: [{ prefix: /o }] }, service: up, plugins: [ao, b], timeout: 1h }\n"
     "  - { name: p, match: { paths: [{ prefix: /p }] }, service: up, plugins: [ao, bo], timeout: 1h }\n"
-    "  - { name: f, match: { paths: [{ prefix: /f }] }, service: up, plugins: [f, a, b], timeout: 1h }\n";
+    "  - { name: f, match: { paths: [{ prefix: /f }] }, service: up, plugins: [f, a, b], timeout: 1h }\n"
+    "  - { name: l, match: { paths: [{ prefix: /l }] }, service: up, plugins: [l] }\n";
 
 typedef struct plan {
     unsigned id;
@@ -79,6 +87,7 @@ typedef struct plan {
     int up_status; /* 0: no HTTP at all */
     bool up_chunked, request_chunked;
     size_t request_bytes;
+    unsigned calls; /* which of the calls its programs make */
     unsigned asked; /* how often it came to the upstream */
 } plan;
 
@@ -469,8 +478,10 @@ static void write_request(run *r, const plan *p)
     char body[BODY];
 
     memset(body, 'x', sizeof body);
-    mg_text_addf(&r->out, "%s /%c/%u HTTP/1.1\r\nhost: a\r\nx-id: %u\r\nx-a: %s\r\nx-b: %s\r\nx-n: %zu\r\n",
-                 p->method, p->route, p->id, p->id, p->ops[0], p->ops[1], p->request_bytes);
+    mg_text_addf(
+        &r->out,
+        "%s /%c/%u HTTP/1.1\r\nhost: a\r\nx-id: %u\r\nx-a: %s\r\nx-b: %s\r\nx-n: %zu\r\nx-calls: %u\r\n",
+        p->method, p->route, p->id, p->id, p->ops[0], p->ops[1], p->request_bytes, p->calls);
     if (p->request_chunked)
         mg_text_addf(&r->out, "transfer-encoding: chunked\r\n\r\n%zx\r\n%.*s\r\n0\r\n\r\n", p->request_bytes,
                      (int)p->request_bytes, body);
@@ -529,7 +540,7 @@ static void client_turn(run *r)
 
 static void choose_plan(run *r, plan *p, unsigned id)
 {
-    static const char letters[] = "rrRPwttnnnnNNsbqSeEzkKKd";
+    static const char letters[] = "rrRPwttnnnnNNsbqSeEzkKKdxxxxxx";
     static const char *const methods[] = { "GET", "POST", "POST", "HEAD" };
     static const int statuses[] = { 200, 200, 200, 404, 204, 304, 0 };
 
@@ -543,6 +554,7 @@ static void choose_plan(run *r, plan *p, unsigned id)
     }
     p->up_status = statuses[below(r, 7)];
     p->up_chunked = below(r, 2);
+    p->calls = (unsigned)below(r, 9973);
     if (strcmp(p->method, "POST") == 0 && below(r, 3)) {
         p->request_bytes = 1 + below(r, BODY - 1);
         p->request_chunked = below(r, 3) == 0;
@@ -574,6 +586,71 @@ static void play(run *r)
               r->plans[r->answered].ops[0], r->plans[r->answered].ops[1]);
 }
 
+static void add_plugins(world *w)
+{
+    static const char *const texts[][2] = { { "a", HANDLER_TEXT("a") },
+                                            { "b", HANDLER_TEXT("b") },
+                                            { "f", filter_text } };
+
+    for (size_t i = 0; i < 3; i++) {
+        mg_text text = { 0 };
+        add_calls(&text);
+        mg_text_add_c(&text, texts[i][1]);
+        world_plugin(w, texts[i][0], text.p);
+        mg_text_fini(&text);
+    }
+    mg_text listing = { 0 };
+    add_listing(&listing);
+    world_plugin(w, "l", listing.p);
+    mg_text_fini(&listing);
+}
+
+static bool is_known(const char *object, const char *member, size_t n)
+{
+    for (size_t i = 0; i < sizeof every_call / sizeof *every_call; i++) {
+        const char *key = every_call[i].key, *dot = strrchr(key, '.');
+        if ((size_t)(dot - key) == strlen(object) && strncmp(key, object, strlen(object)) == 0 &&
+            strlen(dot + 1) == n && strncmp(dot + 1, member, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The names of a line as "ctx.kv get, set, delete". */
+static void check_line(const char *told)
+{
+    char object[32] = "";
+    const char *at = strchr(told, ' '), *end = strchr(told, '\n');
+
+    snprintf(object, sizeof object, "%.*s", (int)(at - told), told);
+    while (at && at < end) {
+        at += strspn(at, " ,");
+        const size_t n = strcspn(at, ",\n");
+        if (!is_known(object, at, n))
+            fail_msg("%s.%.*s is in no program: add it to answers_calls.h", object, (int)n, at);
+        at += n;
+    }
+}
+
+static void every_call_of_ctx_is_in_a_program(void **state)
+{
+    world w;
+    size_t lines = 0;
+
+    (void)state;
+    world_init(&w, 1, 1);
+    add_plugins(&w);
+    assert_true(world_try_start(&w, 1, config));
+    const int client = dial(&w, "10.0.0.1", 80);
+    say(&w, client, "GET /l HTTP/1.1\r\nhost: a\r\n\r\n");
+    hear_status(&w, client, "200");
+    for (const char *told = strstr(w.heard, "\r\n\r\n") + 4; *told; told = strchr(told, '\n') + 1, lines++)
+        check_line(told);
+    assert_int_equal(lines, sizeof every_object / sizeof *every_object);
+    hang_up(&w, client);
+    world_close(&w);
+}
+
 static void one_run(uint64_t seed)
 {
     run *r = MG_NEW(run);
@@ -584,9 +661,7 @@ static void one_run(uint64_t seed)
     r->client = -1;
     mg_rand_init(&r->rand, seed);
     world_init(&r->w, seed, 1);
-    world_plugin(&r->w, "a", HANDLER_TEXT("a"));
-    world_plugin(&r->w, "b", HANDLER_TEXT("b"));
-    world_plugin(&r->w, "f", filter_text);
+    add_plugins(&r->w);
     if (!world_try_start(&r->w, seed, config))
         wrong(r, "the gateway does not start");
     mg_log_set_level(r->w.log, getenv("SEED") ? MG_LOG_DEBUG : MG_LOG_OFF);
@@ -627,6 +702,7 @@ static void each_request_has_one_answer_whatever_its_plugins_do(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_call_of_ctx_is_in_a_program),
         cmocka_unit_test(each_request_has_one_answer_whatever_its_plugins_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
