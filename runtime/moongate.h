@@ -41,8 +41,12 @@ enum mg_call_text_of {
 
 /* Index of the chain to run, set before the slot is resumed. */
 uint32_t mg_call_chain(const mg_call *call);
+/* What is wrong where an exchange would hold more of what plugins set than it may (MG_EXCHANGE_ARENA_MAX):
+ * this very text, by its address. The request is not to go on then. */
+const char *mg_call_no_room(void);
+/* Values that are joined or decoded, as all of header, param and query, are good until the next of them. */
 /* The value of a field, several lines as one; false when absent. Name in any case. */
-bool mg_call_header(const mg_call *call, int which, const char *name, uint32_t n, mg_slice *value);
+bool mg_call_header(mg_call *call, int which, const char *name, uint32_t n, mg_slice *value);
 /* The field at a position from 0; false past the end. */
 bool mg_call_header_at(const mg_call *call, int which, uint32_t index, mg_slice *name, mg_slice *value);
 /* NULL, or static text that says what is wrong with name or value. */
@@ -307,6 +311,7 @@ void mg_routes_host(mg_routes *routes, const char *host, uint32_t n);
 void mg_routes_path(mg_routes *routes, const char *path, uint32_t n);
 void mg_routes_method(mg_routes *routes, const char *method, uint32_t n);
 bool mg_routes_build(mg_routes *routes, char *error256);
+double mg_routes_bytes(const mg_routes *routes); /* that it has in memory, once it is built */
 /* Status: 200 with *index, 404 or 405. */
 int mg_routes_match(mg_routes *routes, const char *host, uint32_t host_n, const char *path, uint32_t path_n,
                     const char *method, uint32_t method_n, uint32_t *index);
@@ -421,6 +426,9 @@ bool mg_memory_collectable(const mg_memory *memory);
 void mg_memory_collected(mg_memory *memory); /* the state has been collected in full */
 /* Tells this many plugins apart from now on; what was allocated before is nobody's. */
 void mg_memory_tell_apart(mg_memory *memory, uint32_t plugins);
+/* What C holds for an object of Lua's counts as well: bytes that it has now, or below 0 those it gave back.
+ */
+void mg_memory_outside(mg_memory *memory, double bytes);
 double mg_memory_held(const mg_memory *memory,
                       uint32_t plugin);        /* bytes; allocated less freed while it ran */
 double mg_memory_cap(const mg_memory *memory); /* bytes */

@@ -6,13 +6,14 @@
 #include "base/mem.h"
 
 #include <stdalign.h>
+#include <stddef.h>
 #include <stdio.h>
 
-enum { CHUNK_MIN = 4096, CHUNK_MAX = 65536, LARGE = CHUNK_MIN / 2 };
+enum { CHUNK_MIN = 4096, CHUNK_MAX = 65536, LARGE = CHUNK_MIN / 2, PIECE_MIN = 32 };
 
 struct mg_arena_chunk {
-    mg_arena_chunk *next; /* older */
-    size_t bytes;         /* of the whole chunk */
+    mg_arena_chunk *next, *newer;
+    size_t bytes; /* of the whole chunk */
     alignas(16) char data[];
 };
 
@@ -33,6 +34,7 @@ void mg_arena_reset(mg_arena *arena)
         chunk = next;
     }
     arena->chunks = NULL;
+    memset(arena->spare, 0, sizeof arena->spare);
     arena->used = 0;
     arena->at = arena->first;
     arena->end = arena->first_end;
@@ -49,7 +51,10 @@ static mg_arena_chunk *add_chunk(mg_arena *arena, size_t bytes)
     mg_arena_chunk *chunk = mg_alloc(bytes);
 
     chunk->bytes = bytes;
+    chunk->newer = NULL;
     chunk->next = arena->chunks;
+    if (chunk->next)
+        chunk->next->newer = chunk;
     arena->chunks = chunk;
     arena->used += bytes;
     return chunk;
@@ -77,6 +82,62 @@ void *mg_arena_slow(mg_arena *arena, size_t bytes)
     arena->at = chunk->data + bytes;
     arena->end = (char *)chunk + chunk->bytes;
     return chunk->data;
+}
+
+/* ---- pieces: small ones come in powers of two, large ones are a chunk each ---- */
+
+/* Which size has room for n bytes; MG_ARENA_PIECE_SIZES: none. */
+static unsigned size_of_piece(size_t n)
+{
+    unsigned size = 0;
+
+    while (size < MG_ARENA_PIECE_SIZES && (size_t)PIECE_MIN << size < n)
+        size++;
+    return size;
+}
+
+size_t mg_arena_piece_own(size_t n)
+{
+    return size_of_piece(n) < MG_ARENA_PIECE_SIZES ? 0 : sizeof(mg_arena_chunk) + n;
+}
+
+char *mg_arena_piece(mg_arena *arena, size_t n)
+{
+    const unsigned size = size_of_piece(n);
+    void **spare;
+
+    if (size == MG_ARENA_PIECE_SIZES)
+        return add_chunk(arena, sizeof(mg_arena_chunk) + n)->data;
+    spare = arena->spare[size];
+    if (!spare)
+        return mg_arena_alloc(arena, (size_t)PIECE_MIN << size);
+    arena->spare[size] = *spare;
+    return (char *)spare;
+}
+
+static void drop_chunk(mg_arena *arena, mg_arena_chunk *chunk)
+{
+    if (chunk->newer)
+        chunk->newer->next = chunk->next;
+    else
+        arena->chunks = chunk->next;
+    if (chunk->next)
+        chunk->next->newer = chunk->newer;
+    arena->used -= chunk->bytes;
+    mg_free(chunk);
+}
+
+void mg_arena_piece_back(mg_arena *arena, const char *piece, size_t n)
+{
+    const unsigned size = size_of_piece(n);
+    void **spare = (void **)(uintptr_t)piece;
+
+    if (size == MG_ARENA_PIECE_SIZES) {
+        drop_chunk(arena, (mg_arena_chunk *)((uintptr_t)piece - offsetof(mg_arena_chunk, data)));
+        return;
+    }
+    *spare = arena->spare[size];
+    arena->spare[size] = spare;
 }
 
 void *mg_arena_zalloc(mg_arena *arena, size_t bytes)

@@ -6,11 +6,14 @@
 
 typedef struct mg_arena_chunk mg_arena_chunk;
 
+enum { MG_ARENA_PIECE_SIZES = 6 }; /* 32 bytes to 1 KiB */
+
 typedef struct mg_arena {
-    char *at, *end;          /* the free part of the current chunk */
-    mg_arena_chunk *chunks;  /* owned, newest first */
-    char *first, *first_end; /* borrowed: memory of the owner's that is used before any chunk */
-    size_t used;             /* bytes in chunks, for quotas */
+    char *at, *end;                    /* the free part of the current chunk */
+    mg_arena_chunk *chunks;            /* owned, newest first */
+    char *first, *first_end;           /* borrowed: memory of the owner's that is used before any chunk */
+    size_t used;                       /* bytes in chunks, for quotas */
+    void *spare[MG_ARENA_PIECE_SIZES]; /* pieces that were given back, by size */
 } mg_arena;
 
 /* `first` may be NULL; else it stays the owner's and must outlive the arena. */
@@ -42,6 +45,16 @@ static inline char *mg_arena_bytes(mg_arena *arena, size_t bytes)
 }
 
 void *mg_arena_zalloc(mg_arena *arena, size_t bytes);
+
+/* A piece: n bytes, uninitialised, which can be given back before the arena's end. For what may be replaced
+ * again and again, so that it counts once. */
+char *mg_arena_piece(mg_arena *arena, size_t n);
+/* With the n that it was asked for. Nobody may use the piece any more: a large one is freed, a small one will
+ * be used again. */
+void mg_arena_piece_back(mg_arena *arena, const char *piece, size_t n);
+/* How much of `used` a piece of n bytes is by itself; 0: it shares a chunk with others. */
+size_t mg_arena_piece_own(size_t n);
+
 mg_str mg_arena_str(mg_arena *arena, mg_str s); /* a copy, NUL after it */
 char *mg_arena_strdup(mg_arena *arena, const char *text);
 mg_str mg_arena_printf(mg_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Not an invariant of ours, so no MG_CHECK: the machine has run out, and the line should say so. */
 static _Noreturn void out_of_memory(size_t bytes)
@@ -28,6 +29,29 @@ void *mg_calloc(size_t count, size_t bytes)
     if (!p)
         out_of_memory(bytes); /* an overflow of count * bytes ends here as well */
     return p;
+}
+
+void *mg_try_calloc(size_t count, size_t bytes)
+{
+    return calloc(count ? count : 1, bytes ? bytes : 1);
+}
+
+static void *map_block(size_t bytes)
+{
+    return mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+size_t mg_mem_given(const size_t *bytes, size_t count)
+{
+    void **blocks = MG_NEW_N(void *, count);
+    size_t given = 0;
+
+    while (given < count && (blocks[given] = map_block(bytes[given])) != MAP_FAILED)
+        given++;
+    for (size_t i = 0; i < given; i++)
+        (void)munmap(blocks[i], bytes[i] ? bytes[i] : 1);
+    mg_free(blocks);
+    return given;
 }
 
 void *mg_realloc(void *old, size_t bytes)

@@ -7,6 +7,12 @@
 
 void *mg_alloc(size_t bytes) __attribute__((malloc, returns_nonnull));                /* uninitialised */
 void *mg_calloc(size_t count, size_t bytes) __attribute__((malloc, returns_nonnull)); /* zeroed */
+/* Zeroed, for the few things that an operator or a plugin may ask to be very large; NULL when the system does
+ * not give them. */
+void *mg_try_calloc(size_t count, size_t bytes) __attribute__((malloc));
+/* How many of these blocks the system gives at once, at this moment; none is touched. A block of 0 is given.
+ */
+size_t mg_mem_given(const size_t *bytes, size_t count);
 void *mg_realloc(void *old, size_t bytes) __attribute__((returns_nonnull));
 char *mg_strdup(const char *text) __attribute__((malloc, returns_nonnull));
 char *mg_memdup0(const void *bytes, size_t n)

@@ -37,6 +37,5 @@ void mg_body_back_response(mg_flight *flight)
         mg_proxy_stop(flight);
     x->response.body = MG_BODY_LENGTH;
     x->response.length = buffer->text.n;
-    mg_bytes_source_init(&flight->bytes, &x->response_body,
-                         mg_arena_str(&x->arena, mg_text_str(&buffer->text)));
+    mg_bytes_source_init(&flight->bytes, &x->response_body, mg_text_str(&buffer->text));
 }

@@ -20,155 +20,6 @@ int mg_call_phase(const mg_call *call)
     return call->phase;
 }
 
-/* ---- texts ---- */
-
-static mg_str text_of(const mg_call *call, int what)
-{
-    const mg_request *r = &call->x->request;
-
-    switch (what) {
-    case MG_TEXT_METHOD: return r->method_text;
-    case MG_TEXT_SCHEME: return r->scheme;
-    case MG_TEXT_HOST: return r->host;
-    case MG_TEXT_PATH: return r->path;
-    case MG_TEXT_QUERY: return r->query;
-    case MG_TEXT_TARGET: return r->target;
-    case MG_TEXT_CLIENT_IP: return call->client;
-    case MG_TEXT_ROUTE: return call->route_name;
-    case MG_TEXT_SERVICE: return call->service_name;
-    case MG_TEXT_ERROR: return mg_str_of(call->error);
-    case MG_TEXT_CONSUMER: return call->consumer;
-    default: return MG_STR_NONE;
-    }
-}
-
-bool mg_call_text(const mg_call *call, int what, mg_slice *text)
-{
-    return give(text_of(call, what), text);
-}
-
-static const char *set_method(mg_call *call, mg_str text)
-{
-    mg_request *r = &call->x->request;
-    const mg_method method = mg_method_find(text);
-
-    if (!mg_is_token(text) || text.n > MG_METHOD_BYTES_MAX)
-        return "a method is a token of at most 32 bytes";
-    if (method == MG_METHOD_CONNECT)
-        return "CONNECT is not sent upstream";
-    if ((method == MG_METHOD_HEAD) != (r->method == MG_METHOD_HEAD))
-        return "HEAD cannot become another method nor another HEAD: its answer has no body";
-    r->method = method;
-    r->method_text = mg_arena_str(&call->x->arena, text);
-    return NULL;
-}
-
-static const char path_too_long[] = "a path has at most as many bytes as the route's max_path";
-static const char target_too_long[] =
-    "path and query have at most as many bytes together as the listener's max_head_bytes";
-
-static const char *set_path(mg_call *call, mg_str text)
-{
-    mg_str path;
-
-    if (text.n == 0 || text.p[0] != '/')
-        return "a path begins with /";
-    if (text.n > MG_HEAD_BYTES_MAX)
-        return path_too_long;
-    if (mg_str_find(text, '?') != SIZE_MAX || mg_str_find(text, '#') != SIZE_MAX)
-        return "a path has no ? and no #: the query is set by set_query";
-    text = mg_arena_str(&call->x->arena, text);
-    if (!mg_uri_normalise_path(&call->x->arena, text, call->keeps_slashes ? MG_URI_KEEP_SLASHES : 0, &path))
-        return "no valid path: a broken escape, a blank, a control byte, or \"..\" above /";
-    if (path.n > call->max_path_bytes)
-        return path_too_long;
-    if (path.n + call->x->request.query.n > call->max_target_bytes)
-        return target_too_long;
-    call->x->request.path = call->x->request.sent_path = path;
-    return NULL;
-}
-
-static bool is_query_byte(unsigned char c)
-{
-    return c > 0x20 && c != 0x7f && c != '#';
-}
-
-static const char *set_query(mg_call *call, mg_str text)
-{
-    mg_request *r = &call->x->request;
-
-    if (text.n > MG_HEAD_BYTES_MAX)
-        return target_too_long;
-    for (size_t i = 0; i < text.n; i++)
-        if (!is_query_byte((unsigned char)text.p[i]))
-            return "a query has no blank, control byte or #: percent-encode them";
-    if (text.n)
-        text = mg_uri_normalise_query(&call->x->arena, mg_arena_str(&call->x->arena, text));
-    if (r->path.n + text.n > call->max_target_bytes)
-        return target_too_long;
-    r->query = r->sent_query = text.n ? text : MG_STR_NONE;
-    return NULL;
-}
-
-static const char *set_consumer(mg_call *call, mg_str text)
-{
-    if (text.n == 0 || text.n > 256 || !mg_is_field_value(text))
-        return "a consumer has 1 to 256 bytes and no control byte";
-    call->consumer = mg_arena_str(&call->x->arena, text);
-    return NULL;
-}
-
-const char *mg_call_set_text(mg_call *call, int what, const char *text, uint32_t n)
-{
-    const mg_str s = mg_str_make(text, n);
-    const char *wrong = what == MG_TEXT_CONSUMER ? NULL : too_late(call, MG_REQUEST);
-
-    if (wrong)
-        return wrong;
-    switch (what) {
-    case MG_TEXT_METHOD: return set_method(call, s);
-    case MG_TEXT_PATH: return set_path(call, s);
-    case MG_TEXT_QUERY: return set_query(call, s);
-    case MG_TEXT_CONSUMER: return set_consumer(call, s);
-    default: return "it cannot be set";
-    }
-}
-
-bool mg_call_param(mg_call *call, const char *name, uint32_t n, mg_slice *value)
-{
-    const mg_route_match *match = call->match;
-
-    for (uint32_t i = 0; match && i < match->param_count; i++)
-        if (mg_str_eq(match->names[i], mg_str_make(name, n)))
-            return give(mg_uri_decode(&call->x->arena, match->values[i]), value);
-    return false;
-}
-
-bool mg_call_query(mg_call *call, const char *name, uint32_t n, mg_slice *value)
-{
-    mg_str found;
-
-    if (!mg_uri_query_get(&call->x->arena, call->x->request.query, mg_str_make(name, n), &found))
-        return false;
-    *value = found.p ? slice_of(found) : (mg_slice){ "", 0 };
-    return true;
-}
-
-bool mg_call_query_next(mg_call *call, const char *name, uint32_t n, uint32_t *at, mg_slice *value)
-{
-    const mg_str query = call->x->request.query;
-    mg_str found, rest;
-
-    if (!query.p || *at > query.n)
-        return false;
-    rest = mg_str_make(query.p + *at, query.n - *at);
-    if (!mg_uri_query_next(&call->x->arena, &rest, mg_str_make(name, n), &found))
-        return false;
-    *at = (uint32_t)(rest.p ? (size_t)(rest.p - query.p) : query.n + 1);
-    *value = found.p ? slice_of(found) : (mg_slice){ "", 0 };
-    return true;
-}
-
 /* ---- status and answers ---- */
 
 static void add_field(mg_exchange *x, mg_name name, mg_str value)
@@ -229,10 +80,11 @@ const char *mg_call_respond(mg_call *call, int status, const char *content_type,
         return "204, 205 and 304 have no body";
     if (n > MG_BODY_BYTES_MAX)
         return body_too_long;
-    mg_exchange_answer(x, MG_ANSWER_OWN, &head, mg_arena_str(&x->arena, mg_str_make(body, n)));
+    mg_exchange_answer_copy(x, &head, mg_str_make(body, n));
     if (content_type && mg_status_has_body(head.status) &&
         !mg_edits_has(&x->edits, MG_NAME_CONTENT_TYPE)) /* a handler knows better */
-        add_field(x, MG_NAME_CONTENT_TYPE, mg_str_of(mg_arena_strdup(&x->arena, content_type)));
+        (void)mg_fields_put(&x->response.fields, &x->arena, mg_name_text(MG_NAME_CONTENT_TYPE),
+                            mg_str_of(content_type), true);
     return NULL;
 }
 
@@ -253,8 +105,8 @@ void mg_problem_answer(mg_exchange *x, int status, mg_str title, mg_str detail, 
 {
     const mg_response head = { .status = (uint16_t)status };
     mg_text text = { 0 };
-    char hex[32];
-    const mg_str id = mg_call_request_id(x, hex);
+    char room[MG_REQUEST_ID_MAX];
+    const mg_str id = mg_call_request_id(x, room);
 
     if (!title.p)
         title = mg_status_text((uint16_t)status);
@@ -268,10 +120,10 @@ void mg_problem_answer(mg_exchange *x, int status, mg_str title, mg_str detail, 
     mg_text_add_c(&text, ",\"instance\":");
     mg_text_add_json(&text, id);
     mg_text_add_c(&text, "}\n");
-    mg_exchange_answer(x, MG_ANSWER_OWN, &head, mg_arena_str(&x->arena, mg_text_str(&text)));
+    mg_exchange_answer_copy(x, &head, mg_text_str(&text));
     mg_text_fini(&text);
     add_field(x, MG_NAME_CONTENT_TYPE, MG_STR("application/problem+json"));
-    add_field(x, MG_NAME_X_REQUEST_ID, mg_arena_str(&x->arena, id));
+    (void)mg_fields_put(&x->response.fields, &x->arena, mg_name_text(MG_NAME_X_REQUEST_ID), id, true);
     if (retry_after_s >= 0)
         add_field(x, MG_NAME_RETRY_AFTER, mg_arena_printf(&x->arena, "%d", retry_after_s));
 }
@@ -334,11 +186,11 @@ const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32
         return body_too_long;
     if (mg_call_bodiless(call, which))
         return NULL;
-    mg_fields_drop_of_body(fields_of(x, which), which == MG_REQUEST);
+    mg_fields_drop_of_body(fields_of(x, which), &x->arena, which == MG_REQUEST);
     if (which == MG_RESPONSE && x->response.status == 206)
         x->response.status = 200; /* what is set is a whole body, and no part of one */
     if (which == MG_RESPONSE && x->answer != MG_ANSWER_UPSTREAM) {
-        mg_exchange_answer(x, MG_ANSWER_OWN, &x->response, mg_arena_str(&x->arena, mg_str_make(bytes, n)));
+        mg_exchange_answer_copy(x, &x->response, mg_str_make(bytes, n));
         return NULL;
     }
     mg_text_clear(&buffer->text);

@@ -17,6 +17,15 @@ typedef struct mg_call_buffer { /* a whole body in memory */
     bool complete, too_large, replaced;
 } mg_call_buffer;
 
+/* Texts that a plugin has set: pieces of the exchange's arena. */
+typedef enum mg_call_own {
+    MG_CALL_OWN_METHOD,
+    MG_CALL_OWN_PATH,
+    MG_CALL_OWN_QUERY,
+    MG_CALL_OWN_CONSUMER,
+    MG_CALL_OWN_COUNT,
+} mg_call_own;
+
 struct mg_call {
     mg_exchange *x;              /* borrowed; NULL while the slot is parked */
     mg_task *task;               /* borrowed: the slot this is part of */
@@ -42,9 +51,11 @@ struct mg_call {
     bool is_spent;       /* the request's plugins have computed as much as they may in all */
     uint64_t counted_ns; /* of computing behind waits */
     bool next_called;
-    bool body_sent;           /* ctx.http has sent the client's body, which is not there for next */
-    mg_call_buffer bodies[2]; /* MG_REQUEST, MG_RESPONSE */
-    mg_str chunk;             /* of a streamed body, while a filter runs; borrowed */
+    bool body_sent;                /* ctx.http has sent the client's body, which is not there for next */
+    mg_str own[MG_CALL_OWN_COUNT]; /* each {NULL, 0} until it is set */
+    mg_str read;                   /* a piece: what the last read made, where it made something */
+    mg_call_buffer bodies[2];      /* MG_REQUEST, MG_RESPONSE */
+    mg_str chunk;                  /* of a streamed body, while a filter runs; borrowed */
     bool chunk_last, chunk_replaced;
     mg_text chunk_out;        /* what the filters made of it */
     struct mg_outgoing *http; /* arena: the request of ctx.http that is made or waited for */
@@ -64,8 +75,20 @@ void mg_call_log_event(mg_log *log, mg_log_level level, const char *event, mg_ex
                        const mg_vm_plugin *plugin, const char *format, ...)
     __attribute__((format(printf, 7, 8)));
 
-/* The id an operator can look for: the client's or a plugin's x-request-id, else the trace id, in `hex`. */
-mg_str mg_call_request_id(mg_exchange *x, char hex[32]);
+enum { MG_REQUEST_ID_MAX = 128 };
+/* The id an operator can look for: the client's or a plugin's x-request-id, else the trace id; in `out`. */
+mg_str mg_call_request_id(mg_exchange *x, char out[MG_REQUEST_ID_MAX]);
+
+/* What a read makes on its way: joined or decoded. It does not grow the exchange, however often it is made.
+ */
+typedef struct mg_call_read {
+    mg_arena arena;
+    char first[1024];
+} mg_call_read;
+
+void mg_call_read_begin(mg_call_read *read);
+/* The value as it stood, or a copy that is good until the next read of this call. */
+mg_str mg_call_read_end(mg_call *call, mg_call_read *read, mg_str value);
 
 /* Answers with a problem document (RFC 9457) that has the request's id and no internals. What stood in
  * x->response is dropped. retry_after_s < 0: no Retry-After. */

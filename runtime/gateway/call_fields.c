@@ -13,16 +13,19 @@ static mg_str lower_name(char out[MG_FIELD_NAME_BYTES_MAX], const char *name, ui
     return mg_str_make(out, n);
 }
 
-bool mg_call_header(const mg_call *call, int which, const char *name, uint32_t n, mg_slice *value)
+bool mg_call_header(mg_call *call, int which, const char *name, uint32_t n, mg_slice *value)
 {
     const mg_fields *fields = fields_of(call->x, which);
     char buffer[MG_FIELD_NAME_BYTES_MAX];
+    mg_call_read read;
     mg_str lower;
 
     if (n == 0 || n > MG_FIELD_NAME_BYTES_MAX)
         return false;
     lower = lower_name(buffer, name, n);
-    if (give(mg_fields_value(fields, &call->x->arena, mg_name_find(lower), lower), value))
+    mg_call_read_begin(&read);
+    if (give(mg_call_read_end(call, &read, mg_fields_value(fields, &read.arena, mg_name_find(lower), lower)),
+             value))
         return true;
     return which == MG_REQUEST && mg_str_eq(lower, MG_STR("host")) && /* a member; plugins expect a field */
            give(call->x->request.authority, value);
@@ -87,9 +90,8 @@ static void note_put(mg_call *call, mg_str name, bool replace)
 
 static void note_removed(mg_call *call, mg_str lower)
 {
-    const mg_str name = mg_arena_str(&call->x->arena, lower);
     const mg_field field = {
-        .name = name.p, .value = "", .name_n = (uint16_t)name.n, .id = (uint16_t)mg_name_find(lower)
+        .name = lower.p, .value = "", .name_n = (uint16_t)lower.n, .id = (uint8_t)mg_name_find(lower)
     };
 
     mg_edits_note(&call->x->edits, &call->x->arena, MG_EDIT_REMOVE, &field);
@@ -110,6 +112,8 @@ const char *mg_call_set_header(mg_call *call, int which, const char *name, uint3
         return "the value is longer than 64 KiB";
     if (is_gateways(which, text))
         return GATEWAYS_OWN;
+    if (!mg_exchange_has_room(call->x, 2 * ((size_t)n + value_n)))
+        return mg_call_no_room();
     wrong =
         mg_fields_put(fields_of(call->x, which), &call->x->arena, text, mg_str_make(value, value_n), replace);
     if (!wrong && early)
@@ -130,7 +134,7 @@ const char *mg_call_remove_header(mg_call *call, int which, const char *name, ui
     if (is_gateways(which, mg_str_make(name, n)))
         return GATEWAYS_OWN;
     const mg_str lower = lower_name(buffer, name, n);
-    *removed = mg_fields_remove(fields_of(call->x, which), mg_name_find(lower), lower);
+    *removed = mg_fields_remove(fields_of(call->x, which), &call->x->arena, mg_name_find(lower), lower);
     if (is_early(call, which))
         note_removed(call, lower);
     return NULL;

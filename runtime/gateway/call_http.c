@@ -32,6 +32,8 @@ const char *mg_call_http_header(mg_call *call, const char *name, uint32_t n, con
 {
     mg_exchange *x = call->http->x;
 
+    if (!mg_exchange_has_room(x, (size_t)n + value_n))
+        return mg_call_no_room();
     return mg_fields_put(&x->request.fields, &x->arena, (mg_str){ name, n }, (mg_str){ value, value_n },
                          replace);
 }
@@ -310,8 +312,9 @@ static void copy_fields(mg_response *head, mg_arena *arena, const mg_fields *fro
 {
     for (uint32_t i = 0; i < from->count; i++) {
         const mg_field *f = &from->items[i];
-        mg_fields_add(&head->fields, arena, f->id, mg_arena_str(arena, (mg_str){ f->name, f->name_n }),
-                      mg_arena_str(arena, (mg_str){ f->value, f->value_n }));
+        mg_fields_add(&head->fields, arena, f->id, (mg_str){ f->name, f->name_n },
+                      (mg_str){ f->value, f->value_n });
+        head->fields.items[i] = mg_field_copy(f, arena);
     }
 }
 

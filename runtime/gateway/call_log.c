@@ -12,14 +12,19 @@ static void add_hex(char out[32], const uint8_t id[16])
     }
 }
 
-mg_str mg_call_request_id(mg_exchange *x, char hex[32])
+mg_str mg_call_request_id(mg_exchange *x, char out[MG_REQUEST_ID_MAX])
 {
-    const mg_str id = mg_fields_value(&x->request.fields, &x->arena, MG_NAME_X_REQUEST_ID, MG_STR_NONE);
+    mg_call_read read;
 
-    if (id.p && id.n > 0 && id.n <= 128)
-        return id;
-    add_hex(hex, x->trace_id);
-    return mg_str_make(hex, 32);
+    mg_call_read_begin(&read);
+    const mg_str id = mg_fields_value(&x->request.fields, &read.arena, MG_NAME_X_REQUEST_ID, MG_STR_NONE);
+    const bool usable = id.n > 0 && id.n <= MG_REQUEST_ID_MAX;
+    if (usable)
+        memcpy(out, id.p, id.n);
+    else
+        add_hex(out, x->trace_id);
+    mg_arena_fini(&read.arena);
+    return mg_str_make(out, usable ? id.n : 32);
 }
 
 void mg_call_log(mg_call *call, int level, const char *text, uint32_t n)
@@ -48,7 +53,7 @@ void mg_call_log_event(mg_log *log, mg_log_level level, const char *event, mg_ex
                        const mg_vm_plugin *plugin, const char *format, ...)
 {
     mg_text text = { 0 };
-    char hex[32], trace[32];
+    char id[MG_REQUEST_ID_MAX], trace[32];
     va_list args;
 
     add_hex(trace, x->trace_id);
@@ -56,7 +61,7 @@ void mg_call_log_event(mg_log *log, mg_log_level level, const char *event, mg_ex
         { "plugin", mg_str_of(plugin ? plugin->name : "") },
         { "version", mg_str_of(plugin ? plugin->version : "") },
         { "route", route },
-        { "request_id", mg_call_request_id(x, hex) },
+        { "request_id", mg_call_request_id(x, id) },
         { "trace_id", mg_str_make(trace, sizeof trace) },
     };
     va_start(args, format);

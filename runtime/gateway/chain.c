@@ -31,9 +31,10 @@ static void give_back(mg_flight *flight)
     if (flight->beside)
         leave_jobs(flight);
     mg_tap_stop(flight);
-    mg_text_fini(&flight->kept);
-    flight->kept = call->bodies[MG_REQUEST].text;
-    mg_text_fini(&call->bodies[MG_RESPONSE].text);
+    for (int which = MG_REQUEST; which <= MG_RESPONSE; which++) {
+        mg_text_fini(&flight->kept[which]);
+        flight->kept[which] = call->bodies[which].text;
+    }
     mg_text_fini(&call->chunk_out);
     flight->consumer = call->consumer;
     call->x = NULL;
@@ -435,5 +436,6 @@ void mg_chain_finish(mg_flight *flight)
     mg_filter_fini(&flight->filters[MG_REQUEST]);
     mg_filter_fini(&flight->filters[MG_RESPONSE]);
     mg_replay_fini(flight);
-    mg_text_fini(&flight->kept);
+    mg_text_fini(&flight->kept[MG_REQUEST]);
+    mg_text_fini(&flight->kept[MG_RESPONSE]);
 }

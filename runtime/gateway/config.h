@@ -154,6 +154,8 @@ typedef enum mg_config_on_missing_key {
     MG_CONFIG_MISSING_SKIP,
     MG_CONFIG_MISSING_DENY
 } mg_config_on_missing_key;
+#define MG_CONFIG_LIMITER_BYTES_MAX (128ull << 30) /* of all limiters of a document, when full of keys */
+
 typedef enum mg_config_limiter_mode {
     MG_CONFIG_ENFORCE,
     MG_CONFIG_SHADOW,
@@ -331,6 +333,8 @@ bool mg_config_plugin_check(mg_config *config, mg_config_plugin *plugin, const m
                             mg_report *report);
 
 mg_config_service const *mg_config_service_named(const mg_config *config, mg_str name);
+/* What a limiter takes when it is full of keys; 0 when it counts nothing. */
+uint64_t mg_config_limiter_bytes(const mg_config_limiter *limiter);
 mg_config_limiter const *mg_config_limiter_named(const mg_config *config, mg_str name);
 
 #endif

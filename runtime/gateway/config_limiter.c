@@ -280,6 +280,11 @@ static void take_count(mg_building *b, mg_config_limiter *limiter, const mg_node
     check_cost(b, limiter, mg_node_get(node, "cost"));
 }
 
+uint64_t mg_config_limiter_bytes(const mg_config_limiter *limiter)
+{
+    return limiter->mode == MG_CONFIG_DENY ? 0 : mg_limiter_bytes(&limiter->conf);
+}
+
 static void build_limiter(mg_building *b, const mg_node *node)
 {
     static const char *const missing[] = { "ip", "skip", "deny", NULL };
@@ -305,10 +310,34 @@ static void build_limiter(mg_building *b, const mg_node *node)
     mg_build_remember(b, b->limiters, limiter->name, limiter, node);
 }
 
+/* All of them together, when they are full of keys. The one that is too much is told. */
+static void check_memory(mg_building *b)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < b->config->limiter_count; i++) {
+        const mg_config_limiter *limiter = b->config->limiters[i];
+        const mg_node *said = mg_node_get(limiter->node, "max_keys");
+        const uint64_t own = mg_config_limiter_bytes(limiter);
+
+        bytes += own;
+        if (bytes <= MG_CONFIG_LIMITER_BYTES_MAX)
+            continue;
+        mg_finding_hint(
+            mg_node_error(b->report, said && !said->defaulted ? said : limiter->node, "out-of-range",
+                          "full of keys this limiter takes %llu MiB, and with those before it more "
+                          "than the %llu MiB that all limiters may take",
+                          (unsigned long long)(own >> 20), MG_CONFIG_LIMITER_BYTES_MAX >> 20),
+            "lower max_keys, here or there");
+        return;
+    }
+}
+
 void mg_build_limiters(mg_building *b, const mg_node *limiters)
 {
     b->config->limiters =
         MG_ARENA_NEW_N(&b->config->arena, const mg_config_limiter *, mg_node_count(limiters) + 1);
     for (const mg_node *it = mg_node_children(limiters); it && it->key; it = it->next)
         build_limiter(b, it);
+    check_memory(b);
 }

@@ -134,23 +134,24 @@ static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
 static void on_end(mg_body_sink *sink, const mg_fields *trailers)
 {
     mg_filter *filter = mg_container_of(sink, mg_filter, sink);
-    const mg_str before = filter->held;
+    mg_text before = { 0 };
 
     filter->outer = NULL; /* it has ended, and may serve another exchange */
     if (!mg_flight_filters(filter->flight) || has_raised(filter))
         return;
     if (trailers)
         filter->trailers = *trailers; /* its fields are in the exchange's arena */
-    mg_arena *arena = &filter->flight->x->arena;
-    const mg_str kept = before.n ? mg_arena_str(arena, before) : MG_STR_NONE;
-    if (!run(filter, MG_STR_NONE, true))
+    if (filter->held.n)
+        mg_text_add(&before, filter->held);
+    if (!run(filter, MG_STR_NONE, true)) {
+        mg_text_fini(&before);
         return;
-    if (kept.n) { /* what was held goes before the last piece */
-        mg_text all = { 0 };
-        mg_text_add(&all, kept);
-        mg_text_add(&all, filter->held);
-        filter->held = mg_arena_str(arena, mg_text_str(&all));
-        mg_text_fini(&all);
+    }
+    if (before.n) { /* what was held goes before the last piece */
+        mg_text_add(&before, filter->held);
+        mg_text_fini(&filter->out);
+        filter->out = before;
+        filter->held = mg_text_str(&filter->out);
     }
     filter->ended = true;
     if (push(filter)) {

@@ -329,11 +329,11 @@ void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt
         return;
     }
     if (child_ms == MG_FORWARD_UNTOLD) {
-        (void)mg_fields_remove(fields, MG_NAME_X_MOONGATE_DEADLINE_MS, MG_STR_NONE);
+        (void)mg_fields_remove(fields, &x->arena, MG_NAME_X_MOONGATE_DEADLINE_MS, MG_STR_NONE);
     } else if (mg_fields_find(fields, MG_NAME_GRPC_TIMEOUT, MG_STR_NONE, 0) >= 0) {
         char *text = mg_arena_bytes(&x->arena, 12);
         set_own(x, MG_NAME_GRPC_TIMEOUT, (mg_str){ text, mg_deadline_grpc_write(text, child_ms) });
-        (void)mg_fields_remove(fields, MG_NAME_X_MOONGATE_DEADLINE_MS, MG_STR_NONE);
+        (void)mg_fields_remove(fields, &x->arena, MG_NAME_X_MOONGATE_DEADLINE_MS, MG_STR_NONE);
     } else {
         set_own(x, MG_NAME_X_MOONGATE_DEADLINE_MS, number(&x->arena, child_ms));
     }

@@ -85,7 +85,7 @@ static void answer_quota_exceeded(mg_flight *flight, const mg_snapshot_limit *ru
     mg_text_add_c(&text, ",\"violated-policies\":[");
     mg_text_add_json(&text, rule->conf->name);
     mg_text_add_c(&text, "]}\n");
-    mg_exchange_answer(x, MG_ANSWER_OWN, &x->response, mg_arena_str(&x->arena, mg_text_str(&text)));
+    mg_exchange_answer_copy(x, &x->response, mg_text_str(&text));
     mg_text_fini(&text);
 }
 
@@ -228,7 +228,7 @@ static bool add_rule(mg_flight *flight, round *r, const mg_snapshot_limit *rule)
     const bool shadow = rule->conf->mode == MG_CONFIG_SHADOW;
     mg_str key = MG_STR_NONE;
 
-    if (rule->conf->mode == MG_CONFIG_DENY)
+    if (!rule->limiter) /* mode: deny */
         return never(flight, r, rule);
     switch (mg_limit_key(flight, rule->conf, &key)) {
     case MG_LIMIT_KEY_SKIP: return true;

@@ -86,7 +86,7 @@ struct mg_flight {
     mg_list queued;                 /* among the worker's, while it waits for its turn */
     struct mg_barrier *barrier;     /* borrowed: the one it waits for, itself; NULL when it waits for none */
     struct mg_beside *beside;       /* its tasks (gateway/job.h); NULL while it has none and is none */
-    mg_text kept;     /* owned: a request body that a plugin took, which may still be on its way */
+    mg_text kept[2];  /* owned: bodies that plugins took, which may still be on their way; by which */
     bool proxied;     /* a response head of an upstream is in x->response */
     bool client_done; /* the client side is gone, well or badly */
     bool finished;

@@ -12,17 +12,6 @@ static void explain(char *error256, const char *text)
     snprintf(error256, ERROR_BYTES, "%s", text);
 }
 
-/* Why there is none: what is wrong with the configuration, or nothing is. */
-static void explain_refusal(char *error256, const mg_error *err, const char *what)
-{
-    if (err->code != MG_OK)
-        explain(error256, err->message);
-    else
-        snprintf(error256, ERROR_BYTES,
-                 "there are too many %s: neither name nor numbers are to be made of what requests carry",
-                 what);
-}
-
 /* A double from Lua as a whole number in a range; false when it is none. */
 static bool whole(double value, double min, double max, uint64_t *out)
 {
@@ -52,11 +41,9 @@ mg_limiter *mg_host_limiter(mg_host *host, const char *name, uint32_t n, double 
     }
     if (keys)
         conf.max_keys = (uint32_t)keys;
-    limiter = mg_shared_limiter(host->shared, mg_str_make(name, n), &conf);
-    if (!limiter) { /* once more, for the reason */
-        mg_limiter_free(mg_limiter_new(&conf, &err));
-        explain_refusal(error256, &err, "limiters");
-    }
+    limiter = mg_shared_limiter(host->shared, mg_str_make(name, n), &conf, &err);
+    if (!limiter)
+        explain(error256, err.message);
     return limiter;
 }
 
@@ -142,11 +129,9 @@ mg_breaker *mg_host_breaker(mg_host *host, const char *name, uint32_t n, const m
         explain(error256, "a value is out of range");
         return NULL;
     }
-    breaker = mg_shared_plugin_breaker(host->shared, mg_str_make(name, n), &conf);
-    if (!breaker) {
-        mg_breaker_free(mg_breaker_new(&conf, &err));
-        explain_refusal(error256, &err, "breakers");
-    }
+    breaker = mg_shared_plugin_breaker(host->shared, mg_str_make(name, n), &conf, &err);
+    if (!breaker)
+        explain(error256, err.message);
     return breaker;
 }
 

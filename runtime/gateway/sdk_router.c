@@ -130,6 +130,17 @@ bool mg_routes_build(mg_routes *routes, char *error256)
     return routes->router != NULL;
 }
 
+double mg_routes_bytes(const mg_routes *routes)
+{
+    size_t bytes = routes->arena.used + routes->cap * sizeof(route);
+
+    for (size_t i = 0; i < routes->count; i++) {
+        const route *r = &routes->routes[i];
+        bytes += (r->host_count + r->method_count) * sizeof(mg_str) + r->path_count * sizeof(mg_route_path);
+    }
+    return (double)(bytes + mg_router_bytes(routes->router));
+}
+
 int mg_routes_match(mg_routes *routes, const char *host, uint32_t host_n, const char *path, uint32_t path_n,
                     const char *method, uint32_t method_n, uint32_t *index)
 {

@@ -19,6 +19,9 @@ typedef struct mg_kv mg_kv;             /* gateway/kv.h */
 typedef struct mg_persist mg_persist;   /* gateway/persist.h */
 typedef struct mg_services mg_services; /* gateway/service.h */
 
+/* What the limiters that plugins make may take together when they are full: four of the largest. */
+#define MG_SHARED_OWN_BYTES_MAX (8ull << 30)
+
 enum { MG_WORKERS_MAX = 256, MG_SHARED_COUNTERS_MAX = 4096, MG_SHARED_POLICIES_MAX = 4096 };
 
 /* A counter with one cell a worker. */
@@ -53,15 +56,19 @@ void mg_shared_adopt(mg_shared *shared);
 void mg_shared_drop(mg_shared *shared); /* nothing when there is no candidate */
 
 /* Any thread; a lock is held: these are for building. Found by name or made; state is kept and clamped when
- * the configuration differs (POLICIES 2). They live as long as the gateway. NULL when the configuration is
- * out of range (mg_limiter_new tells why) or there are too many counters, limiters or
- * breakers that plugins made: MG_SHARED_POLICIES_MAX each, one a name and configuration. Secret and seed of
+ * the configuration differs (POLICIES 2). They live as long as the gateway. NULL when the
+ * configuration is out of range, when there are too many counters, limiters or breakers that plugins made
+ * (MG_SHARED_POLICIES_MAX each, one a name and configuration), or limiters that take more than
+ * MG_SHARED_OWN_BYTES_MAX together; `err`, which may be NULL, tells why. Secret and seed of
  * the configuration are ours to set. What a store remembers of them, they begin with (persist.h). */
-mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf); /* a plugin's */
-/* A limiter of the configuration: one whose key is made otherwise begins with nothing. */
+mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf,
+                              mg_error *err); /* a plugin's */
+/* A limiter of the configuration: one whose key is made otherwise begins with nothing. NULL when the system
+ * does not give it its memory, which mg_snapshot_build has looked at before. */
 mg_limiter *mg_shared_rule(mg_shared *shared, const mg_config_limiter *rule);
 mg_breaker *mg_shared_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf);
-mg_breaker *mg_shared_plugin_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf);
+mg_breaker *mg_shared_plugin_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf,
+                                     mg_error *err);
 mg_counter *mg_shared_counter(mg_shared *shared, mg_str name);
 uint64_t mg_counter_sum(const mg_shared *shared, const mg_counter *counter);
 /* All counters, for /metrics; under the lock, `each` must be short. */

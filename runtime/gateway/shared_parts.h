@@ -10,6 +10,12 @@
 
 typedef struct draft_policy draft_policy;
 
+/* What plugins have made of one kind. */
+typedef struct shared_made {
+    unsigned count;
+    uint64_t bytes; /* when they are full */
+} shared_made;
+
 /* What plugins of a candidate asked for, while nobody else sees it. */
 typedef struct draft {
     draft_policy *policies, **end; /* owned; in the order they were asked for */
@@ -27,7 +33,7 @@ struct mg_shared {
     mg_services *services;                  /* owned */
     mg_limit_stats *limit_stats;            /* owned */
     uint64_t secret[2];                     /* of the limiters' fingerprints */
-    unsigned own_limiters, own_breakers;    /* entries that plugins have made */
+    shared_made own_limiters, own_breakers;
 };
 
 /* All under the lock. */

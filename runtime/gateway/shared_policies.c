@@ -30,7 +30,7 @@ typedef struct policy_name {
 typedef struct policy_kind {
     bool (*same)(const policy_conf *a, const policy_conf *b);
     /* A new one, or one that goes on with the state of `old`; NULL when the configuration is out of range. */
-    void *(*make)(const void *old, const policy_conf *conf, uint64_t now_ns);
+    void *(*make)(const void *old, const policy_conf *conf, uint64_t now_ns, mg_error *err);
     /* One that was made without an old one, and that nobody serves yet, goes on with the state of `old`. */
     void (*follow)(void *policy, const void *old, uint64_t now_ns);
     bool (*shares)(const void *a, const void *b);
@@ -38,15 +38,18 @@ typedef struct policy_kind {
     /* Has it outlive the process. */
     void (*keep)(mg_persist *persist, policy_name *name, const policy_entry *entry);
     void (*drop)(mg_persist *persist, policy_name *name, const policy_entry *entry);
+    const char *many; /* "limiters" */
+    /* What one takes when it is full; NULL: next to nothing. */
+    uint64_t (*bytes)(const policy_conf *conf);
 } policy_kind;
 
 /* What a plugin of a candidate asked for. */
 struct draft_policy {
     struct draft_policy *next;
     const policy_kind *kind;
-    mg_map *map;    /* borrowed: where its name belongs */
-    unsigned *made; /* borrowed: where it counts */
-    mg_str name;    /* owned */
+    mg_map *map;       /* borrowed: where its name belongs */
+    shared_made *made; /* borrowed: where it counts */
+    mg_str name;       /* owned */
     policy_conf conf;
     void *policy; /* owned unless an earlier entry has it */
     bool earlier;
@@ -64,9 +67,14 @@ static bool same_limit(const policy_conf *one, const policy_conf *other)
            a->max_entries == b->max_entries;
 }
 
-static void *make_limiter(const void *old, const policy_conf *conf, uint64_t now_ns)
+static void *make_limiter(const void *old, const policy_conf *conf, uint64_t now_ns, mg_error *err)
 {
-    return old ? mg_limiter_next(old, &conf->limiter, now_ns, NULL) : mg_limiter_new(&conf->limiter, NULL);
+    return old ? mg_limiter_next(old, &conf->limiter, now_ns, err) : mg_limiter_new(&conf->limiter, err);
+}
+
+static uint64_t limiter_bytes(const policy_conf *conf)
+{
+    return mg_limiter_bytes(&conf->limiter);
 }
 
 static void follow_limiter(void *limiter, const void *old, uint64_t now_ns)
@@ -95,8 +103,9 @@ static void drop_limiter(mg_persist *persist, policy_name *name, const policy_en
     mg_persist_drop_limiter(persist, entry->policy);
 }
 
-static const policy_kind limiter_kind = { same_limit,   make_limiter, follow_limiter, limiters_share,
-                                          free_limiter, keep_limiter, drop_limiter };
+static const policy_kind limiter_kind = { same_limit,     make_limiter, follow_limiter,
+                                          limiters_share, free_limiter, keep_limiter,
+                                          drop_limiter,   "limiters",   limiter_bytes };
 
 /* ---- breakers: all of a name share one state, which is kept through the newest ---- */
 
@@ -113,9 +122,9 @@ static bool same_breaker(const policy_conf *one, const policy_conf *other)
            a->slow_call_ms == b->slow_call_ms;
 }
 
-static void *make_breaker(const void *old, const policy_conf *conf, uint64_t now_ns)
+static void *make_breaker(const void *old, const policy_conf *conf, uint64_t now_ns, mg_error *err)
 {
-    return old ? mg_breaker_next(old, &conf->breaker, now_ns, NULL) : mg_breaker_new(&conf->breaker, NULL);
+    return old ? mg_breaker_next(old, &conf->breaker, now_ns, err) : mg_breaker_new(&conf->breaker, err);
 }
 
 static void follow_breaker(void *breaker, const void *old, uint64_t now_ns)
@@ -176,8 +185,9 @@ static void drop_breaker(mg_persist *persist, policy_name *name, const policy_en
         mg_persist_drop(persist, name);
 }
 
-static const policy_kind breaker_kind = { same_breaker, make_breaker, follow_breaker, breakers_share,
-                                          free_breaker, keep_breaker, drop_breaker };
+static const policy_kind breaker_kind = { same_breaker,   make_breaker, follow_breaker,
+                                          breakers_share, free_breaker, keep_breaker,
+                                          drop_breaker,   "breakers",   NULL };
 
 /* ---- finding either, and making it when it is not there ---- */
 
@@ -211,13 +221,24 @@ static void put_first(mg_shared *shared, const policy_kind *kind, policy_name *n
     kind->keep(shared->options.persist, name, entry);
 }
 
+static uint64_t bytes_of(const policy_kind *kind, const policy_conf *conf)
+{
+    return kind->bytes ? kind->bytes(conf) : 0;
+}
+
+static void count_made(shared_made *made, const policy_kind *kind, const policy_conf *conf)
+{
+    made->count++;
+    made->bytes += bytes_of(kind, conf);
+}
+
 /* Makes the policy that the configuration asks for, which also clamps what is owed; where there has been one
  * like it over the same state it is that one again, so that changes to and fro leave no trail. */
 static policy_entry *add_entry(mg_shared *shared, const policy_kind *kind, policy_name *name,
-                               uint64_t key_hash, const policy_conf *conf, unsigned *made)
+                               uint64_t key_hash, const policy_conf *conf, shared_made *made, mg_error *err)
 {
     const policy_entry *latest = of_key(name->entries, key_hash);
-    void *policy = kind->make(latest ? latest->policy : NULL, conf, mg_shared_policy_now(shared));
+    void *policy = kind->make(latest ? latest->policy : NULL, conf, mg_shared_policy_now(shared), err);
     policy_entry *entry;
 
     if (!policy)
@@ -229,7 +250,7 @@ static policy_entry *add_entry(mg_shared *shared, const policy_kind *kind, polic
         entry = MG_NEW(policy_entry);
         *entry = (policy_entry){ .key_hash = key_hash, .conf = *conf, .policy = policy };
         if (made)
-            ++*made;
+            count_made(made, kind, conf);
     }
     put_first(shared, kind, name, entry);
     return entry;
@@ -255,13 +276,32 @@ static draft_policy *drafted(const mg_shared *shared, const policy_kind *kind, m
     return NULL;
 }
 
-static unsigned count_drafted(const mg_shared *shared, const policy_kind *kind)
+/* Whether plugins may have one more, the candidate's included. */
+static bool may_make(const mg_shared *shared, const policy_kind *kind, const policy_conf *conf,
+                     const shared_made *made, mg_error *err)
 {
-    unsigned count = 0;
+    const uint64_t wanted = bytes_of(kind, conf);
+    shared_made all = *made;
 
     for (const draft_policy *d = shared->draft.policies; d; d = d->next)
-        count += d->kind == kind && !d->earlier;
-    return count;
+        if (d->kind == kind && !d->earlier)
+            count_made(&all, kind, &d->conf);
+    if (all.count >= MG_SHARED_POLICIES_MAX) {
+        (void)mg_fail(err, MG_ERR_LIMIT,
+                      "there are too many %s: neither name nor numbers are to be made of what requests carry",
+                      kind->many);
+        return false;
+    }
+    if (wanted && all.bytes + wanted > MG_SHARED_OWN_BYTES_MAX) {
+        (void)mg_fail(err, MG_ERR_LIMIT,
+                      "full of keys it takes %llu MiB; all %s that plugins make have %llu MiB together, of "
+                      "which %llu are taken: lower max_keys",
+                      (unsigned long long)(wanted >> 20), kind->many,
+                      (unsigned long long)(MG_SHARED_OWN_BYTES_MAX >> 20),
+                      (unsigned long long)(all.bytes >> 20));
+        return false;
+    }
+    return true;
 }
 
 /* The policy of an earlier entry of this configuration over the state that is in force, or NULL. */
@@ -275,7 +315,7 @@ static void *earlier_policy(const policy_kind *kind, const policy_entry *latest,
 
 /* What is in force already, has been asked for before, or is made now; what plugins make has key hash 0. */
 static void *take(mg_shared *shared, const policy_kind *kind, mg_map *map, mg_str text,
-                  const policy_conf *conf, unsigned *made)
+                  const policy_conf *conf, shared_made *made, mg_error *err)
 {
     const policy_name *name = mg_map_get(map, text);
     const policy_entry *latest = name ? of_key(name->entries, 0) : NULL;
@@ -287,8 +327,8 @@ static void *take(mg_shared *shared, const policy_kind *kind, mg_map *map, mg_st
         return latest->policy;
     void *policy = latest ? earlier_policy(kind, latest, conf) : NULL;
     const bool earlier = policy != NULL;
-    if (!policy && *made + count_drafted(shared, kind) < MG_SHARED_POLICIES_MAX)
-        policy = kind->make(NULL, conf, 0);
+    if (!policy && may_make(shared, kind, conf, made, err))
+        policy = kind->make(NULL, conf, 0, err);
     if (!policy)
         return NULL;
     d = MG_NEW(draft_policy);
@@ -307,7 +347,7 @@ static void adopt_policy(mg_shared *shared, const draft_policy *d)
     policy_name *name = mg_map_get(d->map, d->name);
 
     if (d->earlier) {
-        (void)add_entry(shared, d->kind, name, 0, &d->conf, d->made);
+        (void)add_entry(shared, d->kind, name, 0, &d->conf, d->made, NULL);
         return;
     }
     if (!name)
@@ -317,7 +357,7 @@ static void adopt_policy(mg_shared *shared, const draft_policy *d)
     *entry = (policy_entry){ .conf = d->conf, .policy = d->policy };
     if (latest)
         d->kind->follow(d->policy, latest->policy, now_ns);
-    ++*d->made;
+    count_made(d->made, d->kind, &d->conf);
     put_first(shared, d->kind, name, entry);
 }
 
@@ -352,22 +392,22 @@ void shared_drop_policies(mg_shared *shared)
 /* `made` counts what plugins make, whose names and numbers may come from requests; NULL: a configuration's.
  */
 static void *find(mg_shared *shared, const policy_kind *kind, mg_map *map, mg_str text, uint64_t key_hash,
-                  const policy_conf *conf, unsigned *made)
+                  const policy_conf *conf, shared_made *made, mg_error *err)
 {
     policy_entry *entry;
 
     pthread_mutex_lock(&shared->lock);
     policy_name *name = mg_map_get(map, text);
     if (made && shared_is_collected(shared)) {
-        void *policy = take(shared, kind, map, text, conf, made);
+        void *policy = take(shared, kind, map, text, conf, made, err);
         pthread_mutex_unlock(&shared->lock);
         return policy;
     }
     entry = name ? of_key(name->entries, key_hash) : NULL;
-    if ((!entry || !kind->same(&entry->conf, conf)) && made && *made >= MG_SHARED_POLICIES_MAX)
-        entry = NULL;
-    else if (!entry || !kind->same(&entry->conf, conf))
-        entry = add_entry(shared, kind, name ? name : name_new(map, text), key_hash, conf, made);
+    if (!entry || !kind->same(&entry->conf, conf))
+        entry = made && !may_make(shared, kind, conf, made, err)
+                    ? NULL
+                    : add_entry(shared, kind, name ? name : name_new(map, text), key_hash, conf, made, err);
     pthread_mutex_unlock(&shared->lock);
     return entry ? entry->policy : NULL;
 }
@@ -394,17 +434,17 @@ static void free_policies(mg_shared *shared, const policy_kind *kind, mg_map *ma
 }
 
 static mg_limiter *limiter_of(mg_shared *shared, mg_str name, uint64_t key_hash, const mg_limiter_conf *conf,
-                              unsigned *made)
+                              shared_made *made, mg_error *err)
 {
     policy_conf own = { .limiter = *conf };
 
     memcpy(own.limiter.secret, shared->secret, sizeof(shared->secret));
-    return find(shared, &limiter_kind, shared->limiters, name, key_hash, &own, made);
+    return find(shared, &limiter_kind, shared->limiters, name, key_hash, &own, made, err);
 }
 
-mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf)
+mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf, mg_error *err)
 {
-    return limiter_of(shared, name, 0, conf, &shared->own_limiters);
+    return limiter_of(shared, name, 0, conf, &shared->own_limiters, err);
 }
 
 /* Stored: what goes into it, and how, never changes. */
@@ -424,25 +464,27 @@ static uint64_t hash_key(const mg_config_limiter *rule)
 
 mg_limiter *mg_shared_rule(mg_shared *shared, const mg_config_limiter *rule)
 {
-    return limiter_of(shared, rule->name, hash_key(rule), &rule->conf, NULL);
+    return limiter_of(shared, rule->name, hash_key(rule), &rule->conf, NULL, NULL);
 }
 
-static mg_breaker *breaker_of(mg_shared *shared, mg_str name, const mg_breaker_conf *conf, unsigned *made)
+static mg_breaker *breaker_of(mg_shared *shared, mg_str name, const mg_breaker_conf *conf, shared_made *made,
+                              mg_error *err)
 {
     policy_conf own = { .breaker = *conf };
 
     own.breaker.seed = mg_hash(name, shared->options.seed);
-    return find(shared, &breaker_kind, shared->breakers, name, 0, &own, made);
+    return find(shared, &breaker_kind, shared->breakers, name, 0, &own, made, err);
 }
 
 mg_breaker *mg_shared_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf)
 {
-    return breaker_of(shared, name, conf, NULL);
+    return breaker_of(shared, name, conf, NULL, NULL);
 }
 
-mg_breaker *mg_shared_plugin_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf)
+mg_breaker *mg_shared_plugin_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf,
+                                     mg_error *err)
 {
-    return breaker_of(shared, name, conf, &shared->own_breakers);
+    return breaker_of(shared, name, conf, &shared->own_breakers, err);
 }
 
 void mg_shared_each_breaker(mg_shared *shared,

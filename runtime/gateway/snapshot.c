@@ -236,6 +236,27 @@ static void fill_routes(mg_snapshot *snapshot)
     }
 }
 
+/* Whether the system has the memory for all keys of all limiters: then it is not found out while they are put
+ * in force. */
+static bool check_memory(const mg_config *config, mg_report *report)
+{
+    size_t *bytes = MG_NEW_N(size_t, config->limiter_count);
+    size_t given;
+
+    for (size_t i = 0; i < config->limiter_count; i++)
+        bytes[i] = (size_t)mg_config_limiter_bytes(config->limiters[i]);
+    given = mg_mem_given(bytes, config->limiter_count);
+    if (given < config->limiter_count)
+        mg_finding_hint(
+            mg_node_error(report, config->limiters[given]->node, "out-of-range",
+                          "the system does not give this process the %zu MiB that this limiter takes "
+                          "when it is full of keys",
+                          bytes[given] >> 20),
+            "lower max_keys, or raise the process's limit of memory");
+    mg_free(bytes);
+    return given == config->limiter_count;
+}
+
 mg_snapshot *mg_snapshot_build(mg_config *config, uint64_t revision, mg_report *report)
 {
     mg_snapshot *snapshot = MG_NEW(mg_snapshot);
@@ -246,7 +267,7 @@ mg_snapshot *mg_snapshot_build(mg_config *config, uint64_t revision, mg_report *
     snapshot->routes = MG_ARENA_NEW_N(&config->arena, mg_snapshot_route, config->route_count + 1);
     const bool planned = mg_plan_build(&snapshot->plan, config, report);
     snapshot->router = mg_snapshot_router(config, snapshot->routes, report);
-    if (!planned || !snapshot->router) {
+    if (!planned || !snapshot->router || !check_memory(config, report)) {
         mg_snapshot_unref(snapshot);
         return NULL;
     }

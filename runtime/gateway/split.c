@@ -120,7 +120,7 @@ static void choose(mg_flight *flight, const mg_snapshot_service *service, const 
     } else {
         if (split && flight->backend < split->count &&
             mg_str_eq(field(flight->x, GROUP_FIELD), split->backends[flight->backend].group))
-            (void)mg_fields_remove(&flight->x->request.fields, MG_NAME_OTHER, GROUP_FIELD);
+            (void)mg_fields_remove(&flight->x->request.fields, &flight->x->arena, MG_NAME_OTHER, GROUP_FIELD);
         flight->backend = MG_SIDE_NO_BACKEND;
         go_to(flight, service);
     }

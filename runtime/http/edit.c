@@ -8,7 +8,7 @@ static mg_str name_of(const mg_edit *edit)
     return mg_str_make(edit->field.name, edit->field.name_n);
 }
 
-static void forget(mg_edits *edits, const mg_field *field)
+static void forget(mg_edits *edits, mg_arena *arena, const mg_field *field)
 {
     uint32_t kept = 0;
 
@@ -16,6 +16,8 @@ static void forget(mg_edits *edits, const mg_field *field)
         if (edits->items[i].field.id != field->id ||
             !mg_str_eq(name_of(&edits->items[i]), mg_str_make(field->name, field->name_n)))
             edits->items[kept++] = edits->items[i];
+        else
+            mg_field_give_back(&edits->items[i].field, arena);
     edits->count = kept;
 }
 
@@ -34,9 +36,9 @@ static void make_room(mg_edits *edits, mg_arena *arena)
 void mg_edits_note(mg_edits *edits, mg_arena *arena, mg_edit_kind kind, const mg_field *field)
 {
     if (kind != MG_EDIT_ADD)
-        forget(edits, field);
+        forget(edits, arena, field);
     make_room(edits, arena);
-    edits->items[edits->count++] = (mg_edit){ *field, kind };
+    edits->items[edits->count++] = (mg_edit){ mg_field_copy(field, arena), kind };
 }
 
 void mg_edits_make(const mg_edits *edits, mg_fields *fields, mg_arena *arena)
@@ -48,7 +50,7 @@ void mg_edits_make(const mg_edits *edits, mg_fields *fields, mg_arena *arena)
         switch (edit->kind) {
         case MG_EDIT_SET: mg_fields_set(fields, arena, id, name_of(edit), value); break;
         case MG_EDIT_ADD: mg_fields_add(fields, arena, id, name_of(edit), value); break;
-        case MG_EDIT_REMOVE: (void)mg_fields_remove(fields, id, name_of(edit)); break;
+        case MG_EDIT_REMOVE: (void)mg_fields_remove(fields, arena, id, name_of(edit)); break;
         }
     }
 }

@@ -50,6 +50,30 @@ static bool may_follow(mg_answer before, mg_answer answer)
     MG_UNREACHABLE();
 }
 
+bool mg_exchange_has_room(const mg_exchange *x, size_t bytes)
+{
+    const size_t body = x->own_copied ? mg_arena_piece_own(x->own_body.n) : 0;
+
+    return x->arena.used - body + bytes <= MG_EXCHANGE_ARENA_MAX;
+}
+
+/* What the answer before held goes back; the list of its fields serves again. */
+static void drop_answer(mg_exchange *x, const mg_response *head)
+{
+    mg_fields fields = x->response.fields;
+
+    if (x->own_copied)
+        mg_arena_piece_back(&x->arena, x->own_body.p, x->own_body.n);
+    x->own_copied = false;
+    x->own_body = MG_STR_NONE;
+    if (head == &x->response)
+        return;
+    mg_fields_clear(&fields, &x->arena);
+    x->response = head ? *head : (mg_response){ 0 };
+    if (!x->response.fields.items)
+        x->response.fields = fields;
+}
+
 static void frame_own(mg_exchange *x, mg_str body)
 {
     MG_CHECK(x->response.status >= 200);
@@ -71,12 +95,27 @@ void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *hea
     if (x->answer == MG_ANSWER_PASSED && x->response_body.source)
         x->response_body.source->stop(x->response_body.source);
     x->answer = answer;
-    x->response = head ? *head : (mg_response){ 0 };
-    x->own_body = MG_STR_NONE;
+    drop_answer(x, head);
     if (answer == MG_ANSWER_OWN)
         frame_own(x, body);
     if (is_new && (answer == MG_ANSWER_OWN || answer == MG_ANSWER_PASSED))
         mg_edits_make(&x->edits, &x->response.fields, &x->arena);
+}
+
+void mg_exchange_answer_copy(mg_exchange *x, const mg_response *head, mg_str body)
+{
+    char *copy;
+
+    mg_exchange_answer(x, MG_ANSWER_OWN, head, body);
+    copy = mg_arena_piece(&x->arena, body.n);
+    if (body.n)
+        memcpy(copy, body.p, body.n);
+    if (!mg_status_has_body(x->response.status)) {
+        mg_arena_piece_back(&x->arena, copy, body.n);
+        return;
+    }
+    x->own_body = mg_str_make(copy, body.n);
+    x->own_copied = true;
 }
 
 bool mg_exchange_has_body(const mg_exchange *x)

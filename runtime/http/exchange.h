@@ -141,6 +141,7 @@ struct mg_exchange {
     mg_answer answer; /* changed by mg_exchange_answer alone */
     mg_edits edits;   /* of the fields of whatever answer comes: noted before there was one */
     mg_str own_body;  /* of MG_ANSWER_OWN, the whole of it; arena or static */
+    bool own_copied;  /* own_body is a piece of the arena, which goes back when another takes its place */
     mg_reset reset;
     bool begun;              /* owner->begin was called: the request is valid */
     bool peer_trusted;       /* that end is a proxy whose X-Forwarded-* and Forwarded may be believed */
@@ -159,6 +160,17 @@ bool mg_exchange_has_body(const mg_exchange *x);
  * an UPSTREAM its owner makes them, once it is the last one.) What a PASSED answer still had to come is
  * stopped. Not once the head was sent. */
 void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *head, mg_str body);
+/* OWN with a copy of `body`, which is no part of the answer that it replaces. */
+void mg_exchange_answer_copy(mg_exchange *x, const mg_response *head, mg_str body);
+
+/* ---- what may be kept of an exchange ----
+ * The bytes that plugins add to its arena have a bound, beside bodies, which have their own. What a message
+ * brings with it is bounded where it is read. */
+
+enum { MG_EXCHANGE_ARENA_MAX = 32 << 20 };
+
+/* Whether so many bytes more stay within the bound. */
+bool mg_exchange_has_room(const mg_exchange *x, size_t bytes);
 
 /* ---- the exchange's clock ----
  * It runs as the loop's does, and stands still while the request's body is on its way: from the moment its

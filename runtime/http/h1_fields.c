@@ -293,7 +293,7 @@ bool mg_h1_read_hop(mg_arena *arena, const mg_fields *fields, bool is_request, u
     return true;
 }
 
-void mg_h1_strip(mg_fields *fields, const mg_h1_hop *hop)
+void mg_h1_strip(mg_fields *fields, mg_arena *arena, const mg_h1_hop *hop)
 {
     uint32_t kept = 0;
 
@@ -304,5 +304,5 @@ void mg_h1_strip(mg_fields *fields, const mg_h1_hop *hop)
             fields->items[kept++] = fields->items[i];
     fields->count = kept;
     for (uint32_t i = 0; i < hop->options_n; i++)
-        mg_fields_remove(fields, MG_NAME_OTHER, hop->options[i]);
+        mg_fields_remove(fields, arena, MG_NAME_OTHER, hop->options[i]);
 }

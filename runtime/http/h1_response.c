@@ -136,6 +136,6 @@ bool mg_h1_parse_response(mg_arena *arena, const mg_h1_limits *limits, char *hea
         return false;
     if (!mg_h1_tokeniser_agrees(&reading, &hop))
         return mg_h1_fail(fault, 502, "head that parsers read differently");
-    mg_h1_strip(&out->fields, &hop);
+    mg_h1_strip(&out->fields, arena, &hop);
     return true;
 }

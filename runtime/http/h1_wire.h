@@ -46,7 +46,7 @@ typedef struct mg_h1_hop {
 bool mg_h1_read_hop(mg_arena *arena, const mg_fields *fields, bool is_request, uint8_t minor, mg_h1_hop *hop,
                     mg_h1_fault *fault);
 /* Removes what must not be passed on. */
-void mg_h1_strip(mg_fields *fields, const mg_h1_hop *hop);
+void mg_h1_strip(mg_fields *fields, mg_arena *arena, const mg_h1_hop *hop);
 
 /* What the strict reading found, for the second judge.
  *

@@ -164,40 +164,88 @@ mg_str mg_fields_value(const mg_fields *fields, mg_arena *arena, mg_name id, mg_
     return join_values(fields, arena, id, lower_name, first);
 }
 
-uint32_t mg_fields_remove(mg_fields *fields, mg_name id, mg_str lower_name)
+static mg_str piece_of(mg_arena *arena, mg_str text)
 {
-    uint32_t kept = 0, removed;
+    return mg_str_make(memcpy(mg_arena_piece(arena, text.n), text.p, text.n), text.n);
+}
 
-    for (uint32_t i = 0; i < fields->count; i++)
-        if (!has_name(&fields->items[i], id, lower_name))
+mg_field mg_field_copy(const mg_field *field, mg_arena *arena)
+{
+    mg_field copy = *field;
+
+    copy.pieces = 0;
+    if (copy.id == MG_NAME_OTHER) {
+        copy.name = piece_of(arena, mg_str_make(field->name, field->name_n)).p;
+        copy.pieces = MG_FIELD_NAME_PIECE;
+    } else {
+        copy.name = mg_name_text((mg_name)copy.id).p;
+    }
+    if (copy.value_n) {
+        copy.value = piece_of(arena, mg_str_make(field->value, field->value_n)).p;
+        copy.pieces |= MG_FIELD_VALUE_PIECE;
+    }
+    return copy;
+}
+
+void mg_field_give_back(const mg_field *field, mg_arena *arena)
+{
+    if (field->pieces & MG_FIELD_NAME_PIECE)
+        mg_arena_piece_back(arena, field->name, field->name_n);
+    if (field->pieces & MG_FIELD_VALUE_PIECE)
+        mg_arena_piece_back(arena, field->value, field->value_n);
+}
+
+/* Removes those of that name at and behind `from`. */
+static uint32_t remove_from(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, uint32_t from)
+{
+    uint32_t kept = from, removed;
+
+    for (uint32_t i = from; i < fields->count; i++) {
+        if (has_name(&fields->items[i], id, lower_name))
+            mg_field_give_back(&fields->items[i], arena);
+        else
             fields->items[kept++] = fields->items[i];
+    }
     removed = fields->count - kept;
     fields->count = kept;
     return removed;
 }
 
-void mg_fields_remove_at(mg_fields *fields, uint32_t index)
+uint32_t mg_fields_remove(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name)
 {
-    MG_CHECK(index < fields->count);
-    memmove(&fields->items[index], &fields->items[index + 1],
-            (fields->count - index - 1) * sizeof(*fields->items));
-    fields->count--;
+    return remove_from(fields, arena, id, lower_name, 0);
+}
+
+void mg_fields_clear(mg_fields *fields, mg_arena *arena)
+{
+    for (uint32_t i = 0; i < fields->count; i++)
+        mg_field_give_back(&fields->items[i], arena);
+    fields->count = 0;
+}
+
+/* The field that has the value now; NULL when there is none of that name. */
+static mg_field *replace(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value)
+{
+    const int first = mg_fields_find(fields, id, lower_name, 0);
+    mg_field *field;
+
+    if (first < 0)
+        return NULL;
+    MG_CHECK(value.n <= UINT32_MAX);
+    field = &fields->items[first];
+    if (field->pieces & MG_FIELD_VALUE_PIECE)
+        mg_arena_piece_back(arena, field->value, field->value_n);
+    field->pieces &= (uint8_t)~MG_FIELD_VALUE_PIECE;
+    field->value = value.p ? value.p : "";
+    field->value_n = (uint32_t)value.n;
+    (void)remove_from(fields, arena, id, lower_name, (uint32_t)first + 1);
+    return field;
 }
 
 void mg_fields_set(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value)
 {
-    int first = mg_fields_find(fields, id, lower_name, 0);
-    int next;
-
-    if (first < 0) {
+    if (!replace(fields, arena, id, lower_name, value))
         mg_fields_add(fields, arena, id, lower_name, value);
-        return;
-    }
-    MG_CHECK(value.n <= UINT32_MAX);
-    fields->items[first].value = value.p ? value.p : "";
-    fields->items[first].value_n = (uint32_t)value.n;
-    while ((next = mg_fields_find(fields, id, lower_name, (uint32_t)first + 1)) >= 0)
-        mg_fields_remove_at(fields, (uint32_t)next);
 }
 
 /* RFC 9110 8 and 14, RFC 9530, RFC 1864. The digests come first, then what only responses have. */
@@ -205,25 +253,25 @@ static const char *const of_body[] = { "content-md5",      "digest", "content-di
                                        "content-encoding", "etag",   "content-range",  "accept-ranges" };
 enum { DIGESTS = 4, OF_REQUESTS = 5, RANGES = 7 };
 
-static void drop_named(mg_fields *fields, size_t from, size_t to)
+static void drop_named(mg_fields *fields, mg_arena *arena, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++)
-        (void)mg_fields_remove(fields, MG_NAME_OTHER, mg_str_of(of_body[i]));
+        (void)mg_fields_remove(fields, arena, MG_NAME_OTHER, mg_str_of(of_body[i]));
 }
 
-void mg_fields_drop_of_body(mg_fields *fields, bool is_request)
+void mg_fields_drop_of_body(mg_fields *fields, mg_arena *arena, bool is_request)
 {
-    drop_named(fields, 0, is_request ? OF_REQUESTS : mg_countof(of_body));
+    drop_named(fields, arena, 0, is_request ? OF_REQUESTS : mg_countof(of_body));
 }
 
 void mg_fields_weaken(mg_fields *fields, mg_arena *arena, bool is_request)
 {
     int etag;
 
-    drop_named(fields, 0, DIGESTS);
+    drop_named(fields, arena, 0, DIGESTS);
     if (is_request)
         return;
-    drop_named(fields, RANGES, mg_countof(of_body));
+    drop_named(fields, arena, RANGES, mg_countof(of_body));
     etag = mg_fields_find(fields, MG_NAME_OTHER, MG_STR("etag"), 0);
     if (etag < 0 || fields->items[etag].value[0] != '"')
         return;
@@ -232,20 +280,8 @@ void mg_fields_weaken(mg_fields *fields, mg_arena *arena, bool is_request)
         mg_arena_printf(arena, "W/%.*s", (int)fields->items[etag].value_n, fields->items[etag].value));
 }
 
-static mg_str copy_lower(mg_arena *arena, mg_str name)
+static const char *wrong_with(mg_str name, mg_str value)
 {
-    char *copy = mg_arena_bytes(arena, name.n);
-
-    for (size_t i = 0; i < name.n; i++)
-        copy[i] = mg_lower(name.p[i]);
-    return mg_str_make(copy, name.n);
-}
-
-const char *mg_fields_put(mg_fields *fields, mg_arena *arena, mg_str name, mg_str value, bool replace)
-{
-    mg_name id;
-
-    value = mg_byte_trim(value);
     if (!mg_is_token(name))
         return "the name is not a token: letters, digits and !#$%&'*+-.^_`|~ only";
     if (name.n > MG_FIELD_NAME_BYTES_MAX)
@@ -254,14 +290,46 @@ const char *mg_fields_put(mg_fields *fields, mg_arena *arena, mg_str name, mg_st
         return "the value has a CR, LF, NUL or another control byte";
     if (value.n > MG_HEAD_BYTES_MAX)
         return "the value is longer than 64 KiB";
-    name = copy_lower(arena, name);
+    return NULL;
+}
+
+/* The field whose value is to be marked as a piece. */
+static mg_field *put(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value,
+                     bool in_place)
+{
+    mg_field *field = in_place ? replace(fields, arena, id, lower_name, value) : NULL;
+
+    if (field)
+        return field;
+    if (id != MG_NAME_OTHER) {
+        mg_fields_add(fields, arena, id, mg_name_text(id), value);
+        return &fields->items[fields->count - 1];
+    }
+    mg_fields_add(fields, arena, id, piece_of(arena, lower_name), value);
+    fields->items[fields->count - 1].pieces = MG_FIELD_NAME_PIECE;
+    return &fields->items[fields->count - 1];
+}
+
+const char *mg_fields_put(mg_fields *fields, mg_arena *arena, mg_str name, mg_str value, bool replace)
+{
+    char lower[MG_FIELD_NAME_BYTES_MAX];
+    const char *wrong;
+    mg_field *field;
+    mg_name id;
+
+    value = mg_byte_trim(value);
+    wrong = wrong_with(name, value);
+    if (wrong)
+        return wrong;
+    lower[0] = mg_lower(name.p[0]);
+    for (size_t i = 1; i < name.n; i++)
+        lower[i] = mg_lower(name.p[i]);
+    name = mg_str_make(lower, name.n);
     id = mg_name_find(name);
     if (mg_name_is_framing(id))
         return "the name frames the message or belongs to one connection, and is the gateway's to set";
-    value = value.n ? mg_arena_str(arena, value) : MG_STR("");
-    if (replace)
-        mg_fields_set(fields, arena, id, name, value);
-    else
-        mg_fields_add(fields, arena, id, name, value);
+    field = put(fields, arena, id, name, value.n ? piece_of(arena, value) : MG_STR(""), replace);
+    if (value.n)
+        field->pieces |= MG_FIELD_VALUE_PIECE;
     return NULL;
 }

@@ -56,8 +56,11 @@ typedef struct mg_field {
     const char *value; /* without the white space around it */
     uint32_t value_n;
     uint16_t name_n;
-    uint16_t id; /* mg_name */
+    uint8_t id;     /* mg_name */
+    uint8_t pieces; /* what of it goes back to the arena with the field: of mg_field_piece */
 } mg_field;
+
+enum mg_field_piece { MG_FIELD_NAME_PIECE = 1, MG_FIELD_VALUE_PIECE = 2 };
 
 typedef struct mg_fields {
     mg_field *items; /* arena */
@@ -87,7 +90,7 @@ static inline void mg_fields_add(mg_fields *fields, mg_arena *arena, mg_name id,
         .value = value.p ? value.p : "",
         .value_n = (uint32_t)value.n,
         .name_n = (uint16_t)lower_name.n,
-        .id = (uint16_t)id,
+        .id = (uint8_t)id,
     };
 }
 /* Index of the first field of that name at or after `from`, or -1. `id` may be MG_NAME_OTHER: then by text.
@@ -99,22 +102,27 @@ mg_str mg_fields_get(const mg_fields *fields, mg_name id);
  * cannot be joined, gives its first. MG_STR_NONE when absent. Borrowed from the fields, or the arena's where
  * there were several. For whoever goes by the value of a field: a second line must not pass unread. */
 mg_str mg_fields_value(const mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name);
+/* A field of the same texts, which are pieces; and those of such a field back to the arena. */
+mg_field mg_field_copy(const mg_field *field, mg_arena *arena);
+void mg_field_give_back(const mg_field *field, mg_arena *arena);
 /* Removes all of that name; returns how many there were. */
-uint32_t mg_fields_remove(mg_fields *fields, mg_name id, mg_str lower_name);
+uint32_t mg_fields_remove(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name);
+/* Removes all; the list's own memory stays for others. */
+void mg_fields_clear(mg_fields *fields, mg_arena *arena);
 /* Replaces the first of that name in its place and removes the others, or adds one at the end. */
 void mg_fields_set(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value);
-void mg_fields_remove_at(mg_fields *fields, uint32_t index);
 
 /* Drops what is true of the bytes of a body alone, which have changed: Content-Encoding, Content-MD5, Digest,
  * Content-Digest, Repr-Digest; of a response also ETag, Content-Range and Accept-Ranges. */
-void mg_fields_drop_of_body(mg_fields *fields, bool is_request);
+void mg_fields_drop_of_body(mg_fields *fields, mg_arena *arena, bool is_request);
 /* The same for bytes that may change on their way: drops the digests; of a response also Accept-Ranges, and
  * its ETag becomes a weak one. */
 void mg_fields_weaken(mg_fields *fields, mg_arena *arena, bool is_request);
 
 /* The checked way in, for plugins and configuration: copies both texts into the arena, lower-cases the name,
  * refuses names that are not tokens, values with CR, LF, NUL or other control bytes, and the names that frame
- * a message or belong to one connection (RFC 9110 7.6.1, host, content-length). NULL, or what is wrong. */
+ * a message or belong to one connection (RFC 9110 7.6.1, host, content-length). Copies are pieces: what is
+ * replaced or removed gives its memory back. NULL, or what is wrong. */
 const char *mg_fields_put(mg_fields *fields, mg_arena *arena, mg_str name, mg_str value, bool replace);
 /* True for the names that mg_fields_put refuses and that never cross the gateway as they are. */
 bool mg_name_is_framing(mg_name id);

@@ -320,18 +320,37 @@ size_t mg_key_table_slots(const mg_key_table *table)
     return (size_t)table->lines * table->line_slots;
 }
 
+static uint32_t lines_for(uint32_t max_keys)
+{
+    return max_keys <= MG_KEY_TABLE_SMALL ? 1 : max_keys * 2 / LINE_SLOTS;
+}
+
+static uint32_t line_slots_for(uint32_t max_keys)
+{
+    return max_keys <= MG_KEY_TABLE_SMALL ? max_keys : LINE_SLOTS;
+}
+
+uint64_t mg_key_table_bytes(uint32_t max_keys, bool wide)
+{
+    return ((uint64_t)lines_for(max_keys) * line_slots_for(max_keys)) << (wide ? 5 : 4);
+}
+
 mg_key_table *mg_key_table_new(uint32_t max_keys, const mg_key_kind *kind)
 {
     mg_key_table *t = MG_NEW(mg_key_table);
 
     MG_CHECK(max_keys >= 1 && max_keys <= MG_KEY_TABLE_MAX);
-    t->lines = max_keys <= MG_KEY_TABLE_SMALL ? 1 : max_keys * 2 / LINE_SLOTS;
-    t->line_slots = max_keys <= MG_KEY_TABLE_SMALL ? max_keys : LINE_SLOTS;
+    t->lines = lines_for(max_keys);
+    t->line_slots = line_slots_for(max_keys);
     if (kind)
         t->kind = *kind;
     t->shift = t->kind.wide ? 5 : 4;
     /* calloc and not aligned_alloc: large zeroed memory is the kernel's until it is touched. */
-    t->memory = mg_calloc(mg_key_table_slots(t) + 4, (size_t)1 << t->shift);
+    t->memory = mg_try_calloc(mg_key_table_slots(t) + 4, (size_t)1 << t->shift);
+    if (!t->memory) {
+        mg_free(t);
+        return NULL;
+    }
     t->slots = (char *)(((uintptr_t)t->memory + 63) & ~(uintptr_t)63);
     return t;
 }

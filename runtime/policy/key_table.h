@@ -38,8 +38,10 @@ typedef struct mg_key_kind {
 
 /* max_keys is 1..MG_KEY_TABLE_MAX; memory is 32 bytes a key, 64 where slots are wide, and is touched only
  * where keys come to lie. `kind` NULL: narrow, of debts. */
+/* NULL when the system does not give so much. */
 mg_key_table *mg_key_table_new(uint32_t max_keys, const mg_key_kind *kind);
 void mg_key_table_free(mg_key_table *table); /* NULL is fine */
+uint64_t mg_key_table_bytes(uint32_t max_keys, bool wide);
 
 /* SipHash-1-3 of the key, never 0: the shorter form of Aumasson and Bernstein's (2012), for what no attacker
  * ever sees the value of. Who does not know the secret finds no keys that meet; more it need not do. */

@@ -124,34 +124,21 @@ static mg_limiter *limiter_over(const mg_limiter_conf *conf, mg_error *err)
     return l;
 }
 
-static limiter_state *state_new(const mg_limiter *l, const uint64_t secret[2])
+uint64_t mg_limiter_bytes(const mg_limiter_conf *conf)
 {
-    limiter_state *s = MG_NEW(limiter_state);
-    const mg_key_kind slots = { l->kind->wide, l->kind->pour, s };
-    uint64_t places;
+    const limiter_kind *kind;
+    uint64_t places, bytes;
+    uint32_t keys;
 
-    atomic_init(&s->refs, 1);
-    s->kind = l->kind;
-    s->max_keys = l->conf.max_keys;
-    s->cell_count = l->conf.overflow_cells;
-    s->window_ns = l->window_ns;
-    memcpy(s->secret, secret, sizeof(s->secret));
-    s->table = mg_key_table_new(s->max_keys, &slots);
-    s->slots = (char *)mg_key_table_at(s->table, 0);
-    s->slot_count = mg_key_table_slots(s->table);
-    s->cell_memory = mg_calloc(s->cell_count + 1, sizeof(mg_key_wide));
-    s->cells = (char *)(((uintptr_t)s->cell_memory + 15) & ~(uintptr_t)15);
-    for (uint32_t i = 0; i < s->cell_count; i++)
-        atomic_init(&limiter_cell(s, i)->fingerprint, i + 1);
-    places = limiter_places(s);
-    if (l->kind == &limiter_sliding_log)
-        s->log = limiter_log_new(places, (uint32_t)l->conf.limit);
-    if (l->kind->queues)
-        s->queue = limiter_queue_new();
-    s->changed = mg_calloc(places / 64 + 1, sizeof(*s->changed));
-    s->changed_sum = mg_calloc(places / 4096 + 1, sizeof(*s->changed_sum));
-    s->sketch = limiter_sketch_new();
-    return s;
+    if (fault_in(conf))
+        return 0;
+    kind = kinds[conf->algorithm];
+    keys = kind == &limiter_sliding_log ? limiter_log_keys(conf) : conf->max_keys;
+    bytes = mg_key_table_bytes(keys, kind->wide) + conf->overflow_cells * sizeof(mg_key_wide);
+    places = 2 * (uint64_t)keys + conf->overflow_cells;
+    if (kind == &limiter_sliding_log)
+        bytes += places * conf->limit * sizeof(uint64_t);
+    return bytes + places / 8;
 }
 
 static void state_unref(limiter_state *s)
@@ -168,13 +155,72 @@ static void state_unref(limiter_state *s)
     mg_free(s);
 }
 
+/* False when the system does not give what keys need. */
+static bool make_tables(limiter_state *s, const mg_limiter *l)
+{
+    const mg_key_kind slots = { l->kind->wide, l->kind->pour, s };
+    uint64_t places;
+
+    s->table = mg_key_table_new(s->max_keys, &slots);
+    if (!s->table)
+        return false;
+    s->slots = (char *)mg_key_table_at(s->table, 0);
+    s->slot_count = mg_key_table_slots(s->table);
+    places = limiter_places(s);
+    if (l->kind == &limiter_sliding_log) {
+        s->log = limiter_log_new(places, (uint32_t)l->conf.limit);
+        if (!s->log)
+            return false;
+    }
+    s->changed = mg_try_calloc(places / 64 + 1, sizeof(*s->changed));
+    s->changed_sum = mg_try_calloc(places / 4096 + 1, sizeof(*s->changed_sum));
+    return s->changed && s->changed_sum;
+}
+
+/* NULL when the system does not give so much memory. */
+static limiter_state *state_new(const mg_limiter *l, const uint64_t secret[2])
+{
+    limiter_state *s = MG_NEW(limiter_state);
+
+    atomic_init(&s->refs, 1);
+    s->kind = l->kind;
+    s->max_keys = l->conf.max_keys;
+    s->cell_count = l->conf.overflow_cells;
+    s->window_ns = l->window_ns;
+    memcpy(s->secret, secret, sizeof(s->secret));
+    if (!make_tables(s, l)) {
+        state_unref(s);
+        return NULL;
+    }
+    s->cell_memory = mg_calloc(s->cell_count + 1, sizeof(mg_key_wide));
+    s->cells = (char *)(((uintptr_t)s->cell_memory + 15) & ~(uintptr_t)15);
+    for (uint32_t i = 0; i < s->cell_count; i++)
+        atomic_init(&limiter_cell(s, i)->fingerprint, i + 1);
+    if (l->kind->queues)
+        s->queue = limiter_queue_new();
+    s->sketch = limiter_sketch_new();
+    return s;
+}
+
+/* The limiter, or NULL when it got no state. */
+static mg_limiter *with_state(mg_limiter *l, mg_error *err)
+{
+    if (l->state)
+        return l;
+    mg_fail(err, MG_ERR_LIMIT, "the system does not give the %llu MiB that %u keys may take: lower max_keys",
+            (unsigned long long)(mg_limiter_bytes(&l->conf) >> 20), l->conf.max_keys);
+    mg_free(l);
+    return NULL;
+}
+
 mg_limiter *mg_limiter_new(const mg_limiter_conf *conf, mg_error *err)
 {
     mg_limiter *l = limiter_over(conf, err);
 
-    if (l)
-        l->state = state_new(l, conf->secret);
-    return l;
+    if (!l)
+        return NULL;
+    l->state = state_new(l, conf->secret);
+    return with_state(l, err);
 }
 
 void mg_limiter_free(mg_limiter *limiter)
@@ -213,7 +259,7 @@ static void clamp(const mg_limiter *l, uint64_t now_ns)
         l->kind->clamp(l, limiter_cell(s, i), i + 1, now_ns);
 }
 
-/* What `l` has of its own may be NULL. */
+/* What `l` has of its own may be NULL; it has nothing then where the system does not give it memory. */
 static void go_on(mg_limiter *l, const mg_limiter *old, uint64_t now_ns)
 {
     if (fits(l, old->state)) {
@@ -223,6 +269,8 @@ static void go_on(mg_limiter *l, const mg_limiter *old, uint64_t now_ns)
     } else {
         if (!l->state)
             l->state = state_new(l, old->state->secret);
+        if (!l->state)
+            return;
         limiter_carry(l, old, now_ns);
     }
     clamp(l, now_ns);
@@ -233,9 +281,10 @@ mg_limiter *mg_limiter_next(const mg_limiter *old, const mg_limiter_conf *conf, 
 {
     mg_limiter *l = limiter_over(conf, err);
 
-    if (l)
-        go_on(l, old, now_ns);
-    return l;
+    if (!l)
+        return NULL;
+    go_on(l, old, now_ns);
+    return with_state(l, err);
 }
 
 void mg_limiter_follow(mg_limiter *limiter, const mg_limiter *old, uint64_t now_ns)

@@ -44,7 +44,10 @@ typedef struct mg_limiter_conf {
 /* POLICIES' defaults; limit, period and secret are the caller's to set. */
 void mg_limiter_conf_defaults(mg_limiter_conf *conf);
 
-/* NULL with `err` when a field is outside its range. */
+/* The memory of a limiter once all of its keys are in use; what is not, the system need not have. 0 when a
+ * field is outside its range. */
+uint64_t mg_limiter_bytes(const mg_limiter_conf *conf);
+/* NULL with `err` when a field is outside its range, or the system does not give so much memory. */
 mg_limiter *mg_limiter_new(const mg_limiter_conf *conf, mg_error *err);
 /* A limiter with a new configuration over the state of `old`, which stays valid and shares it. Debts above
  * what the new burst can owe are lowered to it, none is raised. Where state cannot be shared (another

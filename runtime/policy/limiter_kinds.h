@@ -143,6 +143,7 @@ static inline bool limiter_impossible(const mg_limiter *l, const limiter_turn *t
 }
 
 /* limiter_log.c */
+/* NULL when the system does not give so much. */
 limiter_log *limiter_log_new(uint64_t rings, uint32_t ring_units);
 void limiter_log_free(limiter_log *log);
 uint32_t limiter_log_units(const limiter_log *log);

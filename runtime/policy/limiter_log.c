@@ -31,8 +31,11 @@ limiter_log *limiter_log_new(uint64_t rings, uint32_t ring_units)
     limiter_log *log = MG_NEW(limiter_log);
 
     log->units = ring_units;
-    log->moments = mg_calloc(rings * ring_units, sizeof(*log->moments));
-    return log;
+    log->moments = mg_try_calloc(rings * ring_units, sizeof(*log->moments));
+    if (log->moments)
+        return log;
+    mg_free(log);
+    return NULL;
 }
 
 void limiter_log_free(limiter_log *log)

@@ -78,7 +78,8 @@ bool mg_router_add(mg_router_builder *builder, const mg_route_spec *spec, void *
  * apart, which are named together with a request both would match. Empties the builder, which is still to be
  * freed. */
 mg_router *mg_router_build(mg_router_builder *builder, mg_report *report);
-void mg_router_free(mg_router *router); /* NULL is fine */
+size_t mg_router_bytes(const mg_router *router); /* about what it has in memory */
+void mg_router_free(mg_router *router);          /* NULL is fine */
 
 /* A request. `header` finds one by its lower-case name; it may be NULL when there are none. */
 typedef struct mg_route_query {

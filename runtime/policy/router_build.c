@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -444,6 +445,13 @@ mg_router *mg_router_build(mg_router_builder *builder, mg_report *report)
     builder->count = 0;
     builder->own.count = 0;
     return r;
+}
+
+size_t mg_router_bytes(const mg_router *r)
+{
+    return r->arena.used + malloc_usable_size(r->nodes) + malloc_usable_size(r->wholes) +
+           (r->count + 1) * (sizeof *r->leaves + sizeof *r->patterns) +
+           (r->class_count + 1) * sizeof *r->classes + (r->class_mask + 1) * sizeof *r->class_table;
 }
 
 void mg_router_free(mg_router *router)

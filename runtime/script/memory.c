@@ -39,17 +39,33 @@ void mg_memory_tell_apart(mg_memory *shown, uint32_t plugins)
     memory->held_count = plugins;
 }
 
-void *mg_vm_memory_alloc(void *self, void *old, size_t old_bytes, size_t bytes)
+static void count(mg_vm_memory *memory, size_t old_bytes, size_t bytes)
 {
-    mg_vm_memory *memory = self;
     const size_t owner = (size_t)memory->shown.owner; /* -1 is past the end */
-    void *p = mg_spare_realloc(&memory->spare, old, old_bytes, bytes);
 
     memory->used_bytes += bytes - old_bytes;
     memory->shown.over = memory->used_bytes > memory->high_bytes;
     if (owner < memory->held_count)
         memory->held[owner] += (int64_t)bytes - (int64_t)old_bytes;
+}
+
+void *mg_vm_memory_alloc(void *self, void *old, size_t old_bytes, size_t bytes)
+{
+    mg_vm_memory *memory = self;
+    void *p = mg_spare_realloc(&memory->spare, old, old_bytes, bytes);
+
+    count(memory, old_bytes, bytes);
     return p;
+}
+
+void mg_memory_outside(mg_memory *shown, double bytes)
+{
+    mg_vm_memory *memory = (mg_vm_memory *)(void *)shown;
+
+    if (bytes < 0)
+        count(memory, (size_t)-bytes, 0);
+    else
+        count(memory, 0, (size_t)bytes);
 }
 
 static bool fits(const mg_vm_memory *memory, double bytes)

@@ -18,6 +18,16 @@ local bounds = {
     is = { NONE = 0, FOUND = 1, TIRED = 2, INVALID = 3 },
 }
 
+local watched = false ---@type ffi.cdata*|false
+
+--- Counts what C holds for an object of Lua's; below 0: what it gave back.
+---@param bytes number
+function bounds.outside(bytes)
+    if watched then
+        c.mg_memory_outside(watched, bytes)
+    end
+end
+
 --- A state's own memory, from the light userdata that C hands to boot.
 ---@param pointer userdata
 ---@param plugins integer  how many are told apart
@@ -25,6 +35,7 @@ local bounds = {
 function bounds.watch(pointer, plugins)
     local memory = ffi.cast("mg_memory *", pointer)
     c.mg_memory_tell_apart(memory, plugins)
+    watched = memory
     return memory
 end
 

@@ -3,6 +3,7 @@
 --- and those are left to plugins.
 local ffi = require("ffi")
 local c = require("moongate.ffi.c")
+local maybe = require("moongate.ffi.problem").text
 
 local string_of, new = ffi.string, ffi.new
 local header, header_at, set_header, remove_header =
@@ -51,12 +52,6 @@ local call = {
     limit_commit = c.mg_call_limit_commit,
 }
 
---- A static C text, or nil.
-local function maybe(chars)
-    if chars ~= nil then
-        return string_of(chars)
-    end
-end
 
 --- Tells C whose code runs; below 0: no plugin's.
 function call.enter(self, plugin)
@@ -101,7 +96,7 @@ end
 function call.set_header(self, which, name, value, replace)
     local wrong = set_header(self, which, name, #name, value, #value, replace)
     if wrong ~= nil then
-        return string_of(wrong)
+        return (maybe(wrong))
     end
 end
 

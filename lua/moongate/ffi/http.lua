@@ -1,6 +1,7 @@
 --- http: outgoing requests of a call, as moongate.h gives them.
 local ffi = require("ffi")
 local c = require("moongate.ffi.c")
+local maybe = require("moongate.ffi.problem").text
 
 local add_header, start, status = c.mg_call_http_header, c.mg_call_http_start, c.mg_call_http_status
 local begin, service, respond, read = c.mg_call_http_begin, c.mg_call_http_service, c.mg_call_http_respond,
@@ -20,12 +21,6 @@ local http = {
     keep = c.mg_call_http_keep,
     close = c.mg_call_http_close,
 }
-
-local function maybe(chars)
-    if chars ~= nil then
-        return string_of(chars)
-    end
-end
 
 ---@return string? problem
 function http.begin(call)

@@ -2,6 +2,7 @@
 local ffi = require("ffi")
 local c = require("moongate.ffi.c")
 
+local outside = require("moongate.ffi.bounds").outside
 local match, param_at = c.mg_routes_match, c.mg_routes_param
 local string_of = ffi.string
 local why, index = ffi.new("char[256]"), ffi.new("uint32_t[1]")
@@ -28,7 +29,12 @@ function router.new(routes)
     if not c.mg_routes_build(self, why) then
         return nil, string_of(why)
     end
-    return self
+    local bytes = tonumber(c.mg_routes_bytes(self))
+    outside(bytes)
+    return ffi.gc(self, function(handle)
+        outside(-bytes)
+        c.mg_routes_free(handle)
+    end)
 end
 
 ---@return integer status, integer? index  from 1

@@ -4,7 +4,10 @@ local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local scope = require("moongate.sdk.scope")
 
+local max = math.max
 local MATCHED_MAX = 65536 -- bytes
+local PAIR_BYTES = 1024 -- that building takes for a path of one host, about
+
 local handles = setmetatable({}, { __mode = "k" })
 
 ---@class moongate.Router
@@ -65,19 +68,17 @@ function M.new(routes)
     if type(routes) ~= "table" then
         error("router: routes are a list, not " .. type(routes), 2)
     end
-    local wanted, values = {}, {}
+    local wanted, values, pairs_of = {}, {}, 0
     for i, route in ipairs(routes) do
         if type(route) ~= "table" or not route.path then
             error("router: route " .. i .. " needs a path", 2)
         end
+        local hosts, paths = list(route.host), list(route.path)
         values[i] = route.value
-        wanted[i] = {
-            name = "route " .. i,
-            hosts = list(route.host),
-            paths = list(route.path),
-            methods = list(route.method),
-        }
+        wanted[i] = { name = "route " .. i, hosts = hosts, paths = paths, methods = list(route.method) }
+        pairs_of = pairs_of + max(1, #hosts) * max(1, #paths)
     end
+    running.bytes(pairs_of * PAIR_BYTES)
     local handle, problem = bind.new(wanted)
     if not handle then
         error("router: " .. problem, 2)

@@ -14,6 +14,7 @@
 --- charges its bytes before it does.
 local bounds = require("moongate.ffi.bounds")
 local join = require("moongate.worker.join")
+local problems = require("moongate.ffi.problem")
 local running = require("moongate.sdk.running")
 
 local error, load, floor, min, max = error, load, math.floor, math.min, math.max
@@ -157,6 +158,21 @@ local function begin(now_s)
         checks = 1
         running.on_resume = wary > 0 and note_resume or false
     end
+end
+
+local raise_room
+function raise_room()
+    over = raise_room
+    error(place() .. format("plugin %q: this request holds 32 MiB of fields and texts that plugins have set on it, "
+        .. "the most it may: set fewer", running.names[running.plugin + 1] or "?"), 0)
+end
+
+--- A request's memory in C is spent, for good: no pcall of its plugins keeps this.
+function problems.raise_room()
+    if turn ~= running.turn or plugin ~= running.plugin then
+        begin(fresh_s(running.host))
+    end
+    raise_room()
 end
 
 --- CPU seconds used so far. That clock costs a system call: while less time has passed, less has been computed.

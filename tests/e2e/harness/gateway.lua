@@ -87,7 +87,8 @@ local function sanitizer_options(opts)
     local asan = "abort_on_error=0:exitcode=99:detect_leaks=1:detect_stack_use_after_return=0"
     if opts.clock or opts.hang then asan = asan .. ":verify_asan_link_order=0" end
     return merge({
-        ASAN_OPTIONS = asan .. (opts.measured and ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0" or ""),
+        ASAN_OPTIONS = asan .. (opts.measured and ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0"
+            .. ":allocator_release_to_os_interval_ms=0" or ""),
         UBSAN_OPTIONS = "print_stacktrace=1",
         TSAN_OPTIONS = "exitcode=99",
     }, opts.env)

@@ -109,6 +109,47 @@ static void text_is_copied_with_a_nul(void **state)
     mg_arena_fini(&arena);
 }
 
+static void a_piece_that_was_given_back_is_used_again(void **state)
+{
+    static const size_t sizes[] = { 1, 31, 32, 33, 500, 1024, 1025, 5000, 70000, 3 << 20 };
+    mg_arena arena;
+
+    (void)state;
+    mg_arena_init(&arena, NULL, 0);
+    for (int round = 0; round < 1000; round++) {
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            char *piece = mg_arena_piece(&arena, sizes[i]), *other = mg_arena_piece(&arena, sizes[i]);
+
+            memset(piece, 1, sizes[i] > 5000 ? 16 : sizes[i]);
+            memset(other, 2, sizes[i] > 5000 ? 16 : sizes[i]);
+            assert_int_equal(piece[0], 1);
+            mg_arena_piece_back(&arena, piece, sizes[i]);
+            mg_arena_piece_back(&arena, other, sizes[i]);
+        }
+    }
+    assert_true(arena.used <= 16384);
+    mg_arena_fini(&arena);
+}
+
+static void a_large_piece_goes_at_once_wherever_it_stands(void **state)
+{
+    char *pieces[5];
+    mg_arena arena;
+
+    (void)state;
+    mg_arena_init(&arena, NULL, 0);
+    (void)mg_arena_bytes(&arena, 10);
+    const size_t before = arena.used;
+    for (int i = 0; i < 5; i++)
+        pieces[i] = mg_arena_piece(&arena, 1 << 20);
+    assert_int_equal(arena.used, before + 5 * mg_arena_piece_own(1 << 20));
+    for (int i = 0; i < 5; i++)
+        mg_arena_piece_back(&arena, pieces[(i * 2 + 1) % 5], 1 << 20); /* 1, 3, 0, 2, 4 */
+    assert_int_equal(arena.used, before);
+    assert_int_equal(mg_arena_piece_own(1024), 0);
+    mg_arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +159,8 @@ int main(void)
         cmocka_unit_test(chunks_grow_to_64_kib),
         cmocka_unit_test(zeroed_memory_is_zero_after_reuse),
         cmocka_unit_test(text_is_copied_with_a_nul),
+        cmocka_unit_test(a_piece_that_was_given_back_is_used_again),
+        cmocka_unit_test(a_large_piece_goes_at_once_wherever_it_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

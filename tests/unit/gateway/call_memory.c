@@ -113,6 +113,27 @@ static void a_state_that_a_plugin_fills_is_crowded(void **state)
     fixture_fini(&f);
 }
 
+/* Each has little in Lua and much in C. */
+static void routers_count_with_what_c_holds_of_them(void **state)
+{
+    fixture f;
+    int wait, turns = 0;
+
+    (void)state;
+    start(&f,
+          HANDLER("local r = {} for j = 1, 100 do r[j] = { path = '/' .. j .. '/{a}/b' } end while true do "
+                  "kept[#kept + 1] = require('moongate').router(r) ctx:sleep(0) end"));
+    fixture_take(&f, 0);
+    while ((wait = fixture_resume(&f)) == MG_WAIT_SLEEP && turns < 10000)
+        turns++;
+    fixture_give(&f, false);
+    assert_int_equal(wait, -1);
+    if (!strstr(f.error.message, "not enough memory; all plugins of a worker share 64 MiB; \"p0\" holds 6"))
+        fail_msg("%s", f.error.message);
+    assert_in_range(turns, 100, 2000);
+    fixture_fini(&f);
+}
+
 static void what_cannot_be_joined_is_said_as_lua_says_it(void **state)
 {
     static const char *const cases[][2] = {
@@ -162,6 +183,7 @@ int main(void)
         cmocka_unit_test(a_request_that_fills_the_memory_fails_alone),
         cmocka_unit_test(garbage_fails_no_request),
         cmocka_unit_test(a_state_that_a_plugin_fills_is_crowded),
+        cmocka_unit_test(routers_count_with_what_c_holds_of_them),
         cmocka_unit_test(what_cannot_be_joined_is_said_as_lua_says_it),
         cmocka_unit_test(joined_texts_are_what_lua_makes_of_them),
     };

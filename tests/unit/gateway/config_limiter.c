@@ -214,6 +214,28 @@ static void the_rest_of_a_limiter_is_judged(void **state)
            "consumer, route or global, or several joined by +\n");
 }
 
+static void all_limiters_have_so_much_memory_together(void **state)
+{
+    mg_text text = { 0 };
+
+    (void)state;
+    mg_text_add_c(&text, HEAD "limiters:\n");
+    for (int i = 1; i <= 64; i++)
+        mg_text_addf(&text, "  l%d: { rate: 5/s, max_keys: 67108864%s }\n", i, i % 16 ? "" : ", mode: deny");
+    mg_report report = MG_REPORT_INIT;
+    mg_config *config = mg_config_load_text("m.yaml", mg_text_str(&text), NULL, &report);
+    assert_non_null(config);
+    mg_config_free(config);
+    mg_report_fini(&report);
+    for (int i = 65; i <= 70; i++)
+        mg_text_addf(&text, "  l%d: { rate: 5/s, max_keys: 67108864 }\n", i);
+    hinted(text.p,
+           "out-of-range limiters.l68.max_keys: full of keys this limiter takes 2064 MiB, and with those "
+           "before it more than the 131072 MiB that all limiters may take -> lower max_keys, here or "
+           "there\n");
+    mg_text_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +247,7 @@ int main(void)
         cmocka_unit_test(each_algorithm_has_its_bounds),
         cmocka_unit_test(a_cost_that_never_passes_is_refused),
         cmocka_unit_test(the_rest_of_a_limiter_is_judged),
+        cmocka_unit_test(all_limiters_have_so_much_memory_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -195,7 +195,7 @@ static void a_rule_whose_key_is_made_otherwise_begins_with_nothing(void **state)
     assert_int_equal(take(mg_shared_rule(shared, &ip), 4), 6);
     assert_int_equal(left(mg_shared_rule(shared, &header)), 10);
     assert_int_equal(left(mg_shared_rule(shared, &wider)), 10);
-    assert_int_equal(left(mg_shared_limiter(shared, MG_STR("per"), &ip.conf)), 10); /* a plugin's */
+    assert_int_equal(left(mg_shared_limiter(shared, MG_STR("per"), &ip.conf, NULL)), 10); /* a plugin's */
     assert_int_equal(left(mg_shared_rule(shared, &ip)), 6);
     kill_and_start(0);
     assert_int_equal(left(mg_shared_rule(shared, &header)), 10);
@@ -235,7 +235,7 @@ static mg_limiter *plugin_limiter(uint64_t limit)
 {
     mg_limiter_conf conf = rule_of(MG_CONFIG_KEY_IP, "", limit).conf;
 
-    return mg_shared_limiter(shared, MG_STR("p/l"), &conf);
+    return mg_shared_limiter(shared, MG_STR("p/l"), &conf, NULL);
 }
 
 static mg_breaker *plugin_breaker(uint64_t open_ms)
@@ -243,7 +243,7 @@ static mg_breaker *plugin_breaker(uint64_t open_ms)
     mg_breaker_conf conf = breaker_conf();
 
     conf.open_ms = conf.open_max_ms = open_ms;
-    return mg_shared_plugin_breaker(shared, MG_STR("p/b"), &conf);
+    return mg_shared_plugin_breaker(shared, MG_STR("p/b"), &conf, NULL);
 }
 
 static void what_a_candidate_asks_for_is_seen_when_it_is_adopted(void **state)
@@ -286,7 +286,7 @@ static void what_a_candidate_asked_for_goes_with_it(void **state)
         mg_shared_begin(shared);
         mg_limiter_conf conf = rule_of(MG_CONFIG_KEY_IP, "", 5).conf;
         snprintf(name, sizeof name, "n%d", i);
-        assert_non_null(mg_shared_limiter(shared, mg_str_of(name), &conf));
+        assert_non_null(mg_shared_limiter(shared, mg_str_of(name), &conf, NULL));
         assert_int_equal(take(plugin_limiter(1 + i % 9), 1), i % 9);
         assert_non_null(plugin_breaker(1000 + (uint64_t)i));
         assert_non_null(mg_shared_counter(shared, mg_str_of(name)));
@@ -341,12 +341,45 @@ static void a_candidate_has_no_more_names_than_there_are(void **state)
         mg_limiter_conf conf = rule_of(MG_CONFIG_KEY_IP, "", 5).conf;
         conf.max_keys = conf.overflow_cells = 8;
         snprintf(name, sizeof name, "n%d", i);
-        made += mg_shared_limiter(shared, mg_str_of(name), &conf) != NULL;
+        made += mg_shared_limiter(shared, mg_str_of(name), &conf, NULL) != NULL;
     }
     assert_int_equal(made, MG_SHARED_POLICIES_MAX);
     mg_shared_built(shared);
     mg_shared_drop(shared);
     assert_non_null(mg_shared_counter(shared, MG_STR("one")));
+}
+
+static mg_limiter *large_limiter(const char *name, mg_error *err)
+{
+    mg_limiter_conf conf = rule_of(MG_CONFIG_KEY_IP, "", 5).conf;
+
+    conf.max_keys = 1 << 26;
+    conf.overflow_cells = 1;
+    return mg_shared_limiter(shared, mg_str_of(name), &conf, err);
+}
+
+/* Nothing of them is touched, so that the machine need not have it. */
+static void limiters_of_plugins_have_so_much_memory_together(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+
+    (void)state;
+    assert_non_null(large_limiter("a", &err));
+    mg_shared_begin(shared);
+    assert_non_null(large_limiter("b", &err));
+    assert_non_null(large_limiter("c", &err));
+    assert_null(large_limiter("d", &err));
+    assert_string_equal(
+        err.message,
+        "full of keys it takes 2064 MiB; all limiters that plugins make have 8192 MiB together, of "
+        "which 6192 are taken: lower max_keys");
+    assert_non_null(large_limiter("a", &err)); /* which are there already */
+    assert_non_null(large_limiter("b", &err));
+    mg_shared_built(shared);
+    mg_shared_drop(shared);
+    assert_non_null(large_limiter("b", &err));
+    assert_non_null(large_limiter("d", &err));
+    assert_null(large_limiter("e", &err));
 }
 
 static void a_counter_that_a_request_counts_in_stays(void **state)
@@ -381,6 +414,7 @@ int main(void)
         TEST(an_earlier_configuration_comes_back_by_adoption),
         TEST(a_candidate_has_no_more_names_than_there_are),
         TEST(a_counter_that_a_request_counts_in_stays),
+        TEST(limiters_of_plugins_have_so_much_memory_together),
     };
     return cmocka_run_group_tests_name("gateway/shared", tests, NULL, NULL);
 }

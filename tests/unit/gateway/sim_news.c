@@ -145,7 +145,7 @@ static void a_breaker_of_a_route_and_one_of_a_plugin_are_told(void **state)
     mg_breaker_conf_defaults(&conf, MG_BREAKER_CONSECUTIVE);
     conf.consecutive_failures = 1;
     mg_shared *shared = g.w.gateway->shared.shared;
-    mg_breaker *own = mg_shared_plugin_breaker(shared, MG_STR("billing"), &conf);
+    mg_breaker *own = mg_shared_plugin_breaker(shared, MG_STR("billing"), &conf, NULL);
     const uint64_t now = mg_shared_policy_now(shared);
     assert_true(mg_breaker_end(own, mg_breaker_ask(own, now), MG_BREAKER_FAIL, 0, now));
     second(&g);

@@ -57,12 +57,10 @@ static void fields_keep_their_order_and_are_set_in_place(void **state)
     assert_int_equal(fields.count, 22);
     assert_int_equal(mg_fields_find(&fields, MG_NAME_OTHER, MG_STR("a"), 0), 1);
     assert_field(&fields, "a", "w");
-    assert_int_equal(mg_fields_remove(&fields, MG_NAME_OTHER, MG_STR("b")), 20);
-    assert_int_equal(mg_fields_remove(&fields, MG_NAME_OTHER, MG_STR("b")), 0);
+    assert_int_equal(mg_fields_remove(&fields, &arena, MG_NAME_OTHER, MG_STR("b")), 20);
+    assert_int_equal(mg_fields_remove(&fields, &arena, MG_NAME_OTHER, MG_STR("b")), 0);
     mg_fields_set(&fields, &arena, MG_NAME_VIA, mg_name_text(MG_NAME_VIA), MG_STR("x"));
     assert_int_equal(fields.count, 3);
-    mg_fields_remove_at(&fields, 0);
-    assert_text(mg_str_make(fields.items[0].name, fields.items[0].name_n), "date");
     mg_arena_fini(&arena);
 }
 
@@ -163,6 +161,39 @@ static void several_lines_of_a_name_are_one_value(void **state)
     mg_arena_fini(&arena);
 }
 
+static void what_put_copied_goes_back_when_it_is_replaced_or_removed(void **state)
+{
+    static const char *const names[] = { "x-a", "user-agent", "x-much-longer-than-thirty-two-bytes-in-all" };
+    char value[60000];
+    mg_fields fields = { 0 };
+    mg_arena arena;
+    size_t used = 0;
+
+    (void)state;
+    memset(value, 'v', sizeof value);
+    mg_arena_init(&arena, NULL, 0);
+    for (size_t round = 0; round < 2000; round++) {
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+            const mg_str name = mg_str_of(names[i]);
+            const size_t n = round % 7 * 9000 + i;
+
+            assert_null(mg_fields_put(&fields, &arena, name, mg_str_make(value, n), true));
+            assert_null(mg_fields_put(&fields, &arena, name, mg_str_make(value, n), false));
+            assert_int_equal(mg_fields_remove(&fields, &arena, mg_name_find(name), name), 2);
+            assert_null(mg_fields_put(&fields, &arena, name, mg_str_make(value, n), false));
+            assert_null(mg_fields_put(&fields, &arena, name, mg_str_make(value, n), false));
+            mg_fields_set(&fields, &arena, mg_name_find(name), name, MG_STR("static"));
+            assert_field(&fields, names[i], "static");
+            if (i == 1)
+                mg_fields_clear(&fields, &arena);
+        }
+        if (round == 6)
+            used = arena.used;
+    }
+    assert_int_equal(arena.used, used);
+    mg_arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +205,7 @@ int main(void)
         cmocka_unit_test(methods_are_case_sensitive_and_some_may_be_repeated),
         cmocka_unit_test(statuses_have_their_text),
         cmocka_unit_test(every_reset_has_a_word),
+        cmocka_unit_test(what_put_copied_goes_back_when_it_is_replaced_or_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
