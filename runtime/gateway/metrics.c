@@ -462,7 +462,8 @@ void mg_stats_write(mg_stats *stats, const mg_stats_global *global, mg_text *out
                  "Fields of requests that were not passed on: names with a _, trailers that are not listed.",
                  sum_event(stats, MG_EVENT_FIELD_DROPPED));
     write_upstream(stats, out);
-    write_number(out, "moongate_plugin_errors_total", "counter", "Handlers that raised.",
+    write_number(out, "moongate_plugin_errors_total", "counter",
+                 "Handlers, filters, log functions and tasks that raised, and chains without an answer.",
                  sum_event(stats, MG_EVENT_PLUGIN_ERROR));
     write_tasks(stats, out);
     write_number(out, "moongate_lua_vm_renewals_total", "counter",

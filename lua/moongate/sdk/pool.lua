@@ -2,6 +2,7 @@
 local bind = require("moongate.ffi.host")
 local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
+local services = require("moongate.ffi.service")
 
 --- Connections to the endpoints of a service: idle, active and waiting are this worker's; open and max_connections
 --- are of the whole gateway.
@@ -15,7 +16,9 @@ return function(service)
     end
     local view = #service <= 1024 and bind.pool_view(running.host, service)
     if not view then
+        local all = running.call and services.names(running.call, services.of.SERVICES) or {}
         return nil, "no service is named " .. object.quoted(service)
+            .. (#all > 0 and ": " .. object.choices(service, all) or "")
     end
     return {
         idle = view.idle,

@@ -5,6 +5,7 @@ local host_bind = require("moongate.ffi.host")
 local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
+local list = require("moongate.sdk.json").list -- [] in JSON where there are none
 local seen, host_at = bind.seen, bind.host
 local type, error, tostring, setmetatable = type, error, tostring, setmetatable
 
@@ -89,7 +90,7 @@ local properties = {
     end,
     hosts = function(self)
         look(self)
-        local hosts, name = {}, names[self]
+        local hosts, name = list({}), names[self]
         local host, authority, health, address = host_at(running.call, name, 0)
         while host do
             hosts[#hosts + 1] = {

@@ -1,5 +1,6 @@
 --- time: ctx.time, the clocks of this worker. Read once a turn of its loop, so they stand still while Lua computes.
 local call = require("moongate.ffi.call")
+local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
 ---@class moongate.Time
@@ -7,7 +8,10 @@ local time = {}
 
 --- Seconds since 1970, with their fraction.
 ---@return number
-function time.now()
+function time.now(...)
+    if ... then
+        object.dot((...), "time", "now", 2)
+    end
     if not running.ctx then
         error("the time needs a request: here is none", 2)
     end
@@ -16,7 +20,10 @@ end
 
 --- Seconds on a clock that never runs backwards; for durations.
 ---@return number
-function time.mono()
+function time.mono(...)
+    if ... then
+        object.dot((...), "time", "mono", 2)
+    end
     if not running.ctx then
         error("the time needs a request: here is none", 2)
     end
