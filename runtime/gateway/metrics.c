@@ -469,6 +469,8 @@ void mg_stats_write(mg_stats *stats, const mg_stats_global *global, mg_text *out
     write_number(out, "moongate_lua_vm_renewals_total", "counter",
                  "Lua states that were nearly full and were replaced.",
                  sum_event(stats, MG_EVENT_VM_RENEWAL));
+    write_number(out, "moongate_plugin_counters_dropped_total", "counter",
+                 "Counters that plugins asked for beyond their share.", global->counters_dropped);
     write_number(out, "moongate_lua_memory_bytes", "gauge", "Memory of all Lua states in use.",
                  global->lua_memory_bytes);
     write_number(out, "moongate_config_revision", "gauge", "Which accepted configuration this is, from 1.",

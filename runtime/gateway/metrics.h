@@ -88,6 +88,7 @@ void mg_stats_deadline(mg_stats *stats, unsigned worker, uint32_t route, const c
 typedef struct mg_stats_global {
     uint64_t revision, reloads_ok, reloads_refused, last_success_s;
     size_t lua_memory_bytes;
+    uint64_t counters_dropped;
 } mg_stats_global;
 
 /* Prometheus text format 0.0.4. Any thread. */

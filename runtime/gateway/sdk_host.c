@@ -168,10 +168,17 @@ double mg_host_breaker_retry_s(mg_host *host, const mg_breaker *breaker)
 
 mg_counter *mg_host_counter(mg_host *host, const char *name, uint32_t n, char *error256)
 {
-    mg_counter *counter = mg_shared_counter(host->shared, mg_str_make(name, n));
+    bool first;
+    mg_counter *counter = mg_shared_counter(host->shared, mg_str_make(name, n), &first);
 
     if (!counter)
         explain(error256, "there are too many counters: a name is not to be made of what requests carry");
+    if (first)
+        mg_log_write(
+            host->log, MG_LOG_WARN, "counters_full",
+            "counter %.*s and all further ones of this plugin are dropped: a plugin has %d, all together %d. "
+            "A name is not to be made of what requests carry",
+            (int)n, name, MG_PLUGIN_COUNTERS_MAX, MG_SHARED_COUNTERS_MAX);
     return counter;
 }
 

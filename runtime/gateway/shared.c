@@ -20,6 +20,7 @@ mg_shared *mg_shared_new(const mg_shared_options *options)
     shared->breakers = mg_map_new(options->seed);
     shared->counters = mg_map_new(options->seed);
     shared->draft.counters = mg_map_new(options->seed);
+    shared->full = mg_map_new(options->seed);
     shared->draft.end = &shared->draft.policies;
     shared->limit_stats = mg_limit_stats_new(options->workers);
     shared->secret[0] = mg_hash(MG_STR("limiter"), options->seed);
@@ -59,6 +60,8 @@ static void end_counters(mg_shared *shared, bool adopted)
     else
         free_counters(shared->draft.counters);
     shared->draft.counters = mg_map_new(shared->options.seed);
+    mg_map_free(shared->full); /* a candidate's counters may have gone */
+    shared->full = mg_map_new(shared->options.seed);
 }
 
 void mg_shared_begin(mg_shared *shared)
@@ -104,6 +107,7 @@ void mg_shared_free(mg_shared *shared)
     shared_free_policies(shared);
     free_counters(shared->draft.counters);
     free_counters(shared->counters);
+    mg_map_free(shared->full);
     mg_limit_stats_free(shared->limit_stats);
     pthread_mutex_destroy(&shared->lock);
     mg_free(shared);
@@ -120,13 +124,42 @@ static mg_counter *counter_new(mg_str name, unsigned workers)
     return counter;
 }
 
+/* "plugin/"; absent for a name without. */
+static mg_str plugin_of(mg_str name)
+{
+    for (size_t n = name.n; n > 0; n--)
+        if (name.p[n - 1] == '/')
+            return mg_str_sub(name, 0, n);
+    return MG_STR_NONE;
+}
+
+static size_t count_of(const mg_map *map, mg_str plugin)
+{
+    size_t cursor = 0, count = 0;
+    mg_str name;
+    void *value;
+
+    while (mg_map_next(map, &cursor, &name, &value))
+        count += mg_str_starts(name, plugin);
+    return count;
+}
+
+/* Whether one more has room. No plugin takes what others may need. */
+static bool has_room(const mg_shared *shared, mg_str plugin)
+{
+    if (mg_map_count(shared->counters) + mg_map_count(shared->draft.counters) >= MG_SHARED_COUNTERS_MAX)
+        return false;
+    return !plugin.p || count_of(shared->counters, plugin) + count_of(shared->draft.counters, plugin) <
+                            MG_PLUGIN_COUNTERS_MAX;
+}
+
 /* For a candidate: as long as it may be dropped, nobody else counts in it. */
 static mg_counter *take_counter(mg_shared *shared, mg_str name)
 {
     mg_map *drafted = shared->draft.counters;
     mg_counter *counter = mg_map_get(drafted, name);
 
-    if (!counter && mg_map_count(shared->counters) + mg_map_count(drafted) < MG_SHARED_COUNTERS_MAX) {
+    if (!counter && has_room(shared, plugin_of(name))) {
         counter = counter_new(name, shared->options.workers);
         (void)mg_map_set(drafted, name, counter);
     }
@@ -138,23 +171,42 @@ static mg_counter *add_counter(mg_shared *shared, mg_str name)
 {
     mg_counter *counter = mg_map_set(shared->draft.counters, name, NULL);
 
-    if (!counter && mg_map_count(shared->counters) < MG_SHARED_COUNTERS_MAX)
+    if (!counter && has_room(shared, plugin_of(name)))
         counter = counter_new(name, shared->options.workers);
     if (counter)
         (void)mg_map_set(shared->counters, name, counter);
     return counter;
 }
 
-mg_counter *mg_shared_counter(mg_shared *shared, mg_str name)
+static mg_counter *find_counter(mg_shared *shared, mg_str name)
 {
-    mg_counter *counter;
+    const mg_str plugin = plugin_of(name);
+    mg_counter *counter = mg_map_get(shared->counters, name);
 
-    pthread_mutex_lock(&shared->lock);
-    counter = mg_map_get(shared->counters, name);
+    if (!counter && plugin.p &&
+        mg_map_get(shared->full, plugin)) /* nothing is counted through for each request */
+        return mg_map_get(shared->draft.counters, name);
     if (!counter)
         counter = shared_is_collected(shared) ? take_counter(shared, name) : add_counter(shared, name);
-    pthread_mutex_unlock(&shared->lock);
     return counter;
+}
+
+mg_counter *mg_shared_counter(mg_shared *shared, mg_str name, bool *first)
+{
+    const mg_str plugin = plugin_of(name);
+
+    pthread_mutex_lock(&shared->lock);
+    mg_counter *counter = find_counter(shared, name);
+    *first = !counter && plugin.p && !mg_map_set(shared->full, plugin, shared);
+    pthread_mutex_unlock(&shared->lock);
+    if (!counter)
+        atomic_fetch_add_explicit(&shared->counters_dropped, 1, memory_order_relaxed);
+    return counter;
+}
+
+uint64_t mg_shared_counters_dropped(const mg_shared *shared)
+{
+    return atomic_load_explicit(&shared->counters_dropped, memory_order_relaxed);
 }
 
 uint64_t mg_counter_sum(const mg_shared *shared, const mg_counter *counter)

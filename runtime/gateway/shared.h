@@ -22,7 +22,12 @@ typedef struct mg_services mg_services; /* gateway/service.h */
 /* What the limiters that plugins make may take together when they are full: four of the largest. */
 #define MG_SHARED_OWN_BYTES_MAX (8ull << 30)
 
-enum { MG_WORKERS_MAX = 256, MG_SHARED_COUNTERS_MAX = 4096, MG_SHARED_POLICIES_MAX = 4096 };
+enum {
+    MG_WORKERS_MAX = 256,
+    MG_SHARED_COUNTERS_MAX = 4096,
+    MG_PLUGIN_COUNTERS_MAX = 256,
+    MG_SHARED_POLICIES_MAX = 4096
+};
 
 /* A counter with one cell a worker. */
 typedef struct mg_counter {
@@ -69,7 +74,10 @@ mg_limiter *mg_shared_rule(mg_shared *shared, const mg_config_limiter *rule);
 mg_breaker *mg_shared_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf);
 mg_breaker *mg_shared_plugin_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf,
                                      mg_error *err);
-mg_counter *mg_shared_counter(mg_shared *shared, mg_str name);
+/* Of "plugin/name": NULL when the plugin's share is used up, or all there are; `first` then: for the first
+ * time of this plugin. Counted in mg_shared_counters_dropped. */
+mg_counter *mg_shared_counter(mg_shared *shared, mg_str name, bool *first);
+uint64_t mg_shared_counters_dropped(const mg_shared *shared);
 uint64_t mg_counter_sum(const mg_shared *shared, const mg_counter *counter);
 /* All counters, for /metrics; under the lock, `each` must be short. */
 void mg_shared_each_counter(mg_shared *shared, void (*each)(void *self, const mg_counter *counter),

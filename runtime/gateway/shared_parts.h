@@ -7,6 +7,7 @@
 #include "base/map.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 typedef struct draft_policy draft_policy;
 
@@ -29,10 +30,12 @@ struct mg_shared {
     draft draft;
     pthread_mutex_t lock;
     mg_map *limiters, *breakers, *counters; /* owned: policy_name, the counter */
-    mg_accounts *accounts;                  /* owned */
-    mg_services *services;                  /* owned */
-    mg_limit_stats *limit_stats;            /* owned */
-    uint64_t secret[2];                     /* of the limiters' fingerprints */
+    mg_map *full;                           /* owned: plugins whose share of counters is used up */
+    _Atomic uint64_t counters_dropped;
+    mg_accounts *accounts;       /* owned */
+    mg_services *services;       /* owned */
+    mg_limit_stats *limit_stats; /* owned */
+    uint64_t secret[2];          /* of the limiters' fingerprints */
     shared_made own_limiters, own_breakers;
 };
 

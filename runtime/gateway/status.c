@@ -149,7 +149,8 @@ static int write_metrics(mg_gateway *gateway, mg_text *out)
                                      .reloads_ok = atomic_load(&gateway->reloads_ok),
                                      .reloads_refused = atomic_load(&gateway->reloads_refused),
                                      .last_success_s = atomic_load(&gateway->last_success_s),
-                                     .lua_memory_bytes = mg_control_lua_memory(gateway) };
+                                     .lua_memory_bytes = mg_control_lua_memory(gateway),
+                                     .counters_dropped = mg_shared_counters_dropped(gateway->shared.shared) };
 
     mg_stats_write(gateway->shared.stats, &global, out);
     mg_metrics_write_policies(gateway, out);

@@ -168,3 +168,40 @@ describe("random numbers of plugins", function()
         assert.equal(first, drawn(gw, 1))
     end)
 end)
+
+describe("a plugin that makes counters of what requests carry", function()
+    it("has those within its share, and no request fails for the others, nor another plugin's", function()
+        local gw = e2e.gateway {
+            files = {
+                ["plugins/many/plugin.lua"] = [[return { name = "many", new = function() return function(ctx)
+                    for i = 1, 300 do ctx:counter("n" .. i .. ctx.request.path:gsub("/", "_")) end
+                    ctx:respond(200, "ok")
+                end end }]],
+                ["plugins/few/plugin.lua"] = [[local mg = require "moongate"
+                    return { name = "few", new = function()
+                        local made = {}
+                        for i = 1, 300 do made[i] = mg.counter("m" .. i) end
+                        return function(ctx)
+                            ctx:counter("seen")
+                            for i = 1, 300 do made[i]:add(2) end
+                            ctx:respond(200, made[1]:sum() .. " " .. made[300]:sum())
+                        end
+                    end }]],
+            },
+            plugins = { many = { use = "./plugins/many", cpu = "5s" }, few = { use = "./plugins/few" } },
+            routes = {
+                { name = "many", match = { paths = { { prefix = "/many" } } }, plugins = { "many" } },
+                { name = "few", match = { paths = { { prefix = "/few" } } }, plugins = { "few" } },
+            },
+        }
+        for i = 1, 3 do
+            assert.equal("ok", gw:ask("GET /many/" .. i .. " HTTP/1.1\r\nHost: a\r\n\r\n").body)
+        end
+        assert.equal("2 0", gw:ask("GET /few HTTP/1.1\r\nHost: a\r\n\r\n").body)
+        local text = gw:status("/metrics").body
+        assert.equal(256, select(2, text:gsub('\nmoongate_plugin_counter_total{name="many/', "")))
+        assert.equal(256, select(2, text:gsub('\nmoongate_plugin_counter_total{name="few/', "")))
+        assert.is_true(gw:metric "moongate_plugin_counters_dropped_total" >= 3 * 300 - 256)
+        gw:log "counter many/n257_many_1 and all further ones of this plugin are dropped"
+    end)
+end)

@@ -6,6 +6,7 @@ local scope = require("moongate.sdk.scope")
 
 local add, type, error = bind.counter_add, type, error
 local handles = setmetatable({}, { __mode = "k" })
+local NOWHERE = {} -- in the place of a handle: the plugin's share is used up
 
 local function handle_of(self)
     return handles[self] or scope.handle(handles, self, "counter", 3)
@@ -21,25 +22,33 @@ function counter:add(by)
     if type(by) ~= "number" or not (by >= 0 and by <= 4294967296) then
         error("add: a counter grows by 0 or more", 2)
     end
-    add(running.host, handle_of(self), by)
+    local handle = handle_of(self)
+    if handle ~= NOWHERE then
+        add(running.host, handle, by)
+    end
 end
 
 --- The sum over all workers, of this moment.
 ---@return number
 function counter:sum()
-    return bind.counter_sum(running.host, handle_of(self))
+    local handle = handle_of(self)
+    return handle == NOWHERE and 0 or bind.counter_sum(running.host, handle)
 end
 
 local meta = scope.meta("counter", counter)
 
+local nowhere = setmetatable({}, meta)
+handles[nowhere] = NOWHERE
+
+--- A counter too many is no reason to fail a request: what it counts is dropped, and C counts that and tells it once.
 local function open(full)
     local self = running.counters[full]
     if self then
         return self
     end
-    local handle, problem = bind.counter(running.host, full)
+    local handle = bind.counter(running.host, full)
     if not handle then
-        error("counter: " .. problem, 3)
+        return nowhere
     end
     self = setmetatable({}, meta)
     handles[self] = handle
@@ -49,7 +58,7 @@ end
 
 local counters = {}
 
---- Makes a counter, or finds the one of that name. In new(conf).
+--- Makes a counter, or finds the one of that name. In new(conf). A plugin has 256; what is counted in more is dropped.
 ---@param name string  of letters, digits, '.', '_', '-'
 ---@return moongate.Counter
 function counters.new(name)

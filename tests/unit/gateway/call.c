@@ -405,8 +405,8 @@ static void counters_sum_over_workers_and_are_bounded(void **state)
 
     (void)state;
     fixture_init(&f);
-    counter = mg_shared_counter(f.shared, MG_STR("a"));
-    assert_ptr_equal(counter, mg_shared_counter(f.shared, MG_STR("a")));
+    counter = mg_shared_counter(f.shared, MG_STR("a"), &(bool){ false });
+    assert_ptr_equal(counter, mg_shared_counter(f.shared, MG_STR("a"), &(bool){ false }));
     mg_host_counter_add(&f.host, counter, 2);
     f.host.worker = 1;
     mg_host_counter_add(&f.host, counter, 3);
@@ -420,7 +420,7 @@ static void counters_sum_over_workers_and_are_bounded(void **state)
     }
     assert_null(mg_host_counter(&f.host, "one more", 8, error));
     assert_non_null(strstr(error, "too many counters"));
-    assert_ptr_equal(counter, mg_shared_counter(f.shared, MG_STR("a")));
+    assert_ptr_equal(counter, mg_shared_counter(f.shared, MG_STR("a"), &(bool){ false }));
     mg_shared_each_counter(f.shared, count, &seen);
     assert_int_equal(seen, MG_SHARED_COUNTERS_MAX);
     fixture_fini(&f);

@@ -289,7 +289,7 @@ static void what_a_candidate_asked_for_goes_with_it(void **state)
         assert_non_null(mg_shared_limiter(shared, mg_str_of(name), &conf, NULL));
         assert_int_equal(take(plugin_limiter(1 + i % 9), 1), i % 9);
         assert_non_null(plugin_breaker(1000 + (uint64_t)i));
-        assert_non_null(mg_shared_counter(shared, mg_str_of(name)));
+        assert_non_null(mg_shared_counter(shared, mg_str_of(name), &(bool){ false }));
         mg_shared_built(shared);
         mg_shared_drop(shared);
     }
@@ -324,6 +324,34 @@ static void an_earlier_configuration_comes_back_by_adoption(void **state)
     assert_int_equal(left(ten), 5); /* 27 minutes */
 }
 
+static void a_plugin_has_its_share_of_counters(void **state)
+{
+    char name[32];
+    bool first = false;
+    unsigned told = 0;
+
+    (void)state;
+    mg_shared_begin(shared); /* half of them a candidate's */
+    for (int i = 0; i < MG_PLUGIN_COUNTERS_MAX / 2; i++) {
+        snprintf(name, sizeof name, "p/n%d", i);
+        assert_non_null(mg_shared_counter(shared, mg_str_of(name), &first));
+    }
+    mg_shared_built(shared);
+    mg_shared_adopt(shared);
+    for (int i = 0; i < MG_PLUGIN_COUNTERS_MAX + 9; i++) {
+        snprintf(name, sizeof name, "p/n%d", i);
+        assert_int_equal(mg_shared_counter(shared, mg_str_of(name), &first) != NULL,
+                         i < MG_PLUGIN_COUNTERS_MAX);
+        told += first;
+    }
+    assert_int_equal(told, 1);
+    assert_int_equal(mg_shared_counters_dropped(shared), 9);
+    assert_non_null(mg_shared_counter(shared, MG_STR("p/n7"), &first)); /* those that are there stay */
+    assert_non_null(mg_shared_counter(shared, MG_STR("pp/n7"), &first));
+    assert_non_null(mg_shared_counter(shared, MG_STR("q/n300"), &first));
+    assert_false(first);
+}
+
 static void a_candidate_has_no_more_names_than_there_are(void **state)
 {
     char name[16];
@@ -333,7 +361,7 @@ static void a_candidate_has_no_more_names_than_there_are(void **state)
     mg_shared_begin(shared);
     for (int i = 0; i < MG_SHARED_COUNTERS_MAX + 5; i++) {
         snprintf(name, sizeof name, "n%d", i);
-        made += mg_shared_counter(shared, mg_str_of(name)) != NULL;
+        made += mg_shared_counter(shared, mg_str_of(name), &(bool){ false }) != NULL;
     }
     assert_int_equal(made, MG_SHARED_COUNTERS_MAX);
     made = 0;
@@ -346,7 +374,7 @@ static void a_candidate_has_no_more_names_than_there_are(void **state)
     assert_int_equal(made, MG_SHARED_POLICIES_MAX);
     mg_shared_built(shared);
     mg_shared_drop(shared);
-    assert_non_null(mg_shared_counter(shared, MG_STR("one")));
+    assert_non_null(mg_shared_counter(shared, MG_STR("one"), &(bool){ false }));
 }
 
 static mg_limiter *large_limiter(const char *name, mg_error *err)
@@ -386,13 +414,14 @@ static void a_counter_that_a_request_counts_in_stays(void **state)
 {
     (void)state;
     mg_shared_begin(shared);
-    mg_counter *kept = mg_shared_counter(shared, MG_STR("kept"));
-    assert_non_null(mg_shared_counter(shared, MG_STR("dropped")));
+    mg_counter *kept = mg_shared_counter(shared, MG_STR("kept"), &(bool){ false });
+    assert_non_null(mg_shared_counter(shared, MG_STR("dropped"), &(bool){ false }));
     mg_shared_built(shared);
-    assert_ptr_equal(mg_shared_counter(shared, MG_STR("kept")), kept); /* a request's, meanwhile */
+    assert_ptr_equal(mg_shared_counter(shared, MG_STR("kept"), &(bool){ false }),
+                     kept); /* a request's, meanwhile */
     mg_cell_add(&kept->cells[0].cell, 3);
     mg_shared_drop(shared);
-    assert_ptr_equal(mg_shared_counter(shared, MG_STR("kept")), kept);
+    assert_ptr_equal(mg_shared_counter(shared, MG_STR("kept"), &(bool){ false }), kept);
     assert_int_equal(mg_counter_sum(shared, kept), 3);
 }
 
@@ -412,6 +441,7 @@ int main(void)
         TEST(what_a_candidate_asks_for_is_seen_when_it_is_adopted),
         TEST(what_a_candidate_asked_for_goes_with_it),
         TEST(an_earlier_configuration_comes_back_by_adoption),
+        TEST(a_plugin_has_its_share_of_counters),
         TEST(a_candidate_has_no_more_names_than_there_are),
         TEST(a_counter_that_a_request_counts_in_stays),
         TEST(limiters_of_plugins_have_so_much_memory_together),
