@@ -122,6 +122,28 @@ static void what_a_body_takes_on_its_way_into_memory_does_not_count(void **state
     line_close(&l);
 }
 
+/* An upstream that answers early, and a plugin that wants what the client still sends. */
+static void nor_does_what_the_rest_of_a_request_takes(void **state)
+{
+    line l;
+
+    (void)state;
+    line_open(&l, THREE,
+              HANDLER("next(ctx) ctx:sleep(1)\nlocal body = ctx.request:body()\nctx:sleep(1.5) "
+                      "ctx.response:set_header('x-n', #body)"));
+    line_ask(&l, POST(5));
+    say(&l.w, l.up, OK_EMPTY);
+    advance(&l.w, 1001 * MS);
+    for (int i = 0; i < 5; i++) {
+        advance(&l.w, 2000 * MS);
+        say(&l.w, l.client, "x");
+    }
+    happens_after(&l, 1500);
+    hear_status(&l.w, l.client, "200");
+    assert_has(l.w.heard, "x-n: 5\r\n");
+    line_close(&l);
+}
+
 static void what_the_plugins_take_before_and_behind_it_does(void **state)
 {
     line l;
@@ -434,6 +456,7 @@ int main(void)
         cmocka_unit_test(the_client_side_is_waited_for_no_longer_either),
         cmocka_unit_test(nor_where_the_gateway_answered_in_the_upstreams_place),
         cmocka_unit_test(what_a_body_takes_on_its_way_into_memory_does_not_count),
+        cmocka_unit_test(nor_does_what_the_rest_of_a_request_takes),
         cmocka_unit_test(what_the_plugins_take_before_and_behind_it_does),
         cmocka_unit_test(an_upstream_that_stands_still_meanwhile_is_found),
         cmocka_unit_test(a_plugins_own_timeout_holds_there_too),
