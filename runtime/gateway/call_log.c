@@ -31,11 +31,23 @@ void mg_call_log(mg_call *call, int level, const char *text, uint32_t n)
 {
     static const mg_log_level levels[] = { MG_LOG_DEBUG, MG_LOG_INFO, MG_LOG_WARN, MG_LOG_ERROR };
     const mg_vm_plugin *plugin = mg_call_plugin(call, call->plugin);
+    char id[MG_REQUEST_ID_MAX], trace[32];
 
     if (level < 0 || level > 3)
         level = 1;
-    mg_log_write(call->host->log, levels[level], "plugin", "%.*s [plugin=%s route=%.*s]", (int)n, text,
-                 plugin ? plugin->name : "-", MG_STR_ARGS(call->route_name));
+    if (!call->host->log || levels[level] < mg_log_get_level(call->host->log))
+        return;
+    add_hex(trace, call->x->trace_id);
+    const mg_log_member members[] = {
+        { "plugin", mg_str_of(plugin ? plugin->name : "") },
+        { "version", mg_str_of(plugin ? plugin->version : "") },
+        { "route", call->route_name },
+        { "request_id", mg_call_request_id(call->x, id) },
+        { "trace_id", mg_str_make(trace, sizeof trace) },
+    };
+    mg_log_write_with(call->host->log, levels[level], "plugin", members, mg_countof(members),
+                      "%.*s [plugin=%s route=%.*s]", (int)n, text, plugin ? plugin->name : "-",
+                      MG_STR_ARGS(call->route_name));
 }
 
 void mg_call_raised(mg_call *call, uint32_t plugin, const char *message, uint32_t n, const char *traceback,

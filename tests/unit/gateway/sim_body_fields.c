@@ -65,6 +65,9 @@ static void assert_untouched(const empty *e, const char *plugin, const char *log
         assert_has(l.w.logged.p, logged);
         assert_has(l.w.logged.p, e->why);
         assert_has(l.w.logged.p, "plugin=p");
+        assert_has(l.w.logged.p, "\"plugin\":\"p\",\"version\":\"");
+        assert_has(l.w.logged.p, "\"request_id\":\"");
+        assert_has(l.w.logged.p, "\"trace_id\":\"");
         assert_has(l.w.logged.p, "\"level\":\"warn\"");
     } else {
         assert_hasnt(l.w.logged.p, "set_body");
