@@ -215,4 +215,39 @@ describe("what is charged by size", function()
             strings.rep("x", 1e6)
         end
     end)
+
+    it("is the same for long texts and lists, which are worked on in parts", function()
+        local text = ("aBc"):rep(400000) .. "xY"
+        for _, name in ipairs({ "lower", "upper", "reverse" }) do
+            assert.is_true(string[name](text) == strings[name](text), name)
+        end
+        for _, case in ipairs({ { "x", 3e6 }, { "abc", 1e6 + 1 }, { "ab", 1048577.7 }, { ("y"):rep(6e5), 5 } }) do
+            assert.is_true(string.rep(case[1], case[2]) == strings.rep(case[1], case[2]), case[2])
+        end
+        local function list(n)
+            local made = {}
+            for i = 1, n do
+                made[i] = i
+            end
+            return made
+        end
+        for _, move in ipairs({ { 1, 30000, 2 }, { 2, 30000, 1 }, { 1, 20000, 15000 }, { 9000, 29000, 1 } }) do
+            local stock, ours = list(30000), list(30000)
+            table.move(stock, move[1], move[2], move[3])
+            tables.move(ours, move[1], move[2], move[3])
+            assert.same(stock, ours)
+            assert.same(table.move(stock, move[1], move[2], move[3], {}),
+                tables.move(ours, move[1], move[2], move[3], {}))
+        end
+        for _, at in ipairs({ 1, 2, 9000, 29999, 30000, 30001 }) do
+            local stock, ours = list(30000), list(30000)
+            table.insert(stock, at, "new")
+            tables.insert(ours, at, "new")
+            assert.same(stock, ours)
+            assert.equal(table.remove(stock, at), tables.remove(ours, at))
+            assert.same(stock, ours)
+        end
+        assert.equal(table.concat(list(30000), ", "), tables.concat(list(30000), ", "))
+        assert.equal(table.concat(list(30000), "", 7, 29998), tables.concat(list(30000), "", 7, 29998))
+    end)
 end)

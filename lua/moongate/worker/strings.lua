@@ -292,6 +292,18 @@ strings.gfind = strings.gmatch
 
 -- ---- what costs by size ----
 
+--- A long result of a short text: copying pieces takes half as long as Lua's own way.
+local function rep_long(text, n)
+    local each = floor(TEXT_PART / #text)
+    local piece, parts = string_rep(text, each), {}
+    local count = floor(n / each)
+    for i = 1, count do
+        parts[i] = piece
+    end
+    parts[count + 1] = string_rep(text, floor(n) - each * count)
+    return concat(parts)
+end
+
 function strings.rep(text, n, separator)
     if type(text) == "string" and type(n) == "number" then
         -- What has more is refused, so that a slip of a digit is told at its line.
@@ -302,6 +314,9 @@ function strings.rep(text, n, separator)
             return ""
         end
         budget_bytes(bytes)
+        if bytes > 2 * TEXT_PART and 2 * #text < TEXT_PART and separator == nil then
+            return (rep_long(text, n))
+        end
     end
     return string_rep(text, n, separator)
 end
