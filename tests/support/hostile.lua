@@ -16,6 +16,15 @@ local ENDLESS = {
     "while true do table.move({},1,1e6,1) end",
     "while true do pcall(table.insert, {}, -2^31, 'x') end",
     "table.insert({}, -2^31, 'x')",
+    "table.insert({ 1, 2 }, 0 / 0, 'x')",
+    "table.insert({ 1, 2 }, 'nan', 'x')",
+    "while true do pcall(table.insert, { 1, 2 }, 0 / 0, 'x') end",
+    "table.move({}, 0 / 0, 1e3, 1)",
+    "while true do pcall(table.move, {}, 'nan', 1e3, 1) end",
+    "while true do pcall(table.move, {}, 1, 0 / 0, 1) end",
+    "pcall(table.concat, {}, ',', 0 / 0, 0 / 0) while true do ('x'):rep(1e6):upper() end",
+    "pcall(string.rep, 'x', 0 / 0) pcall(string.sub, ('x'):rep(1e4), 0 / 0, 0 / 0) "
+        .. "while true do ('x'):rep(1e6):upper() end",
     "local t = {} for i = 1, 5e4 do t[i] = i end while true do table.insert(t, 1, 'x') end",
     "local t = {} for i = 1, 1e5 do t['k' .. i] = 1 end for k in pairs(t) do t[k] = nil end "
         .. "while true do ctx.json:encode(t) end",

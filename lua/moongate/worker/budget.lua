@@ -224,8 +224,8 @@ local left = CHECKS -- of what is charged
 ---@param worth number  checks
 function budget.charge(worth)
     left = left - worth
-    if left <= 0 then
-        left = look(CHECKS - left)
+    if left <= 0 or left ~= left then
+        left = look(left <= 0 and CHECKS - left or CHECKS) -- of NaN, too, which would never be spent
     end
 end
 

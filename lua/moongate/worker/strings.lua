@@ -487,7 +487,7 @@ function tables.insert(list, ...)
     end
     if type(list) == "table" then
         local at, n = tonumber((...)), #list
-        if at and (at < 1 or at > n + 1) then
+        if at and not (at >= 1 and at <= n + 1) then -- nor NaN, which is no less and no more
             error(format("bad argument #2 to 'insert' (position %s, and the list has %d)", tostring((...)), n), 2)
         end
         if at and n - at > ITEMS_PART and select("#", ...) == 2 then
@@ -520,7 +520,9 @@ end
 function tables.move(list, from, to, at, other)
     check_open("move", other == nil and list or other)
     local first, last, target = tonumber(from), tonumber(to), tonumber(at)
-    if first and last and target and last >= first then
+    if first ~= first or last ~= last then
+        error("move: a place in a list is a number, not NaN", 2)
+    elseif first and last and target and last >= first then
         local count = last - first + 1
         if count > MOVE_MAX then
             error(format("move: %.0f items, more than %d", count, MOVE_MAX), 2)
