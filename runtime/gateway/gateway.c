@@ -411,6 +411,7 @@ static void end_questions(mg_gateway *gateway)
 
     for (unsigned i = 0; i < gateway->shared.worker_count; i++)
         mg_worker_close(gateway->shared.workers[i]);
+    gateway->shared.control = NULL; /* what would be posted now, nobody would read */
     if (gateway->mailbox)
         mg_mailbox_free(gateway->mailbox);
     gateway->mailbox = NULL;

@@ -1,5 +1,6 @@
 /* view.c - a snapshot as one worker serves it: services with their hosts, and the VM. */
 #include "gateway/job.h"
+#include "gateway/vm_renew.h"
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -9,12 +10,12 @@ void mg_view_ref(mg_view *view)
     view->refs++;
 }
 
-static void drop_vm(mg_worker_vm *vm)
+static void drop_vm(mg_worker *worker, mg_worker_vm *vm)
 {
     if (!vm || --vm->refs)
         return;
     mg_jobs_free(vm->jobs);
-    mg_vm_free(vm->vm);
+    mg_vm_give_back(worker, vm->vm);
     mg_free(vm->bodies);
     mg_free(vm->bounds);
     mg_free(vm);
@@ -41,7 +42,7 @@ void mg_view_unref(mg_view *view)
     for (size_t s = 0; s < view->snapshot->config->service_count; s++)
         mg_view_service_unref(view->services[s]);
     mg_free(view->services);
-    drop_vm(view->vm);
+    drop_vm(view->worker, view->vm);
     mg_snapshot_unref(view->snapshot);
     mg_free(view);
 }

@@ -1,4 +1,5 @@
-/* vm_renew.c - from a worker to the control thread, which makes the state, and back. */
+/* vm_renew.c - from a worker to the control thread, which makes the state, and back; and one that has had its
+ * time to where it is freed. */
 #include "gateway/vm_renew.h"
 
 #include "base/mem.h"
@@ -73,6 +74,33 @@ static void log_holder(const mg_worker *worker)
         "with a fresh state; what plugins kept outside of ctx.kv is lost",
         worker->index, mg_vm_used_bytes(vm) >> 10,
         holder < 0 ? "?" : mg_vm_plugin_at(vm, (size_t)holder)->name, held >> 10);
+}
+
+typedef struct given_back {
+    mg_message message;
+    mg_vm *vm; /* owned */
+} given_back;
+
+static void on_given_back(mg_message *message)
+{
+    given_back *back = mg_container_of(message, given_back, message);
+
+    mg_vm_free(back->vm);
+    mg_free(back);
+}
+
+void mg_vm_give_back(mg_worker *worker, mg_vm *vm)
+{
+    mg_mailbox *control = worker->gateway->control;
+    given_back *back;
+
+    if (!control) {
+        mg_vm_free(vm);
+        return;
+    }
+    back = MG_NEW(given_back);
+    *back = (given_back){ { NULL, on_given_back }, vm };
+    mg_mailbox_post(control, &back->message);
 }
 
 void mg_vm_renew_ask(mg_worker *worker)
