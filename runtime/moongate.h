@@ -399,8 +399,8 @@ const char *mg_kv_cas(mg_kv_space *space, const char *key, uint32_t n, const cha
 const char *mg_kv_flush_error(const mg_kv_space *space);
 double mg_kv_used_bytes(const mg_kv_space *space); /* of the namespace: keys, values and 32 bytes a row */
 
-/* ---- bounds of plugin code (ARCHITECTURE 5): checks woven into its source, patterns that count their steps,
- * and the clocks that both are held against ---- */
+/* ---- bounds of plugin code (docs/architecture.md 7): checks woven into its source, patterns that count
+ * their steps, and the clocks that both are held against ---- */
 
 enum mg_weave_how {
     MG_WEAVE_COUNTER, /* each check counts down a local of the chunk; the chunk's environment has __mg_more */

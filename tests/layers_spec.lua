@@ -1,5 +1,6 @@
 --- The layers hold: every #include under runtime/ and every require in lua/ and plugins/ is read, and one that
---- points up or sideways is named. `busted --lua=luajit tests/layers_spec.lua`, from anywhere in the tree.
+--- points up or sideways is named. So do citations: each page, section and heading of docs/ that a comment, a page or
+--- a message names is there. `busted --lua=luajit tests/layers_spec.lua`, from anywhere in the tree.
 local lfs = require("lfs")
 
 local function set(names)
@@ -238,6 +239,135 @@ local function violations_in(root)
     return found
 end
 
+---@param path string
+---@return string? text  nil when the file cannot be read
+local function text_of(path)
+    local file = io.open(path, "rb")
+    local text = file and file:read("*a")
+    if file then
+        file:close()
+    end
+    return text
+end
+
+--- What stands in a page: its text, and the numbers of its sections ("## 4. Limiter").
+local function page_of(path)
+    local text = text_of(path)
+    if not text then
+        return nil
+    end
+    local sections = {}
+    for number in ("\n" .. text):gmatch("\n##+ (%d+)%. ") do
+        sections[tonumber(number)] = true
+    end
+    return { text = text, sections = sections }
+end
+
+--- The sections that follow the name of a page: "4", "5 and 8", "1, 5-8"; and where they end.
+local function sections_at(text, at)
+    local all = {}
+    local first, past = text:match("^ (%d+)()", at)
+    while first do
+        local last, behind = text:match("^%-(%d+)()", past)
+        for number = tonumber(first), tonumber(last or first) do
+            all[#all + 1] = number
+        end
+        at = behind or past
+        first, past = text:match("^, (%d+)()", at)
+        if not first then
+            first, past = text:match("^ and (%d+)()", at)
+        end
+    end
+    return all, at
+end
+
+--- Where citations stand: the folders, and files beside them.
+local CITING = { "runtime", "lua", "plugins", "schemas", "tests", "examples", "bin", "docs", "README.md",
+    "CONTRIBUTING.md", "CMakeLists.txt" }
+local BINARY = set "gz png"
+local NO_PAGES = { POLICIES = "docs/policies.md", ARCHITECTURE = "docs/architecture.md" }
+
+---@param root string  a tree with docs/ and what cites it
+---@return string[] violations  each "place: page: why"
+---@return integer count  of the citations of sections and headings
+local function citations_in(root)
+    local found, count, pages = {}, 0, {}
+
+    local function page(name)
+        if pages[name] == nil then
+            pages[name] = page_of(root .. "/" .. name) or false
+        end
+        return pages[name]
+    end
+
+    --- A page is cited, at `at` of the text behind its name.
+    local function cited(place, name, text, at)
+        local this = page(name)
+        if not this then
+            found[#found + 1] = ("%s: %s: there is no such page"):format(place, name)
+            return
+        end
+        local numbers, past = sections_at(text, at)
+        for _, number in ipairs(numbers) do
+            count = count + 1
+            if not this.sections[number] then
+                found[#found + 1] = ("%s: %s %d: it has no such section"):format(place, name, number)
+            end
+        end
+        local heading = text:match('^,? "([^"]+)"', past)
+        if heading then
+            count = count + 1
+            local pattern = "\n#+ [%d. ]*" .. heading:gsub("%p", "%%%0") .. "\n"
+            if not this.text:find(pattern) and not this.text:find("**" .. heading, 1, true) then
+                found[#found + 1] = ("%s: %s: it has no heading %q"):format(place, name, heading)
+            end
+        end
+    end
+
+    local function read(place, whole)
+        local text = text_of(whole) or ""
+        local joined = text:gsub("%s*\n%s*[*#%-]*[ \t]*", " ") -- a citation may go on in the next line of a comment
+        for name, at in joined:gmatch("%f[%w./](docs/[%w_]+%.md)()") do
+            cited(place, name, joined, at)
+        end
+        for word, page_name in pairs(NO_PAGES) do
+            for number in joined:gmatch("%f[%w]" .. word .. " (%d+)") do
+                found[#found + 1] = ("%s: %s %s: write %s and its section"):format(place, word, number, page_name)
+            end
+        end
+        if place:find("%.md$") then
+            local folder = place:match("^(.*/)") or ""
+            for target, at in joined:gmatch("%]%(([%w_./]+)%)()") do
+                local path = folder .. target
+                while path:find("[^/]+/%.%./") do
+                    path = path:gsub("[^/]+/%.%./", "", 1)
+                end
+                if not lfs.attributes(root .. "/" .. path) then
+                    found[#found + 1] = ("%s: %s: the link leads nowhere"):format(place, target)
+                elseif path:find("^docs/[%w_]+%.md$") then
+                    cited(place, path, joined, at)
+                end
+            end
+        end
+    end
+
+    for _, name in ipairs(CITING) do
+        local mode = lfs.attributes(root .. "/" .. name, "mode")
+        if mode == "file" then
+            read(name, root .. "/" .. name)
+        elseif mode == "directory" then
+            walk(root .. "/" .. name, function(path, whole)
+                local place = name .. "/" .. path
+                if place ~= "tests/layers_spec.lua" and not place:find("^tests/fuzz/corpus/")
+                    and not BINARY[path:match("%.(%w+)$") or ""] then
+                    read(place, whole)
+                end
+            end)
+        end
+    end
+    return found, count
+end
+
 --- The project's folder, from where this file lies.
 local function project_root()
     local here = debug.getinfo(1, "S").source:match("^@(.*)/tests/[^/]*$")
@@ -255,6 +385,14 @@ describe("the layers", function()
             count = count + (path:find("%.[ch]$") and 1 or 0)
         end)
         assert.is_true(count > 20)
+    end)
+end)
+
+describe("citations", function()
+    it("name pages, sections and headings that are there", function()
+        local found, count = citations_in(project_root())
+        assert.same({}, found)
+        assert.is_true(count > 60, count .. " citations")
     end)
 end)
 
@@ -375,5 +513,51 @@ describe("the checker", function()
     it("finds a plugin that requires another's lib", function()
         write("plugins/a/lib/x.lua", "local b = require 'b.x'\n")
         finds_only("plugins/a/lib/x.lua:1: b.x")
+    end)
+
+    local function cites_only(text)
+        local found = citations_in(root)
+        assert.equal(1, #found, table.concat(found, "\n"))
+        assert.equal(text, found[1])
+    end
+
+    local PAGE = "# Policies\n\n## 1. Rules\n\n## 2. Router\n\n**Key table.** Words.\n\n## 3. Limiter\n\n## Answers\n"
+
+    it("accepts citations of what is there", function()
+        write("docs/policies.md", PAGE .. "[here](policies.md) 1, [up](../README.md), docs/policies.md\n")
+        write("README.md", "[rules](docs/policies.md) and [a folder](docs)\n")
+        write("runtime/a.c", "/* One (docs/policies.md 1, 2-3): docs/policies.md\n * 2 and 3. */\n")
+        write("runtime/b.c", '/* docs/policies.md "Answers" */\n')
+        write("lua/a.lua", '--- docs/policies.md 2, "Key table": as there.\n')
+        assert.same({}, (citations_in(root)))
+        assert.equal(9, (select(2, citations_in(root))))
+    end)
+
+    for text, why in pairs({
+        ["/* (docs/policies.md 4). */"] = "docs/policies.md 4: it has no such section",
+        ["/* (docs/policies.md\n * 4). */"] = "docs/policies.md 4: it has no such section",
+        ["/* docs/policies.md 1, 3-4 */"] = "docs/policies.md 4: it has no such section",
+        ["/* docs/policies.md 2 and 7 */"] = "docs/policies.md 7: it has no such section",
+        ['/* docs/policies.md 2, "Key tables" */'] = 'docs/policies.md: it has no heading "Key tables"',
+        ['/* docs/policies.md "Answer" */'] = 'docs/policies.md: it has no heading "Answer"',
+        ["/* docs/limits.md 1 */"] = "docs/limits.md: there is no such page",
+        ["/* (POLICIES\n * 2) */"] = "POLICIES 2: write docs/policies.md and its section",
+    }) do
+        it("finds " .. text:gsub("\n", " "), function()
+            write("docs/policies.md", PAGE)
+            write("runtime/a.c", text .. "\n")
+            cites_only("runtime/a.c: " .. why)
+        end)
+    end
+
+    it("finds a link that leads nowhere", function()
+        write("docs/policies.md", PAGE .. "[here](metrics.md)\n")
+        cites_only("docs/policies.md: metrics.md: the link leads nowhere")
+    end)
+
+    it("finds a section behind a link that is not there", function()
+        write("docs/policies.md", PAGE)
+        write("docs/other.md", "([policies](policies.md) 9)\n")
+        cites_only("docs/other.md: docs/policies.md 9: it has no such section")
     end)
 end)

@@ -79,7 +79,8 @@ typedef struct mg_guess {
 /* Near enough is an edit for every three bytes, or the beginning of a name that is at most twice as long. */
 void mg_guess_offer(mg_guess *guess, mg_str known);
 
-/* FNV-1a 64 of the bytes, xor seed * golden ratio, then the murmur3 finaliser: POLICIES 6, H(text, seed). */
+/* FNV-1a 64 of the bytes, xor seed * golden ratio, then the murmur3 finaliser: docs/policies.md 6, H(text,
+ * seed). */
 uint64_t mg_hash(mg_str s, uint64_t seed);
 
 /* Text that grows; always NUL-terminated once it has memory. {0} is a valid empty one. */

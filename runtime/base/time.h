@@ -27,8 +27,8 @@ typedef struct mg_fake_clock {
 void mg_fake_clock_init(mg_fake_clock *fake, uint64_t mono_ns, int64_t wall_ns);
 void mg_fake_clock_advance(mg_fake_clock *fake, uint64_t ns); /* both readings */
 
-/* The policy clock (POLICIES 1): saved value + elapsed, where elapsed is the monotonic difference within one
- * boot and max(0, wall difference) after a reboot. now = mono + offset. */
+/* The policy clock (docs/policies.md 1): saved value + elapsed, where elapsed is the monotonic difference
+ * within one boot and max(0, wall difference) after a reboot. now = mono + offset. */
 typedef struct mg_policy_clock {
     const mg_clock *clock; /* borrowed */
     uint64_t offset_ns;

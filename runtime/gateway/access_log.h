@@ -1,5 +1,5 @@
-/* access_log.h - one JSON line an exchange (UX 5). Workers format into a buffer of their own; a full one or
- * an old one is handed to the log writer. */
+/* access_log.h - one JSON line an exchange (docs/metrics.md "The access log"). Workers format into a buffer
+ * of their own; a full one or an old one is handed to the log writer. */
 #ifndef MG_GATEWAY_ACCESS_LOG_H
 #define MG_GATEWAY_ACCESS_LOG_H
 

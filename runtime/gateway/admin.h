@@ -1,5 +1,6 @@
-/* admin.h - the admin listener: looks at the running gateway and gives an operator's word to its policies (UX
- * 4). On the control loop, on a socket of this machine whose mode says who may connect. */
+/* admin.h - the admin listener: looks at the running gateway and gives an operator's word to its policies
+ * (docs/architecture.md 11). On the control loop, on a socket of this machine whose mode says who may
+ * connect. */
 #ifndef MG_GATEWAY_ADMIN_H
 #define MG_GATEWAY_ADMIN_H
 

@@ -44,7 +44,8 @@ typedef struct mg_config_endpoint {
     const mg_node *node;
 } mg_config_endpoint;
 
-/* POLICIES 6, pool.*; a count or time of 0 means none where it says so. */
+/* docs/policies.md 6, and services.NAME.pool of docs/configuration.md; a count or time of 0 means none where
+ * it says so. */
 typedef struct mg_config_pool {
     uint32_t max_connections; /* to one endpoint, over all workers; 0 = no limit */
     uint32_t max_idle, max_idle_total;
@@ -162,7 +163,7 @@ typedef enum mg_config_limiter_mode {
     MG_CONFIG_DENY
 } mg_config_limiter_mode;
 
-/* POLICIES 4. */
+/* docs/policies.md 4. */
 typedef struct mg_config_limiter {
     mg_str name;
     unsigned index;
@@ -225,7 +226,7 @@ typedef struct mg_config_backend {
     const mg_node *node;
 } mg_config_backend;
 
-/* Progressive delivery (POLICIES 9). */
+/* Progressive delivery (docs/policies.md 9). */
 typedef struct mg_config_rollout {
     bool on;
     mg_str id;   /* the salt of who is chosen; the route's name when none was written */

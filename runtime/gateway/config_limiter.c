@@ -3,7 +3,7 @@
 #include "base/time.h"
 #include "text/units.h"
 
-static const uint64_t MAX_BURST_NS = 31ull * 86400 * MG_NS_PER_S; /* POLICIES 4: burst times interval */
+static const uint64_t MAX_BURST_NS = 31ull * 86400 * MG_NS_PER_S; /* burst times interval */
 enum { MIN_INTERVAL_NS = 1000 };                                  /* at most 1,000,000 a second */
 enum { MAX_BURST = 1000000, MAX_IN_WINDOW = 1 << 24, MAX_ENTRIES = 10000, ENTRIES_BY_DEFAULT = 1000 };
 

@@ -93,7 +93,7 @@ static const char *take_param(template_scan *t, mg_str segment)
     return NULL;
 }
 
-/* Segments of text, {name}, or {*name} at the end (POLICIES 3). What is wrong, or NULL. */
+/* Segments of text, {name}, or {*name} at the end (docs/policies.md 3). What is wrong, or NULL. */
 static const char *check_template(mg_str text)
 {
     template_scan t = { .params = 0 };

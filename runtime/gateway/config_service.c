@@ -109,7 +109,7 @@ static uint32_t prime_from(uint32_t size)
 /* A table that nobody asks is held to being a prime only where it was written: the default is one. */
 static void check_maglev(mg_building *b, const mg_config_service *service, const mg_node *size)
 {
-    enum { SLOTS_EACH = 100 }; /* POLICIES 6: fewer make the shares uneven */
+    enum { SLOTS_EACH = 100 }; /* docs/policies.md 6: fewer make the shares uneven */
     const uint32_t least = (uint32_t)service->endpoint_count * SLOTS_EACH;
 
     if (!mg_node_is(size, MG_NODE_INT) || service->maglev_size < 2 ||

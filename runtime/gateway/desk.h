@@ -33,7 +33,7 @@ void mg_desk_free(mg_desk *desk);
 
 /* Sends what stands in ask->out. An empty 204 has no type. */
 void mg_ask_send(mg_ask *ask, int status, mg_str type);
-/* A problem document (RFC 9457). With a report, its findings stand in `errors` (UX 4). */
+/* A problem document (RFC 9457). With a report, its findings stand in `errors`. */
 void mg_ask_problem(mg_ask *ask, int status, mg_str detail, const mg_report *report);
 /* It will not be answered: the desk is about to be freed. */
 void mg_ask_drop(mg_ask *ask);

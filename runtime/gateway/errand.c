@@ -1,5 +1,5 @@
-/* errand.c - in the order of POLICIES 1: service concurrency, adaptive limit, throttle; then for each try
- * deadline, balancer, breaker, connection; then what became of it, and whether there is another one. */
+/* errand.c - in the order of docs/policies.md 1: service concurrency, adaptive limit, throttle; then for each
+ * try deadline, balancer, breaker, connection; then what became of it, and whether there is another one. */
 #include "gateway/errand.h"
 
 #include "base/check.h"

@@ -1,13 +1,13 @@
 /* errand.h - one exchange to a service, whoever wants it: permits of the service, a host, a breaker, a try,
- * and perhaps another one (POLICIES 1, 5-8). The upstream side of a request is one, and so is a request that
- * a plugin sends to a service. On the worker's loop. */
+ * and perhaps another one (docs/policies.md 1, 5-8). The upstream side of a request is one, and so is a
+ * request that a plugin sends to a service. On the worker's loop. */
 #ifndef MG_GATEWAY_ERRAND_H
 #define MG_GATEWAY_ERRAND_H
 
 #include "gateway/worker.h"
 #include "net/upstream.h"
 
-enum { MG_TRIES_MAX = 6 }; /* POLICIES 7: retry.attempts */
+enum { MG_TRIES_MAX = 6 }; /* the most that retry.attempts can be */
 
 typedef struct mg_errand mg_errand;
 

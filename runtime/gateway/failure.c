@@ -1,4 +1,4 @@
-/* failure.c - the table of failures of the upstream side (POLICIES 4, Answers). */
+/* failure.c - the table of failures of the upstream side (docs/policies.md 4, "Answers"). */
 #include "gateway/failure.h"
 
 #define TIME_IS_OVER "The time for this request is over."

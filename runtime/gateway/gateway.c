@@ -27,7 +27,7 @@ static bool report_error(mg_report *report, const char *code, const mg_error *er
     return false;
 }
 
-/* ARCHITECTURE 2: the connection cap follows from the descriptor limit. Each connection may need one
+/* docs/architecture.md 3: the connection cap follows from the descriptor limit. Each connection may need one
  * upstream. */
 static uint32_t connection_cap(void)
 {

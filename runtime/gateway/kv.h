@@ -1,7 +1,8 @@
-/* kv.h - the key-value store behind ctx.kv (ARCHITECTURE 7). Namespaced; decided in memory, made durable by a
- * flush. A sharded table holds what was written since the last flush and every read looks there first, so
- * set, delete, compare-and-set and increments are one step for all threads. A flush takes the table away as a
- * generation that reads still see, commits it in one transaction and drops it; nobody waits for the disk.
+/* kv.h - the key-value store behind ctx.kv (docs/architecture.md 10). Namespaced; decided in memory, made
+ * durable by a flush. A sharded table holds what was written since the last flush and every read looks there
+ * first, so set, delete, compare-and-set and increments are one step for all threads. A flush takes the table
+ * away as a generation that reads still see, commits it in one transaction and drops it; nobody waits for the
+ * disk.
  *
  * Without a store the table is the whole of it, and nothing outlives the process.
  *

@@ -1,4 +1,5 @@
-/* limit_key.c - keys of limiters: address, field, cookie, consumer, route, or several of them (POLICIES 4).
+/* limit_key.c - keys of limiters: address, field, cookie, consumer, route, or several of them
+ * (docs/policies.md 4).
  */
 #include "gateway/limit_key.h"
 

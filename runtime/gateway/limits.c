@@ -1,5 +1,5 @@
 /* limits.c - limiters of the configuration: those before a route's first plugin are all tested, then all
- * charged; one further in is decided by itself (POLICIES 4). */
+ * charged; one further in is decided by itself (docs/policies.md 4). */
 #include "gateway/limits.h"
 
 #include "base/mem.h"
@@ -107,7 +107,7 @@ static void answer_refusal(mg_flight *flight, const mg_snapshot_limit *rule, con
 }
 
 /* What a plugin's own limiter said already has less remaining: the client hears of the tightest rule
- * (POLICIES 4). */
+ * (docs/policies.md 4). */
 static bool is_looser(const mg_flight *flight)
 {
     const mg_fields *fields = &flight->x->response.fields;

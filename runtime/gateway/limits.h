@@ -1,5 +1,6 @@
 /* limits.h - the limiters of the configuration in the life of a request: those before its first plugin,
- * tested together and then charged (POLICIES 4), and those further in its chain. The worker's loop only. */
+ * tested together and then charged (docs/policies.md 4), and those further in its chain. The worker's loop
+ * only. */
 #ifndef MG_GATEWAY_LIMITS_H
 #define MG_GATEWAY_LIMITS_H
 

@@ -1,5 +1,5 @@
-/* metrics.h - what happened, counted per worker without locks and added up at scrape (UX 5). Label values
- * come from configuration or closed sets; a metric past its series cap folds into `_other`. */
+/* metrics.h - what happened, counted per worker without locks and added up at scrape (docs/metrics.md). Label
+ * values come from configuration or closed sets; a metric past its series cap folds into `_other`. */
 #ifndef MG_GATEWAY_METRICS_H
 #define MG_GATEWAY_METRICS_H
 

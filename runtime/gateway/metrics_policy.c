@@ -1,5 +1,5 @@
-/* metrics_policy.c - what the policies did and how they stand (POLICIES 12), for /metrics. The control
- * thread. */
+/* metrics_policy.c - what the policies did and how they stand (docs/policies.md 12), for /metrics. The
+ * control thread. */
 #include "gateway/control.h"
 #include "gateway/limit_stats.h"
 #include "gateway/metrics.h"

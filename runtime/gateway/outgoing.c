@@ -408,7 +408,7 @@ void mg_outgoing_set_deadline(mg_outgoing *out)
 }
 
 /* How long the other side has for its head: the plugin's own timeout, or of the exchange's time what leaves
- * some for answering (POLICIES 7). False when that is too little to ask. */
+ * some for answering (docs/policies.md 7). False when that is too little to ask. */
 static bool set_limit(mg_outgoing *out)
 {
     const mg_flight *flight = out->flight;

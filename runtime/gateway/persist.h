@@ -1,6 +1,6 @@
-/* persist.h - policy state that outlives the process (POLICIES 10, ARCHITECTURE 7): the environment
- * state/policy, written by one flush thread. What serves requests never waits for it and never learns of its
- * failures; without a store (persist NULL) keeping and dropping do nothing. */
+/* persist.h - policy state that outlives the process (docs/policies.md 10, docs/architecture.md 10): the
+ * environment state/policy, written by one flush thread. What serves requests never waits for it and never
+ * learns of its failures; without a store (persist NULL) keeping and dropping do nothing. */
 #ifndef MG_GATEWAY_PERSIST_H
 #define MG_GATEWAY_PERSIST_H
 

@@ -1,5 +1,5 @@
-/* pipeline.c - the steps of a request, in the order of POLICIES 1: route, canary, limits, chain; the upstream
- * side is proxy.c's; then the response, and what happened. */
+/* pipeline.c - the steps of a request, in the order of docs/policies.md 1: route, canary, limits, chain; the
+ * upstream side is proxy.c's; then the response, and what happened. */
 #include "gateway/pipeline.h"
 
 #include "base/check.h"

@@ -1,5 +1,5 @@
 /* probe.h - active health checks of the endpoints of all services, once a node, and the services' own clock:
- * what mg_service_tick wants to hear once a second. On the control loop (POLICIES 6). */
+ * what mg_service_tick wants to hear once a second. On the control loop (docs/policies.md 6). */
 #ifndef MG_GATEWAY_PROBE_H
 #define MG_GATEWAY_PROBE_H
 

@@ -1,8 +1,8 @@
 /* service.h - what a node knows of one service beside its configuration: which hosts are up, what is in
  * flight, how much may be. A host is an endpoint at one of its addresses. The set of hosts is made when a
  * snapshot is built, and again when the addresses of a name change; it is counted by those that use it. What
- * a later set has of an earlier one keeps its state (POLICIES 2). Where nothing else is said any thread may
- * call, and nothing locks, allocates or waits. */
+ * a later set has of an earlier one keeps its state (docs/policies.md 2). Where nothing else is said any
+ * thread may call, and nothing locks, allocates or waits. */
 #ifndef MG_GATEWAY_SERVICE_H
 #define MG_GATEWAY_SERVICE_H
 
@@ -15,7 +15,7 @@ typedef struct mg_services mg_services;
 typedef struct mg_persist mg_persist; /* gateway/persist.h */
 typedef struct mg_names mg_names;     /* gateway/names.h */
 
-/* What became of calls, one writer each (POLICIES 12). */
+/* What became of calls, one writer each (docs/policies.md 12). */
 enum {
     MG_CALLS_OK,
     MG_CALLS_FAILED,

@@ -61,7 +61,7 @@ void mg_shared_adopt(mg_shared *shared);
 void mg_shared_drop(mg_shared *shared); /* nothing when there is no candidate */
 
 /* Any thread; a lock is held: these are for building. Found by name or made; state is kept and clamped when
- * the configuration differs (POLICIES 2). They live as long as the gateway. NULL when the
+ * the configuration differs (docs/policies.md 2). They live as long as the gateway. NULL when the
  * configuration is out of range, when there are too many counters, limiters or breakers that plugins made
  * (MG_SHARED_POLICIES_MAX each, one a name and configuration), or limiters that take more than
  * MG_SHARED_OWN_BYTES_MAX together; `err`, which may be NULL, tells why. Secret and seed of

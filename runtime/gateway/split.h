@@ -1,5 +1,5 @@
-/* split.h - which of a route's backends a request goes to (POLICIES 9), and how that backend's calls went.
- * The worker's own thread. */
+/* split.h - which of a route's backends a request goes to (docs/policies.md 9), and how that backend's calls
+ * went. The worker's own thread. */
 #ifndef MG_GATEWAY_SPLIT_H
 #define MG_GATEWAY_SPLIT_H
 

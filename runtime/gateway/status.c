@@ -1,5 +1,5 @@
-/* status.c - /livez /readyz /healthz /metrics, on a listener of its own on the control loop (UX 5). It never
- * looks at upstreams. */
+/* status.c - /livez /readyz /healthz /metrics, on a listener of its own on the control loop
+ * (docs/architecture.md 11). It never looks at upstreams. */
 #include "base/mem.h"
 #include "gateway/control.h"
 #include "gateway/desk.h"

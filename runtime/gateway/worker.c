@@ -107,7 +107,7 @@ static void door_drained(mg_conn_server *server)
     mg_worker_check_drained(door->worker);
 }
 
-/* The worker with the fewest connections, when this one has too many more (ARCHITECTURE 2). */
+/* The worker with the fewest connections, when this one has too many more (docs/architecture.md 3). */
 static mg_worker *better_worker(mg_worker *worker)
 {
     const mg_gateway_shared *gateway = worker->gateway;

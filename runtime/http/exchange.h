@@ -35,7 +35,7 @@ typedef enum mg_reset {
     MG_RESET_SHUTDOWN,
 } mg_reset;
 
-const char *mg_reset_text(mg_reset reason); /* "upstream_connect": POLICIES 4, Answers */
+const char *mg_reset_text(mg_reset reason); /* "upstream_connect": docs/policies.md 4, "Answers" */
 
 struct mg_body_sink {
     /* Takes at most n bytes and returns how many. Fewer than n: full; the sink calls source->resume when

@@ -1,4 +1,5 @@
-/* uri.h - split, decode, normalise; refuses what two parsers could read two ways (POLICIES 3, RFC 3986). */
+/* uri.h - split, decode, normalise; refuses what two parsers could read two ways (docs/policies.md 3, RFC
+ * 3986). */
 #ifndef MG_HTTP_URI_H
 #define MG_HTTP_URI_H
 

@@ -1,6 +1,6 @@
 /* stream.h - a byte stream on one descriptor, with what the loop last said of it. Write first, wait only on
  * EAGAIN; a short read means that the socket is drained, unless the peer has closed: then it is read again,
- * to 0 (ARCHITECTURE 2). TLS comes in behind these functions. */
+ * to 0 (docs/architecture.md 3). TLS comes in behind these functions. */
 #ifndef MG_NET_STREAM_H
 #define MG_NET_STREAM_H
 

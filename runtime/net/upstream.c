@@ -2,7 +2,7 @@
  * one; the connection sends and reads (upstream_conn.c).
  *
  * A reused connection that fails before any byte of an answer is replaced once, when nothing had been sent,
- * or the method is idempotent and no body byte has left (POLICIES 6). */
+ * or the method is idempotent and no body byte has left (docs/policies.md 6). */
 #include "base/mem.h"
 #include "net/upstream_parts.h"
 #include <errno.h>

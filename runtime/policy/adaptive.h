@@ -1,4 +1,4 @@
-/* adaptive.h - how much at once, and how much of the rest not to try (POLICIES 8). */
+/* adaptive.h - how much at once, and how much of the rest not to try (docs/policies.md 8). */
 #ifndef MG_POLICY_ADAPTIVE_H
 #define MG_POLICY_ADAPTIVE_H
 
@@ -13,7 +13,7 @@ typedef struct mg_adaptive_conf {
     double probe_factor;
 } mg_adaptive_conf;
 
-/* POLICIES' defaults; `initial` is moved into [min, max] where it is used. */
+/* The defaults of docs/configuration.md; `initial` is moved into [min, max] where it is used. */
 void mg_adaptive_conf_defaults(mg_adaptive_conf *conf);
 
 /* ---- the limit itself, one window after the other (Netflix' Gradient2, with probes of our own) ---- */

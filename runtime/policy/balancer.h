@@ -1,5 +1,6 @@
-/* balancer.h - which endpoint next (POLICIES 6). One a worker and set of endpoints, used by that worker
- * alone; what is in flight may be counted for the whole node. Endpoints are numbers, in configured order. */
+/* balancer.h - which endpoint next (docs/policies.md 6). One a worker and set of endpoints, used by that
+ * worker alone; what is in flight may be counted for the whole node. Endpoints are numbers, in configured
+ * order. */
 #ifndef MG_POLICY_BALANCER_H
 #define MG_POLICY_BALANCER_H
 
@@ -42,7 +43,7 @@ typedef struct mg_balancer_conf {
     double slow_start_min;  /* the share a cold endpoint begins with, 0..1 */
 } mg_balancer_conf;
 
-/* POLICIES' defaults: peak_ewma; weights, count and rand are the caller's to set. */
+/* The defaults of docs/configuration.md: peak_ewma; weights, count and rand are the caller's to set. */
 void mg_balancer_conf_defaults(mg_balancer_conf *conf);
 mg_balancer *mg_balancer_make(const mg_balancer_conf *conf);
 /* The same with defaults for what round robin and random do not ask for, and no slow start. */

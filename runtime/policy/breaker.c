@@ -1,4 +1,4 @@
-/* breaker.c - the circuit breaker of POLICIES 5.
+/* breaker.c - the circuit breaker of docs/policies.md 5.
  *
  * Two words. The first is the truth: state, how many half-open turns failed in a row, version, deadline. The
  * second counts within one version and carries its stamp; one with an older stamp reads as zeroes, so that a

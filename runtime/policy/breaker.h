@@ -1,6 +1,6 @@
-/* breaker.h - closed, open, half open (POLICIES 5). One 64-bit word holds state, version and deadline; every
- * transition is one CAS that raises the version, and a call carries the word it was admitted under, so that a
- * stale view cannot act. Nothing locks or sets a timer. Any thread may call. */
+/* breaker.h - closed, open, half open (docs/policies.md 5). One 64-bit word holds state, version and
+ * deadline; every transition is one CAS that raises the version, and a call carries the word it was admitted
+ * under, so that a stale view cannot act. Nothing locks or sets a timer. Any thread may call. */
 #ifndef MG_POLICY_BREAKER_H
 #define MG_POLICY_BREAKER_H
 
@@ -47,7 +47,7 @@ typedef struct mg_breaker_conf {
     uint64_t seed;         /* of the jitter: a node's own */
 } mg_breaker_conf;
 
-/* POLICIES' defaults for the mode. */
+/* The defaults of docs/configuration.md for the mode. */
 void mg_breaker_conf_defaults(mg_breaker_conf *conf, mg_breaker_mode mode);
 
 /* NULL with `err` when a field is outside its range. */

@@ -1,6 +1,6 @@
 /* breaker_window.h - what a breaker remembers of the calls before: those of the last seconds, or the last so
- * many (POLICIES 5). Breaker.c alone includes this. Any thread may record; nothing locks. What was recorded
- * under another version of the breaker's state reads as nothing. */
+ * many (docs/policies.md 5). Breaker.c alone includes this. Any thread may record; nothing locks. What was
+ * recorded under another version of the breaker's state reads as nothing. */
 #ifndef MG_POLICY_BREAKER_WINDOW_H
 #define MG_POLICY_BREAKER_WINDOW_H
 

@@ -1,4 +1,4 @@
-/* deadline.h - how long is left (POLICIES 7). A deadline is set once and handed on smaller. */
+/* deadline.h - how long is left (docs/policies.md 7). A deadline is set once and handed on smaller. */
 #ifndef MG_POLICY_DEADLINE_H
 #define MG_POLICY_DEADLINE_H
 

@@ -1,5 +1,5 @@
-/* detector.h - whether an upstream behaves unlike itself (POLICIES 5, adaptive mode). Runs off the request
- * path, once a second an upstream; one owner. */
+/* detector.h - whether an upstream behaves unlike itself (docs/policies.md 5, adaptive mode). Runs off the
+ * request path, once a second an upstream; one owner. */
 #ifndef MG_POLICY_DETECTOR_H
 #define MG_POLICY_DETECTOR_H
 

@@ -1,4 +1,4 @@
-/* health.h - which endpoints are up, and how much of a share they get (POLICIES 6). */
+/* health.h - which endpoints are up, and how much of a share they get (docs/policies.md 6). */
 #ifndef MG_POLICY_HEALTH_H
 #define MG_POLICY_HEALTH_H
 

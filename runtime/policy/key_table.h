@@ -1,4 +1,5 @@
-/* key_table.h - one word a key for very many keys, in memory that never grows (POLICIES 4, "Key table").
+/* key_table.h - one word a key for very many keys, in memory that never grows (docs/policies.md 4, "Key
+ * table").
  *
  * A key is a keyed 64-bit fingerprint. It lives in one of two candidate lines of four slots, 16 bytes each,
  * and a slot changes by one double-width CAS. The word is a moment: a slot whose word is not after now holds

@@ -1,7 +1,7 @@
-/* limiter.h - how fast one key may go on (POLICIES 4). A slot a key in a table that all workers share and
- * change by CAS; nothing here allocates or waits after mg_limiter_new. A sliding log spins on the word of one
- * key; a charge that has to wait for its turn, and one that is given back, take the lock of the rule for as
- * long as it takes to walk its waiters; nothing else locks. Any thread may call. */
+/* limiter.h - how fast one key may go on (docs/policies.md 4). A slot a key in a table that all workers share
+ * and change by CAS; nothing here allocates or waits after mg_limiter_new. A sliding log spins on the word of
+ * one key; a charge that has to wait for its turn, and one that is given back, take the lock of the rule for
+ * as long as it takes to walk its waiters; nothing else locks. Any thread may call. */
 #ifndef MG_POLICY_LIMITER_H
 #define MG_POLICY_LIMITER_H
 
@@ -41,7 +41,7 @@ typedef struct mg_limiter_conf {
     uint64_t secret[2];      /* keys the fingerprints; kept with the stored state */
 } mg_limiter_conf;
 
-/* POLICIES' defaults; limit, period and secret are the caller's to set. */
+/* The defaults of docs/configuration.md; limit, period and secret are the caller's to set. */
 void mg_limiter_conf_defaults(mg_limiter_conf *conf);
 
 /* The memory of a limiter once all of its keys are in use; what is not, the system need not have. 0 when a
@@ -156,7 +156,7 @@ bool mg_limiter_leave(mg_limiter *limiter, mg_limiter_waiter *waiter, uint64_t n
 /* Keys that owe something at `now`. Walks the table. */
 size_t mg_limiter_keys(const mg_limiter *limiter, uint64_t now_ns);
 
-/* ---- limits of a cluster (POLICIES 11): arithmetic that a node and the shared store agree on ---- */
+/* ---- limits of a cluster (docs/policies.md 11): what a node and the shared store would agree on ---- */
 
 /* What the shared bucket grants of `want` units: the bucket's own arithmetic, on one tat that is first
  * lowered to what the rule can owe. */

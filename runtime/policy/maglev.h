@@ -1,6 +1,6 @@
 /* maglev.h - a table in which every endpoint has its share of slots and keeps nearly all of them when another
- * goes (Eisenbud et al., NSDI 2016, 3.4; POLICIES 6). Built off the request path, then only read, by any
- * thread. */
+ * goes (Eisenbud et al., NSDI 2016, 3.4; docs/policies.md 6). Built off the request path, then only read, by
+ * any thread. */
 #ifndef MG_POLICY_MAGLEV_H
 #define MG_POLICY_MAGLEV_H
 

@@ -1,4 +1,4 @@
-/* pool.c - the idle connections of one account in one worker, and who waits for them (POLICIES 6).
+/* pool.c - the idle connections of one account in one worker, and who waits for them (docs/policies.md 6).
  *
  * `open` counts what holds a slot: connecting, active, idle, or still to be closed by the caller. A slot that
  * becomes free is not passed on by hand: it is given back to the node, and pop_ready takes one for the first

@@ -1,5 +1,5 @@
-/* pool.h - which idle connection to take, who waits, who is evicted (POLICIES 6). Bookkeeping only: the
- * caller connects, closes and keeps the timer.
+/* pool.h - which idle connection to take, who waits, who is evicted (docs/policies.md 6). Bookkeeping only:
+ * the caller connects, closes and keeps the timer.
  *
  * One mg_pool for each worker and account, used by that worker alone. An account is what one service has at
  * one address: its pools in all workers share one mg_pool_node, which counts for the whole process. A pool
@@ -39,7 +39,7 @@ typedef struct mg_pool_conf {
     uint64_t max_age_ns; /* +-10 %; 0 = no end */
 } mg_pool_conf;
 
-/* POLICIES' defaults. */
+/* The defaults of docs/configuration.md. */
 void mg_pool_conf_defaults(mg_pool_conf *conf);
 
 /* What the workers' pools of one account share. Zeroed is valid. Outlives the pools. */

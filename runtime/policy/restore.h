@@ -1,5 +1,5 @@
-/* restore.h - how old stored state has become (POLICIES 10): arithmetic of moments, in one unit throughout
- * that is the caller's. Any thread may call. */
+/* restore.h - how old stored state has become (docs/policies.md 10): arithmetic of moments, in one unit
+ * throughout that is the caller's. Any thread may call. */
 #ifndef MG_POLICY_RESTORE_H
 #define MG_POLICY_RESTORE_H
 

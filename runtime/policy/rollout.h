@@ -1,4 +1,4 @@
-/* rollout.h - who goes to the canary, and how far it may go (POLICIES 9). */
+/* rollout.h - who goes to the canary, and how far it may go (docs/policies.md 9). */
 #ifndef MG_POLICY_ROLLOUT_H
 #define MG_POLICY_ROLLOUT_H
 

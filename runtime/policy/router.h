@@ -1,5 +1,5 @@
-/* router.h - host, path and method to a route (POLICIES 3). Built once, then only read, from any thread,
- * without a lock and without allocating.
+/* router.h - host, path and method to a route (docs/policies.md 3). Built once, then only read, from any
+ * thread, without a lock and without allocating.
  *
  * Match order: the host classes of a request are its exact name, then `*.suffix` from the longest, then `*`;
  * the first class in which any pattern matches the path is the one that answers. Within a class patterns

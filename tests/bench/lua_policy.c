@@ -1,5 +1,5 @@
 /* lua_policy.c - what it adds to a decision that a plugin asks for it: ns in C, ns from a compiled loop of a
- * plugin through the whole SDK, and the difference beside its ceiling (POLICIES 12: 20 ns a call). */
+ * plugin through the whole SDK, and the difference beside its ceiling (docs/policies.md 12: 20 ns a call). */
 #include "../unit/gateway/call_fixture.h"
 #include "base/check.h"
 #include "stopwatch.h"

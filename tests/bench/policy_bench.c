@@ -1,4 +1,5 @@
-/* policy_bench.c - ns a decision and bytes a state beside the ceilings of POLICIES 12: a table, for people.
+/* policy_bench.c - ns a decision and bytes a state beside the ceilings of docs/policies.md 12: a table, for
+ * people.
  */
 #include "stopwatch.h"
 

@@ -1,6 +1,6 @@
 /* stopwatch.h - ns an operation on a machine that others use: many short batches on the clock of the thread
  * itself, of which the best says what the code costs and the median what the machine added. Each row stands
- * beside its ceiling (POLICIES 12); nothing is judged but by the word "over". */
+ * beside its ceiling (docs/policies.md 12); nothing is judged but by the word "over". */
 #ifndef MG_BENCH_STOPWATCH_H
 #define MG_BENCH_STOPWATCH_H
 

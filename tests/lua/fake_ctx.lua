@@ -401,7 +401,7 @@ local function new_limiter(moongate, options)
         return reservation
     end
 
-    --- POLICIES 4, Answers: t is the time to a full bucket, or the wait after a refusal.
+    --- docs/policies.md 4, "Answers": t is the time to a full bucket, or the wait after a refusal.
     function limiter:fields(remaining, retry_ms, reset_ms) -- luacheck: ignore self
         local window_s = burst * each_s
         local name = options.name or "plugin"

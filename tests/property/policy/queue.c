@@ -1,5 +1,5 @@
 /* The queue of those who wait for a turn, beside a plain list for each key: whoever leaves is as if it had
- * not come, and what goes is never more than the rate (POLICIES 4). */
+ * not come, and what goes is never more than the rate (docs/policies.md 4). */
 #include "policy/limiter.h"
 
 #include "base/mem.h"

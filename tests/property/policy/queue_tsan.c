@@ -1,5 +1,5 @@
 /* Threads that come, wait, leave and go at one leaky rule: the turns that are used stay a whole turn apart,
- * whatever leaves at the same time (POLICIES 4). */
+ * whatever leaves at the same time (docs/policies.md 4). */
 #include "policy/limiter.h"
 
 #include "base/mem.h"

@@ -1,5 +1,5 @@
 /* A split by weight beside a slow model: the logarithm's definition of the same choice, and a table of who
- * was where before the weights changed (POLICIES 9). */
+ * was where before the weights changed (docs/policies.md 9). */
 #include "policy/rollout.c"
 
 #include "base/mem.h"

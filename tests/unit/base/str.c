@@ -110,7 +110,7 @@ static void distance_counts_single_edits(void **state)
     assert_true(mg_str_distance(mg_str_make(longer, 65), MG_STR("x")) > 64);
 }
 
-/* POLICIES, section 13, hs-1. */
+/* docs/policies.md 13: hs-1. */
 static void the_hash_is_the_published_one(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* A host that was away and is back, in whatever way that is noticed: with peak_ewma it gets its share of the
- * requests again while it starts, at every worker (POLICIES 6). */
+ * requests again while it starts, at every worker (docs/policies.md 6). */
 #include "sim_group.h"
 
 #define THIRDS(more)                                                                                         \

@@ -1,4 +1,4 @@
-/* How much at once, and what is unlike itself, by example (POLICIES 5 and 8). */
+/* How much at once, and what is unlike itself, by example (docs/policies.md 5 and 8). */
 #include "policy/adaptive.h"
 #include "policy/detector.h"
 

@@ -1,4 +1,4 @@
-/* Which endpoint next, by example (POLICIES 6); the vectors hold the plain cycle. */
+/* Which endpoint next, by example (docs/policies.md 6); the vectors hold the plain cycle. */
 #include "policy/balancer.h"
 
 #include "base/mem.h"

@@ -1,4 +1,4 @@
-/* The circuit breaker by example (POLICIES 5); the vectors hold the plain life of one. */
+/* The circuit breaker by example (docs/policies.md 5); the vectors hold the plain life of one. */
 #include "policy/breaker.h"
 
 #include "base/mem.h"

@@ -1,4 +1,4 @@
-/* Which endpoints are up and which are out, by example (POLICIES 6). */
+/* Which endpoints are up and which are out, by example (docs/policies.md 6). */
 #include "policy/health.h"
 
 #include "base/mem.h"

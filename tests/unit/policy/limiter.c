@@ -1,4 +1,5 @@
-/* Token buckets by example: bursts, refusals, reservations, reloads and what clients see (POLICIES 4). */
+/* Token buckets by example: bursts, refusals, reservations, reloads and what clients see (docs/policies.md
+ * 4). */
 #include "policy/limiter.h"
 
 #include "base/mem.h"

@@ -1,5 +1,5 @@
-/* The limiter's other algorithms by example: windows, logs, queues and permits (POLICIES 4); the vectors hold
- * their arithmetic. */
+/* The limiter's other algorithms by example: windows, logs, queues and permits (docs/policies.md 4); the
+ * vectors hold their arithmetic. */
 #include "policy/limiter.h"
 
 #include "base/mem.h"

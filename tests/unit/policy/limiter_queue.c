@@ -1,4 +1,4 @@
-/* Who waits for a turn, by example (POLICIES 4). */
+/* Who waits for a turn, by example (docs/policies.md 4). */
 #include "policy/limiter.h"
 
 #include "base/mem.h"

@@ -1,4 +1,4 @@
-/* The pool's bookkeeping by example (POLICIES 6). */
+/* The pool's bookkeeping by example (docs/policies.md 6). */
 #include "policy/pool.h"
 
 #include "base/mem.h"

@@ -1,4 +1,4 @@
-/* Once more or not, and how long is left, by example (POLICIES 7). */
+/* Once more or not, and how long is left, by example (docs/policies.md 7). */
 #include "policy/retry.h"
 
 #include "base/mem.h"

@@ -1,4 +1,4 @@
-/* How far a canary may go, and what a restart keeps, by example (POLICIES 9 and 10). */
+/* How far a canary may go, and what a restart keeps, by example (docs/policies.md 9 and 10). */
 #include "policy/rollout.h"
 
 #include "base/mem.h"

@@ -1,4 +1,4 @@
-/* Routes from host, path, method and headers: order, refusals and explanations (POLICIES 3). */
+/* Routes from host, path, method and headers: order, refusals and explanations (docs/policies.md 3). */
 #include "policy/router.h"
 
 #include "base/mem.h"
