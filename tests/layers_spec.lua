@@ -394,6 +394,28 @@ describe("citations", function()
         assert.same({}, found)
         assert.is_true(count > 60, count .. " citations")
     end)
+
+    it("of vectors stand in docs/policies.md, each policy and each file", function()
+        local missing, count = {}, 0
+        local page = assert(text_of(project_root() .. "/docs/policies.md"))
+        local function named(name)
+            if not page:find("`" .. name .. "`", 1, true) and not missing[name] then
+                missing[name] = true
+                missing[#missing + 1] = name
+            end
+        end
+        walk(project_root() .. "/tests/vectors", function(path, whole)
+            if path:find("%.jsonl$") then
+                named(path)
+                for policy in text_of(whole):gmatch('"policy":"([%w_]+)"') do
+                    count = count + 1
+                    named(policy)
+                end
+            end
+        end)
+        assert.same("", table.concat(missing, " "))
+        assert.is_true(count > 100)
+    end)
 end)
 
 describe("the checker", function()
