@@ -114,6 +114,7 @@ static uint64_t marks_of_odd(uint64_t word)
 
 const char *mg_field_value_end(const char *p, const char *end, bool *odd)
 {
+    const char *from = p;
     uint64_t marks = 0;
 
     for (;;) {
@@ -121,6 +122,8 @@ const char *mg_field_value_end(const char *p, const char *end, bool *odd)
             p += 8;
         if (end - p >= 8)
             p += before_mark(marks);
+        else if (end - from >= 8 && marks_of_odd(word_at(end - 8)) == 0)
+            return end; /* the rest is in a word with what was looked at */
         while (p < end && *p >= 0x20 && *p < 0x7f)
             p++;
         if (p == end || is_control(*p))

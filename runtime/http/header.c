@@ -280,12 +280,32 @@ void mg_fields_weaken(mg_fields *fields, mg_arena *arena, bool is_request)
         mg_arena_printf(arena, "W/%.*s", (int)fields->items[etag].value_n, fields->items[etag].value));
 }
 
-static const char *wrong_with(mg_str name, mg_str value)
+enum { NAME_SPARE = 8 }; /* behind a name that is read by words */
+
+static const char *wrong_with_name(mg_str name)
 {
     if (!mg_is_token(name))
         return "the name is not a token: letters, digits and !#$%&'*+-.^_`|~ only";
-    if (name.n > MG_FIELD_NAME_BYTES_MAX)
-        return "the name is longer than 256 bytes";
+    return "the name is longer than 256 bytes";
+}
+
+/* Copies a name in lower case. False when it is none. */
+static bool lower_name(char lower[MG_FIELD_NAME_BYTES_MAX + NAME_SPARE], mg_str *name)
+{
+    bool odd = false;
+
+    if (name->n == 0 || name->n > MG_FIELD_NAME_BYTES_MAX)
+        return false;
+    memcpy(lower, name->p, name->n);
+    memset(lower + name->n, ':', NAME_SPARE); /* which no name has */
+    if (mg_field_name_end(lower, lower + name->n + NAME_SPARE, &odd) != lower + name->n)
+        return false;
+    name->p = lower;
+    return true;
+}
+
+static const char *wrong_with_value(mg_str value)
+{
     if (!mg_is_field_value(value))
         return "the value has a CR, LF, NUL or another control byte";
     if (value.n > MG_HEAD_BYTES_MAX)
@@ -312,19 +332,17 @@ static mg_field *put(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lowe
 
 const char *mg_fields_put(mg_fields *fields, mg_arena *arena, mg_str name, mg_str value, bool replace)
 {
-    char lower[MG_FIELD_NAME_BYTES_MAX];
+    char lower[MG_FIELD_NAME_BYTES_MAX + NAME_SPARE];
     const char *wrong;
     mg_field *field;
     mg_name id;
 
     value = mg_byte_trim(value);
-    wrong = wrong_with(name, value);
+    if (!lower_name(lower, &name))
+        return wrong_with_name(name);
+    wrong = wrong_with_value(value);
     if (wrong)
         return wrong;
-    lower[0] = mg_lower(name.p[0]);
-    for (size_t i = 1; i < name.n; i++)
-        lower[i] = mg_lower(name.p[i]);
-    name = mg_str_make(lower, name.n);
     id = mg_name_find(name);
     if (mg_name_is_framing(id))
         return "the name frames the message or belongs to one connection, and is the gateway's to set";
