@@ -49,17 +49,28 @@ mg_outgoing *mg_outgoing_new(mg_flight *flight)
     return NULL;
 }
 
-static void stop(mg_outgoing *out)
-{
-    mg_lease_cancel(&out->lease);
-    mg_errand_stop(&out->errand, MG_SERVED_ABORTED);
-}
-
 /* The client's body is through, or will not be sent any more. */
 static void body_rests(mg_outgoing *out)
 {
     if (out->sends_body)
         mg_exchange_body_rests(out->flight->x, now_of(out));
+    out->body_sent = true;
+}
+
+/* Nobody takes the rest of the client's body: the time of the request goes on. */
+static void leave_body(mg_outgoing *out)
+{
+    if (!out->up.from)
+        return;
+    body_rests(out);
+    mg_relay_cut(&out->up);
+}
+
+static void stop(mg_outgoing *out)
+{
+    leave_body(out);
+    mg_lease_cancel(&out->lease);
+    mg_errand_stop(&out->errand, MG_SERVED_ABORTED);
 }
 
 void mg_outgoing_end(mg_outgoing *out)
@@ -67,9 +78,6 @@ void mg_outgoing_end(mg_outgoing *out)
     if (!out->x)
         return;
     mg_later_cancel(&out->later);
-    if (out->up.from)
-        body_rests(out);
-    mg_relay_cut(&out->up);
     mg_relay_cut(&out->down);
     stop(out);
     mg_net_exchange_free(&worker_of(out)->net, out->x);
@@ -174,6 +182,7 @@ static void head_came(mg_outgoing *out)
 /* Without a body this is the end of it. */
 static void answer_over(mg_outgoing *out)
 {
+    leave_body(out);
     if (!out->x->response_body.sink)
         wake(out, NULL);
 }
@@ -439,7 +448,6 @@ static void on_body_over(mg_relay *relay)
     mg_flight *flight = out->flight;
 
     body_rests(out);
-    out->body_sent = true;
     if (out->waits == MG_OUTGOING_RESTS || flight->chain != MG_CHAIN_WAITS)
         return;
     mg_outgoing_set_deadline(out);
