@@ -8,6 +8,16 @@ static void on_pool_timer(mg_timer *timer)
     mg_endpoint_work(mg_container_of(timer, mg_endpoint, timer));
 }
 
+static void on_later(mg_later *later)
+{
+    mg_endpoint_work(mg_container_of(later, mg_endpoint, later));
+}
+
+void mg_endpoint_work_later(mg_endpoint *endpoint)
+{
+    mg_later_add(endpoint->net->loop, &endpoint->later);
+}
+
 mg_endpoint *mg_endpoint_new(mg_net *net, mg_account *account, _Atomic uint32_t *idle_total, mg_map *index)
 {
     mg_endpoint *endpoint = MG_NEW(mg_endpoint);
@@ -19,6 +29,7 @@ mg_endpoint *mg_endpoint_new(mg_net *net, mg_account *account, _Atomic uint32_t 
     endpoint->refs = 1;
     mg_pool_init(&endpoint->pool, &account->node, idle_total, &net->loop->rand);
     mg_timer_init(&endpoint->timer, on_pool_timer);
+    endpoint->later.run = on_later;
     return endpoint;
 }
 
@@ -27,6 +38,7 @@ void mg_endpoint_maybe_free(mg_endpoint *endpoint)
     if (endpoint->refs || endpoint->conns)
         return;
     mg_timer_stop(&endpoint->timer);
+    mg_later_cancel(&endpoint->later);
     mg_pool_fini(&endpoint->pool);
     mg_account_unref(endpoint->account);
     mg_free(endpoint->addrs);

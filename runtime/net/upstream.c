@@ -118,7 +118,7 @@ void mg_lease_cancel(mg_lease *lease)
     if (up) {
         mg_up_enter(up);
         (void)mg_up_detach(up);
-        mg_up_close(up);
+        mg_up_give_up(up);
         mg_up_leave(up);
     }
     lease->state = MG_LEASE_OVER;

@@ -31,6 +31,7 @@ struct mg_endpoint {
     bool retired; /* no connection is kept any more */
     unsigned refs;
     mg_timer timer; /* of the pool: idle connections and waiters */
+    mg_later later; /* what has become due in the pool is looked at behind this turn */
     uint32_t conns; /* open */
     /* Who waits here may be helped by another worker's part of the account, or the other way round: that is
      * to call mg_endpoint_poke on each of those. The owner's; may be NULL. */

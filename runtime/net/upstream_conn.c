@@ -22,8 +22,9 @@ void mg_up_leave(mg_up *up)
     mg_endpoint_maybe_free(endpoint);
 }
 
-/* Closed, out of the pool. The memory goes with the outermost mg_up_leave, or now. */
-void mg_up_close(mg_up *up)
+/* Closed, out of the pool; `work` is for who waited. The memory goes with the outermost mg_up_leave, or now.
+ */
+static void close_conn(mg_up *up, void (*work)(mg_endpoint *endpoint))
 {
     mg_net *net = up->endpoint->net;
     const bool in_pool = up->opened;
@@ -44,11 +45,21 @@ void mg_up_close(mg_up *up)
         mg_pool_closed(&endpoint->pool, &up->pooled);
     else
         mg_pool_connect_failed(&endpoint->pool);
-    mg_endpoint_work(endpoint);
+    work(endpoint);
     if (mg_endpoint_others_wait(endpoint))
         endpoint->others(endpoint);
     mg_up_leave(up);
     mg_endpoint_unref(endpoint);
+}
+
+void mg_up_close(mg_up *up)
+{
+    close_conn(up, mg_endpoint_work);
+}
+
+void mg_up_give_up(mg_up *up)
+{
+    close_conn(up, mg_endpoint_work_later);
 }
 
 /* The connection is of no use any more, whatever the lease was at. */

@@ -331,7 +331,7 @@ static void source_stop(mg_body_source *source)
 
     mg_up_enter(up);
     lease = mg_up_detach(up);
-    mg_up_close(up);
+    mg_up_give_up(up);
     mg_up_leave(up);
     if (lease) {
         mg_lease_leave(lease);

@@ -44,8 +44,11 @@ static inline mg_loop *mg_up_loop(const mg_up *up)
 void mg_up_enter(mg_up *up);
 /* The outermost one frees a connection that is gone. */
 void mg_up_leave(mg_up *up);
-/* Closed, and out of the pool. */
+/* Closed, and out of the pool: who waited for its place has it when this returns. */
 void mg_up_close(mg_up *up);
+/* The same, for callers with a plugin on the stack, where nobody else's lease may be told a thing: who waited
+ * has the place behind this turn. */
+void mg_up_give_up(mg_up *up);
 /* It is of no use any more: closes it, and the lease is replayed, fails or is cut. */
 void mg_up_fail(mg_up *up, mg_reset reason);
 /* From now on the upstream is waited for, or the deadline of the lease. */
@@ -82,6 +85,7 @@ bool mg_lease_may_replay(const mg_lease *lease);
 
 /* What has become due in the pool: closes, refuses, connects. */
 void mg_endpoint_work(mg_endpoint *endpoint);
+void mg_endpoint_work_later(mg_endpoint *endpoint);
 void mg_endpoint_maybe_free(mg_endpoint *endpoint);
 /* The next connection begins with this address, which works. */
 void mg_endpoint_prefer(mg_endpoint *endpoint, const mg_addr *addr);

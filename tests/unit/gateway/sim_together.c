@@ -42,11 +42,60 @@ static void the_time_goes_on_when_the_upstream_left_before_the_body(void **state
     then_the_time_is_over(&l);
 }
 
+/* ---- requests that wait for the same service ---- */
+
+#define NARROW                                                                                               \
+    "services: { up: { endpoints: [{ url: \"http://10.0.0.2:9000\" }], "                                     \
+    "pool: { max_connections: 1, queue_timeout: 5s } } }\n"
+
+/* What closes an answer gives a place of the pool back. Whoever waited for it hears so behind the plugin that
+ * runs: two plugins never run one within the other. */
+static void one_goes_on_behind(const char *ends)
+{
+    char plugin[1024];
+    int other;
+    line l;
+
+    snprintf(plugin, sizeof plugin,
+             P("if ctx.request.path == '/b' then next(ctx) return ctx:respond(200, 'b' .. "
+               "ctx.response.status) end\n"
+               "local res = ctx.http:get('/x', { service = 'up', stream = true })\n"
+               "ctx:sleep(1) %s"),
+             ends);
+    line_open(&l, WEB QUIET NARROW ROUTE_P, plugin);
+    other = dial(&l.w, "10.0.0.1", 80);
+    line_ask(&l, "GET /a HTTP/1.1\r\nhost: a\r\n\r\n");
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nx");
+    say(&l.w, other, "GET /b HTTP/1.1\r\nhost: a\r\n\r\n");
+    mg_sim_set_descriptors(l.w.sim, 1); /* no new connection comes about */
+    advance(&l.w, MG_NS_PER_S);
+    hear_status(&l.w, l.client, "200");
+    assert_ends(l.w.heard, "\r\n\r\na");
+    hear_status(&l.w, other, "200");
+    assert_ends(l.w.heard, "\r\n\r\nb502");
+    hang_up(&l.w, other);
+    line_close(&l);
+}
+
+static void who_waited_goes_on_behind_the_plugin_that_closes(void **state)
+{
+    (void)state;
+    one_goes_on_behind("res:close() ctx:respond(200, 'a')");
+}
+
+static void who_waited_goes_on_behind_the_plugin_that_replaces(void **state)
+{
+    (void)state;
+    one_goes_on_behind("ctx:respond(200, res) ctx:respond(200, 'a') ctx.response:set_header('x-a', '1')");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_time_goes_on_when_the_answer_came_before_the_body),
         cmocka_unit_test(the_time_goes_on_when_the_upstream_left_before_the_body),
+        cmocka_unit_test(who_waited_goes_on_behind_the_plugin_that_closes),
+        cmocka_unit_test(who_waited_goes_on_behind_the_plugin_that_replaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
