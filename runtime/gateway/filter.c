@@ -126,6 +126,7 @@ static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
         return 0;
     }
     filter->ran_ns = mg_loop_now(filter->flight->worker->loop);
+    n = mg_min_u64(n, CHUNK_MAX); /* of a body in memory, which comes at once */
     if (run(filter, (mg_str){ bytes, n }, false))
         (void)push(filter);
     return n;

@@ -89,6 +89,46 @@ static void who_waited_goes_on_behind_the_plugin_that_replaces(void **state)
     one_goes_on_behind("ctx:respond(200, res) ctx:respond(200, 'a') ctx.response:set_header('x-a', '1')");
 }
 
+/* ---- filters behind a body in memory ---- */
+
+enum { LARGE_MIB = 20 };
+
+#define TWO                                                                                                  \
+    "plugins: { p: { use: ./plugins/p }, q: { use: ./plugins/q } }\n"                                        \
+    "routes: [{ name: all, match: { paths: [{ prefix: / }] }, plugins: [p, q], service: up }]\n"
+
+static void a_filter_has_all_of_a_large_body_that_was_in_memory(void **state)
+{
+    static char piece[1 << 20];
+    size_t heard = 0;
+    ssize_t got;
+    line l = { .up = -1 };
+
+    (void)state;
+    world_init(&l.w, 1, 1);
+    world_plugin(&l.w, "p",
+                 "return { name = 'p', version = '1', body = { response = 'stream' }, new = function()\n"
+                 "return { handler = function(ctx, next) next(ctx) end,\n"
+                 "response_body = function(ctx, bytes, last) return nil end } end }\n");
+    world_plugin(
+        &l.w, "q",
+        "return { name = 'q', version = '1', body = { response = 'buffer(32MiB)' }, new = function()\n"
+        "return function(ctx, next) next(ctx) ctx.response:body() end end }\n");
+    assert_true(world_try_start(&l.w, 1, WEB QUIET SERVICE TWO));
+    l.upstream = listen_at(&l.w, "10.0.0.2", 9000);
+    l.client = dial(&l.w, "10.0.0.1", 80);
+    line_ask(&l, "GET /a HTTP/1.1\r\nhost: a\r\n\r\n");
+    say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 20971520\r\n\r\n");
+    for (int i = 0; i < LARGE_MIB; i++)
+        say_all(&l.w, l.up, piece, sizeof piece);
+    while ((got = l.w.outside->ops->recv(l.w.outside, l.client, piece, sizeof piece)) > 0) {
+        heard += (size_t)got;
+        settle(&l.w);
+    }
+    assert_true(heard >= (size_t)LARGE_MIB << 20);
+    line_close(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +136,7 @@ int main(void)
         cmocka_unit_test(the_time_goes_on_when_the_upstream_left_before_the_body),
         cmocka_unit_test(who_waited_goes_on_behind_the_plugin_that_closes),
         cmocka_unit_test(who_waited_goes_on_behind_the_plugin_that_replaces),
+        cmocka_unit_test(a_filter_has_all_of_a_large_body_that_was_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
