@@ -64,7 +64,7 @@ describe("the page about plugins", function()
         assert.equal("ok\n" .. #seen.body .. " bytes were sent\n", response.body)
     end)
 
-    shows("mask", "hides a word however it is cut", function()
+    shows("mask", "hides a word however it is cut, and tells the log", function()
         local up = e2e.upstream()
         local gw = with("mask", up, { config = { word = "secret" } })
         local client = gw:send(get "/")
@@ -75,6 +75,7 @@ describe("the page about plugins", function()
         conn:send "cret b"
         local pieces = client:recv_until "\r\n0\r\n\r\n"
         assert.equal("a *** b", (pieces:gsub("%x+\r\n(.-)\r\n", "%1"):gsub("\r\n$", "")))
+        gw:log "answered 200"
     end)
 
     shows("next_cart", "chooses a service", function()
@@ -152,6 +153,27 @@ describe("the page about plugins", function()
         assert.same({ 418, '{"says":"oolong is ready"}' }, { response.status, response.body })
         assert.equal('{"says":"no"}', gw:ask(get "/coffee").body)
         assert.equal("up", gw:ask(get "/water").body)
+    end)
+
+    it("names what ctx has", function()
+        local file, names = assert(io.open "docs/plugins.md"), {}
+        local section = file:read("*a"):match "\n| `ctx` | |\n.-\n\n"
+        file:close()
+        for row in section:gmatch "\n| ([^|]+) |" do
+            for name in row:gmatch "`([%l_]+)[`(]" do
+                if name ~= "ctx" then names[#names + 1] = ("ctx.%s == nil and '%s'"):format(name, name) end
+            end
+        end
+        assert.is_true(#names > 20)
+        local gw = e2e.gateway { plugins = { look = { use = "./plugins/look" } },
+            route = { plugins = { "look" } }, up = e2e.server "up", files = { ["plugins/look/plugin.lua"] = [[
+return { name = "look", version = "1.0.0", new = function()
+    return function(ctx)
+        ctx:set_consumer("anna")
+        ctx:respond(200, "missing: " .. tostring(]] .. table.concat(names, " or ") .. [[))
+    end
+end }]] } }
+        assert.equal("missing: false", gw:ask(e2e.GET).body)
     end)
 
     it("shows nothing else", function()
