@@ -407,9 +407,9 @@ enum mg_weave_how {
     MG_WEAVE_CALL     /* each check calls __mg_spend: for source at Lua's limit of locals or upvalues */
 };
 /* The source of a chunk with a check at each loop, function and label, and with a call (__mg_cat2 to
- * __mg_cat8, of the chunk's environment) for each chain of `..`; all lines stay where they were. Returns how
- * many bytes that is and writes them when they are not more than `room`; -1 with text ("LINE: what is wrong")
- * in error256: room for 256 bytes. Any thread. */
+ * __mg_cat8, of the chunk's environment) for each chain of `..` and __mg_keep around calls of ctx's that are
+ * returned; all lines stay where they were. Returns how many bytes that is and writes them when they are not
+ * more than `room`; -1 with text ("LINE: what is wrong") in error256: room for 256 bytes. Any thread. */
 int32_t mg_weave(const char *source, uint32_t n, int how, char *out, uint32_t room, char *error256);
 
 /* What a Lua state's allocator counts. It never refuses: a refusal would be raised from inside compiled code,

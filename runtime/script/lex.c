@@ -109,13 +109,13 @@ static mg_lex_token name(mg_lexer *lexer, const char *start)
         char text[9];
         mg_lex_token is;
     } known[] = {
-        { "and", MG_LEX_BREAK },     { "break", MG_LEX_BREAK },  { "do", MG_LEX_DO },
-        { "else", MG_LEX_ELSE },     { "elseif", MG_LEX_ELSE },  { "end", MG_LEX_BLOCK_END },
-        { "false", MG_LEX_VALUE },   { "for", MG_LEX_BREAK },    { "function", MG_LEX_FUNCTION },
-        { "if", MG_LEX_IF },         { "in", MG_LEX_BREAK },     { "local", MG_LEX_BREAK },
-        { "nil", MG_LEX_VALUE },     { "not", MG_LEX_SIGN },     { "or", MG_LEX_BREAK },
-        { "repeat", MG_LEX_REPEAT }, { "return", MG_LEX_BREAK }, { "then", MG_LEX_BREAK },
-        { "true", MG_LEX_VALUE },    { "until", MG_LEX_UNTIL },  { "while", MG_LEX_BREAK },
+        { "and", MG_LEX_BREAK },     { "break", MG_LEX_BREAK },   { "do", MG_LEX_DO },
+        { "else", MG_LEX_ELSE },     { "elseif", MG_LEX_ELSE },   { "end", MG_LEX_BLOCK_END },
+        { "false", MG_LEX_VALUE },   { "for", MG_LEX_BREAK },     { "function", MG_LEX_FUNCTION },
+        { "if", MG_LEX_IF },         { "in", MG_LEX_BREAK },      { "local", MG_LEX_BREAK },
+        { "nil", MG_LEX_VALUE },     { "not", MG_LEX_SIGN },      { "or", MG_LEX_BREAK },
+        { "repeat", MG_LEX_REPEAT }, { "return", MG_LEX_RETURN }, { "then", MG_LEX_BREAK },
+        { "true", MG_LEX_VALUE },    { "until", MG_LEX_UNTIL },   { "while", MG_LEX_BREAK },
     };
     size_t n;
 

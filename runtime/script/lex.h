@@ -13,8 +13,8 @@ typedef enum mg_lex_token {
     MG_LEX_CONCAT, /* .. */
     MG_LEX_MEMBER, /* . or : */
     MG_LEX_SIGN,   /* an operator that binds tighter than `..`, `not` among them */
-    MG_LEX_BREAK,  /* what no operand of `..` contains: a comma, =, a comparison, a keyword such as `and` or
-                      `return` */
+    MG_LEX_BREAK,  /* what no operand of `..` contains: a comma, =, a comparison, a keyword such as `and` */
+    MG_LEX_RETURN,
     MG_LEX_SEMICOLON,
     MG_LEX_LABEL, /* :: */
     MG_LEX_PAREN_OPEN,

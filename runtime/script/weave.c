@@ -13,6 +13,10 @@
  * because a call as the last argument would give all of its results; so does the call, because `return` would
  * make a tail call of it, and messages need the plugin's line.
  *
+ * Lines: a tail call takes the frame of its caller away, and with it the line that a message is to name. So
+ * `return ctx:f(..)` becomes `return __mg_keep(ctx:f(..))`, which gives what it gets; next(ctx), which gives
+ * nothing, only stands in parentheses. Other tail calls stay what they are: a plugin may recurse by them.
+ *
  * The caller has compiled the source as it came, so syntax errors are reported by Lua, in Lua's words; what
  * is malformed here only has to stay within its bounds. */
 #include "script/weave.h"
@@ -38,7 +42,10 @@ typedef enum edit_kind {
     EDIT_BEGIN, /* "(__mg_catN((": a chain begins here */
     EDIT_NEXT,  /* "),(" for ".." */
     EDIT_GROUP, /* "),__mg_catN((" for "..": the rest of a long chain is one operand */
-    EDIT_CLOSE  /* "))" and one more for each call */
+    EDIT_CLOSE, /* "))" and one more for each call */
+    EDIT_KEEP,  /* "__mg_keep(" */
+    EDIT_PAREN, /* "(" */
+    EDIT_END    /* ")" of the two */
 } edit_kind;
 
 /* What changes at a place of the source. */
@@ -66,6 +73,9 @@ typedef struct frame {
     bool callable;     /* it is a name, a call or in parentheses: a text or table behind it is an argument */
     bool member;       /* . or : came last */
     opening is;        /* to the frame around it */
+    bool after_return; /* `return` came last */
+    const char *returned; /* of `return ctx..`: where that begins, while it may be a call of ctx's */
+    bool called;          /* what is returned ends with a call so far */
 } frame;
 
 typedef struct weaver {
@@ -233,6 +243,48 @@ static void read_chain(weaver *w, mg_lex_token is, const char *start)
     }
 }
 
+/* ---- what is returned ---- */
+
+static bool ends_return(mg_lex_token is)
+{
+    return is == MG_LEX_BLOCK_END || is == MG_LEX_ELSE || is == MG_LEX_UNTIL || is == MG_LEX_SEMICOLON ||
+           is == MG_LEX_END;
+}
+
+static void keep_frame(weaver *w, const frame *f)
+{
+    const mg_str text = mg_str_make(f->returned, (size_t)(w->last - f->returned));
+    const bool is_next = mg_str_eq(text, MG_STR("next(ctx)")) || mg_str_eq(text, MG_STR("next()"));
+
+    if (text.p[0] == 'n' && !is_next)
+        return; /* Lua's own next gives two values */
+    (void)add_edit(w, is_next ? EDIT_PAREN : EDIT_KEEP, f->returned);
+    (void)add_edit(w, EDIT_END, w->last);
+}
+
+/* Before the token changes the frames. */
+static void read_return(weaver *w, mg_lex_token is, const char *start)
+{
+    frame *f = top_frame(w);
+
+    if (f->after_return && is == MG_LEX_NAME) {
+        const mg_str name = mg_str_make(start, (size_t)(w->lexer.p - start));
+        f->returned = mg_str_eq(name, MG_STR("ctx")) || mg_str_eq(name, MG_STR("next")) ? start : NULL;
+        f->called = false;
+    } else if (f->returned && ends_return(is)) {
+        if (f->called)
+            keep_frame(w, f);
+        f->returned = NULL;
+    } else if (is == MG_LEX_PAREN_OPEN || is == MG_LEX_BRACE_OPEN || is == MG_LEX_STRING) {
+        f->called = true;
+    } else if (is == MG_LEX_MEMBER || is == MG_LEX_BRACKET_OPEN) {
+        f->called = false;
+    } else if (is != MG_LEX_NAME) {
+        f->returned = NULL;
+    }
+    f->after_return = is == MG_LEX_RETURN;
+}
+
 /* ---- checks ---- */
 
 static void add_checks(weaver *w, mg_lex_token is, const char *start)
@@ -296,6 +348,9 @@ static size_t put_edit(output *out, const edit *e, const char *check)
         for (unsigned i = 0; i < e->count + 2U; i++)
             put(out, ")", 1);
         return 0;
+    case EDIT_KEEP: put(out, "__mg_keep(", 10); return 0;
+    case EDIT_PAREN: put(out, "(", 1); return 0;
+    case EDIT_END: put(out, ")", 1); return 0;
     }
     return 0;
 }
@@ -325,6 +380,7 @@ static bool read_all(weaver *w, char *error256)
                                            : "a string or comment has no end");
             return false;
         }
+        read_return(w, is, start);
         read_chain(w, is, start);
         add_checks(w, is, start);
         w->last = w->lexer.p;

@@ -169,6 +169,10 @@ describe("the line of what went wrong in a plugin", function()
     for raises, holds in pairs {
         ["error(nil)"] = "error(nil) was raised",
         ["error({ code = 5 })"] = "a table: {code = 5}",
+        ["error('no seat', 0)"] = "no seat",
+        ["error('127.0.0.1:80: refused', 0)"] = "127.0.0.1:80: refused",
+        ["assert(nil, 'no seat')"] = "no seat",
+        ["error('own.lua:9', 0)"] = "own.lua:9",
         ["error(setmetatable({}, { __tostring = function() error('deep') end }))"] = "a table: {}",
         ["error(setmetatable({}, { __tostring = function() while true do end end }))"] = "a table: {}",
         ["error(setmetatable({}, { __tostring = function() return {} end }))"] = "a table: {}",
@@ -195,6 +199,42 @@ describe("the line of what went wrong in a plugin", function()
             end
         end)
     end
+
+    -- A tail call would have taken the handler's frame away.
+    for call, holds in pairs {
+        ["ctx:respond(200, { json = { a = { 1, next } } })"] = "respond: json.a[2]: a function has no JSON",
+        ["ctx.respond(200)"] = "respond: call it with a colon: ctx:respond(..)",
+        ["ctx.json:encode({})"] = "encode: call it with a dot: ctx.json.encode(..)",
+        ["ctx.log.info 'x'"] = "info: call it with a colon: ctx.log:info(..)",
+        ["ctx.kv:get(5)"] = "get: a key is a string, not number",
+        ["ctx.http:request {}"] = "http: a request is a table with a url",
+        ["next()"] = "next wants the ctx of this request: call next(ctx)",
+    } do
+        it("is that of a call whose results are returned: " .. call, function()
+            local gw = with(handler("if ctx then\nreturn " .. call .. "\nend"))
+            assert.equal(500, gw:ask(e2e.GET).status)
+            local message = e2e.json.decode(gw:log "plugin_error").message
+            assert.truthy(message:find("plugins/own/plugin.lua:3: " .. holds, 1, true), message)
+            assert.is_nil(message:find("^lua/moongate"), message)
+        end)
+    end
+
+    it("is that of next(ctx) behind an answer, or the second time, when its results are returned", function()
+        local gw = with(handler "ctx:respond(204)\nreturn next(ctx)")
+        assert.equal(500, gw:ask(e2e.GET).status)
+        gw:log "plugins/own/plugin.lua:3: this request is answered"
+        local twice, up = with(handler "next(ctx)\nreturn next(ctx)")
+        e2e.exchange(twice:client(), up)
+        twice:log "plugins/own/plugin.lua:3: next(ctx) was called twice"
+    end)
+
+    it("leaves all results of a call of ctx's that is returned", function()
+        local gw = with(handler [[local function get() return ctx.http:get("http://127.0.0.1:1/") end
+            local answer, problem = get()
+            local function say(...) ctx:respond(200, select("#", ...) .. tostring(answer) .. problem) end
+            say(get())]])
+        assert.equal("2nilupstream_connect", gw:ask(e2e.GET).body)
+    end)
 
     it("names the filter that returned no text", function()
         local gw, up = with("return { name = 'own', body = { response = 'stream' },\n"

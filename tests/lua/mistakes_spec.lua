@@ -189,6 +189,8 @@ describe("a value that JSON cannot say", function()
         { "ctx:respond(200, { json = { a = { b = { 1, nil, 3 } } } })", "respond: json.a.b: it is a list with a gap" },
         { "ctx:respond(200, { json = { a = { 1, x = 2 } } })", "respond: json.a: it has both" },
         { "ctx:respond(200, { json = { a = print } })", "respond: json.a: a function has no JSON" },
+        { "ctx:respond(200, { json = { a = { 1, 1i } } })", "respond: json.a[2]: a cdata that is no 64-bit integer" },
+        { "ctx.json.encode({ 2LL, { b = 1i } })", "encode: value[2].b: a cdata that is no 64-bit integer has no JSON" },
         { "ctx:respond(200, { json = { { n = 0 / 0 } } })", "respond: json[1].n: JSON has no" },
         { "ctx.json.encode({ ['a b'] = { print } })", 'encode: value["a b"][1]: a function has no JSON' },
         { "local t = {} t.t = t ctx.json.encode(t)", "encode: tables nest deeper than 64" },

@@ -1,4 +1,5 @@
 --- json_fault: where in a value it is that JSON cannot say. Walked only once an encoder has refused the value.
+local bind = require("moongate.ffi.json")
 local frozen = require("moongate.sdk.frozen")
 local running = require("moongate.sdk.running")
 
@@ -47,6 +48,8 @@ local function find(value, path, depth, budget)
     local of = type(value)
     if of == "function" or of == "thread" or of == "userdata" then
         return path, "a " .. of .. " has no JSON"
+    elseif of == "cdata" and not bind.digits(value) then
+        return path, "a cdata that is no 64-bit integer has no JSON"
     elseif of == "number" and (value ~= value or value == math.huge or value == -math.huge) then
         return path, "JSON has no " .. tostring(value)
     elseif of ~= "table" then

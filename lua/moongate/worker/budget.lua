@@ -275,9 +275,14 @@ function budget.limit(index, cpu_ms)
     limits_s[index] = cpu_ms and cpu_ms > 0 and cpu_ms / 1000 or DEFAULT_S
 end
 
+--- What stands around a call that a plugin returns, so that it is no tail call and its line stays on the stack.
+local function keep(...)
+    return ...
+end
+
 --- What woven chunks reach in their environment under names that no source may have.
 function budget.equip(env)
-    env.__mg_more = more
+    env.__mg_more, env.__mg_keep = more, keep
     env.__mg_spend = function()
         budget.charge(1)
     end

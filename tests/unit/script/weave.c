@@ -108,6 +108,44 @@ static void chains_of_texts_become_calls(void **state)
         assert_string_equal(woven(cases[i][0]), cases[i][1]);
 }
 
+static void calls_of_ctx_that_are_returned_are_no_tail_calls(void **state)
+{
+    static const char *const cases[][2] = {
+        { "return ctx:respond(200)", "return __mg_keep(ctx:respond(200))" },
+        { "return ctx.json.encode(a) -- b", "return __mg_keep(ctx.json.encode(a)) -- b" },
+        { "return ctx.json.encode {}; ", "return __mg_keep(ctx.json.encode {}); " },
+        { "return ctx.http:get'a'", "return __mg_keep(ctx.http:get'a')" },
+        { "return ctx.a[b](c)", "return __mg_keep(ctx.a[b](c))" },
+        { "if a then return ctx:b() else return ctx:c(d..e) end",
+          "if a then return __mg_keep(ctx:b()) else return __mg_keep(ctx:c((__mg_cat2((d),(e))))) end" },
+        { "return ctx:task(function() return ctx:a(b) end)",
+          "return __mg_keep(ctx:task(function()@ return __mg_keep(ctx:a(b)) end))" },
+        { "repeat return ctx:a() until b", "repeat@ return __mg_keep(ctx:a()) until b" },
+        { "return ctx\n:a(\nb)\n", "return __mg_keep(ctx\n:a(\nb))\n" },
+        { "return next(ctx)", "return (next(ctx))" },
+        { "return next()", "return (next())" },
+        /* what stays as it is */
+        { "return next(t, k)", "return next(t, k)" },
+        { "return ctx:a(), b", "return ctx:a(), b" },
+        { "return ctx:a() .. b", "return (__mg_cat2((ctx:a() ),( b)))" },
+        { "return ctx:a() + 1", "return ctx:a() + 1" },
+        { "return ctx:a() and b", "return ctx:a() and b" },
+        { "return not ctx:a()", "return not ctx:a()" },
+        { "return a(ctx:b())", "return a(ctx:b())" },
+        { "return ctx.a", "return ctx.a" },
+        { "return ctx.a().b", "return ctx.a().b" },
+        { "return ctx.a()[b]", "return ctx.a()[b]" },
+        { "return ctxs:a()", "return ctxs:a()" },
+        { "return a.ctx:b()", "return a.ctx:b()" },
+        { "return (ctx:a())", "return (ctx:a())" },
+        { "x = ctx:a() return", "x = ctx:a() return" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < mg_countof(cases); i++)
+        assert_string_equal(woven(cases[i][0]), cases[i][1]);
+}
+
 static void what_is_no_code_is_left_alone(void **state)
 {
     static const char *const cases[] = {
@@ -210,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checks_stand_in_loops_functions_and_behind_labels),
         cmocka_unit_test(chains_of_texts_become_calls),
+        cmocka_unit_test(calls_of_ctx_that_are_returned_are_no_tail_calls),
         cmocka_unit_test(what_is_no_code_is_left_alone),
         cmocka_unit_test(a_head_that_lua_passes_over_stays_first),
         cmocka_unit_test(the_budget_cannot_be_named),
