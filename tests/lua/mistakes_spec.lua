@@ -124,6 +124,30 @@ describe("a member that is not there", function()
         { "made.limiter:tke('k')", "a limiter has no 'tke': did you mean 'take'?" },
         { "made.counter:incr()", "a counter has no 'incr': add, sum" },
         { "return ctx.kv[1]", "ctx.kv has no '1'" },
+    }
+end)
+
+describe("an assignment to what is the gateway's", function()
+    each {
+        { "ctx.request.path = '/a'", "ctx.request.path cannot be assigned: call ctx.request:set_path(..)" },
+        { "ctx.request.query = 'a'", "call ctx.request:set_query(..)" },
+        { "ctx.request.method = 'PUT'", "call ctx.request:set_method(..)" },
+        { "ctx.request.headers = { a = 1 }", "call ctx.request:set_header(..)" },
+        { "ctx.request.body = 'a'", "call ctx.request:set_body(..)" },
+        { "ctx:respond(200) ctx.response.status = 404", "call ctx.response:set_status(..)" },
+        { "ctx:respond(200) ctx.response.body = ''", "call ctx.response:set_body(..)" },
+        { "ctx:respond(200) ctx.response.cookies = {}", "call ctx.response:set_cookie(..)" },
+        { "ctx.consumer = 'a'", "ctx.consumer cannot be assigned: call ctx:set_consumer(..)" },
+        { "ctx.service = 'cart'", "call ctx:set_service(..)" },
+        { "ctx.state = {}", "ctx.state cannot be assigned: assign its members, as in ctx.state.user = .." },
+        { "ctx.own = 1", "ctx.own cannot be assigned: keep what is yours in ctx.state" },
+        { "ctx.request.own = 1", "ctx.request.own cannot be assigned: keep what is yours in ctx.state" },
+        { "ctx.kv.a = 'b'", "ctx.kv.a cannot be assigned: keep what is yours in ctx.state" },
+    }
+end)
+
+describe("a member by a number", function()
+    each {
         { "return ctx.kv[{}]", "ctx.kv has no 'table'" },
     }
 end)
@@ -142,6 +166,14 @@ describe("an argument of a wrong type", function()
         { "ctx.request:set_path(nil)", "set_path: it is a string, not nil" },
         { "ctx.request:set_body({})", "set_body: a body is a string, not table" },
         { "ctx:respond('200')", "a status is a number, not string" },
+        { "ctx:respond(200.5)", "respond: a status is a whole number, not 200.5" },
+        { "ctx:respond(0 / 0)", "respond: a status is a whole number" },
+        { "ctx:respond(200) ctx.response:set_status(404.5)", "set_status: a status is a whole number, not 404.5" },
+        { "ctx.request:set_header('a', { 'b', c = 'd' })", "set_header: the value of a is a list of 1 that has" },
+        { "ctx.request:add_header('a', { 'b', [3] = 'd' })", "add_header: the value of a is a list of 1 that has the" },
+        { "ctx:respond(200, '', { a = { 'b', [0] = 'd' } })", "respond: header: the value of a is a list of 1 that" },
+        { "ctx.request:set_header('a', 1i)", "the value of a is a string or a number, not cdata" },
+        { "ctx.log:info('%d items', 'x')", "info: bad argument #2 to 'format' (number expected, got string)" },
         { "ctx:respond(200, 5)", "a body is a string or a table, not number" },
         { "ctx:respond(200, 'a', 'b')", "headers are a table, not string" },
         { "ctx:respond(400, { title = 5 })", "title is a string, not number" },
@@ -194,6 +226,8 @@ describe("a value that JSON cannot say", function()
         { "ctx:respond(200, { json = { { n = 0 / 0 } } })", "respond: json[1].n: JSON has no" },
         { "ctx.json.encode({ ['a b'] = { print } })", 'encode: value["a b"][1]: a function has no JSON' },
         { "local t = {} t.t = t ctx.json.encode(t)", "encode: tables nest deeper than 64" },
+        { "ctx.json.encode({ a = { 1, [2.5] = 1 } })", "encode: value.a: it has the key 2.5: a list's are 1, 2, .." },
+        { "ctx.json.encode({ [0] = 1 })", "encode: value: it has the key 0: a list's are 1, 2, .." },
         { "ctx.json.encode({ [true] = 1 })", "encode: value: it has a key that is a boolean" },
     }
 end)
@@ -229,5 +263,8 @@ describe("a number as a field's value", function()
         assert.equal("0.5", written(0.5))
         assert.equal("0.00001", written(1e-5))
         assert.equal("1000000000000000000000", written(1e21))
+        assert.equal("9007199254740993", written(9007199254740993LL))
+        assert.equal("18446744073709551615", written(-1ULL))
+        assert.equal("-9007199254740993", written({ -9007199254740993LL }))
     end)
 end)

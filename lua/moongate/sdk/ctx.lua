@@ -144,6 +144,8 @@ function ctx:respond(status, body, headers)
     end
     if type(status) ~= "number" then
         error("respond: a status is a number, not " .. type(status), 2)
+    elseif status % 1 ~= 0 then
+        error("respond: a status is a whole number, not " .. tostring(status), 2)
     end
     local wrong
     if body == nil then

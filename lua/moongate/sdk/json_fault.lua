@@ -28,6 +28,8 @@ local function wrong_keys(value)
             highest = key > highest and key or highest
         elseif type(key) == "string" then
             words = words and words < key and words or key
+        elseif type(key) == "number" then
+            return "has the key " .. tostring(key) .. ": a list's are 1, 2, .., a map's are texts"
         else
             return "has a key that is a " .. type(key)
         end

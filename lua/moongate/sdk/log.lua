@@ -22,7 +22,7 @@ local function write(self, name, level, text, ...)
         end
         local ok, made = pcall(text.format, text, ...)
         if not ok then
-            error(name .. ": " .. gsub(tostring(made), "^[^%s:]+:%d+: ", ""), 3)
+            error(name .. ": " .. gsub(gsub(tostring(made), "^[^%s:]+:%d+: ", ""), "'%?'", "'format'"), 3)
         end
         text = made
     end

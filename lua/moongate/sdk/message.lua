@@ -5,11 +5,12 @@ local running = require("moongate.sdk.running")
 
 local header, header_at, set_header, remove_header = call.header, call.header_at, call.set_header, call.remove_header
 local get_body, set_body, bodiless = call.body, call.set_body, call.bodiless
+local wide_digits = require("moongate.ffi.json").digits
 local header_values, lower, list = call.header_values, string.lower, require("moongate.sdk.json").list
 local BODY = call.wait_for.BODY
 local WARN = 2
 local LARGE, VALUES_MAX = 1024, 1000 -- bytes of a value that are charged; values of a list
-local type, error, tostring, floor = type, error, tostring, math.floor
+local type, error, tostring, pairs, floor = type, error, tostring, pairs, math.floor
 local find, format, gsub = string.find, string.format, string.gsub
 local stale = object.stale -- a slot serves one request after another: nothing kept of one may read the next
 
@@ -37,7 +38,7 @@ local function warn_bodiless(why)
     call.log(running.call, WARN, plugins_line() .. "set_body has no effect: " .. what .. " has no body")
 end
 
----@alias moongate.FieldValue string|number|(string|number)[]  a list: one field for each
+---@alias moongate.FieldValue string|number|(string|number)[]  a 64-bit integer too; a list: one field for each
 
 --- A number as digits, never with an exponent.
 local function digits(value)
@@ -52,6 +53,8 @@ end
 local function value_text(what, name, value, level)
     if type(value) == "string" then
         return value
+    elseif type(value) == "cdata" and wide_digits(value) then
+        return wide_digits(value)
     elseif type(value) == "number" then
         if value ~= value or value == math.huge or value == -math.huge then
             error(what .. ": the value of " .. name .. " is no number that has digits: " .. tostring(value), level)
@@ -66,6 +69,17 @@ local function put_text(what, put, pointer, which, name, text, replace, level)
     local wrong = put(pointer, which, name, text, replace)
     if wrong then
         error(what .. " " .. ("%q"):format(name) .. ": " .. wrong, level)
+    end
+end
+
+--- A list has no gap, and nothing else beside its values: none of them is dropped unseen.
+local function check_list(what, name, value, level)
+    for key in pairs(value) do
+        running.charge(2)
+        if type(key) ~= "number" or key < 1 or key > #value or key ~= floor(key) then
+            error(what .. ": the value of " .. name .. " is a list of " .. #value .. " that has the key "
+                .. (type(key) == "table" and "table" or tostring(key)) .. " too: give a list without gaps", level)
+        end
     end
 end
 
@@ -89,8 +103,9 @@ function message.put(what, put, pointer, which, name, value, replace, level)
     if #value > VALUES_MAX then
         error(what .. ": " .. #value .. " values of " .. name .. ", more than " .. VALUES_MAX, level)
     end
-    local texts = {}
     running.charge(16 * #value)
+    check_list(what, name, value, level + 1)
+    local texts = {}
     for i = 1, #value do
         texts[i] = value_text(what, name, value[i], level + 1)
     end

@@ -6,7 +6,8 @@ local running = require("moongate.sdk.running")
 local type, error, tostring, pairs, setmetatable = type, error, tostring, pairs, setmetatable
 local getmetatable, getinfo = debug.getmetatable, debug.getinfo -- metatables of ours are locked
 local sort, concat, min = table.sort, table.concat, math.min
-local lower, byte, sub, format = string.lower, string.byte, string.sub, string.format
+local lower, byte, sub, format, gsub = string.lower, string.byte, string.sub, string.format, string.gsub
+local ipairs, pcall, rawget = ipairs, pcall, rawget
 
 local object = {}
 
@@ -131,14 +132,33 @@ function object.strict(what, methods, ...)
     })
 end
 
+--- What to write in place of an assignment: the method that sets the member, if there is one.
+local function setter(self, name, index, key)
+    if name .. "." .. tostring(key) == "ctx.state" then
+        return "assign its members, as in ctx.state.user = .."
+    end
+    for _, method in ipairs({ "set_" .. tostring(key), "set_" .. gsub(tostring(key), "s$", "") }) do
+        local ok, found
+        if type(index) == "table" then
+            ok, found = true, rawget(index, method)
+        else
+            ok, found = pcall(index, self, method)
+        end
+        if ok and found then
+            return "call " .. name .. ":" .. method .. "(..)"
+        end
+    end
+    return "keep what is yours in ctx.state"
+end
+
 --- The metatable of an object that plugins read and cannot change.
 ---@param name string  how plugins call it
 ---@param index table|function
 function object.meta(name, index)
     local meta = {
         __index = index,
-        __newindex = function(_, key)
-            error(name .. "." .. tostring(key) .. " cannot be assigned: keep what is yours in ctx.state", 2)
+        __newindex = function(self, key)
+            error(name .. "." .. tostring(key) .. " cannot be assigned: " .. setter(self, name, index, key), 2)
         end,
         __metatable = "locked",
     }

@@ -27,6 +27,8 @@ function response:set_status(value)
     end
     if type(value) ~= "number" then
         error("set_status: a status is a number, not " .. type(value), 2)
+    elseif value % 1 ~= 0 then
+        error("set_status: a status is a whole number, not " .. tostring(value), 2)
     end
     local wrong = set_status(running.call, value)
     if wrong then

@@ -18,6 +18,8 @@ local function has_place(text)
     return find(text, "^[^\n:]*%.lua:%d+: ") ~= nil
 end
 
+local A_FUNCTION = "^(.*attempt to index %a+ '([%w_]+)' %(a function value%))$"
+
 --- A text has its line, unless who raised it wanted none; that, and anything else, gets the line of the traceback.
 ---@param err any
 ---@param text string  of sdk.shown, made while the plugin's budget still bounds what its __tostring does
@@ -26,6 +28,7 @@ end
 return function(err, text, trace)
     if type(err) == "string" then
         text = gsub(text, "^lua/moongate/[^\n:]*%.lua:%d+: ", "") -- where a tail call has lost the plugin's line
+        text = gsub(text, A_FUNCTION, "%1: it is a method, and called with a colon, as in ctx.request:%2(..)")
         if has_place(text) then
             return text
         end

@@ -175,10 +175,11 @@ function sandbox.env(name, lib, sdk)
                 all[#all + 1] = full
             end
             table.sort(all)
-            local file = tostring(module):gsub("^" .. name:gsub("%p", "%%%0") .. "%.", "")
+            local part_of = tostring(module):gsub("%.lua$", ""):gsub("^%./", ""):gsub("/", ".")
+                :gsub("^" .. name:gsub("%p", "%%%0") .. "%.", ""):gsub("^lib%.", "")
             error("no module '" .. tostring(module) .. "' for plugin " .. name .. "; there are: "
                 .. table.concat(all, ", ") .. "; a module of the plugin's own is a file in its lib folder: lib/"
-                .. file .. ".lua, as require \"" .. name .. "." .. file .. "\"", 2)
+                .. part_of .. ".lua, as require \"" .. name .. "." .. part_of .. "\"", 2)
         end
         local chunk, problem = sandbox.load(part.source, part.chunkname, env)
         if not chunk then
