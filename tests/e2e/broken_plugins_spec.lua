@@ -256,6 +256,37 @@ describe("the line of what went wrong in a plugin", function()
     end)
 end)
 
+describe("what is raised while a plugin is loaded", function()
+    local YAML = [[
+version: 1
+listeners: { web: { bind: "127.0.0.1:1" } }
+plugins: { own: { use: ./plugins/own } }
+routes: [{ name: all, match: { paths: [{ prefix: / }] }, plugins: [own] }]
+]]
+    for raises, holds in pairs {
+        ["error('no rate', 0)"] = "no rate",
+        ["error()"] = "error(nil) was raised: give error a text",
+        ["error({ code = 5 })"] = "a table: {code = 5}",
+        ["error(setmetatable({}, { __tostring = function() while true do end end }))"] = "a table: {}",
+        ["error(setmetatable({}, { __tostring = function() error('deep') end }))"] = "a table: {}",
+        ["assert(nil, 'no rate')"] = "no rate",
+    } do
+        it("is told at its line, and ends: " .. raises, function()
+            for _, source in ipairs {
+                "local own = {}\n" .. raises .. "\nreturn own\n",
+                "return { new = function()\n" .. raises .. "\nend }\n",
+            } do
+                local result = e2e.run({ "check" },
+                    { files = { ["plugins/own/plugin.lua"] = source, ["moongate.yaml"] = YAML } })
+                assert.equal(3, result.code)
+                local text = result.err .. result.out
+                assert.truthy(text:find("plugins/own/plugin.lua:2:1: ", 1, true), text)
+                assert.truthy(text:find(holds, 1, true), text)
+            end
+        end)
+    end
+end)
+
 describe("a handler that neither answers nor calls next", function()
     local QUIET = handler "if ctx.request.path ~= '/bad' then return next(ctx) end"
 

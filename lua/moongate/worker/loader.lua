@@ -5,6 +5,7 @@ local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local sandbox = require("moongate.worker.sandbox")
 local sdk = require("moongate.sdk.init")
+local message_of = require("moongate.worker.raised")
 local text_of = require("moongate.sdk.shown")
 
 local getinfo = debug.getinfo
@@ -221,6 +222,11 @@ local function copies(plugins, chains)
     return copy
 end
 
+--- What was raised, as text, while the stack stands and the plugin's budget bounds what its __tostring does.
+local function described(err)
+    return message_of(err, text_of(err), debug.traceback("", 2))
+end
+
 --- Loads all plugins of a plan. Raises with the name of the one that failed and why.
 ---@param plugins table[]
 ---@param chains (integer|table)[][]
@@ -232,10 +238,10 @@ function loader.all(plugins, chains)
         running.names[i] = wanted.name
         running.plugin, running.memory.owner = i - 1, i - 1
         running.turn = running.turn + 1
-        local ok, result = pcall(loader.instance, wanted, loaded, copy[i - 1] or 1)
+        local ok, result = xpcall(loader.instance, described, wanted, loaded, copy[i - 1] or 1)
         running.plugin, running.memory.owner = -1, -1
         if not ok then
-            error(("plugin %q: %s"):format(wanted.name, text_of(result)), 0)
+            error(("plugin %q: %s"):format(wanted.name, result), 0)
         end
         instances[i] = result
     end
