@@ -9,12 +9,13 @@ void mg_vm_memory_init(mg_vm_memory *memory)
 }
 
 /* A collection is due a little below the cap, so that a plugin which holds everything is found while the
- * others still have room; and then whenever a little more has come. */
+ * others still have room; and then at the cap, since one of a full state takes as long as five requests may.
+ */
 static void set_high(mg_vm_memory *memory)
 {
-    const size_t cap = memory->cap_bytes, more = memory->left_bytes + cap / 64;
+    const size_t cap = memory->cap_bytes, early = cap - cap / 8;
 
-    memory->high_bytes = more > cap ? cap : more > cap - cap / 8 ? more : cap - cap / 8;
+    memory->high_bytes = memory->left_bytes + cap / 64 > early ? cap : early;
     memory->shown.over = memory->used_bytes > memory->high_bytes;
 }
 
@@ -129,6 +130,10 @@ void mg_vm_memory_judge(mg_vm_memory *memory, lua_State *L)
 {
     if (!memory->suspect)
         return;
+    if (memory->crowded && is_nearly_full(memory)) { /* it is known: its successor is on its way */
+        memory->suspect = false;
+        return;
+    }
     /* What the request held is garbage now, however little else has come. */
     memory->left_bytes = 0;
     collect(memory, L);
