@@ -2,6 +2,8 @@
  * ways round (a name, another machine) are found by Via when a request comes back. */
 #include "gateway/config_build.h"
 
+#include <unistd.h>
+
 static bool has(const char *block, const mg_addr *addr)
 {
     mg_cidr cidr;
@@ -35,6 +37,19 @@ static bool is_localhost(mg_str host)
            mg_str_eq_c(host, "ip6-localhost") || mg_str_eq_c(host, "ip6-loopback");
 }
 
+/* The machine's own name. Which of its addresses that stands for nobody is asked: it is reached there where a
+ * listener has them all. */
+static bool is_own_name(mg_str host)
+{
+    char own[256];
+
+    if (gethostname(own, sizeof own) != 0)
+        return false;
+    own[sizeof own - 1] = 0;
+    host = mg_str_ends(host, MG_STR(".")) ? mg_str_sub(host, 0, host.n - 1) : host;
+    return host.n && mg_str_eq_nocase(host, mg_str_of(own));
+}
+
 static bool leads_to(const mg_config_endpoint *endpoint, const mg_addr *bind)
 {
     mg_addr to;
@@ -43,6 +58,8 @@ static bool leads_to(const mg_config_endpoint *endpoint, const mg_addr *bind)
         return false;
     if (is_localhost(endpoint->host))
         return is_loopback(bind) || is_wildcard(bind);
+    if (is_wildcard(bind) && is_own_name(endpoint->host))
+        return true;
     if (!mg_addr_from_ip(&to, endpoint->host, endpoint->port))
         return false;
     if (is_wildcard(bind))

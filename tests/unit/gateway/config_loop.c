@@ -1,6 +1,8 @@
 /* Services that would ask this gateway itself. */
 #include "config_told.h"
 
+#include <unistd.h>
+
 /* A service at `url`, with this listener. NULL: all is well. */
 static void leads(const char *bind, const char *url, const char *to)
 {
@@ -48,6 +50,23 @@ static void an_endpoint_that_is_a_listener_is_refused(void **state)
     leads(":8080", "http://localhost:9902", "status");
 }
 
+static void the_machines_own_name_is_one_of_its_addresses(void **state)
+{
+    char own[256] = "", url[300];
+
+    (void)state;
+    assert_int_equal(gethostname(own, sizeof own - 1), 0);
+    snprintf(url, sizeof url, "http://%s:8080", own);
+    leads(":8080", url, "listeners.web");
+    leads("0.0.0.0:8080", url, "listeners.web");
+    leads(":8081", url, NULL);
+    leads("10.0.0.3:8080", url, NULL);
+    snprintf(url, sizeof url, "http://%s.:8080", own);
+    leads(":8080", url, "listeners.web");
+    snprintf(url, sizeof url, "http://x%s:8080", own);
+    leads(":8080", url, NULL);
+}
+
 static void an_endpoint_beside_a_listener_is_not(void **state)
 {
     (void)state;
@@ -88,6 +107,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_endpoint_that_is_a_listener_is_refused),
+        cmocka_unit_test(the_machines_own_name_is_one_of_its_addresses),
         cmocka_unit_test(an_endpoint_beside_a_listener_is_not),
         cmocka_unit_test(the_message_names_the_line_and_what_to_write),
         cmocka_unit_test(a_proxy_of_its_own_address_is_refused),
