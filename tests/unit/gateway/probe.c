@@ -279,7 +279,7 @@ static void a_name_without_an_address_is_down_until_it_has_one(void **state)
 
 static void checks_come_at_their_interval_more_or_less_a_tenth(void **state)
 {
-    uint64_t least = UINT64_MAX, most = 0, waited;
+    uint64_t least = UINT64_MAX, most = 0, waited = 0;
     world w;
 
     (void)state;

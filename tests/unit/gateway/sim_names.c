@@ -289,7 +289,7 @@ static void an_operators_word_is_about_all_addresses_of_an_endpoint(void **state
 static void what_is_known_of_an_address_that_stays_is_kept(void **state)
 {
     group g;
-    int host;
+    int host = -1;
 
     (void)state;
     names_open(&g, NAMED(", eject: { consecutive: 2, base: 60s, max: 60s, success_rate: false }"), "23", 1);

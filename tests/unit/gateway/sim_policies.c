@@ -255,7 +255,7 @@ static void a_key_stays_with_its_host(void **state)
                       "\"header:x-user\" } }]\n",
                3);
     for (int i = 0; i < 6; i++) {
-        int host;
+        int host = -1;
         say(&g.w, g.client, "GET / HTTP/1.1\r\nhost: a\r\nx-user: u7\r\n\r\n");
         const int up = arrives(&g, &host);
         say(&g.w, up, OK_EMPTY);
@@ -270,7 +270,7 @@ static void a_key_stays_with_its_host(void **state)
 static void a_host_with_fewer_requests_is_taken(void **state)
 {
     group g;
-    int busy, other;
+    int busy = -1, other;
 
     (void)state;
     group_open(

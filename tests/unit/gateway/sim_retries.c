@@ -4,7 +4,7 @@
 static void a_try_that_fails_goes_to_another_host_and_the_client_sees_that_one(void **state)
 {
     group g;
-    int host, second;
+    int host = -1, second = -1;
 
     (void)state;
     group_open(&g, SERVICE_OF(PAIR ", " RETRY_FAST), 2);
@@ -100,7 +100,7 @@ static void a_client_that_leaves_between_two_tries_leaves_nothing_behind(void **
 static void a_try_has_its_own_time(void **state)
 {
     group g;
-    int host, second;
+    int host = -1, second = -1;
 
     (void)state;
     group_open(&g, SERVICE_OF(PAIR ", retry: { per_try_timeout: 100ms, backoff: 1ms, backoff_max: 1ms }"), 2);
