@@ -369,7 +369,7 @@ uint32_t mg_encode(int codec, const char *bytes, uint32_t n, char *out);
  * at the byte *at, from 0. Any thread. */
 const char *mg_decode(int codec, const char *text, uint32_t n, char *out, uint32_t *length, uint32_t *at);
 
-/* ---- kv: ctx.kv, bytes to bytes in a namespace of the plugin's own (gateway/kv.h). A space is one handle
+/* ---- kv: ctx.kv, bytes to bytes in a namespace of the plugin's own (state/kv.h). A space is one handle
  * for one thread; what one handle sets all others see at once. Functions that return text: NULL, or static
  * text that says what is wrong ---- */
 

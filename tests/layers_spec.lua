@@ -21,15 +21,27 @@ local C_MAY = {
     script = set "base",
     net = set "http policy base",
     sim = set "net http base",
-    gateway = set "sim net script store text http policy base",
-    cli = set "gateway text base",
+    config = set "net text http policy base",
+    state = set "store policy base",
+    gateway = set "config state sim net script store text http policy base",
+    cli = set "gateway config state text base",
     ["main.c"] = set "cli base",
     ["moongate.h"] = set "",
 }
 
+--- What a room of runtime/gateway/ may include of it besides its own files: other rooms, and headers of the floor, which
+--- is what stands in gateway/ itself and may include every room.
+local ROOM_MAY = {
+    observe = set "",
+    service = set "observe shared.h snapshot.h",
+    request = set "observe service host.h snapshot.h vm_renew.h worker.h",
+    sdk = set "request service host.h",
+    admin = set "observe service control.h",
+}
+
 --- What the build makes, and who may include it.
 local GENERATED = {
-    ["mg_embed.h"] = set "gateway cli",
+    ["mg_embed.h"] = set "config gateway cli",
     ["mg_abi.h"] = set "base script gateway",
 }
 
@@ -103,6 +115,21 @@ local function matches_any(text, patterns)
     return false
 end
 
+--- Why a file of gateway/ may not include another of gateway/, or nil when it may.
+local function wrong_room(path, header)
+    local room = path:match("^gateway/([^/]+)/")
+    if not room then
+        return nil
+    end
+    if not ROOM_MAY[room] then
+        return "'gateway/" .. room .. "' is no room"
+    end
+    local target = header:match("^gateway/([^/]+)")
+    if target ~= room and not ROOM_MAY[room][target] then
+        return "gateway/" .. room .. " does not stand on " .. target
+    end
+end
+
 --- Why `path` (from runtime/) may not include `header`, or nil when it may.
 local function wrong_include(path, header, quoted)
     for _, library in ipairs(LIBRARY_HOMES) do
@@ -128,9 +155,10 @@ local function wrong_include(path, header, quoted)
     if not target then
         return "name it from runtime/, as in \"" .. layer .. "/" .. header .. "\""
     end
-    if target ~= layer and not may[target] then
-        return layer .. " is not above " .. target
+    if target ~= layer then
+        return not may[target] and layer .. " is not above " .. target or nil
     end
+    return layer == "gateway" and wrong_room(path, header) or nil
 end
 
 --- Why a module of lua/moongate/`layer` may not require `name`, or nil when it may.
@@ -472,8 +500,24 @@ describe("the checker", function()
     end)
 
     it("finds the gateway included from below", function()
-        write("runtime/script/vm.h", '#include "gateway/call.h"\n')
-        finds_only("runtime/script/vm.h:1: gateway/call.h")
+        write("runtime/script/vm.h", '#include "gateway/request/call.h"\n')
+        finds_only("runtime/script/vm.h:1: gateway/request/call.h")
+    end)
+
+    it("finds a room that includes one above it", function()
+        write("runtime/gateway/service/probe.c",
+            '#include "gateway/observe/metrics.h"\n#include "gateway/request/call.h"\n#include "gateway/shared.h"\n')
+        finds_only("runtime/gateway/service/probe.c:2: gateway/request/call.h")
+    end)
+
+    it("finds a room that includes more of the floor than it may", function()
+        write("runtime/gateway/request/call.c", '#include "gateway/worker.h"\n#include "gateway/control.h"\n')
+        finds_only("runtime/gateway/request/call.c:2: gateway/control.h")
+    end)
+
+    it("finds a folder of the gateway that is no room", function()
+        write("runtime/gateway/misc/all.c", '#include "gateway/shared.h"\n')
+        finds_only("runtime/gateway/misc/all.c:1: gateway/shared.h")
     end)
 
     it("finds a layer included by moongate.h", function()
@@ -495,7 +539,7 @@ describe("the checker", function()
         ["http_parser.h"] = "net/conn.c",
         ["lmdb.h"] = "store/record.c",
         ["yaml.h"] = "text/json.c",
-        ["jansson.h"] = "gateway/admin.c",
+        ["jansson.h"] = "gateway/admin/admin.c",
         ["event2/event.h"] = "net/conn.c",
         ["lua.h"] = "gateway/worker.c",
         ["pcre2.h"] = "policy/router.c",

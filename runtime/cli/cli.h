@@ -4,7 +4,7 @@
 #define MG_CLI_CLI_H
 
 #include "base/err.h"
-#include "gateway/config.h"
+#include "config/config.h"
 
 /* Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid config or plugin, 4 gateway unreachable. */
 enum { MG_EXIT_OK = 0, MG_EXIT_FAILED = 1, MG_EXIT_USAGE = 2, MG_EXIT_INVALID = 3, MG_EXIT_UNREACHABLE = 4 };

@@ -1,7 +1,7 @@
 /* routes.c - the table in match order; why a request does or does not match, told by the matcher itself. */
 #include "cli/cli.h"
 #include "gateway/check.h"
-#include "gateway/forward.h"
+#include "gateway/request/forward.h"
 
 enum { HEADERS_MAX = 32 };
 

@@ -1,8 +1,8 @@
 /* state.c - the durable store from the outside: keys and figures by way of the running gateway; restore only
  * while none runs. */
 #include "cli/client.h"
-#include "gateway/kv.h"
-#include "gateway/state_files.h"
+#include "state/kv.h"
+#include "state/state_files.h"
 #include "text/units.h"
 
 #include <errno.h>

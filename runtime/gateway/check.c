@@ -3,8 +3,8 @@
 
 #include "base/embed.h"
 #include "base/mem.h"
-#include "gateway/call.h"
-#include "gateway/kv.h"
+#include "gateway/request/call.h"
+#include "state/kv.h"
 #include "http/uri.h"
 #include "mg_abi.h"
 

@@ -4,12 +4,12 @@
 #define MG_GATEWAY_CONTROL_H
 
 #include "base/rand.h"
-#include "gateway/admin.h"
+#include "gateway/admin/admin.h"
 #include "gateway/gateway.h"
-#include "gateway/kv.h"
-#include "gateway/persist.h"
-#include "gateway/probe.h"
-#include "gateway/rollout_run.h"
+#include "state/kv.h"
+#include "state/persist.h"
+#include "gateway/service/probe.h"
+#include "gateway/service/rollout_run.h"
 #include "gateway/watchdog.h"
 #include "gateway/worker.h"
 

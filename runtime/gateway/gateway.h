@@ -4,7 +4,7 @@
 #define MG_GATEWAY_GATEWAY_H
 
 #include "base/log_writer.h"
-#include "gateway/config.h"
+#include "config/config.h"
 #include "net/resolver.h"
 
 typedef struct mg_gateway mg_gateway;

@@ -6,7 +6,7 @@
 #include "base/embed.h"
 #include "base/mem.h"
 #include "mg_abi.h"
-#include "gateway/call.h"
+#include "gateway/request/call.h"
 
 mg_vm *mg_control_make_vm(mg_gateway *gateway, unsigned worker, const mg_plan *plan, mg_error *err)
 {

@@ -8,16 +8,16 @@
 #include "base/log.h"
 #include "base/stat.h"
 #include "base/time.h"
-#include "gateway/config.h"
-#include "gateway/limit_stats.h"
+#include "config/config.h"
+#include "gateway/observe/limit_stats.h"
 #include "net/account.h"
 #include "policy/breaker.h"
 #include "policy/limiter.h"
 
 typedef struct mg_shared mg_shared;
-typedef struct mg_kv mg_kv;             /* gateway/kv.h */
-typedef struct mg_persist mg_persist;   /* gateway/persist.h */
-typedef struct mg_services mg_services; /* gateway/service.h */
+typedef struct mg_kv mg_kv;             /* state/kv.h */
+typedef struct mg_persist mg_persist;   /* state/persist.h */
+typedef struct mg_services mg_services; /* gateway/service/service.h */
 
 /* What the limiters that plugins make may take together when they are full: four of the largest. */
 #define MG_SHARED_OWN_BYTES_MAX (8ull << 30)

@@ -3,7 +3,7 @@
 #include "gateway/shared_parts.h"
 
 #include "base/mem.h"
-#include "gateway/persist.h"
+#include "state/persist.h"
 
 typedef union policy_conf {
     mg_limiter_conf limiter;

@@ -2,8 +2,8 @@
 #include "gateway/snapshot.h"
 
 #include "base/mem.h"
-#include "gateway/metrics.h"
-#include "gateway/rollout_run.h"
+#include "gateway/observe/metrics.h"
+#include "gateway/service/rollout_run.h"
 
 static const mg_node *part_node(const mg_config_route *route, mg_route_part part, size_t item)
 {

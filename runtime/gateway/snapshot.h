@@ -4,8 +4,8 @@
 #ifndef MG_GATEWAY_SNAPSHOT_H
 #define MG_GATEWAY_SNAPSHOT_H
 
-#include "gateway/plan.h"
-#include "gateway/service.h"
+#include "config/plan.h"
+#include "gateway/service/service.h"
 #include "gateway/shared.h"
 #include "net/conn.h"
 #include "net/upstream.h"
@@ -32,7 +32,7 @@ typedef struct mg_snapshot_backend {
     mg_str group;
 } mg_snapshot_backend;
 
-/* Several backends of one route (gateway/split.h). */
+/* Several backends of one route (gateway/request/split.h). */
 typedef struct mg_snapshot_split {
     const mg_snapshot_backend *backends;
     const mg_rollout_side *sides; /* by backend; the canary's weight is 0: its share is the rollout's word */
@@ -83,7 +83,7 @@ typedef struct mg_snapshot {
     uint32_t max_path_bytes; /* the largest of all routes */
 } mg_snapshot;
 
-typedef struct mg_stats mg_stats; /* gateway/metrics.h */
+typedef struct mg_stats mg_stats; /* gateway/observe/metrics.h */
 
 /* Takes the config, which is freed on failure too. NULL when the report got an error. One reference is the
  * caller's. Touches nothing outside of itself: one that is dropped leaves no trace. */

@@ -1,5 +1,5 @@
 /* view.c - a snapshot as one worker serves it: services with their hosts, and the VM. */
-#include "gateway/job.h"
+#include "gateway/request/job.h"
 #include "gateway/vm_renew.h"
 
 #include "base/check.h"

@@ -3,8 +3,8 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "gateway/job.h"
-#include "gateway/pause.h"
+#include "gateway/request/job.h"
+#include "gateway/request/pause.h"
 #include "gateway/vm_renew.h"
 
 enum { HAND_OFF_MIN = 4, HAND_OFF_PERCENT = 12 };

@@ -3,11 +3,11 @@
 #ifndef MG_GATEWAY_WORKER_H
 #define MG_GATEWAY_WORKER_H
 
-#include "gateway/access_log.h"
-#include "gateway/forward.h"
+#include "gateway/observe/access_log.h"
+#include "gateway/request/forward.h"
 #include "gateway/host.h"
-#include "gateway/metrics.h"
-#include "gateway/names.h"
+#include "gateway/observe/metrics.h"
+#include "gateway/service/names.h"
 #include "gateway/snapshot.h"
 #include "net/conn.h"
 #include "net/listener.h"
@@ -49,7 +49,7 @@ typedef struct mg_plugin_bounds {
 /* A VM and how many views of this worker use it: a snapshot that leaves the plan alone keeps it. */
 typedef struct mg_worker_vm {
     mg_vm *vm;
-    struct mg_jobs *jobs;     /* owned: what its plugins run beside requests (gateway/job.h) */
+    struct mg_jobs *jobs;     /* owned: what its plugins run beside requests (gateway/request/job.h) */
     mg_chain_bodies *bodies;  /* owned: by chain */
     mg_plugin_bounds *bounds; /* owned: by plugin */
     uint64_t plan_hash;
@@ -130,7 +130,7 @@ struct mg_worker {
     mg_vm_site site;          /* what it runs in Lua */
     _Atomic size_t lua_bytes; /* of the VM in use, as of the last beat */
     mg_timer beat;
-    mg_list paused; /* flights in the middle of long work (gateway/pause.h) */
+    mg_list paused; /* flights in the middle of long work (gateway/request/pause.h) */
     mg_later pause;
     mg_list queued;           /* flights that wait for a limiter's turn */
     mg_message turns_message; /* posted when some of these turns have moved up, and not again until it ran */

@@ -1,7 +1,8 @@
 /* task.h - one coroutine an exchange, from a pool of slots: coroutine, ctx table and C memory, used again and
  * again.
  *
- * The protocol between a slot and whoever runs it (mg_call is moongate.h's, the fields are gateway/call.h's):
+ * The protocol between a slot and whoever runs it (mg_call is moongate.h's, the fields are
+ * gateway/request/call.h's):
  *
  * - take: a slot that is parked. Its last wait was MG_WAIT_DONE.
  * - fill the call: x, chain, route_name, .., phase = MG_PHASE_CHAIN, cancelled = NULL.

@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "stopwatch.h"
 
-#include "gateway/config.h"
+#include "config/config.h"
 #include "gateway/snapshot.h"
 
 /* Lua runs STOPWATCH_OPS times what stands between these: before the handler, and within its loop. */

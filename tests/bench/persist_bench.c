@@ -1,6 +1,6 @@
 /* persist_bench.c - how long a gateway with a million limiter keys takes to store them and to come back with
  * them: persist_bench DIRECTORY [KEYS]. What is stored in the directory goes, before and after. */
-#include "gateway/persist.h"
+#include "state/persist.h"
 
 #include "base/check.h"
 #include "base/mem.h"

@@ -1,7 +1,7 @@
 /* A text as a configuration: YAML, or JSON when it begins with a brace. Whatever it is, there is a config or
  * a report that says why not, and the report is bounded. The schema of a plugin is fuzzed behind a NUL byte:
  * text before it is the document, text after it the schema that the document is held against. */
-#include "gateway/config.h"
+#include "config/config.h"
 #include "text/json.h"
 #include "text/yaml.h"
 

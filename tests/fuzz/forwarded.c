@@ -3,7 +3,7 @@
  */
 #include "base/check.h"
 #include "base/mem.h"
-#include "gateway/forward.h"
+#include "gateway/request/forward.h"
 #include "http/bytes.h"
 
 #include <stdint.h>

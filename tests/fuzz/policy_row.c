@@ -3,7 +3,7 @@
  * nothing when the longest debt of the rule is over, and the clock still has room to run. */
 #include "base/check.h"
 #include "base/mem.h"
-#include "gateway/persist_parts.h"
+#include "state/persist_parts.h"
 
 enum { LIMIT = 4, NOW_S = 1000 };
 

@@ -1,6 +1,6 @@
 /* The body of a health check's answer: whatever it says of its load, the endpoint's weight is one that can be
  * balanced by, between nothing and what the configuration gave it. */
-#include "gateway/probe_try.c"
+#include "gateway/service/probe_try.c"
 
 #include "base/check.h"
 #include "policy/health.h"

@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "gateway/forward.h"
+#include "gateway/request/forward.h"
 #include "http/cookie.h"
 
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* Whom a request is from, beside a model that writes the whole list down first and then walks it; and what is
  * told to the next hop, which must find the same client. */
-#include "gateway/forward.h"
+#include "gateway/request/forward.h"
 
 #include "support/check.h"
 

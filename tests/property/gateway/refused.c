@@ -5,7 +5,7 @@
 
 #include "unit/gateway/sim_world.h"
 
-#include "gateway/service_parts.h"
+#include "gateway/service/service_parts.h"
 #include "gateway/shared_parts.h"
 
 enum { KEYS = 4, RUNS = 4, STEPS = 200 };

@@ -2,11 +2,11 @@
  * was asked for within chance, and nobody moves but those who come to the canary.
  *
  * SEED=n replays one run. */
-#include "gateway/split.h"
+#include "gateway/request/split.h"
 
 #include "base/mem.h"
 #include "base/rand.h"
-#include "gateway/rollout_run.h"
+#include "gateway/service/rollout_run.h"
 #include "sim/sim.h"
 #include "support/check.h"
 

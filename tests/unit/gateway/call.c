@@ -1,5 +1,6 @@
 /* The Lua side and the C half of ctx together: what a chain does to an exchange. */
 #include "call_fixture.h"
+#include "http/problem.h"
 
 #include <math.h>
 

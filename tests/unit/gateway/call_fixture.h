@@ -5,8 +5,8 @@
 
 #include "base/embed.h"
 #include "base/mem.h"
-#include "gateway/call.h"
-#include "gateway/kv.h"
+#include "gateway/request/call.h"
+#include "state/kv.h"
 #include "mg_abi.h"
 
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* Counts and latencies of calls: what the cells of all workers add up to, and how exact a quantile is. */
-#include "gateway/figures.h"
+#include "gateway/service/figures.h"
 
 #include "base/rand.h"
 #include "base/time.h"

@@ -2,7 +2,7 @@
  * next check comes. */
 #include "probe_fixture.h"
 
-#include "gateway/probe_try.h"
+#include "gateway/service/probe_try.h"
 
 /* ---- what is asked, and what counts ---- */
 

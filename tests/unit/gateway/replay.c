@@ -1,7 +1,7 @@
 /* replay.c - a request body that is sent once more: between a client that speaks in pieces and connections
  * that take as much as they like. */
 #include "base/mem.h"
-#include "gateway/pipeline.h"
+#include "gateway/request/pipeline.h"
 #include "sim/sim.h"
 
 #include <setjmp.h>

@@ -1,9 +1,9 @@
 /* Rollouts beside the threads that ask and feed them, and what is stored of one: rows written, read, refused.
  */
-#include "gateway/rollout_run.h"
+#include "gateway/service/rollout_run.h"
 
 #include "base/mem.h"
-#include "gateway/config.h"
+#include "config/config.h"
 #include "sim/sim.h"
 #include "support/check.h"
 #include "support/tmpdir.h"
@@ -329,14 +329,14 @@ static void rows_that_no_rollout_can_have_are_refused(void **state)
         mg_record_u32(&row, 0);
         mg_record_u64(&row, 7);
         mg_record record = { mg_text_str(&row), 1, true };
-        assert_int_equal(mg_rollout_run_row(&record, &id, &rollout), i == mg_countof(states) + 1);
+        assert_int_equal(mg_persist_get_rollout(&record, &id, &rollout), i == mg_countof(states) + 1);
     }
     check_str(id, "r1");
     assert_int_equal(rollout.step, 1);
     assert_int_equal(rollout.began_ns, 7);
     for (size_t n = 0; n < row.n; n++) { /* cut anywhere */
         mg_record record = { { row.p, n }, 1, true };
-        assert_false(mg_rollout_run_row(&record, &id, &rollout));
+        assert_false(mg_persist_get_rollout(&record, &id, &rollout));
     }
     mg_text_fini(&row);
 }

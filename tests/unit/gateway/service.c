@@ -1,8 +1,8 @@
 /* What a node knows of a service: hosts that go and come, weights that probes make, what a change keeps. */
-#include "gateway/service.h"
+#include "gateway/service/service.h"
 
 #include "base/mem.h"
-#include "gateway/persist.h"
+#include "state/persist.h"
 #include "support/check.h"
 #include "support/tmpdir.h"
 

@@ -1,7 +1,7 @@
 /* What all workers share, found by name, and what of it comes back after a kill. */
-#include "persist_fixture.h"
+#include "unit/state/persist_fixture.h"
 
-#include "gateway/kv.h"
+#include "state/kv.h"
 #include "gateway/shared.h"
 
 static memory m;

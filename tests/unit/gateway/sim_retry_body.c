@@ -2,7 +2,7 @@
 #include "sim_world.h"
 
 #include "base/rand.h"
-#include "gateway/replay.h"
+#include "gateway/request/replay.h"
 
 #define OK_EMPTY "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 #define BUSY     "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"

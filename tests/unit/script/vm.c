@@ -1,5 +1,5 @@
 /* A VM and its slots over small boots of their own: memory, errors, reuse. The real Lua side is tested in
- * gateway/call.c. */
+ * gateway/request/call.c. */
 #include "base/mem.h"
 #include "script/state.h"
 #include "script/task.h"

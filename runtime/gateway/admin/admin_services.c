@@ -1,0 +1,346 @@
+/* admin_services.c - services as they stand, and an operator's word to their breakers and endpoints. */
+#include "gateway/admin/admin_parts.h"
+#include "gateway/service/service.h"
+
+static const mg_config *config_of(const mg_admin_call *call)
+{
+    return call->admin->gateway->snapshot->config;
+}
+
+/* What is known of a configured one. */
+static mg_service_name *known_of(const mg_admin_call *call, const mg_config_service *conf)
+{
+    return mg_services_named(mg_shared_services(call->admin->gateway->shared.shared), conf->name);
+}
+
+static uint64_t policy_now(const mg_admin_call *call)
+{
+    return mg_shared_policy_now(call->admin->gateway->shared.shared);
+}
+
+static mg_str service_at(const void *self, size_t i)
+{
+    const mg_config *config = self;
+
+    return i < config->service_count ? config->services[i]->name : MG_STR_NONE;
+}
+
+/* The service that the path names; NULL when it was refused. */
+static const mg_config_service *wanted(mg_admin_call *call)
+{
+    const mg_config_service *conf = mg_config_service_named(config_of(call), call->names[0]);
+
+    if (!conf)
+        mg_admin_refuse_name(call, "service", call->names[0], service_at, config_of(call));
+    return conf;
+}
+
+/* The same for a word about it. */
+static const mg_config_service *addressed(mg_admin_call *call, mg_service_name **known)
+{
+    const mg_config_service *conf = wanted(call);
+
+    *known = conf ? known_of(call, conf) : NULL;
+    if (!conf || (*known && (*known)->newest))
+        return conf;
+    mg_admin_refuse(call, 503, "busy", "ask again", "the service \"%.*s\" is not in use yet",
+                    MG_STR_ARGS(conf->name));
+    return NULL;
+}
+
+/* ---- the document ---- */
+
+typedef struct pool_figures {
+    uint32_t idle, active, waiting;
+} pool_figures;
+
+static void add_pool(mg_text *out, const pool_figures *pool)
+{
+    mg_text_addf(out, ",\"pool\":{\"idle\":%u,\"active\":%u,\"waiting\":%u}", pool->idle, pool->active,
+                 pool->waiting);
+}
+
+/* The connections that all workers have to it. */
+static pool_figures read_pool(const mg_account *account)
+{
+    const mg_pool_node *node = &account->node;
+    const uint32_t open = atomic_load_explicit(&node->open, memory_order_relaxed);
+    const uint32_t idle = atomic_load_explicit(&node->idle, memory_order_relaxed);
+
+    return (pool_figures){ idle, open > idle ? open - idle : 0,
+                           atomic_load_explicit(&node->waiting, memory_order_relaxed) };
+}
+
+static void add_host(mg_admin_call *call, const mg_service *service, size_t i, pool_figures *sum)
+{
+    mg_text *out = call->out;
+    mg_host_view host;
+
+    mg_service_host_view(service, i, policy_now(call), &host);
+    const pool_figures pool = read_pool(mg_service_account(service, i));
+    mg_admin_comma(out);
+    mg_text_add_char(out, '{');
+    mg_admin_name(out, "endpoint", host.authority);
+    if (host.address.n)
+        mg_admin_name(out, "address", host.address);
+    mg_admin_name(out, "health", mg_str_of(mg_health_state_name(host.health)));
+    mg_admin_name(out, "state", host.down ? MG_STR("down") : MG_STR("up"));
+    mg_text_addf(out, ",\"ejected\":%s,\"usable\":%s", host.ejected ? "true" : "false",
+                 host.usable ? "true" : "false");
+    mg_admin_count(out, "weight", host.weight);
+    mg_admin_count(out, "inflight", host.inflight);
+    add_pool(out, &pool);
+    mg_text_add_char(out, '}');
+    sum->idle += pool.idle;
+    sum->active += pool.active;
+    sum->waiting += pool.waiting;
+}
+
+static void add_hosts(mg_admin_call *call, const mg_service *service)
+{
+    pool_figures sum = { 0 };
+
+    mg_text_add_c(call->out, ",\"endpoints\":[");
+    for (size_t i = 0; i < service->host_count; i++)
+        add_host(call, service, i, &sum);
+    mg_text_addf(call->out, "],\"panic\":%s",
+                 mg_service_in_panic(service, policy_now(call)) ? "true" : "false");
+    add_pool(call->out, &sum);
+}
+
+static bool is_of(const mg_circuit *circuit, const mg_config_service *conf)
+{
+    return conf->breaker.on && conf->breaker.per_route == (circuit->route.n > 0);
+}
+
+/* Forced ones last: an operator knows of those. */
+static int rank(mg_breaker_state state)
+{
+    static const int ranks[] = { [MG_BREAKER_CLOSED] = 1,
+                                 [MG_BREAKER_FORCED_CLOSED] = 2,
+                                 [MG_BREAKER_HALF_OPEN] = 3,
+                                 [MG_BREAKER_FORCED_OPEN] = 4,
+                                 [MG_BREAKER_OPEN] = 5 };
+
+    return ranks[state];
+}
+
+static mg_breaker_state add_circuits(mg_admin_call *call, const mg_service_name *known,
+                                     const mg_config_service *conf)
+{
+    const uint64_t now = policy_now(call);
+    mg_breaker_state worst = MG_BREAKER_CLOSED;
+
+    for (const mg_circuit *c = known->circuits; c; c = c->next) {
+        if (!is_of(c, conf))
+            continue;
+        const mg_breaker_state state = mg_breaker_now(c->breaker, now);
+        const uint64_t retry_ms = mg_breaker_retry_after_ms(c->breaker, now);
+        mg_admin_comma(call->out);
+        mg_text_add_char(call->out, '{');
+        if (conf->breaker.per_route)
+            mg_admin_name(call->out, "route", c->route);
+        mg_admin_name(call->out, "state", mg_str_of(mg_breaker_state_name(state)));
+        if (retry_ms && retry_ms != UINT64_MAX)
+            mg_admin_count(call->out, "retry_after_ms", retry_ms);
+        mg_text_add_char(call->out, '}');
+        worst = rank(state) > rank(worst) ? state : worst;
+    }
+    return worst;
+}
+
+static void add_breaker(mg_admin_call *call, const mg_service_name *known, const mg_config_service *conf)
+{
+    if (!conf->breaker.on) {
+        mg_text_add_c(call->out, ",\"breaker\":null");
+        return;
+    }
+    mg_text_add_c(call->out, ",\"breaker\":{");
+    mg_admin_name(call->out, "per", conf->breaker.per_route ? MG_STR("route") : MG_STR("service"));
+    mg_text_add_c(call->out, ",\"circuits\":[");
+    const mg_breaker_state worst = add_circuits(call, known, conf);
+    mg_text_add_char(call->out, ']');
+    mg_admin_name(call->out, "state", mg_str_of(mg_breaker_state_name(worst)));
+    mg_text_add_char(call->out, '}');
+}
+
+/* [upper bound in ms, calls]; what took longer than all bounds stands under the last. */
+static void add_buckets(mg_text *out, const mg_figures_sum *sum)
+{
+    mg_text_add_c(out, ",\"buckets\":[");
+    for (size_t i = 0; i < MG_FIGURES_BUCKETS; i++) {
+        mg_figures_sum one = { .calls = 1 };
+        if (!sum->buckets[i])
+            continue;
+        one.buckets[i] = 1;
+        mg_admin_comma(out);
+        mg_text_addf(out, "[%g,%llu]", mg_figures_quantile_ms(&one, 500),
+                     (unsigned long long)sum->buckets[i]);
+    }
+    mg_text_add_char(out, ']');
+}
+
+static void add_figures(mg_text *out, const mg_figures *figures)
+{
+    mg_figures_sum sum;
+
+    mg_figures_read(figures, &sum);
+    mg_text_add_c(out, ",\"figures\":{");
+    mg_admin_count(out, "calls", sum.calls);
+    mg_admin_count(out, "errors", sum.errors);
+    mg_admin_count(out, "timeouts", sum.timeouts);
+    mg_text_addf(out, ",\"p50_ms\":%g,\"p99_ms\":%g", mg_figures_quantile_ms(&sum, 500),
+                 mg_figures_quantile_ms(&sum, 990));
+    add_buckets(out, &sum);
+    mg_text_add_char(out, '}');
+}
+
+static const char *balance_name(mg_balancer_algorithm balance)
+{
+    switch (balance) {
+    case MG_BALANCER_ROUND_ROBIN: return "round_robin";
+    case MG_BALANCER_RANDOM: return "random";
+    case MG_BALANCER_LEAST_REQUEST: return "least_request";
+    case MG_BALANCER_PEAK_EWMA: return "peak_ewma";
+    case MG_BALANCER_MAGLEV: return "maglev";
+    }
+    return "unknown";
+}
+
+static void add_service(mg_admin_call *call, const mg_config_service *conf)
+{
+    const mg_service_name *known = known_of(call, conf);
+    mg_text *out = call->out;
+
+    mg_admin_name(out, "name", conf->name);
+    mg_admin_name(out, "balance", mg_str_of(balance_name(conf->balance)));
+    if (!known || !known->newest)
+        return;
+    add_hosts(call, known->newest);
+    add_breaker(call, known, conf);
+    mg_admin_count(out, "inflight", atomic_load_explicit(&known->concurrent, memory_order_relaxed));
+    if (known->newest->adaptive)
+        mg_text_addf(out, ",\"adaptive\":{\"limit\":%u,\"inflight\":%u}",
+                     mg_adaptive_limit(known->newest->adaptive),
+                     mg_adaptive_inflight(known->newest->adaptive));
+    else
+        mg_text_add_c(out, ",\"adaptive\":null");
+    add_figures(out, known->figures);
+}
+
+void mg_admin_services(mg_admin_call *call)
+{
+    mg_admin_begin(call);
+    mg_text_add_c(call->out, ",\"services\":[");
+    for (size_t i = 0; i < config_of(call)->service_count; i++) {
+        mg_admin_comma(call->out);
+        mg_text_add_char(call->out, '{');
+        add_service(call, config_of(call)->services[i]);
+        mg_text_add_char(call->out, '}');
+    }
+    mg_text_add_c(call->out, "]}");
+    mg_admin_send_json(call);
+}
+
+static void send_service(mg_admin_call *call, const mg_config_service *conf)
+{
+    mg_admin_begin(call);
+    add_service(call, conf);
+    mg_text_add_char(call->out, '}');
+    mg_admin_send_json(call);
+}
+
+void mg_admin_service(mg_admin_call *call)
+{
+    const mg_config_service *conf = wanted(call);
+
+    if (conf)
+        send_service(call, conf);
+}
+
+/* ---- an operator's word ---- */
+
+static void log_word(const mg_admin_call *call, const mg_config_service *conf, mg_str what, mg_str state)
+{
+    mg_log_write(call->admin->gateway->options.log, MG_LOG_WARN, "operator", "%.*s: %.*s is set to %.*s",
+                 MG_STR_ARGS(conf->name), MG_STR_ARGS(what), MG_STR_ARGS(state));
+}
+
+/* False for a word that is none. */
+static bool breaker_state_of(mg_str word, mg_breaker_state *state)
+{
+    if (mg_str_eq_c(word, "auto"))
+        *state = MG_BREAKER_CLOSED;
+    else if (mg_str_eq_c(word, "forced_open"))
+        *state = MG_BREAKER_FORCED_OPEN;
+    else if (mg_str_eq_c(word, "forced_closed"))
+        *state = MG_BREAKER_FORCED_CLOSED;
+    else
+        return false;
+    return true;
+}
+
+/* `auto` closes it and forgets what it saw; from then on it decides itself. */
+void mg_admin_set_breaker(mg_admin_call *call)
+{
+    mg_service_name *known;
+    const mg_config_service *conf = addressed(call, &known);
+    mg_breaker_state state;
+    mg_str word;
+
+    if (!conf || !mg_admin_body_text(call, "state", &word))
+        return;
+    if (!breaker_state_of(word, &state)) {
+        mg_admin_refuse(call, 400, "not-allowed", "write auto, forced_open or forced_closed",
+                        "\"%.*s\" is no word for a breaker", MG_STR_ARGS(word));
+        return;
+    }
+    if (!conf->breaker.on) {
+        mg_admin_refuse(call, 409, "not-allowed", "give it one in the configuration: breaker: {}",
+                        "the service \"%.*s\" has no breaker", MG_STR_ARGS(conf->name));
+        return;
+    }
+    for (const mg_circuit *c = known->circuits; c; c = c->next)
+        if (is_of(c, conf))
+            mg_breaker_force(c->breaker, state, policy_now(call));
+    log_word(call, conf, MG_STR("the breaker"), word);
+    send_service(call, conf);
+}
+
+static mg_str authority_at(const void *self, size_t i)
+{
+    const mg_service *service = self;
+
+    return i < service->host_count ? service->authorities[i] : MG_STR_NONE;
+}
+
+/* Its place among the hosts; false when it was refused. */
+static bool host_of(mg_admin_call *call, const mg_service *service, size_t *host)
+{
+    for (*host = 0; *host < service->host_count; (*host)++)
+        if (mg_str_eq(service->authorities[*host], call->names[1]))
+            return true;
+    mg_admin_refuse_name(call, "endpoint", call->names[1], authority_at, service);
+    return false;
+}
+
+void mg_admin_set_endpoint(mg_admin_call *call)
+{
+    mg_service_name *known;
+    const mg_config_service *conf = addressed(call, &known);
+    const mg_clock *clock = call->admin->gateway->shared.clock;
+    mg_str word;
+    size_t host;
+
+    if (!conf || !host_of(call, known->newest, &host) || !mg_admin_body_text(call, "state", &word))
+        return;
+    const bool down = mg_str_eq_c(word, "down");
+    if (!down && !mg_str_eq_c(word, "up")) {
+        mg_admin_refuse(call, 400, "not-allowed", "write up or down", "\"%.*s\" is no word for an endpoint",
+                        MG_STR_ARGS(word));
+        return;
+    }
+    mg_service_set_down(known->newest, host, down, clock->mono_ns(clock));
+    log_word(call, conf, known->newest->authorities[host], word);
+    send_service(call, conf);
+}

@@ -1,0 +1,41 @@
+/* body_back.c - bodies that a plugin has taken into memory, or made, as sources. */
+#include "gateway/request/body_back.h"
+
+#include "base/mem.h"
+#include "gateway/request/pipeline.h"
+
+/* What a plugin took into memory goes on from there. */
+void mg_body_back_request(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+    mg_call_buffer *buffer = &flight->call->bodies[MG_REQUEST];
+
+    if (!buffer->complete && !buffer->replaced)
+        return;
+    if (x->request_body.source && buffer->replaced)
+        x->request_body.source->stop(x->request_body.source);
+    x->request.body = buffer->text.n || x->request.body != MG_BODY_NONE ? MG_BODY_LENGTH : MG_BODY_NONE;
+    x->request.length = buffer->text.n;
+    x->body_is_here = true;
+    x->request_body.ended = buffer->text.n == 0;
+    x->request_body.sink = NULL;
+    if (buffer->text.n) {
+        mg_bytes_source *bytes = MG_ARENA_NEW(&x->arena, mg_bytes_source);
+        mg_bytes_source_init(bytes, &x->request_body, mg_text_str(&buffer->text));
+    }
+}
+
+/* Filters see it, as if it had come in one piece. */
+void mg_body_back_response(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+    mg_call_buffer *buffer = &flight->call->bodies[MG_RESPONSE];
+
+    if (!mg_exchange_has_body(x) || (!buffer->complete && !buffer->replaced))
+        return;
+    if (buffer->replaced)
+        mg_proxy_stop(flight);
+    x->response.body = MG_BODY_LENGTH;
+    x->response.length = buffer->text.n;
+    mg_bytes_source_init(&flight->bytes, &x->response_body, mg_text_str(&buffer->text));
+}

@@ -1,0 +1,361 @@
+/* pipeline.c - the steps of a request, in the order of docs/policies.md 1: route, canary, limits, chain; the
+ * upstream side is proxy.c's; then the response, and what happened. */
+#include "gateway/request/pipeline.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "gateway/request/forward.h"
+#include "gateway/request/hops.h"
+#include "gateway/request/limits.h"
+#include "gateway/request/split.h"
+#include "http/problem.h"
+#include <stdio.h>
+
+typedef enum step { STEP_ROUTE, STEP_LIMITS, STEP_CHAIN, STEP_PROXY, STEP_WAIT } step;
+
+static mg_flight *flight_of(const mg_exchange *x)
+{
+    return x->owner_self;
+}
+
+/* ---- begin ---- */
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The trace that a client's traceparent names (W3C Trace Context 3.2.2): VERSION-TRACE-SPAN-FLAGS, in hex. */
+static bool trace_of_client(mg_str field, uint8_t trace_id[16])
+{
+    uint8_t id[16], any = 0;
+
+    if (field.n < 55 || (field.n > 55 && field.p[55] != '-') || field.p[2] != '-' || field.p[35] != '-' ||
+        field.p[52] != '-' || (field.p[0] == 'f' && field.p[1] == 'f'))
+        return false;
+    for (int i = 0; i < 16; i++) {
+        const int high = hex_digit(field.p[3 + 2 * i]), low = hex_digit(field.p[4 + 2 * i]);
+        if (high < 0 || low < 0)
+            return false;
+        id[i] = (uint8_t)(high << 4 | low);
+        any |= id[i];
+    }
+    if (any)
+        memcpy(trace_id, id, sizeof id);
+    return any;
+}
+
+static void name_trace(mg_exchange *x, mg_rand *rand)
+{
+    const uint64_t words[3] = { mg_rand_next(rand), mg_rand_next(rand), mg_rand_next(rand) };
+
+    memcpy(x->trace_id, words, sizeof x->trace_id);
+    memcpy(x->span_id, &words[2], sizeof x->span_id);
+    (void)trace_of_client(mg_fields_value(&x->request.fields, &x->arena, MG_NAME_TRACEPARENT, MG_STR_NONE),
+                          x->trace_id);
+}
+
+static mg_flight *flight_new(mg_exchange *x)
+{
+    mg_worker *worker = x->owner_self;
+    mg_flight *flight = mg_arena_alloc(&x->arena, sizeof *flight);
+
+    memset(flight, 0, offsetof(mg_flight, match));
+    memset(&flight->client, 0, sizeof *flight - offsetof(mg_flight, client));
+    flight->match.route = NULL;
+    flight->match.param_count = 0;
+    flight->x = x;
+    flight->worker = worker;
+    flight->view = worker->view;
+    flight->draining = -1;
+    mg_view_ref(flight->view);
+    worker->flights++;
+    mg_stats_in_flight(worker->gateway->stats, worker->index, 1);
+    x->owner_self = flight;
+    flight->client = x->peer;
+    name_trace(x, &worker->loop->rand);
+    return flight;
+}
+
+/* ---- route ---- */
+
+static bool find_header(void *self, mg_str name, mg_str *value)
+{
+    mg_exchange *x = self;
+
+    *value = mg_fields_value(&x->request.fields, &x->arena, mg_name_find(name), name);
+    return value->p;
+}
+
+static void refuse_route(mg_flight *flight, int status)
+{
+    if (status == 501) {
+        mg_pipeline_refuse(flight, 501, NULL, MG_STR("No route here knows that method."), -1);
+        return;
+    }
+    if (status == 405) {
+        mg_pipeline_refuse(flight, 405, NULL, MG_STR("This path does not take that method."), -1);
+        return;
+    }
+    mg_pipeline_refuse(flight, 404, NULL, MG_STR("No route matches this host and path."), -1);
+}
+
+static step step_route(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+    const mg_snapshot *snapshot = flight->view->snapshot;
+    const mg_door *door = x->listener;
+
+    flight->client = mg_forward_receive(x, &door->rules, &flight->caller);
+    const mg_route_query query = { x->request.host,   x->request.path, x->request.method_text, find_header, x,
+                                   x->request.slashed };
+    const int status = mg_router_match(snapshot->router, &query, &flight->match);
+    if (status != 200) {
+        refuse_route(flight, status);
+        return STEP_WAIT;
+    }
+    flight->route = flight->match.route;
+    flight->service = flight->route->service;
+    mg_forward_path(&x->request, flight->route->conf);
+    if (flight->route->split)
+        mg_split_choose(flight);
+    if (x->request.path.n > flight->route->conf->max_path_bytes) {
+        mg_pipeline_refuse(flight, 414, NULL, MG_STR("The path is longer than this route allows."), -1);
+        return STEP_WAIT;
+    }
+    if (flight->caller.looped) {
+        mg_pipeline_refuse(flight, 508, "loop", MG_STR("This request has come back to where it was sent on."),
+                           -1);
+        return STEP_WAIT;
+    }
+    x->limit.own_ns = mg_add_sat(x->times.begin_ns, flight->route->timeout_ns);
+    if (!mg_exchange_left_ns(x, &x->limit, mg_loop_now(flight->worker->loop))) {
+        flight->deadline_where = "route";
+        mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
+        return STEP_WAIT;
+    }
+    return flight->route->limit_count ? STEP_LIMITS : STEP_CHAIN;
+}
+
+/* ---- the steps ---- */
+
+static void run(mg_flight *flight, step next)
+{
+    for (;;) {
+        switch (next) {
+        case STEP_ROUTE: next = step_route(flight); break;
+        case STEP_LIMITS: next = mg_limits_pass(flight) ? STEP_CHAIN : STEP_WAIT; break;
+        case STEP_CHAIN:
+            if (mg_hops_end_here(flight))
+                return;
+            if (flight->route->chain < 0) {
+                next = STEP_PROXY;
+                break;
+            }
+            if (!mg_chain_start(flight))
+                mg_pipeline_refuse(flight, 503, "lua_memory", MG_STR("The gateway is busy."), 1);
+            return;
+        case STEP_PROXY: mg_proxy_start(flight); return;
+        case STEP_WAIT: return;
+        }
+    }
+}
+
+void mg_pipeline_limits_passed(mg_flight *flight)
+{
+    run(flight, STEP_CHAIN);
+}
+
+static void on_begin(mg_exchange *x)
+{
+    run(flight_new(x), STEP_ROUTE);
+}
+
+/* ---- the response ---- */
+
+static void send_bytes(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+
+    if (!x->response_body.sink)
+        return;
+    mg_bytes_source_init(&flight->bytes, &x->response_body, x->own_body);
+    flight->bytes.source.resume(&flight->bytes.source);
+}
+
+void mg_pipeline_send(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+
+    if (!x->client || x->head_sent)
+        return;
+    mg_forward_response(x, mg_worker_date(flight->worker));
+    mg_limits_describe(flight);
+    const bool own = x->answer == MG_ANSWER_OWN;
+    const bool filtered = (flight->streams & 2) && mg_flight_filters(flight) &&
+                          x->answer == MG_ANSWER_UPSTREAM && x->response_body.source &&
+                          x->response.status != 101;
+    if (filtered) {
+        x->response.body = MG_BODY_STREAM; /* a filter may change its length */
+        x->response.has_length = false;
+    }
+    x->client->head(x);
+    if (filtered && x->response_body.sink)
+        mg_filter_insert(&flight->filters[MG_RESPONSE], flight, MG_RESPONSE, &x->response_body);
+    if (own)
+        send_bytes(flight);
+    else if (x->response_body.source)
+        x->response_body.source->resume(x->response_body.source);
+}
+
+static void add_allow(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+    mg_text allow = { 0 };
+
+    mg_router_allow(flight->view->snapshot->router, &flight->match, &allow);
+    mg_fields_add(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("allow"),
+                  mg_arena_str(&x->arena, mg_text_str(&allow)));
+    mg_text_fini(&allow);
+}
+
+void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
+{
+    mg_exchange *x = flight->x;
+
+    flight->error = error;
+    mg_proxy_stop(flight);
+    if (!x->client)
+        return;
+    if (x->head_sent) {
+        x->client->cut(x, MG_RESET_LOCAL);
+        flight->client_done = true;
+        mg_pipeline_maybe_finish(flight);
+        return;
+    }
+    mg_problem_answer(x, status, MG_STR_NONE, detail, retry_after_s);
+    if (status == 405 && !flight->route)
+        add_allow(flight);
+    mg_pipeline_send(flight);
+}
+
+/* ---- what the client side tells ---- */
+
+static void on_refuse(mg_exchange *x, uint16_t status, const char *why)
+{
+    mg_flight *flight = x->begun ? flight_of(x) : flight_new(x);
+
+    mg_log_write(flight->worker->gateway->log, MG_LOG_INFO, "bad_request", "%.*s: %d, %s",
+                 MG_STR_ARGS(x->peer), status, why);
+    x->begun = true;
+    if (flight->chain == MG_CHAIN_WAITS)
+        mg_chain_abort(flight, "bad_request");
+    mg_pipeline_refuse(flight, status, "bad_request", mg_str_of(why), -1);
+}
+
+static void on_gone(mg_exchange *x, mg_reset reason)
+{
+    mg_flight *flight = flight_of(x);
+
+    flight->client_done = true;
+    if (!x->reset)
+        x->reset = reason;
+    mg_proxy_stop(flight);
+    if (flight->chain == MG_CHAIN_WAITS)
+        mg_chain_abort(flight, mg_reset_text(reason));
+    mg_pipeline_maybe_finish(flight);
+}
+
+static void on_done(mg_exchange *x)
+{
+    mg_flight *flight = flight_of(x);
+
+    flight->client_done = true;
+    mg_proxy_stop(flight);
+    mg_pipeline_maybe_finish(flight);
+}
+
+const mg_owner_ops mg_pipeline_owner = { on_begin, on_refuse, on_gone, on_done };
+
+/* ---- the end ---- */
+
+static int logged_status(const mg_flight *flight)
+{
+    const mg_exchange *x = flight->x;
+
+    return x->head_sent ? x->response.status : MG_STATUS_CLIENT_GONE;
+}
+
+static void record(mg_flight *flight)
+{
+    mg_worker *worker = flight->worker;
+    mg_exchange *x = flight->x;
+    const mg_snapshot_service *service = flight->service;
+    /* Lua computes within a turn: where it ran, the clock is read for the end. */
+    const mg_clock *clock = worker->gateway->clock;
+    const uint64_t now = flight->chain == MG_CHAIN_NONE ? mg_loop_now(worker->loop) : clock->mono_ns(clock);
+    const uint64_t upstream =
+        x->times.first_byte_ns && x->times.upstream_ns ? x->times.first_byte_ns - x->times.upstream_ns : 0;
+    const uint64_t body = x->times.head_ns ? mg_loop_now(worker->loop) - x->times.head_ns : 0;
+    const uint64_t whole = now - x->times.begin_ns;
+    const uint64_t request_body = x->times.upstream_ns ? x->times.body_ns : x->flowed_ns;
+    const uint64_t own =
+        whole - mg_min_u64(request_body + upstream + body, whole); /* bodies last as long as both ends want */
+    const int status = logged_status(flight);
+
+    x->times.end_ns = now;
+    mg_stats_request(worker->gateway->stats, worker->index, flight->route ? flight->route->stat : 0,
+                     x->request.method, (uint16_t)status, whole / 1000, own / 1000, x->bytes_in,
+                     x->bytes_out);
+    if (x->dropped_fields)
+        mg_stats_event(worker->gateway->stats, worker->index, MG_EVENT_FIELD_DROPPED, x->dropped_fields);
+    if (flight->deadline_where && flight->route)
+        mg_stats_deadline(worker->gateway->stats, worker->index, flight->route->stat, flight->deadline_where);
+    if (!mg_access_log_is_on(worker->gateway->access_log))
+        return;
+    const mg_door *door = x->listener;
+    const mg_view_service *runtime = flight->errand.runtime;
+    const int host = mg_errand_host(&flight->errand);
+    const mg_access_line line = {
+        .listener = door->name,
+        .route = flight->route ? flight->route->name : MG_STR_NONE,
+        .service = service ? service->name : MG_STR_NONE,
+        .endpoint = host >= 0 ? runtime->service->authorities[host] : MG_STR_NONE,
+        .address = host >= 0 ? mg_service_host_address(runtime->service, (size_t)host) : MG_STR_NONE,
+        .error = mg_flight_error(flight),
+        .end_ns = now,
+        .end_wall_ns = worker->gateway->clock->wall_ns(worker->gateway->clock),
+        .gateway_ns = own,
+        .plugin_ns = flight->chain_ns,
+        .limiter = flight->refusing ? flight->refusing->conf->name : flight->limiter,
+        .plugins = flight->route && flight->chain != MG_CHAIN_NONE ? flight->route->plugins : MG_STR_NONE,
+        .breaker = mg_errand_breaker(&flight->errand),
+        .consumer = flight->call ? flight->call->consumer : flight->consumer,
+        .attempts = flight->errand.count,
+        .status = status,
+        .client = flight->client,
+    };
+    mg_access_log_add(&worker->log_buffer, x, &line);
+}
+
+void mg_pipeline_maybe_finish(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+    mg_worker *worker = flight->worker;
+    mg_view *view = flight->view;
+
+    if (flight->finished || !flight->client_done || flight->chain == MG_CHAIN_RUNS ||
+        flight->chain == MG_CHAIN_WAITS)
+        return;
+    flight->finished = true;
+    mg_chain_finish(flight);
+    mg_timer_stop(&flight->timer);
+    mg_limits_end(flight);
+    record(flight);
+    worker->flights--;
+    mg_stats_in_flight(worker->gateway->stats, worker->index, -1);
+    mg_view_service *runtime = flight->errand.runtime; /* the errand goes with the exchange */
+    mg_net_exchange_free(&worker->net, x);
+    mg_view_service_unref(runtime);
+    mg_view_unref(view);
+}

@@ -1,0 +1,167 @@
+/* proxy.c - a request's own errand: what its client is told, what its chain waits for, and how its rollout is
+ * judged. */
+#include "gateway/request/proxy.h"
+
+#include "base/mem.h"
+#include "gateway/request/failure.h"
+#include "gateway/request/pipeline.h"
+#include "gateway/request/replay.h"
+#include "gateway/request/split.h"
+#include "gateway/request/tap.h"
+#include "http/problem.h"
+
+static const mg_errand_ops errand_ops;
+
+static mg_flight *flight_of(const mg_errand *errand)
+{
+    return mg_container_of(errand, mg_flight, errand);
+}
+
+/* A canary is judged by what its clients get from it, after however many tries. Time that was over before
+ * the first of them, or while the client was still sending, is somebody else's. */
+static void judge_backend(const mg_flight *flight, int status)
+{
+    const mg_errand *errand = &flight->errand;
+
+    if (status == 504 && (!errand->count || errand->lease.client_late))
+        return;
+    mg_split_result(flight,
+                    status == 504   ? MG_FIGURES_TIMEOUT
+                    : status >= 500 ? MG_FIGURES_ERROR
+                                    : MG_FIGURES_OK,
+                    mg_errand_clock(errand) - errand->first_ns);
+}
+
+/* NEXT has brought what stands in x->response, or the response is sent. The flight may be gone then. */
+static void go_on(mg_flight *flight)
+{
+    if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS)
+        mg_chain_continue(flight);
+    else
+        mg_pipeline_send(flight);
+}
+
+/* A failure of the upstream side takes the place of its response. */
+static void answer(mg_flight *flight, int status, const char *error, const char *detail, int retry_after_s)
+{
+    flight->error = error;
+    if (flight->call)
+        flight->call->error = error;
+    if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS) {
+        mg_problem_answer(flight->x, status, MG_STR_NONE, mg_str_of(detail), retry_after_s);
+        mg_chain_continue(flight);
+        return;
+    }
+    mg_pipeline_refuse(flight, status, error, mg_str_of(detail), retry_after_s);
+}
+
+void mg_proxy_start(mg_flight *flight)
+{
+    mg_errand *errand = &flight->errand;
+
+    if (!flight->service) {
+        answer(flight, 404, "no_service", "This route has no service and no plugin answered.", -1);
+        return;
+    }
+    errand->x = flight->x;
+    errand->worker = flight->worker;
+    errand->view = flight->view;
+    errand->service = flight->service;
+    errand->ops = &errand_ops;
+    errand->deadline = &flight->route->conf->deadline;
+    errand->circuits = flight->route->circuits;
+    errand->is_retry = flight->caller.is_retry;
+    if (flight->service->conf->retry.on)
+        mg_replay_begin(flight);
+    mg_errand_start(errand);
+}
+
+void mg_proxy_stop(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+
+    if (x->response_body.source && x->answer != MG_ANSWER_OWN)
+        x->response_body.source->stop(x->response_body.source);
+    mg_errand_stop(&flight->errand, flight->proxied && !x->reset ? MG_SERVED_OK : MG_SERVED_ABORTED);
+    x->response_body.source = NULL;
+}
+
+/* ---- what the errand tells ---- */
+
+static mg_str on_key(const mg_errand *errand)
+{
+    return mg_split_key(flight_of(errand));
+}
+
+static void on_sending(mg_errand *errand)
+{
+    mg_replay_sending(flight_of(errand));
+}
+
+static bool on_held(const mg_errand *errand)
+{
+    return mg_replay_held(flight_of(errand));
+}
+
+static void on_rewind(mg_errand *errand)
+{
+    mg_replay_rewind(flight_of(errand));
+}
+
+static void on_let_go(mg_errand *errand)
+{
+    mg_replay_end(flight_of(errand));
+}
+
+static void on_interim(mg_errand *errand, const mg_response *head)
+{
+    mg_exchange *x = errand->x;
+
+    if (x->client && !x->head_sent)
+        x->client->interim(x, head);
+}
+
+static void on_head(mg_errand *errand)
+{
+    mg_flight *flight = flight_of(errand);
+
+    flight->proxied = true;
+    if (flight->streams & 2) /* its filters may change the body */
+        mg_fields_weaken(&flight->x->response.fields, &flight->x->arena, false);
+    mg_edits_make(&flight->x->edits, &flight->x->response.fields, &flight->x->arena);
+    judge_backend(flight, flight->x->response.status);
+    go_on(flight);
+}
+
+static void on_refused(mg_errand *errand, const mg_errand_refusal *why)
+{
+    mg_flight *flight = flight_of(errand);
+
+    switch (why->late) {
+    case MG_ERRAND_IN_TIME: break;
+    case MG_ERRAND_LATE_BEFORE:
+        flight->deadline_where = errand->count ? "retry" : flight->call ? "plugin" : "route";
+        break;
+    case MG_ERRAND_LATE_CLIENT: flight->deadline_where = "route"; break;
+    case MG_ERRAND_LATE_UPSTREAM: flight->deadline_where = "upstream"; break;
+    }
+    judge_backend(flight, why->status);
+    answer(flight, why->status, why->error, why->detail, why->retry_after_s);
+}
+
+static void on_over(mg_errand *errand)
+{
+    mg_tap_wake(flight_of(errand));
+}
+
+static const mg_errand_ops errand_ops = {
+    .key = on_key,
+    .sending = on_sending,
+    .held = on_held,
+    .rewind = on_rewind,
+    .let_go = on_let_go,
+    .interim = on_interim,
+    .head = on_head,
+    .refused = on_refused,
+    .over = on_over,
+};

@@ -1,0 +1,525 @@
+/* persist.c - the store of policy state: opened or set aside, the clock that goes on in it, and the turns of
+ * the one who flushes. */
+#include "state/persist_parts.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/rand.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum {
+    TABLES = 4,
+    READERS = 126,
+    CAUTIOUS_ROWS = 50, /* with the clock's and a number's: what the store calls small */
+    CAUTIOUS_S = 60,
+    SAVE_CLOCK_S = 60, /* when nothing else is written */
+    BROKEN_TRIES = 100,
+};
+
+#define KEY_CLOCK  MG_STR("clock")
+#define KEY_SECRET MG_STR("secret")
+
+uint64_t persist_mono(const mg_persist *persist)
+{
+    return persist->options.clock->mono_ns(persist->options.clock);
+}
+
+uint64_t persist_policy_now(const mg_persist *persist)
+{
+    return mg_policy_clock_now(persist->policy_clock);
+}
+
+void persist_skip(mg_persist *persist, uint64_t rows)
+{
+    atomic_fetch_add(&persist->skipped, rows);
+}
+
+/* ---- a transaction ---- */
+
+size_t persist_batch_max(const mg_persist *persist)
+{
+    return persist_mono(persist) < persist->cautious_until_ns ? CAUTIOUS_ROWS : MG_PERSIST_ROWS_MAX;
+}
+
+static void add(mg_persist *persist, unsigned table, mg_str key, mg_str row)
+{
+    persist_batch *batch = &persist->batch;
+
+    MG_CHECK(batch->count < mg_countof(batch->changes));
+    batch->changes[batch->count++] = (mg_store_change){ table, mg_arena_str(&batch->arena, key), row };
+}
+
+void persist_batch_add(mg_persist *persist, unsigned table, mg_str key, mg_str row)
+{
+    add(persist, table, key, mg_arena_str(&persist->batch.arena, row));
+}
+
+void persist_batch_delete(mg_persist *persist, unsigned table, mg_str key)
+{
+    add(persist, table, key, MG_STR_NONE);
+}
+
+void persist_batch_clear(mg_persist *persist)
+{
+    persist->batch.count = 0;
+    mg_arena_reset(&persist->batch.arena);
+}
+
+static int64_t wall_offset(const mg_policy_clock_saved *saved)
+{
+    return (int64_t)((uint64_t)saved->wall_ns - saved->mono_ns);
+}
+
+/* The clock's row goes with every transaction: a row is never from after the clock that it is read by. */
+static void add_clock(mg_persist *persist, mg_policy_clock_saved *saved)
+{
+    mg_text row = { 0 };
+
+    mg_policy_clock_save(persist->policy_clock, persist->boot_id, saved);
+    persist_write_clock(&row, KEY_CLOCK, saved);
+    persist_batch_add(persist, persist->meta, KEY_CLOCK, mg_text_str(&row));
+    mg_text_fini(&row);
+}
+
+static void say_failing(mg_persist *persist, mg_result result, const mg_error *err)
+{
+    const bool failing = result != MG_OK;
+
+    atomic_store(&persist->failing, failing);
+    if (failing)
+        atomic_fetch_add(&persist->errors, 1);
+    if (failing && !persist->said)
+        mg_log_write(persist->options.log, MG_LOG_ERROR, "state",
+                     "policy state is not stored: %s; traffic goes on, and so does storing when it can",
+                     err->message);
+    else if (!failing && persist->said)
+        mg_log_write(persist->options.log, MG_LOG_INFO, "state", "policy state is stored again");
+    persist->said = failing;
+}
+
+/* The batch, which is empty again. */
+static mg_result commit_batch(mg_persist *persist, mg_error *err)
+{
+    const uint64_t began_ns = persist_mono(persist);
+    persist_batch *batch = &persist->batch;
+    const mg_result result = mg_store_commit(persist->store, batch->changes, batch->count, err);
+
+    persist_batch_clear(persist);
+    if (result == MG_ERR_LIMIT)
+        persist->cautious_until_ns = began_ns + CAUTIOUS_S * MG_NS_PER_S;
+    if (result == MG_OK)
+        mg_histogram_add(&persist->commits, (persist_mono(persist) - began_ns) / 1000);
+    return result;
+}
+
+mg_result persist_commit(mg_persist *persist, mg_error *err)
+{
+    const uint64_t began_ns = persist_mono(persist);
+    mg_policy_clock_saved saved;
+
+    add_clock(persist, &saved);
+    const mg_result result = commit_batch(persist, err);
+    if (result != MG_OK)
+        return result;
+    persist->saved_ns = began_ns ? began_ns : 1;
+    persist->saved_offset_ns = wall_offset(&saved);
+    return MG_OK;
+}
+
+mg_result persist_commit_deletions(mg_persist *persist, mg_error *err)
+{
+    return commit_batch(persist, err);
+}
+
+/* Also when nothing else is to be stored, now and then, and when the wall clock was set: after a reboot the
+ * difference to the row's reading is what counts as passed. */
+static mg_result save_clock(mg_persist *persist, mg_error *err)
+{
+    mg_policy_clock_saved now;
+
+    mg_policy_clock_save(persist->policy_clock, persist->boot_id, &now);
+    const int64_t step_ns = wall_offset(&now) - persist->saved_offset_ns;
+    if (persist->saved_ns && now.mono_ns - persist->saved_ns < SAVE_CLOCK_S * MG_NS_PER_S &&
+        step_ns < (int64_t)MG_NS_PER_S && step_ns > -(int64_t)MG_NS_PER_S)
+        return MG_OK;
+    return persist_commit(persist, err);
+}
+
+/* ---- opening ---- */
+
+static bool note_number(void *self, mg_str key, mg_str row)
+{
+    mg_persist *persist = self;
+    const uint32_t number = persist_row_number(key);
+
+    (void)row;
+    if (number > persist->last_number)
+        persist->last_number = number;
+    return true;
+}
+
+static bool pass(void *self, mg_str key, mg_str row)
+{
+    (void)self;
+    (void)key;
+    (void)row;
+    return true;
+}
+
+/* Looking at every row finds a file that is damaged further on while it still can be set aside, and the
+ * numbers that new rows must not have. */
+static mg_result look_at_rows(mg_persist *persist, unsigned table, mg_error *err)
+{
+    const bool numbered = table == persist->keys || table == persist->numbers_table;
+
+    return mg_store_scan(persist->store, table, MG_STR(""), MG_STR(""), numbered ? note_number : pass,
+                         persist, err);
+}
+
+static mg_result open_tables(mg_persist *persist, mg_error *err)
+{
+    const struct {
+        const char *name;
+        unsigned *table;
+    } tables[TABLES] = { { "meta", &persist->meta },
+                         { "limiters", &persist->numbers_table },
+                         { "keys", &persist->keys },
+                         { "kept", &persist->kept } };
+    mg_result result = MG_OK;
+
+    for (int i = 0; i < TABLES && result == MG_OK; i++)
+        result = mg_store_table(persist->store, tables[i].name, tables[i].table, err);
+    for (int i = 0; i < TABLES && result == MG_OK; i++)
+        result = look_at_rows(persist, *tables[i].table, err);
+    return result;
+}
+
+static mg_result open_store(mg_persist *persist, mg_error *err)
+{
+    const mg_store_options options = { .path = persist->options.path,
+                                       .max_bytes = persist->options.max_bytes,
+                                       .tables = TABLES,
+                                       .readers = READERS,
+                                       .sync = true };
+    mg_result result = mg_store_try(&options, err);
+
+    if (result == MG_OK)
+        persist->store = mg_store_open(&options, &result, err);
+    if (result == MG_OK)
+        result = open_tables(persist, err);
+    if (result != MG_OK) {
+        mg_store_close(persist->store);
+        persist->store = NULL;
+    }
+    return result;
+}
+
+/* "policy.broken-20261121T084501Z", with a number behind it when there is one already. */
+static mg_result set_aside(mg_persist *persist, mg_error *err)
+{
+    const char *path = persist->options.path;
+    mg_text to = { 0 };
+    char time[32];
+    size_t n = 0;
+    int error = EEXIST;
+
+    mg_iso_time(time, persist->options.clock->wall_ns(persist->options.clock));
+    for (const char *p = time; *p && *p != '.'; p++)
+        if (*p != '-' && *p != ':')
+            time[n++] = *p;
+    time[n] = '\0';
+    for (int i = 0; i < BROKEN_TRIES && (error == EEXIST || error == ENOTEMPTY); i++) {
+        mg_text_clear(&to);
+        mg_text_addf(&to, i ? "%s.broken-%sZ-%d" : "%s.broken-%sZ", path, time, i);
+        error = rename(path, to.p) == 0 ? 0 : errno;
+    }
+    if (error == 0)
+        mg_log_write(persist->options.log, MG_LOG_ERROR, "state",
+                     "%s; it stands in '%s' now, and limits and breakers begin anew", err->message, to.p);
+    mg_text_fini(&to);
+    return error == 0 ? MG_OK : mg_fail_errno(err, error, "cannot move '%s' aside", path);
+}
+
+/* A row of `meta`; false when there is none. */
+static bool get_meta(mg_persist *persist, mg_str key, mg_arena *arena, mg_str *row)
+{
+    return mg_store_get(persist->store, persist->meta, key, arena, row) == MG_OK;
+}
+
+static void go_on(mg_persist *persist)
+{
+    mg_policy_clock_saved saved;
+    mg_error err = MG_ERROR_INIT;
+    mg_arena arena;
+    mg_str row;
+    bool known;
+
+    mg_arena_init(&arena, NULL, 0);
+    known = get_meta(persist, KEY_CLOCK, &arena, &row);
+    if (known && !persist_read_clock(KEY_CLOCK, row, &saved)) {
+        persist_skip(persist, 1);
+        known = false;
+    }
+    mg_policy_clock_init(persist->policy_clock, persist->options.clock, known ? &saved : NULL,
+                         persist->boot_id);
+    mg_arena_fini(&arena);
+    /* A boot's monotonic clock counts from its first transaction on: that is now. */
+    if (known && strcmp(saved.boot_id, persist->boot_id) != 0 && persist_commit(persist, &err) != MG_OK)
+        mg_log_write(persist->options.log, MG_LOG_WARN, "state", "%s", err.message);
+}
+
+static mg_result make_secret(mg_persist *persist, mg_error *err)
+{
+    const uint64_t seed = persist->options.seed;
+    mg_text row = { 0 };
+    mg_rand rand;
+
+    mg_rand_init(&rand, seed);
+    for (int i = 0; i < 2; i++)
+        persist->secret[i] = seed ? mg_rand_next(&rand) : mg_rand_system_seed();
+    persist_write_secret(&row, KEY_SECRET, persist->secret);
+    persist_batch_add(persist, persist->meta, KEY_SECRET, mg_text_str(&row));
+    mg_text_fini(&row);
+    return persist_commit(persist, err);
+}
+
+static mg_result find_secret(mg_persist *persist, mg_error *err)
+{
+    mg_arena arena;
+    mg_str row;
+    bool found;
+
+    mg_arena_init(&arena, NULL, 0);
+    found = get_meta(persist, KEY_SECRET, &arena, &row);
+    if (found && !persist_read_secret(KEY_SECRET, row, persist->secret)) {
+        persist_skip(persist, 1);
+        found = false;
+    }
+    mg_arena_fini(&arena);
+    return found ? MG_OK : make_secret(persist, err);
+}
+
+static mg_result begin(mg_persist *persist, mg_error *err)
+{
+    mg_result result = open_store(persist, err);
+
+    if (result == MG_ERR_INVALID) {
+        result = set_aside(persist, err);
+        if (result == MG_OK) {
+            *err = (mg_error)MG_ERROR_INIT; /* it has been told, and callers go by the code */
+            result = open_store(persist, err);
+        }
+    }
+    if (result != MG_OK)
+        return result;
+    go_on(persist);
+    result = find_secret(persist, err);
+    return result == MG_OK ? persist_load_numbers(persist, err) : result;
+}
+
+mg_persist *mg_persist_open(const mg_persist_options *options, mg_policy_clock *policy_clock, mg_error *err)
+{
+    mg_persist *persist = MG_NEW(mg_persist);
+    mg_error own = MG_ERROR_INIT;
+    pthread_condattr_t monotonic;
+
+    MG_CHECK(options->path && options->clock && policy_clock);
+    persist->options = *options;
+    persist->policy_clock = policy_clock;
+    if (options->boot_id)
+        snprintf(persist->boot_id, sizeof(persist->boot_id), "%s", options->boot_id);
+    else
+        mg_boot_id(persist->boot_id);
+    persist->items = mg_map_new(options->seed + 1);
+    mg_list_init(&persist->numbers);
+    mg_arena_init(&persist->batch.arena, NULL, 0);
+    pthread_mutex_init(&persist->lock, NULL);
+    pthread_mutex_init(&persist->flushing, NULL);
+    pthread_mutex_init(&persist->wake_lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&persist->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    if (begin(persist, err ? err : &own) == MG_OK) {
+        persist->options.path = persist->options.boot_id = NULL;
+        persist->looked_ns = persist->drained_ns = persist->items_swept_ns = persist_mono(persist);
+        atomic_init(&persist->complete_ns, persist->drained_ns);
+        return persist;
+    }
+    mg_persist_free(persist);
+    return NULL;
+}
+
+void mg_persist_free(mg_persist *persist)
+{
+    if (!persist)
+        return;
+    MG_CHECK(!persist->runs);
+    persist_free_items(persist);
+    persist_free_numbers(persist);
+    mg_arena_fini(&persist->batch.arena);
+    mg_text_fini(&persist->batch.row);
+    mg_store_close(persist->store);
+    pthread_cond_destroy(&persist->wake);
+    pthread_mutex_destroy(&persist->wake_lock);
+    pthread_mutex_destroy(&persist->flushing);
+    pthread_mutex_destroy(&persist->lock);
+    mg_free(persist);
+}
+
+const uint64_t *mg_persist_secret(const mg_persist *persist)
+{
+    return persist->secret;
+}
+
+/* ---- flushing ---- */
+
+/* `err` is not NULL. */
+static mg_result flush_all(mg_persist *persist, bool sweep, mg_error *err)
+{
+    mg_result result;
+
+    persist->looked_ns = persist->drained_ns = persist_mono(persist);
+    result = persist_flush_keys(persist, err);
+    if (sweep && (result == MG_OK || result == MG_ERR_LIMIT)) { /* which makes room */
+        mg_error ignored;
+        const mg_result swept = persist_sweep_keys(persist, result == MG_OK ? err : &ignored);
+        result = result == MG_OK ? swept : result;
+    }
+    return result == MG_OK ? save_clock(persist, err) : result;
+}
+
+mg_result mg_persist_flush(mg_persist *persist, mg_error *err)
+{
+    mg_error own = MG_ERROR_INIT;
+    mg_result result;
+
+    if (!err)
+        err = &own;
+    pthread_mutex_lock(&persist->flushing);
+    result = flush_all(persist, false, err);
+    say_failing(persist, result, err);
+    pthread_mutex_unlock(&persist->flushing);
+    return result;
+}
+
+static void turn(mg_persist *persist)
+{
+    const uint64_t now_ns = persist_mono(persist);
+    const bool due = now_ns - persist->drained_ns >= MG_PERSIST_FLUSH_MS * MG_NS_PER_MS;
+    mg_error err = MG_ERROR_INIT;
+    mg_result result;
+
+    if (!due && atomic_load(&persist->failing)) /* tried again once a second */
+        return;
+    persist->looked_ns = now_ns;
+    result = due ? flush_all(persist, true, &err) : persist_flush_items(persist, &err);
+    say_failing(persist, result, &err);
+}
+
+void mg_persist_turn(mg_persist *persist)
+{
+    pthread_mutex_lock(&persist->flushing);
+    turn(persist);
+    pthread_mutex_unlock(&persist->flushing);
+}
+
+static struct timespec next_look(void)
+{
+    struct timespec at;
+
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_nsec += MG_PERSIST_LOOK_MS * (long)MG_NS_PER_MS;
+    if (at.tv_nsec >= (long)MG_NS_PER_S) {
+        at.tv_sec++;
+        at.tv_nsec -= (long)MG_NS_PER_S;
+    }
+    return at;
+}
+
+static void *flush_for_ever(void *self)
+{
+    mg_persist *persist = self;
+    bool stop = false;
+
+    while (!stop) {
+        const struct timespec at = next_look();
+
+        pthread_mutex_lock(&persist->wake_lock);
+        while (!persist->stopping && pthread_cond_timedwait(&persist->wake, &persist->wake_lock, &at) == 0)
+            continue;
+        stop = persist->stopping;
+        pthread_mutex_unlock(&persist->wake_lock);
+        if (!stop)
+            mg_persist_turn(persist);
+    }
+    return NULL;
+}
+
+void mg_persist_start(mg_persist *persist)
+{
+    sigset_t all, before;
+
+    MG_CHECK(!persist->runs);
+    persist->runs = true;
+    persist->stopping = false;
+    sigfillset(&all); /* signals are the main thread's */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    MG_CHECK(pthread_create(&persist->thread, NULL, flush_for_ever, persist) == 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+mg_result mg_persist_stop(mg_persist *persist, mg_error *err)
+{
+    MG_CHECK(persist->runs);
+    pthread_mutex_lock(&persist->wake_lock);
+    persist->stopping = true;
+    pthread_cond_signal(&persist->wake);
+    pthread_mutex_unlock(&persist->wake_lock);
+    pthread_join(persist->thread, NULL);
+    persist->runs = false;
+    return mg_persist_flush(persist, err);
+}
+
+/* ---- how it goes ---- */
+
+void mg_persist_stats_get(mg_persist *persist, mg_persist_stats *out)
+{
+    const uint64_t now_ns = persist_mono(persist), complete_ns = atomic_load(&persist->complete_ns);
+    mg_store_stats store;
+    uint64_t rows = 0;
+
+    memset(out, 0, sizeof(*out));
+    out->lag_ms = (mg_max_u64(now_ns, complete_ns) - complete_ns) / MG_NS_PER_MS;
+    out->errors = atomic_load(&persist->errors);
+    out->skipped_rows = atomic_load(&persist->skipped);
+    out->restored_keys = atomic_load(&persist->restored);
+    out->failing = atomic_load(&persist->failing);
+    if (mg_store_rows(persist->store, persist->keys, &rows, NULL) == MG_OK)
+        out->rows = rows;
+    if (mg_store_stats_get(persist->store, &store, NULL) == MG_OK) {
+        out->used_bytes = store.used_bytes;
+        out->max_bytes = store.max_bytes;
+    }
+    for (size_t i = 0; i < mg_countof(out->commits.cells); i++)
+        out->commits.cells[i].value = mg_cell_get(&persist->commits.cells[i]);
+    out->commits.sum_us.value = mg_cell_get(&persist->commits.sum_us);
+    out->commits.count.value = mg_cell_get(&persist->commits.count);
+}
+
+mg_result mg_persist_backup(mg_persist *persist, const char *directory, mg_error *err)
+{
+    const mg_result result = mg_persist_flush(persist, err);
+
+    return result == MG_OK ? mg_store_copy(persist->store, directory, err) : result;
+}
+
+mg_result mg_persist_compact(mg_persist *persist, mg_error *err)
+{
+    return mg_store_compact(persist->store, err);
+}

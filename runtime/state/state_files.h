@@ -1,0 +1,23 @@
+/* state_files.h - the folder of `state.path` as a whole: `ledger` (what plugins and operators put there) and
+ * `policy` (what limiters, breakers and rollouts remember), copied together and put back together. Blocks for
+ * as long as the disk takes: not for a loop. */
+#ifndef MG_STATE_STATE_FILES_H
+#define MG_STATE_STATE_FILES_H
+
+#include "state/kv.h"
+#include "state/persist.h"
+
+/* Into a folder that is empty or not there yet; the gateway goes on meanwhile. What was set before is in it.
+ * `persist` may be NULL. */
+MG_MUST_USE mg_result mg_state_backup(mg_kv *kv, mg_store *ledger, mg_persist *persist, const char *folder,
+                                      mg_error *err);
+/* Gives the disk back what is gone. */
+MG_MUST_USE mg_result mg_state_compact(mg_store *ledger, mg_persist *persist, mg_error *err);
+
+/* Puts a backup in the place of a state folder that no gateway uses. What stood there is kept beside it:
+ * *aside is what its parts' names were given behind ("ledger" + aside), empty when nothing stood there.
+ * MG_ERR_BUSY when a gateway runs on it. On failure all is as before. */
+MG_MUST_USE mg_result mg_state_restore(const char *backup, const char *folder, int64_t wall_ns,
+                                       mg_text *aside, mg_error *err);
+
+#endif
