@@ -1,6 +1,6 @@
 /* check.c - reads configuration, loads every plugin, resolves every name; touches nothing. */
-#include "cli/cli.h"
 #include "gateway/check.h"
+#include "cli/cli.h"
 
 enum { FILES_MAX = 64 };
 

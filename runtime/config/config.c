@@ -1,10 +1,10 @@
 /* config.c - the way of a document: read, hold against the schema, build, look for what was probably not
  * meant. */
 #include "config/config.h"
-#include "config/config_build.h"
 #include "base/check.h"
 #include "base/embed.h"
 #include "base/rand.h"
+#include "config/config_build.h"
 #include "text/json.h"
 #include "text/units.h"
 

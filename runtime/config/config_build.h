@@ -6,8 +6,8 @@
 #ifndef MG_CONFIG_CONFIG_BUILD_H
 #define MG_CONFIG_CONFIG_BUILD_H
 
-#include "config/config.h"
 #include "base/map.h"
+#include "config/config.h"
 
 typedef struct mg_building {
     mg_config *config;

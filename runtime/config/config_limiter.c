@@ -1,6 +1,6 @@
 /* config_limiter.c - limiters: whose requests are counted, and how fast they may come. */
-#include "config/config_build.h"
 #include "base/time.h"
+#include "config/config_build.h"
 #include "text/units.h"
 
 static const uint64_t MAX_BURST_NS = 31ull * 86400 * MG_NS_PER_S; /* burst times interval */

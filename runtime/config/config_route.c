@@ -1,7 +1,7 @@
 /* config_route.c - routes: what they match and the chain they run. What two routes mean
  * for each other (conflicts, shadows) is the router's to say. */
-#include "config/config_build.h"
 #include "base/mem.h"
+#include "config/config_build.h"
 #include "http/uri.h"
 
 enum { MAX_SEGMENTS = 64, MAX_PARAMS = 32, MAX_PARAM_NAME = 64 };

@@ -4,9 +4,9 @@
 #include "base/embed.h"
 #include "base/mem.h"
 #include "gateway/request/call.h"
-#include "state/kv.h"
 #include "http/uri.h"
 #include "mg_abi.h"
+#include "state/kv.h"
 
 static bool try_vm(const mg_snapshot *snapshot, mg_shared *shared, mg_report *report)
 {

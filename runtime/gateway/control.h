@@ -6,12 +6,12 @@
 #include "base/rand.h"
 #include "gateway/admin/admin.h"
 #include "gateway/gateway.h"
-#include "state/kv.h"
-#include "state/persist.h"
 #include "gateway/service/probe.h"
 #include "gateway/service/rollout_run.h"
 #include "gateway/watchdog.h"
 #include "gateway/worker.h"
+#include "state/kv.h"
+#include "state/persist.h"
 
 typedef enum mg_gateway_state {
     MG_GATEWAY_NEW,

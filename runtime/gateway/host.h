@@ -3,9 +3,9 @@
 #ifndef MG_GATEWAY_HOST_H
 #define MG_GATEWAY_HOST_H
 
+#include "base/rand.h"
 #include "gateway/shared.h"
 #include "moongate.h"
-#include "base/rand.h"
 #include "net/loop.h"
 
 struct mg_host {

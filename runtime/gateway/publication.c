@@ -5,8 +5,8 @@
 #include "base/check.h"
 #include "base/embed.h"
 #include "base/mem.h"
-#include "mg_abi.h"
 #include "gateway/request/call.h"
+#include "mg_abi.h"
 
 mg_vm *mg_control_make_vm(mg_gateway *gateway, unsigned worker, const mg_plan *plan, mg_error *err)
 {

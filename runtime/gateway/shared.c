@@ -4,8 +4,8 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "state/persist.h"
 #include "gateway/service/service.h"
+#include "state/persist.h"
 
 #include <stdlib.h>
 

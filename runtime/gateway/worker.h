@@ -3,10 +3,10 @@
 #ifndef MG_GATEWAY_WORKER_H
 #define MG_GATEWAY_WORKER_H
 
-#include "gateway/observe/access_log.h"
-#include "gateway/request/forward.h"
 #include "gateway/host.h"
+#include "gateway/observe/access_log.h"
 #include "gateway/observe/metrics.h"
+#include "gateway/request/forward.h"
 #include "gateway/service/names.h"
 #include "gateway/snapshot.h"
 #include "net/conn.h"

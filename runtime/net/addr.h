@@ -3,8 +3,8 @@
 #define MG_NET_ADDR_H
 
 #include "base/err.h"
-#include <sys/socket.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 
 typedef struct mg_addr {

@@ -1,10 +1,10 @@
 /* loop.c - the loop on libevent and epoll. A descriptor is added once, edge-triggered for everything it can
  * report, so that a connection's life costs two calls of epoll_ctl; timers stand in the wheel and share one
  * event. */
-#include "net/loop_parts.h"
-#include "net/socket.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "net/loop_parts.h"
+#include "net/socket.h"
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>

@@ -1,13 +1,13 @@
 /* resolver.c - names to addresses. A literal, a simulated name, the hosts file and localhost are known at
  * once, and told in the next turn; the rest goes to evdns, A and AAAA at the same time (RFC 8305, 3). evdns
  * asks over UDP alone: what is cut short there goes to dns_tcp. */
+#include "base/check.h"
+#include "base/mem.h"
 #include "net/dns_message.h"
 #include "net/dns_tcp.h"
 #include "net/hosts.h"
 #include "net/loop_parts.h"
 #include "net/search.h"
-#include "base/check.h"
-#include "base/mem.h"
 #include <event2/dns.h>
 #include <event2/event.h>
 

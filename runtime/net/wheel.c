@@ -3,9 +3,9 @@
  * hangs it up again when its moment comes. A level is chosen by the highest digit in which the moment differs
  * from now, so that everything on a lower level comes before everything on a higher one, and the next slot is
  * one bit scan. */
-#include "net/loop_parts.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "net/loop_parts.h"
 
 _Static_assert(MG_WHEEL_BITS *MG_WHEEL_LEVELS >= 45, "every uint64_t of nanoseconds has its slot");
 

@@ -1,7 +1,7 @@
 /* sim.c - the world: its clock, whose turn it is, and what a spec decides about it. */
-#include "sim/sim_parts.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "sim/sim_parts.h"
 #include <stdio.h>
 
 enum { MAX_TURNS = 1000000, FIRST_PORT = 40000 };

@@ -1,8 +1,8 @@
 /* sim_loop.c - a loop of the simulated world. A turn does what a turn of the real one does, in the same
  * order: events and mailboxes (shuffled), timers, then the work that stood over. */
-#include "sim/sim_parts.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "sim/sim_parts.h"
 
 typedef struct sim_mailbox {
     mg_mailbox mailbox; /* first */

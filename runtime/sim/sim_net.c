@@ -1,8 +1,8 @@
 /* sim_net.c - descriptors, listeners and how a connect finds one. A connect is under way until the world
  * takes it from the wire, in a turn of its own. */
-#include "sim/sim_parts.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "sim/sim_parts.h"
 #include <errno.h>
 
 enum { FIRST_FD = 1 << 20 }; /* above any real one: a simulated descriptor in a system call is EBADF */

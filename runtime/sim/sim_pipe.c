@@ -2,8 +2,8 @@
  * does is followed where a program can tell: bytes that came before an RST are still read, an error is told
  * once, a socket closed over unread bytes resets, and room is announced when a third of the queue is free, to
  * those who ran out. */
-#include "sim/sim_parts.h"
 #include "base/mem.h"
+#include "sim/sim_parts.h"
 #include <errno.h>
 
 /* ---- readiness ---- */

@@ -1,7 +1,7 @@
 /* schema.c - a schema's tree to rules. Every keyword is known or refused, every reference leads somewhere,
  * every default satisfies its own rule: a plugin author learns of a mistake when the plugin loads. */
-#include "text/schema_rule.h"
 #include "base/mem.h"
+#include "text/schema_rule.h"
 
 #include <math.h>
 

@@ -1,8 +1,8 @@
 /* schema_check.c - a tree against the rules, and the defaults into the tree. Two walks: the first judges what
  * was written and nothing else, the second fills in, so that a default cannot make a document invalid or
  * valid. */
-#include "text/schema_rule.h"
 #include "base/mem.h"
+#include "text/schema_rule.h"
 
 enum { MAX_DEPTH = 1024 };
 

@@ -1,8 +1,8 @@
 /* schema_value.c - one value against one rule, and the words for what is wrong with it: what stands there,
  * what was expected, what to write instead. */
+#include "base/mem.h"
 #include "text/schema_rule.h"
 #include "text/units.h"
-#include "base/mem.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Any bytes as a text of each codec, and as bytes: what is taken has one text, and all bytes come back. */
-#include "base/check.h"
 #include "base/codec.h"
+#include "base/check.h"
 #include "base/mem.h"
 
 static void check_text(int codec, mg_str text)

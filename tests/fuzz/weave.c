@@ -1,8 +1,8 @@
 /* Any bytes as the source of a plugin. What Lua compiles, it still compiles once checks are in it, on as many
  * lines; and the room that is asked for is the room that is used. */
+#include "script/weave.h"
 #include "base/check.h"
 #include "base/mem.h"
-#include "script/weave.h"
 
 #include <lauxlib.h>
 

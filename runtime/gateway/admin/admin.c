@@ -2,8 +2,8 @@
 #include "gateway/admin/admin_parts.h"
 
 #include "base/mem.h"
-#include "state/kv.h"
 #include "http/uri.h"
+#include "state/kv.h"
 #include "text/json.h"
 
 #include <stdarg.h>

@@ -3,8 +3,8 @@
 #define MG_GATEWAY_ADMIN_ADMIN_PARTS_H
 
 #include "gateway/admin/admin.h"
-#include "gateway/control.h"
 #include "gateway/admin/desk.h"
+#include "gateway/control.h"
 
 enum { MG_ADMIN_NAMES = 2 };
 

@@ -2,8 +2,8 @@
 #include "gateway/admin/desk.h"
 
 #include "base/mem.h"
-#include "net/listener.h"
 #include "http/problem.h"
+#include "net/listener.h"
 
 struct mg_desk {
     mg_desk_conf conf;

@@ -3,8 +3,8 @@
 #include "gateway/control.h"
 #include "gateway/observe/limit_stats.h"
 #include "gateway/observe/metrics.h"
-#include "state/persist.h"
 #include "gateway/service/rollout_run.h"
+#include "state/persist.h"
 
 typedef struct page {
     mg_gateway *gateway;

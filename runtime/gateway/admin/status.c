@@ -1,8 +1,8 @@
 /* status.c - /livez /readyz /healthz /metrics, on a listener of its own on the control loop
  * (docs/architecture.md 11). It never looks at upstreams. */
 #include "base/mem.h"
-#include "gateway/control.h"
 #include "gateway/admin/desk.h"
+#include "gateway/control.h"
 
 #define STALE_NS (2 * MG_NS_PER_S) /* a worker whose loop has not turned for so long is not alive */
 

@@ -1,8 +1,8 @@
 /* call_barrier.c - ctx.kv:barrier: waits until all that was written is durable. */
 #include "base/mem.h"
 #include "gateway/request/call_http.h"
-#include "state/kv.h"
 #include "gateway/request/pipeline.h"
+#include "state/kv.h"
 
 /* Owned by the messages. */
 typedef struct mg_barrier {

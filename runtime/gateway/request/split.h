@@ -3,8 +3,8 @@
 #ifndef MG_GATEWAY_REQUEST_SPLIT_H
 #define MG_GATEWAY_REQUEST_SPLIT_H
 
-#include "gateway/service/figures.h"
 #include "gateway/request/pipeline.h"
+#include "gateway/service/figures.h"
 
 /* For a flight whose route has a split: sets its service and backend, and writes the backend's group into the
  * request, which plugins and the upstream see. Once a request; tries of a retry stay where they are. A sticky

@@ -4,8 +4,8 @@
 #define MG_GATEWAY_SERVICE_ROLLOUT_RUN_H
 
 #include "gateway/service/figures.h"
-#include "state/persist.h"
 #include "gateway/snapshot.h"
+#include "state/persist.h"
 
 typedef struct mg_rollout_run mg_rollout_run;
 

@@ -6,8 +6,8 @@
 #include "base/check.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "state/persist.h"
 #include "gateway/service/service_parts.h"
+#include "state/persist.h"
 
 #include <pthread.h>
 #include <stdlib.h>

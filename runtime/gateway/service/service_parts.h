@@ -3,11 +3,11 @@
 #ifndef MG_GATEWAY_SERVICE_SERVICE_PARTS_H
 #define MG_GATEWAY_SERVICE_SERVICE_PARTS_H
 
-#include "gateway/service/service.h"
 #include "base/map.h"
 #include "gateway/service/names.h"
-#include "state/persist.h"
+#include "gateway/service/service.h"
 #include "policy/maglev.h"
+#include "state/persist.h"
 
 #include <pthread.h>
 

@@ -1,6 +1,6 @@
 /* services.c - the registry of services: what is kept under a name, the circuits, who is in force. */
-#include "state/persist.h"
 #include "gateway/service/service_parts.h"
+#include "state/persist.h"
 
 #include "base/check.h"
 #include "base/mem.h"

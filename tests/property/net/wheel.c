@@ -1,7 +1,7 @@
 /* wheel.c - the timing wheel beside a plain array of moments: random sets, moves, stops and advances, with
  * callbacks that set, stop and free other timers. */
-#include "net/loop_parts.h"
 #include "base/mem.h"
+#include "net/loop_parts.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -6,14 +6,14 @@
 #include "base/embed.h"
 #include "base/mem.h"
 #include "gateway/request/call.h"
-#include "state/kv.h"
 #include "mg_abi.h"
+#include "state/kv.h"
 
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
+#include <cmocka.h>
 
 typedef struct fixture {
     mg_fake_clock clock;

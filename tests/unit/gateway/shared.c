@@ -1,8 +1,8 @@
 /* What all workers share, found by name, and what of it comes back after a kill. */
 #include "unit/state/persist_fixture.h"
 
-#include "state/kv.h"
 #include "gateway/shared.h"
+#include "state/kv.h"
 
 static memory m;
 static mg_kv *kv;

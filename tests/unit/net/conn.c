@@ -1,15 +1,15 @@
 /* conn.c - client connections of one server on a simulated loop, with an owner that answers "ok" at once.
  * What takes a whole gateway is tested there (sim_*.c). */
-#include "base/mem.h"
 #include "net/conn.h"
+#include "base/mem.h"
 #include "sim/sim.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+#include <cmocka.h>
 
 typedef struct site {
     mg_sim *sim;

@@ -5,11 +5,11 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <stdarg.h>
 #include <cmocka.h>
 
 enum { MAX_FDS = 256 };

@@ -1,7 +1,7 @@
 /* mailbox_tsan.c - four threads post to one loop; nothing is lost, and each poster's messages keep their
  * order. */
-#include "net/loop.h"
 #include "base/mem.h"
+#include "net/loop.h"
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>

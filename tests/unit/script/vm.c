@@ -4,11 +4,11 @@
 #include "script/state.h"
 #include "script/task.h"
 
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
+#include <cmocka.h>
 
 /* Returns what boot.lua does; each slot runs `body`, which may read the call's first int by ffi. */
 #define BOOT(body)                                                                                           \

@@ -3,12 +3,12 @@
 
 #include "base/mem.h"
 
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <lauxlib.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <cmocka.h>
 
 static const char CHECK[] = " __mg_spend(); ";
 

@@ -1,7 +1,7 @@
 /* loops.c - one small program on both kinds of loop: what it sees must not tell them apart. */
+#include "base/mem.h"
 #include "net/listener.h"
 #include "sim/sim.h"
-#include "base/mem.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /* world.c - what a spec may rely on: order by seed, time by hand, failures by rule. */
+#include "base/mem.h"
 #include "net/listener.h"
 #include "net/resolver.h"
 #include "sim/sim.h"
-#include "base/mem.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
