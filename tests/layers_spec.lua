@@ -29,8 +29,8 @@ local C_MAY = {
     ["moongate.h"] = set "",
 }
 
---- What a room of runtime/gateway/ may include of it besides its own files: other rooms, and headers of the floor, which
---- is what stands in gateway/ itself and may include every room.
+--- What a room of runtime/gateway/ may include of it besides its own files: other rooms, and headers of the floor, that
+--- is of what stands in gateway/ itself. The floor may include every room.
 local ROOM_MAY = {
     observe = set "",
     service = set "observe shared.h snapshot.h",
