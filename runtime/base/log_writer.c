@@ -6,11 +6,11 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -50,7 +50,7 @@ struct mg_log_writer {
     outlet outlets[MG_LOGS];
     mg_log *events;  /* owned */
     int wake, ended; /* eventfds; the thread writes to `ended` last of all */
-    pthread_t thread;
+    mg_thread thread;
     atomic_bool runs;        /* the thread does; else whoever hands over writes */
     _Atomic uint64_t at;     /* the number of the write that is being made; 0: none */
     uint64_t writes;         /* the writing thread's: how many there were */
@@ -395,7 +395,7 @@ static bool is_done(const mg_log_writer *writer)
     return !was_handed(writer);
 }
 
-static void *run(void *self)
+static void run(void *self)
 {
     mg_log_writer *writer = self;
 
@@ -406,7 +406,6 @@ static void *run(void *self)
         write_out(writer, end_ns ? end_ns : UINT64_MAX);
     }
     tell(writer->ended);
-    return NULL;
 }
 
 /* ---- for everyone ---- */
@@ -479,10 +478,13 @@ mg_log_writer *mg_log_writer_new(mg_log_level level, bool pretty)
     return writer;
 }
 
-void mg_log_writer_start(mg_log_writer *writer)
+mg_result mg_log_writer_start(mg_log_writer *writer, mg_error *err)
 {
     atomic_store(&writer->runs, true);
-    MG_CHECK(pthread_create(&writer->thread, NULL, run, writer) == 0);
+    const mg_result result = mg_thread_start(&writer->thread, "log", MG_THREAD_STACK_SMALL, run, writer, err);
+    if (result != MG_OK)
+        atomic_store(&writer->runs, false);
+    return result;
 }
 
 /* Waits for the end of the thread: a little longer than it writes, whatever is done to any clock. False when
@@ -496,9 +498,10 @@ static bool join(mg_log_writer *writer)
         n = poll(&ended, 1, MG_LOG_LAST_MS + MG_LOG_LAST_MS / 4);
     while (n < 0 && errno == EINTR);
     if (n == 1)
-        return pthread_join(writer->thread, NULL) == 0;
-    pthread_detach(writer->thread);
-    return false;
+        mg_thread_join(&writer->thread);
+    else
+        mg_thread_detach(&writer->thread);
+    return n == 1;
 }
 
 void mg_log_writer_free(mg_log_writer *writer)

@@ -27,7 +27,7 @@ mg_log_writer *mg_log_writer_new(mg_log_level level, bool pretty);
 /* Writes what is left for MG_LOG_LAST_MS at most, and drops the rest. Nobody may hand over lines any more. */
 void mg_log_writer_free(mg_log_writer *writer);
 /* Starts the thread; before all threads that hand over lines. */
-void mg_log_writer_start(mg_log_writer *writer);
+MG_MUST_USE mg_result mg_log_writer_start(mg_log_writer *writer, mg_error *err);
 
 /* The log whose lines are the events; lives as long as the writer. */
 mg_log *mg_log_writer_events(mg_log_writer *writer);

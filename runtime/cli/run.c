@@ -2,13 +2,13 @@
  * logs again, TERM, INT and QUIT drain, a second one ends at once. No thread that hangs holds up the end. */
 #include "base/log_writer.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "cli/cli.h"
 #include "gateway/gateway.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -61,9 +61,6 @@ static void raise_descriptors(void)
 }
 
 static const int heard[] = { SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT };
-/* A fault of ours, and what stops a job and lets it go on. */
-static const int left_alone[] = { SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,  SIGABRT, SIGTRAP,
-                                  SIGSYS,  SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT };
 
 /* Blocked before any thread is, so that none is interrupted and no signal ends the process undrained; SIGPIPE
  * and SIGXFSZ too, which writes report as errors. */
@@ -71,9 +68,7 @@ static int open_signals(void)
 {
     sigset_t set;
 
-    sigfillset(&set);
-    for (size_t i = 0; i < mg_countof(left_alone); i++)
-        sigdelset(&set, left_alone[i]);
+    mg_thread_signals(&set);
     sigprocmask(SIG_BLOCK, &set, NULL);
     sigemptyset(&set);
     for (size_t i = 0; i < mg_countof(heard); i++)
@@ -136,7 +131,7 @@ static bool wait_for_end(mg_gateway *gateway, mg_log *log, const runner *r, int 
     return fds[1].revents;
 }
 
-static void *end_at_last(void *self)
+static void end_at_last(void *self)
 {
     (void)self;
     (void)poll(NULL, 0, SAVING_MS);
@@ -147,9 +142,9 @@ static void *end_at_last(void *self)
  */
 static void end_without(mg_gateway *gateway, mg_log_writer *writer)
 {
-    pthread_t last;
+    mg_thread last;
 
-    if (pthread_create(&last, NULL, end_at_last, NULL) == 0)
+    if (mg_thread_start(&last, "end", MG_THREAD_STACK_SMALL, end_at_last, NULL, NULL) == MG_OK)
         mg_gateway_save(gateway);
     mg_log_writer_free(writer);
     _exit(MG_EXIT_FAILED);
@@ -186,9 +181,20 @@ static bool is_fault_of_the_document(const mg_report *report)
     return false;
 }
 
+static bool start(mg_gateway *gateway, mg_log_writer *writer, runner *r, mg_error *err)
+{
+    if (pipe(r->stopped) != 0) {
+        (void)mg_fail_errno(err, errno, "cannot make a pipe (see ulimit -n)");
+        return false;
+    }
+    mg_gateway_on_stopped(gateway, on_stopped, r);
+    return mg_log_writer_start(writer, err) == MG_OK && mg_gateway_start(gateway, NULL, NULL, err) == MG_OK;
+}
+
 static int serve(const options *opt, mg_config *config, mg_report *report)
 {
     runner r = { .opt = opt };
+    mg_error err = MG_ERROR_INIT;
     const mg_log_level level = opt->verbose ? MG_LOG_DEBUG : opt->quiet ? MG_LOG_ERROR : config->log_level;
     mg_log_writer *writer = mg_log_writer_new(level, isatty(STDERR_FILENO));
     const mg_gateway_options wanted = { .log = mg_log_writer_events(writer),
@@ -210,15 +216,12 @@ static int serve(const options *opt, mg_config *config, mg_report *report)
         mg_log_writer_free(writer);
         return is_fault_of_the_document(report) ? MG_EXIT_INVALID : MG_EXIT_FAILED;
     }
-    if (pipe(r.stopped) != 0) {
-        perror("moongate run: pipe");
+    if (!start(gateway, writer, &r, &err)) {
+        fprintf(stderr, "moongate run: %s\n", err.message);
         mg_gateway_free(gateway);
         mg_log_writer_free(writer);
         return MG_EXIT_FAILED;
     }
-    mg_log_writer_start(writer);
-    mg_gateway_on_stopped(gateway, on_stopped, &r);
-    mg_gateway_start(gateway, NULL, NULL);
     const bool stopped = wait_for_end(gateway, wanted.log, &r, signals);
     if (!mg_gateway_wait(gateway, stopped ? GRACE_MS : 0))
         end_without(gateway, writer);

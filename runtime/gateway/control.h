@@ -4,6 +4,7 @@
 #define MG_GATEWAY_CONTROL_H
 
 #include "base/rand.h"
+#include "base/thread.h"
 #include "gateway/admin/admin.h"
 #include "gateway/gateway.h"
 #include "gateway/service/probe.h"
@@ -24,7 +25,7 @@ typedef struct mg_status_door mg_status_door;
 
 /* One that turns a loop of the gateway's own. */
 typedef struct mg_gateway_thread {
-    pthread_t id;
+    mg_thread thread;
     struct mg_gateway *gateway;
     mg_loop *loop;
     _Atomic uint64_t *turn_ns; /* borrowed: of the watchdog; 0 once it has ended */
@@ -65,6 +66,8 @@ struct mg_gateway {
     mg_admin *admin;            /* owned; NULL: none */
     mg_gateway_thread *threads; /* owned: as the loops */
     int ended;                  /* eventfd: one of them has */
+    pthread_mutex_t gate;       /* no thread turns before all are there */
+    bool gate_shut;             /* behind the gate: they are not, and none turns */
     bool threads_run;
     void (*ready)(void *self);
     void *ready_self;

@@ -223,6 +223,7 @@ mg_gateway *mg_gateway_new(const mg_gateway_options *options, mg_config *config,
     mg_error err = MG_ERROR_INIT;
 
     gateway->options = *options;
+    MG_CHECK(pthread_mutex_init(&gateway->gate, NULL) == 0);
     if (!gateway->options.clock)
         gateway->options.clock = &mg_clock_real;
     if (!gateway->options.seed)
@@ -244,17 +245,27 @@ mg_gateway *mg_gateway_new(const mg_gateway_options *options, mg_config *config,
 
 /* ---- threads ---- */
 
-static void *run_loop(void *self)
+/* False when the others could not be started. */
+static bool pass_gate(mg_gateway *gateway)
+{
+    pthread_mutex_lock(&gateway->gate);
+    const bool open = !gateway->gate_shut;
+    pthread_mutex_unlock(&gateway->gate);
+    return open;
+}
+
+static void run_loop(void *self)
 {
     mg_gateway_thread *thread = self;
     const uint64_t one = 1;
 
+    if (!pass_gate(thread->gateway))
+        return;
     mg_watchdog_hear(thread->gateway->watchdog);
     mg_loop_run(thread->loop);
     atomic_store(thread->turn_ns, 0);
     atomic_store(&thread->ended, true);
     (void)!write(thread->gateway->ended, &one, sizeof one);
-    return NULL;
 }
 
 static uint64_t turn_of(const void *self)
@@ -275,39 +286,64 @@ static void on_beat(mg_timer *timer)
     mg_timer_set(gateway->loops[0], timer, mg_loop_now(gateway->loops[0]) + MG_NS_PER_S / 2);
 }
 
-static void start_thread(mg_gateway *gateway, unsigned i)
+static mg_result start_thread(mg_gateway *gateway, unsigned i, mg_error *err)
 {
     mg_gateway_thread *thread = &gateway->threads[i];
     mg_worker *worker = i ? gateway->shared.workers[i - 1] : NULL;
+    char name[MG_THREAD_NAME_MAX] = "control";
 
+    if (worker)
+        snprintf(name, sizeof name, "worker %u", worker->index);
     thread->gateway = gateway;
     thread->loop = gateway->loops[i];
     thread->turn_ns = worker ? &worker->turn_ns : &gateway->turn_ns;
-    MG_CHECK(pthread_create(&thread->id, NULL, run_loop, thread) == 0);
+    if (mg_thread_start(&thread->thread, name, MG_THREAD_STACK, run_loop, thread, err) != MG_OK)
+        return err->code;
     const mg_watched watched = { .kind = worker ? MG_WATCH_WORKER : MG_WATCH_CONTROL,
                                  .index = worker ? worker->index : 0,
                                  .beat = turn_of,
                                  .self = thread->turn_ns,
-                                 .thread = thread->id,
+                                 .thread = thread->thread.id,
                                  .site = worker ? &worker->site : &gateway->site };
     mg_watchdog_watch(gateway->watchdog, &watched);
+    return MG_OK;
 }
 
-static void start_threads(mg_gateway *gateway)
+/* All of them, or none. */
+static mg_result start_loops(mg_gateway *gateway, mg_error *err)
+{
+    mg_result result = MG_OK;
+
+    pthread_mutex_lock(&gateway->gate);
+    for (unsigned i = 0; i <= gateway->shared.worker_count && result == MG_OK; i++)
+        result = start_thread(gateway, i, err);
+    if (result == MG_OK)
+        result = mg_watchdog_start(gateway->watchdog, err);
+    gateway->gate_shut = result != MG_OK;
+    pthread_mutex_unlock(&gateway->gate);
+    for (unsigned i = 0; i <= gateway->shared.worker_count && result != MG_OK; i++)
+        mg_thread_join(&gateway->threads[i].thread);
+    return result;
+}
+
+static mg_result start_threads(mg_gateway *gateway, mg_error *err)
 {
     const mg_watched writer = { .kind = MG_WATCH_LOG, .beat = write_of, .self = gateway->options.log_writer };
 
     gateway->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     MG_CHECK(gateway->ended >= 0);
     gateway->threads = MG_NEW_N(mg_gateway_thread, gateway->shared.worker_count + 1);
-    gateway->threads_run = true;
     mg_timer_init(&gateway->beat, on_beat);
     on_beat(&gateway->beat);
-    for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
-        start_thread(gateway, i);
     if (writer.self)
         mg_watchdog_watch(gateway->watchdog, &writer);
-    mg_watchdog_start(gateway->watchdog);
+    if (start_loops(gateway, err) != MG_OK)
+        return err->code;
+    gateway->threads_run = true;
+    mg_kv_flusher_start(gateway->kv, 0);
+    if (gateway->persist)
+        mg_persist_start(gateway->persist);
+    return MG_OK;
 }
 
 static void on_persist_turn(mg_timer *timer)
@@ -319,7 +355,7 @@ static void on_persist_turn(mg_timer *timer)
     mg_persist_turn(gateway->persist);
 }
 
-void mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self)
+mg_result mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self, mg_error *err)
 {
     gateway->ready = ready;
     gateway->ready_self = self;
@@ -327,12 +363,7 @@ void mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self
         mg_timer_init(&gateway->persist_turn, on_persist_turn);
         on_persist_turn(&gateway->persist_turn);
     }
-    if (!gateway->own_loops)
-        return;
-    mg_kv_flusher_start(gateway->kv, 0);
-    if (gateway->persist)
-        mg_persist_start(gateway->persist);
-    start_threads(gateway);
+    return gateway->own_loops ? start_threads(gateway, err) : MG_OK;
 }
 
 void mg_gateway_on_stopped(mg_gateway *gateway, void (*stopped)(void *self), void *self)
@@ -397,7 +428,7 @@ bool mg_gateway_wait(mg_gateway *gateway, int patience_ms)
     }
     mg_watchdog_stop(gateway->watchdog);
     for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
-        pthread_join(gateway->threads[i].id, NULL);
+        mg_thread_join(&gateway->threads[i].thread);
     gateway->threads_run = false;
     mg_gateway_save(gateway);
     return true;
@@ -466,6 +497,7 @@ void mg_gateway_free(mg_gateway *gateway)
     mg_watchdog_free(gateway->watchdog);
     if (gateway->threads)
         close(gateway->ended);
+    pthread_mutex_destroy(&gateway->gate);
     mg_free(gateway->shared.workers);
     mg_free(gateway->threads);
     mg_free(gateway);

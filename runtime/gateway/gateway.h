@@ -36,8 +36,10 @@ typedef struct mg_gateway_options {
  * Nothing is accepted yet. NULL with a report that says why. */
 mg_gateway *mg_gateway_new(const mg_gateway_options *options, mg_config *config, mg_report *report);
 /* Starts threads (unless the loops are the caller's) and accepts. `ready`, when given, runs on the control
- * loop once all workers serve. */
-void mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self);
+ * loop once all workers serve. An error (`err` is not NULL): the system has no room for its threads, none runs,
+ * and it can only be freed. */
+MG_MUST_USE mg_result mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self,
+                                       mg_error *err);
 /* Reads the configuration again and swaps it on all workers or on none; says in the log what became of it.
  * Any thread. */
 void mg_gateway_reload(mg_gateway *gateway);

@@ -42,9 +42,8 @@ struct mg_watchdog {
     size_t count;
     uint64_t hangs[MG_WATCH_KINDS];
     pthread_mutex_t lock; /* of all of the above, for those who read along */
-    pthread_t thread;
+    mg_thread thread;
     int signal, wake;
-    bool runs;
     atomic_bool spares;
 };
 
@@ -239,14 +238,13 @@ uint64_t mg_watchdog_hangs(mg_watchdog *dog, mg_watch_kind kind)
 
 /* ---- the thread ---- */
 
-static void *run(void *self)
+static void run(void *self)
 {
     mg_watchdog *dog = self;
     struct pollfd ended = { dog->wake, POLLIN, 0 };
 
     while (poll(&ended, 1, MG_WATCH_LOOK_MS) <= 0)
         mg_watchdog_look(dog);
-    return NULL;
 }
 
 mg_watchdog *mg_watchdog_new(mg_log *log, const mg_clock *clock, int signal, void (*end)(void))
@@ -273,26 +271,24 @@ void mg_watchdog_watch(mg_watchdog *dog, const mg_watched *watched)
     pthread_mutex_unlock(&dog->lock);
 }
 
-void mg_watchdog_start(mg_watchdog *dog)
+mg_result mg_watchdog_start(mg_watchdog *dog, mg_error *err)
 {
     struct sigaction action = { .sa_sigaction = on_ask, .sa_flags = SA_SIGINFO | SA_RESTART };
 
     sigemptyset(&action.sa_mask);
     if (dog->signal)
         MG_CHECK(sigaction(dog->signal, &action, NULL) == 0);
-    dog->runs = true;
-    MG_CHECK(pthread_create(&dog->thread, NULL, run, dog) == 0);
+    return mg_thread_start(&dog->thread, "watchdog", MG_THREAD_STACK_SMALL, run, dog, err);
 }
 
 void mg_watchdog_stop(mg_watchdog *dog)
 {
     const uint64_t one = 1;
 
-    if (!dog->runs)
+    if (!dog->thread.runs)
         return;
-    dog->runs = false;
     (void)!write(dog->wake, &one, sizeof one);
-    pthread_join(dog->thread, NULL);
+    mg_thread_join(&dog->thread);
 }
 
 void mg_watchdog_free(mg_watchdog *dog)

@@ -8,9 +8,8 @@
 #define MG_GATEWAY_WATCHDOG_H
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "script/vm.h"
-
-#include <pthread.h>
 
 typedef struct mg_watchdog mg_watchdog;
 
@@ -39,7 +38,7 @@ typedef struct mg_watched {
 mg_watchdog *mg_watchdog_new(mg_log *log, const mg_clock *clock, int signal, void (*end)(void));
 /* All before start. */
 void mg_watchdog_watch(mg_watchdog *dog, const mg_watched *watched);
-void mg_watchdog_start(mg_watchdog *dog);
+MG_MUST_USE mg_result mg_watchdog_start(mg_watchdog *dog, mg_error *err);
 /* Ends the thread. While it runs, every thread that is watched may have ended, but none is joined. */
 void mg_watchdog_stop(mg_watchdog *dog);
 void mg_watchdog_free(mg_watchdog *dog);

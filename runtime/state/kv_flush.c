@@ -6,7 +6,6 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -114,7 +113,7 @@ void mg_kv_free(mg_kv *kv)
 {
     if (!kv)
         return;
-    MG_CHECK(!kv->flusher_runs && atomic_load(&kv->open_spaces) == 0);
+    MG_CHECK(!kv->flusher.runs && atomic_load(&kv->open_spaces) == 0);
     answer(kv->barriers, CLOSING);
     for (unsigned i = 0; i < KV_SHARDS; i++) {
         kv_map_free(kv->shards[i].pending);
@@ -445,7 +444,7 @@ static struct timespec after_ms(uint64_t ms)
     return at;
 }
 
-static void *flusher_main(void *self)
+static void flusher_main(void *self)
 {
     mg_kv *kv = self;
     bool stop = false;
@@ -463,32 +462,27 @@ static void *flusher_main(void *self)
         if (!stop && mg_kv_flush(kv, NULL) != MG_OK)
             continue; /* logged and counted; the next turn tries again */
     }
-    return NULL;
 }
 
 void mg_kv_flusher_start(mg_kv *kv, uint64_t every_ms)
 {
-    sigset_t all, before;
+    mg_error err = MG_ERROR_INIT;
 
-    MG_CHECK(!kv->flusher_runs);
+    MG_CHECK(!kv->flusher.runs);
     kv->flush_every_ms = every_ms ? every_ms : FLUSH_EVERY_MS;
-    kv->flusher_runs = true;
     kv->stopping = false;
-    sigfillset(&all); /* signals are the main thread's */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    MG_CHECK(pthread_create(&kv->flusher, NULL, flusher_main, kv) == 0);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (mg_thread_start(&kv->flusher, "kv", MG_THREAD_STACK_SMALL, flusher_main, kv, &err) != MG_OK)
+        mg_end_with("%s\n", err.message);
 }
 
 mg_result mg_kv_flusher_stop(mg_kv *kv, mg_error *err)
 {
-    MG_CHECK(kv->flusher_runs);
+    MG_CHECK(kv->flusher.runs);
     pthread_mutex_lock(&kv->barriers_lock);
     kv->stopping = true;
     pthread_cond_signal(&kv->wake);
     pthread_mutex_unlock(&kv->barriers_lock);
-    pthread_join(kv->flusher, NULL);
-    kv->flusher_runs = false;
+    mg_thread_join(&kv->flusher);
     return mg_kv_flush(kv, err);
 }
 

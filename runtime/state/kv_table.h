@@ -8,9 +8,9 @@
 #define MG_STATE_KV_TABLE_H
 
 #include "base/map.h"
+#include "base/thread.h"
 #include "state/kv.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 enum {
@@ -70,9 +70,9 @@ struct mg_kv {
     pthread_mutex_t barriers_lock; /* also of the flusher's wishes */
     kv_barrier *barriers;          /* newest first */
     pthread_cond_t wake;
-    pthread_t flusher;
+    mg_thread flusher;
     uint64_t flush_every_ms;
-    bool flusher_runs, flusher_wanted, stopping;
+    bool flusher_wanted, stopping;
 
     _Atomic(const char *) flush_error; /* static text; NULL: the last one was stored */
     _Atomic uint64_t flushes, failures, skipped_rows, expired;

@@ -359,7 +359,7 @@ void mg_persist_free(mg_persist *persist)
 {
     if (!persist)
         return;
-    MG_CHECK(!persist->runs);
+    MG_CHECK(!persist->thread.runs);
     persist_free_items(persist);
     persist_free_numbers(persist);
     mg_arena_fini(&persist->batch.arena);
@@ -442,7 +442,7 @@ static struct timespec next_look(void)
     return at;
 }
 
-static void *flush_for_ever(void *self)
+static void flush_for_ever(void *self)
 {
     mg_persist *persist = self;
     bool stop = false;
@@ -458,31 +458,27 @@ static void *flush_for_ever(void *self)
         if (!stop)
             mg_persist_turn(persist);
     }
-    return NULL;
 }
 
 void mg_persist_start(mg_persist *persist)
 {
-    sigset_t all, before;
+    mg_error err = MG_ERROR_INIT;
 
-    MG_CHECK(!persist->runs);
-    persist->runs = true;
+    MG_CHECK(!persist->thread.runs);
     persist->stopping = false;
-    sigfillset(&all); /* signals are the main thread's */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    MG_CHECK(pthread_create(&persist->thread, NULL, flush_for_ever, persist) == 0);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (mg_thread_start(&persist->thread, "persist", MG_THREAD_STACK_SMALL, flush_for_ever, persist, &err) !=
+        MG_OK)
+        mg_end_with("%s\n", err.message);
 }
 
 mg_result mg_persist_stop(mg_persist *persist, mg_error *err)
 {
-    MG_CHECK(persist->runs);
+    MG_CHECK(persist->thread.runs);
     pthread_mutex_lock(&persist->wake_lock);
     persist->stopping = true;
     pthread_cond_signal(&persist->wake);
     pthread_mutex_unlock(&persist->wake_lock);
-    pthread_join(persist->thread, NULL);
-    persist->runs = false;
+    mg_thread_join(&persist->thread);
     return mg_persist_flush(persist, err);
 }
 

@@ -11,8 +11,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
-
-#include <pthread.h>
+#include "base/thread.h"
 
 enum {
     PERSIST_VERSION = 1,         /* of every table's rows */
@@ -93,10 +92,10 @@ struct mg_persist {
     _Atomic bool failing;
     mg_histogram commits;
 
-    pthread_t thread;
+    mg_thread thread;
     pthread_mutex_t wake_lock;
     pthread_cond_t wake;
-    bool runs, stopping;
+    bool stopping;
 };
 
 /* ---- persist.c ---- */

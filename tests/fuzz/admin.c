@@ -72,7 +72,7 @@ static void build(world *w)
         abort();
     }
     mg_report_fini(&report);
-    mg_gateway_start(w->gateway, NULL, NULL);
+    MG_CHECK(mg_gateway_start(w->gateway, NULL, NULL, NULL) == MG_OK);
     mg_sim_settle(w->sim);
     w->answer = mg_alloc(ANSWER_MAX);
 }

@@ -12,8 +12,7 @@ struct mg_admin {
     mg_gateway *gateway; /* borrowed */
     mg_desk *desk;       /* owned */
     mg_list jobs;        /* that answer later (admin_state.c) */
-    pthread_t worker;    /* of the one that copies, while `working` */
-    bool working;
+    mg_thread worker;    /* the one that copies */
 };
 
 /* A request on its way to its resource: what its path names, decoded, in order. Lives as long as the ask. */

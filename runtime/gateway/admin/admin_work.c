@@ -6,8 +6,6 @@
 #include "base/mem.h"
 #include "state/state_files.h"
 
-#include <signal.h>
-
 mg_persist *mg_admin_persist(const mg_admin *admin)
 {
     return mg_shared_persist(admin->gateway->shared.shared);
@@ -52,8 +50,7 @@ typedef struct mg_state_job {
     mg_admin_call call;
     mg_result result;
     mg_error err;
-    pthread_t thread;
-    bool threaded, compacts;
+    bool compacts;
     char *folder; /* owned: of a backup */
     mg_store_stats before, after;
 } mg_state_job;
@@ -84,9 +81,7 @@ void mg_admin_work_end(mg_admin *admin)
 {
     mg_list *link;
 
-    if (admin->working)
-        pthread_join(admin->worker, NULL);
-    admin->working = false;
+    mg_thread_join(&admin->worker);
     while ((link = mg_list_pop(&admin->jobs))) {
         mg_state_job *job = mg_container_of(link, mg_state_job, link);
         job->admin = NULL; /* its message frees it */
@@ -158,9 +153,7 @@ static void on_worked(mg_message *message)
     mg_state_job *job = mg_container_of(message, mg_state_job, message);
 
     if (job_back(job)) {
-        if (job->threaded)
-            pthread_join(job->thread, NULL);
-        job->admin->working = false;
+        mg_thread_join(&job->admin->worker);
         send_job(job);
     }
     job_free(job);
@@ -180,13 +173,12 @@ static void work(mg_state_job *job)
         job->result = mg_store_stats_get(gateway->store, &job->after, &job->err);
 }
 
-static void *work_thread(void *self)
+static void work_thread(void *self)
 {
     mg_state_job *job = self;
 
     work(job);
     mg_mailbox_post(job->call.admin->gateway->mailbox, &job->message);
-    return NULL;
 }
 
 static bool can_work(mg_admin_call *call)
@@ -195,7 +187,7 @@ static bool can_work(mg_admin_call *call)
         mg_admin_refuse_memory(call);
         return false;
     }
-    if (call->admin->working) {
+    if (call->admin->worker.runs) {
         mg_admin_refuse(call, 409, "busy", "ask again once it is done", "another copy is being made");
         return false;
     }
@@ -205,21 +197,16 @@ static bool can_work(mg_admin_call *call)
 static void start_work(mg_admin_call *call, bool compacts, mg_str folder)
 {
     mg_state_job *job = job_new(call, on_worked);
-    sigset_t all, before;
 
     job->compacts = compacts;
     job->folder = mg_memdup0(folder.p, folder.n);
-    if (!call->admin->gateway->own_loops) {
+    if (!call->admin->gateway->own_loops)
         work(job);
+    else
+        job->result =
+            mg_thread_start(&call->admin->worker, "copy", MG_THREAD_STACK_SMALL, work_thread, job, &job->err);
+    if (!call->admin->worker.runs)
         on_worked(&job->message);
-        return;
-    }
-    call->admin->working = job->threaded = true;
-    sigfillset(&all); /* signals are the main thread's */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    MG_CHECK(pthread_create(&job->thread, NULL, work_thread, job) == 0);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    call->admin->worker = job->thread;
 }
 
 void mg_admin_state_backup(mg_admin_call *call)

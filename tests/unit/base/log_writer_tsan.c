@@ -87,7 +87,7 @@ static void every_line_is_written_whole_or_counted(void **state)
         mg_log_writer_aim(writer, (mg_log_name)i, mg_log_target_fd(ends[i]));
         assert_int_equal(pthread_create(&readers[i].thread, NULL, read_lines, &readers[i]), 0);
     }
-    mg_log_writer_start(writer);
+    assert_int_equal(mg_log_writer_start(writer, NULL), MG_OK);
     for (int i = 0; i < HANDERS; i++) {
         handers[i] = (hander){ .writer = writer, .letter = (char)('a' + i) };
         assert_int_equal(pthread_create(&handers[i].thread, NULL, hand_lines, &handers[i]), 0);
@@ -119,7 +119,7 @@ static void the_end_does_not_wait_for_a_reader_that_is_stuck(void **state)
     (void)state;
     for (int i = 0; i < MG_LOGS; i++)
         mg_log_writer_aim(writer, (mg_log_name)i, mg_log_target_fd(end));
-    mg_log_writer_start(writer);
+    assert_int_equal(mg_log_writer_start(writer, NULL), MG_OK);
     while (!mg_log_writer_dropped(writer, MG_LOG_ACCESS) || !mg_log_writer_dropped(writer, MG_LOG_EVENTS))
         hand_lines(&h);
     mg_log_writer_free(writer); /* or this test never ends */

@@ -134,7 +134,7 @@ static inline bool world_try_start(world *w, uint64_t seed, const char *text)
     if (!w->gateway)
         return false;
     mg_gateway_on_stopped(w->gateway, world_has_stopped, w);
-    mg_gateway_start(w->gateway, world_is_ready, w);
+    assert_int_equal(mg_gateway_start(w->gateway, world_is_ready, w, NULL), MG_OK);
     settle(w);
     return true;
 }

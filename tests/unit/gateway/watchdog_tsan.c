@@ -218,7 +218,7 @@ static void a_thread_is_asked_where_it_stands(void **state)
         .kind = MG_WATCH_WORKER, .beat = beat_of, .self = &w.beat, .thread = thread, .site = &w.site
     };
     mg_watchdog_watch(w.dog, &watched);
-    mg_watchdog_start(w.dog);
+    assert_int_equal(mg_watchdog_start(w.dog, NULL), MG_OK);
     do {
         usleep(10000);
         mg_text_clear(&live);
