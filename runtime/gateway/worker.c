@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "gateway/request/job.h"
 #include "gateway/request/pause.h"
+#include "gateway/request/pipeline.h"
 #include "gateway/vm_renew.h"
 
 enum { HAND_OFF_MIN = 4, HAND_OFF_PERCENT = 12 };

@@ -2,13 +2,13 @@
 #include "gateway/request/body_back.h"
 
 #include "base/mem.h"
-#include "gateway/request/pipeline.h"
+#include "gateway/request/flight.h"
 
 /* What a plugin took into memory goes on from there. */
 void mg_body_back_request(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
-    mg_call_buffer *buffer = &flight->call->bodies[MG_REQUEST];
+    mg_call_buffer *buffer = &flight->chain.call->bodies[MG_REQUEST];
 
     if (!buffer->complete && !buffer->replaced)
         return;
@@ -29,7 +29,7 @@ void mg_body_back_request(mg_flight *flight)
 void mg_body_back_response(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
-    mg_call_buffer *buffer = &flight->call->bodies[MG_RESPONSE];
+    mg_call_buffer *buffer = &flight->chain.call->bodies[MG_RESPONSE];
 
     if (!mg_exchange_has_body(x) || (!buffer->complete && !buffer->replaced))
         return;
@@ -37,5 +37,29 @@ void mg_body_back_response(mg_flight *flight)
         mg_proxy_stop(flight);
     x->response.body = MG_BODY_LENGTH;
     x->response.length = buffer->text.n;
-    mg_bytes_source_init(&flight->bytes, &x->response_body, mg_text_str(&buffer->text));
+    mg_bytes_source_init(&flight->back.bytes, &x->response_body, mg_text_str(&buffer->text));
+}
+
+void mg_body_back_own(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+
+    if (!x->response_body.sink)
+        return;
+    mg_bytes_source_init(&flight->back.bytes, &x->response_body, x->own_body);
+    flight->back.bytes.source.resume(&flight->back.bytes.source);
+}
+
+void mg_body_back_keep(mg_flight *flight, mg_call *call)
+{
+    for (int which = MG_REQUEST; which <= MG_RESPONSE; which++) {
+        mg_text_fini(&flight->back.kept[which]);
+        flight->back.kept[which] = call->bodies[which].text;
+    }
+}
+
+void mg_body_back_fini(mg_flight *flight)
+{
+    mg_text_fini(&flight->back.kept[MG_REQUEST]);
+    mg_text_fini(&flight->back.kept[MG_RESPONSE]);
 }

@@ -200,6 +200,11 @@ void mg_call_new_id(mg_call *call, char *out32)
     }
 }
 
+void mg_call_goes_to(mg_call *call, mg_str service_name)
+{
+    call->service_name = service_name;
+}
+
 /* ---- waiting ---- */
 
 void mg_call_wait(mg_call *call, int wait)

@@ -66,6 +66,9 @@ struct mg_call {
 /* A plugin of the plan that the call's VM runs; NULL when there is none of that index. */
 const mg_vm_plugin *mg_call_plugin(const mg_call *call, uint32_t plugin);
 
+/* The request goes to another service than before. */
+void mg_call_goes_to(mg_call *call, mg_str service_name);
+
 /* Why the answer cannot be changed any more, or NULL; static. */
 const char *mg_call_no_answer_now(const mg_call *call);
 

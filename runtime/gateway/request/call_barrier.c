@@ -1,7 +1,7 @@
 /* call_barrier.c - ctx.kv:barrier: waits until all that was written is durable. */
+#include "gateway/request/call_barrier.h"
 #include "base/mem.h"
-#include "gateway/request/call_http.h"
-#include "gateway/request/pipeline.h"
+#include "gateway/request/flight.h"
 #include "state/kv.h"
 
 /* Owned by the messages. */
@@ -20,7 +20,7 @@ static void on_durable(mg_message *message)
     if (!flight)
         return;
     flight->barrier = NULL;
-    mg_pipeline_resume(flight);
+    mg_chain_wake(flight);
 }
 
 /* On the flush thread. */

@@ -3,7 +3,8 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "gateway/request/pipeline.h"
+#include "gateway/request/flight.h"
+#include "gateway/request/outgoing.h"
 #include "http/uri.h"
 
 enum { BODY_DEFAULT = 1 << 20, BODY_MAX = 16 << 20 };

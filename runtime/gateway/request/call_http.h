@@ -1,11 +1,11 @@
-/* call_http.h - what a waiting chain waits for outside its own exchange: ctx.http and ctx.kv:barrier. The
+/* call_http.h - what a waiting chain waits for outside its own exchange: ctx.http. The
  * worker's loop only. */
 #ifndef MG_GATEWAY_REQUEST_CALL_HTTP_H
 #define MG_GATEWAY_REQUEST_CALL_HTTP_H
 
 #include "gateway/request/call.h"
 
-struct mg_flight;
+typedef struct mg_flight mg_flight;
 
 /* Does what a chain that waits with MG_WAIT_HTTP waits for; the flight is resumed when it is there or has
  * failed. */
@@ -14,14 +14,10 @@ void mg_call_http_run(mg_call *call);
  * when there is none. */
 void mg_call_http_cancel(mg_call *call);
 /* The exchange is over: that goes, too. */
-void mg_call_http_fini(struct mg_flight *flight);
+void mg_call_http_fini(mg_flight *flight);
 /* When the wait that begins must be over. */
 uint64_t mg_call_http_deadline(mg_call *call);
 /* That moment has come; or the plugin's own timeout has, before it. */
 void mg_call_http_expire(mg_call *call, bool by_plugin);
-/* Asks the key-value store to tell when all that was written is durable. */
-void mg_call_barrier_run(mg_call *call);
-/* Nobody waits for it any more. */
-void mg_call_barrier_cancel(mg_call *call);
 
 #endif

@@ -1,6 +1,6 @@
 /* call_log.c - what plugins write to the gateway's log, and what is written about them: with what finds the
  * request. */
-#include "gateway/request/pipeline.h"
+#include "gateway/request/call.h"
 
 #include "base/mem.h"
 #include "http/problem.h"
@@ -68,15 +68,4 @@ const mg_vm_plugin *mg_call_plugin(const mg_call *call, uint32_t plugin)
     const mg_vm *vm = call->task ? mg_task_vm(call->task) : NULL;
 
     return vm && plugin < mg_vm_plugin_count(vm) ? mg_vm_plugin_at(vm, plugin) : NULL;
-}
-
-void mg_chain_log_error(mg_flight *flight, const mg_task_error *error)
-{
-    const mg_vm_plugin *plugin =
-        error->plugin >= 0 ? mg_vm_plugin_at(flight->view->vm->vm, (size_t)error->plugin) : NULL;
-
-    mg_stats_event(flight->worker->gateway->stats, flight->worker->index, MG_EVENT_PLUGIN_ERROR, 1);
-    mg_call_log_event(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error", flight->x,
-                      flight->route ? flight->route->name : MG_STR("-"), plugin, "%s\n%s", error->message,
-                      error->traceback);
 }

@@ -2,11 +2,13 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "gateway/request/body_back.h"
+#include "gateway/request/call_barrier.h"
 #include "gateway/request/call_http.h"
 #include "gateway/request/chain_parts.h"
 #include "gateway/request/job.h"
-#include "gateway/request/pause.h"
-#include "gateway/request/split.h"
+#include "gateway/request/outgoing.h"
+#include "gateway/request/pipeline.h"
+#include "gateway/request/replay.h"
 #include "gateway/request/tap.h"
 #include "gateway/vm_renew.h"
 
@@ -20,29 +22,26 @@ static mg_loop *loop_of(const mg_flight *flight)
 
 static void leave_jobs(mg_flight *flight)
 {
-    mg_jobs_leave(flight, flight->is_through && !flight->call->cancelled);
+    mg_jobs_leave(flight, flight->chain.is_through && !flight->chain.call->cancelled);
 }
 
 /* The request body in memory stays: an upstream that answered early may still be reading it. */
 static void give_back(mg_flight *flight)
 {
-    mg_call *call = flight->call;
+    mg_call *call = flight->chain.call;
 
     if (flight->beside)
         leave_jobs(flight);
     mg_tap_stop(flight);
-    for (int which = MG_REQUEST; which <= MG_RESPONSE; which++) {
-        mg_text_fini(&flight->kept[which]);
-        flight->kept[which] = call->bodies[which].text;
-    }
+    mg_body_back_keep(flight, call);
     mg_text_fini(&call->chunk_out);
-    flight->consumer = call->consumer;
+    flight->chain.consumer = call->consumer;
     call->x = NULL;
-    flight->call = NULL;
-    mg_vm *vm = mg_task_vm(flight->task);
-    mg_task_give(flight->task, flight->is_through);
-    flight->task = NULL;
-    flight->chain = MG_CHAIN_GONE;
+    flight->chain.call = NULL;
+    mg_vm *vm = mg_task_vm(flight->chain.task);
+    mg_task_give(flight->chain.task, flight->chain.is_through);
+    flight->chain.task = NULL;
+    flight->chain.state = MG_CHAIN_GONE;
     if (mg_vm_is_crowded(vm) && flight->worker->view->vm && flight->worker->view->vm->vm == vm)
         mg_vm_renew_ask(flight->worker);
 }
@@ -52,31 +51,32 @@ static bool streams_on(const mg_flight *flight)
 {
     const mg_exchange *x = flight->x;
 
-    if ((flight->streams & 1) && !x->request_body.ended)
+    if ((flight->filters.streams & 1) && !x->request_body.ended)
         return true;
-    return (flight->streams & 2) && x->answer == MG_ANSWER_UPSTREAM && x->response_body.source &&
+    return (flight->filters.streams & 2) && x->answer == MG_ANSWER_UPSTREAM && x->response_body.source &&
            x->response.status != 101;
 }
 
 static bool has_logs(const mg_flight *flight)
 {
-    return mg_vm_chain_logs(flight->view->vm->vm, flight->call->chain);
+    return mg_vm_chain_logs(flight->view->vm->vm, flight->chain.call->chain);
 }
 
 /* No handler runs any more: the coroutine is through, or was ended. Its slot stays for what still comes:
  * pieces of bodies, unless it was ended, and the log. */
 static void end_handlers(mg_flight *flight, bool is_through, bool filters)
 {
-    flight->is_through = is_through;
+    flight->chain.is_through = is_through;
     if (flight->beside)
         leave_jobs(flight);
-    mg_timer_stop(&flight->timer);
+    mg_timer_stop(&flight->chain.timer);
     mg_pause_over(flight);
     mg_chain_drop_body(flight);
-    mg_call_http_cancel(flight->call);
-    mg_call_barrier_cancel(flight->call);
-    flight->filters_end = !filters;
-    flight->chain = MG_CHAIN_LOGS;
+    mg_call_http_cancel(flight->chain.call);
+    mg_call_barrier_cancel(flight->chain.call);
+    if (!filters)
+        mg_filter_end(flight);
+    flight->chain.state = MG_CHAIN_LOGS;
     if (mg_flight_is_job(flight) || !(has_logs(flight) || (filters && streams_on(flight))))
         give_back(flight);
 }
@@ -97,19 +97,19 @@ static void raised(mg_flight *flight, const mg_task_error *error)
 /* The plugin's own timeout came before what it waits for. */
 static void give_up_wait(mg_flight *flight)
 {
-    flight->call->timed_out = true;
-    if (flight->draining >= 0)
+    flight->chain.call->timed_out = true;
+    if (flight->chain.takes)
         mg_chain_leave_body(flight);
-    if (flight->call->wait == MG_WAIT_BARRIER)
-        mg_call_barrier_cancel(flight->call);
-    if (flight->call->wait == MG_WAIT_TASK)
+    if (flight->chain.call->wait == MG_WAIT_BARRIER)
+        mg_call_barrier_cancel(flight->chain.call);
+    if (flight->chain.call->wait == MG_WAIT_TASK)
         mg_job_await_no_more(flight);
 }
 
 /* The time of the request is over while a plugin waits. */
 static void run_out(mg_flight *flight)
 {
-    const bool by_itself = flight->call->wait != MG_WAIT_NEXT;
+    const bool by_itself = flight->chain.call->wait != MG_WAIT_NEXT;
     mg_task_error error = { .plugin = -1 };
 
     if (mg_flight_is_job(flight)) {
@@ -120,34 +120,34 @@ static void run_out(mg_flight *flight)
     unwind(flight, mg_chain_why_late(flight), &error);
     if (by_itself && error.plugin >= 0)
         mg_chain_log_error(flight, &error);
-    flight->deadline_where = "plugin";
+    mg_flight_is_late(flight, "plugin");
     mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
 }
 
 static void on_timer(mg_timer *timer)
 {
-    mg_flight *flight = mg_container_of(timer, mg_flight, timer);
+    mg_flight *flight = mg_container_of(timer, mg_flight, chain.timer);
 
-    if (flight->chain != MG_CHAIN_WAITS)
+    if (flight->chain.state != MG_CHAIN_WAITS)
         return;
-    if (flight->draining >= 0 && flight->call->bodies[flight->draining].too_large) {
-        mg_chain_refuse_large(flight, flight->draining);
+    if (mg_chain_body_is_large(flight)) {
+        mg_chain_refuse_large(flight);
         return;
     }
     const uint64_t now = mg_loop_now(loop_of(flight));
-    const bool is_late = flight->patience_ns && now >= flight->patience_ns;
+    const bool is_late = flight->chain.patience_ns && now >= flight->chain.patience_ns;
     if (now >= mg_chain_until(flight) &&
-        (flight->call->wait != MG_WAIT_NEXT || mg_chain_takes_rest(flight))) {
+        (flight->chain.call->wait != MG_WAIT_NEXT || mg_chain_takes_rest(flight))) {
         run_out(flight);
         return;
     }
-    if (flight->call->wait == MG_WAIT_HTTP) {
-        mg_call_http_expire(flight->call, is_late);
+    if (flight->chain.call->wait == MG_WAIT_HTTP) {
+        mg_call_http_expire(flight->chain.call, is_late);
         return;
     }
     if (is_late)
         give_up_wait(flight);
-    mg_pipeline_resume(flight);
+    mg_chain_wake(flight);
 }
 
 static void sleep_for(mg_flight *flight, double seconds)
@@ -155,7 +155,7 @@ static void sleep_for(mg_flight *flight, double seconds)
     const uint64_t now = mg_loop_now(loop_of(flight));
     const uint64_t due = mg_add_sat(now, (uint64_t)(seconds * 1e9));
 
-    mg_timer_set(loop_of(flight), &flight->timer, mg_min_u64(due, mg_chain_until(flight)));
+    mg_timer_set(loop_of(flight), &flight->chain.timer, mg_min_u64(due, mg_chain_until(flight)));
 }
 
 /* The handlers are through, and nobody answered or called next: Lua knows whose line to name. */
@@ -163,8 +163,8 @@ static void raise_unanswered(mg_flight *flight)
 {
     mg_task_error error = { .plugin = -1 };
 
-    flight->call->phase = MG_PHASE_UNANSWERED;
-    (void)mg_task_resume(flight->task, &error);
+    flight->chain.call->phase = MG_PHASE_UNANSWERED;
+    (void)mg_task_resume(flight->chain.task, &error);
     raised(flight, &error);
 }
 
@@ -192,7 +192,7 @@ static void chain_done(mg_flight *flight)
     if (flight->beside && ends_as_job(flight))
         return;
     if (comes_from_elsewhere(x) && mg_chain_lacks_rest(flight, MG_RESPONSE)) {
-        flight->patience_ns = 0;
+        flight->chain.patience_ns = 0;
         mg_chain_take_body(flight, MG_RESPONSE);
         return;
     }
@@ -222,7 +222,7 @@ static void chain_done(mg_flight *flight)
 /* The client's body has gone elsewhere with ctx.http: an upstream would get a request without it. */
 static void refuse_bodiless(mg_flight *flight)
 {
-    const mg_call *call = flight->call;
+    const mg_call *call = flight->chain.call;
 
     mg_stats_event(flight->worker->gateway->stats, flight->worker->index, MG_EVENT_PLUGIN_ERROR, 1);
     mg_call_log_event(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error", flight->x,
@@ -236,8 +236,8 @@ static void refuse_bodiless(mg_flight *flight)
 /* NEXT */
 static void send_request(mg_flight *flight)
 {
-    mg_timer_stop(&flight->timer);
-    if (flight->call->body_sent && !flight->call->bodies[MG_REQUEST].replaced) {
+    mg_timer_stop(&flight->chain.timer);
+    if (flight->chain.call->body_sent && !flight->chain.call->bodies[MG_REQUEST].replaced) {
         refuse_bodiless(flight);
         return;
     }
@@ -247,7 +247,7 @@ static void send_request(mg_flight *flight)
     }
     mg_body_back_request(flight);
     mg_tap_start(flight);
-    if ((flight->streams & 1) && flight->x->request_body.source)
+    if ((flight->filters.streams & 1) && flight->x->request_body.source)
         flight->x->request.body = MG_BODY_STREAM; /* a filter may change its length */
     mg_split_again(flight);
     mg_proxy_start(flight);
@@ -256,37 +256,37 @@ static void send_request(mg_flight *flight)
 /* Never later than the exchange's own deadline, where that still counts. */
 static void wait_http(mg_flight *flight)
 {
-    const uint64_t until = mg_call_http_deadline(flight->call);
+    const uint64_t until = mg_call_http_deadline(flight->chain.call);
 
     if (until != UINT64_MAX)
-        mg_timer_set(loop_of(flight), &flight->timer, until);
+        mg_timer_set(loop_of(flight), &flight->chain.timer, until);
     mg_chain_bound_by_plugin(flight);
-    mg_call_http_run(flight->call);
+    mg_call_http_run(flight->chain.call);
 }
 
 /* The coroutine has yielded: does what it waits for. */
 static void settle(mg_flight *flight)
 {
-    switch (flight->call->wait) {
+    switch (flight->chain.call->wait) {
     case MG_WAIT_DONE: chain_done(flight); return;
     case MG_WAIT_NEXT: send_request(flight); return;
     case MG_WAIT_SLEEP:
-        sleep_for(flight, flight->call->wait_s);
+        sleep_for(flight, flight->chain.call->wait_s);
         mg_chain_bound_by_plugin(flight);
         return;
-    case MG_WAIT_BODY: mg_chain_take_body(flight, flight->call->wait_which); return;
+    case MG_WAIT_BODY: mg_chain_take_body(flight, flight->chain.call->wait_which); return;
     case MG_WAIT_HTTP: wait_http(flight); return;
     case MG_WAIT_BARRIER:
     case MG_WAIT_TASK:
     case MG_WAIT_PAUSE:
         mg_chain_bound_wait(flight);
         mg_chain_bound_by_plugin(flight);
-        if (flight->call->wait == MG_WAIT_PAUSE)
+        if (flight->chain.call->wait == MG_WAIT_PAUSE)
             mg_pause_add(flight);
-        else if (flight->call->wait == MG_WAIT_TASK)
+        else if (flight->chain.call->wait == MG_WAIT_TASK)
             mg_job_await(flight);
         else
-            mg_call_barrier_run(flight->call);
+            mg_call_barrier_run(flight->chain.call);
         return;
     default: MG_UNREACHABLE();
     }
@@ -299,48 +299,49 @@ static void resume(mg_flight *flight)
     const bool timed = mg_access_log_is_on(flight->worker->gateway->access_log);
 
     mg_pause_over(flight);
-    flight->chain = MG_CHAIN_RUNS;
+    flight->chain.state = MG_CHAIN_RUNS;
     if (timed)
-        flight->chain_since_ns = loop->clock->mono_ns(loop->clock);
+        flight->chain.since_ns = loop->clock->mono_ns(loop->clock);
     const mg_task_state state = mg_chain_resume(flight, &error);
     if (timed)
-        flight->chain_ns += loop->clock->mono_ns(loop->clock) - flight->chain_since_ns;
-    flight->chain = MG_CHAIN_WAITS;
+        flight->chain.ran_ns += loop->clock->mono_ns(loop->clock) - flight->chain.since_ns;
+    flight->chain.state = MG_CHAIN_WAITS;
     if (state == MG_TASK_RAISED)
         raised(flight, &error);
     else
         settle(flight);
 }
 
-void mg_pipeline_resume(mg_flight *flight)
+void mg_chain_wake(mg_flight *flight)
 {
-    mg_timer_stop(&flight->timer);
+    mg_timer_stop(&flight->chain.timer);
     if (!flight->beside || !mg_job_stands_over(flight))
         resume(flight);
 }
 
 void mg_chain_body_is_there(mg_flight *flight)
 {
-    if (flight->chain != MG_CHAIN_WAITS)
+    if (flight->chain.state != MG_CHAIN_WAITS)
         return;
-    if (flight->call->wait == MG_WAIT_BODY)
-        mg_pipeline_resume(flight);
-    else if (flight->call->wait == MG_WAIT_NEXT)
+    if (flight->chain.call->wait == MG_WAIT_BODY)
+        mg_chain_wake(flight);
+    else if (flight->chain.call->wait == MG_WAIT_NEXT)
         send_request(flight);
-    else if (flight->call->wait == MG_WAIT_DONE)
+    else if (flight->chain.call->wait == MG_WAIT_DONE)
         chain_done(flight);
 }
 
 mg_call *mg_chain_take(mg_flight *flight)
 {
-    flight->task = flight->view->vm ? mg_task_take(flight->view->vm->vm) : NULL;
-    if (!flight->task) {
+    flight->chain.task = flight->view->vm ? mg_task_take(flight->view->vm->vm) : NULL;
+    if (!flight->chain.task) {
         mg_vm_renew_ask(flight->worker);
         return NULL;
     }
-    mg_timer_init(&flight->timer, on_timer);
-    flight->call = mg_task_call(flight->task);
-    return flight->call;
+    mg_timer_init(&flight->chain.timer, on_timer);
+    flight->chain.call = mg_task_call(flight->chain.task);
+    flight->chain.state = MG_CHAIN_WAITS;
+    return flight->chain.call;
 }
 
 bool mg_chain_start(mg_flight *flight)
@@ -353,12 +354,12 @@ bool mg_chain_start(mg_flight *flight)
         return false;
     *call = (mg_call){
         .x = flight->x,
-        .task = flight->task,
+        .task = flight->chain.task,
         .host = &flight->worker->host,
         .snapshot = flight->view->snapshot,
         .match = &flight->match,
         .route_name = route->name,
-        .service_name = flight->service ? flight->service->name : MG_STR_NONE,
+        .service_name = flight->split.service ? flight->split.service->name : MG_STR_NONE,
         .client = flight->client,
         .keeps_slashes = route->conf->keeps_slashes,
         .max_path_bytes = route->conf->max_path_bytes,
@@ -366,22 +367,28 @@ bool mg_chain_start(mg_flight *flight)
         .chain = (uint32_t)route->chain,
         .plugin = UINT32_MAX,
         .phase = MG_PHASE_CHAIN,
-        .holds = &flight->holds,
+        .holds = &flight->limits.holds,
         .owner = flight,
     };
     const mg_chain_bodies *bodies = &flight->view->vm->bodies[route->chain];
     call->bodies[MG_REQUEST].max_bytes = bodies->request_bytes;
     call->bodies[MG_RESPONSE].max_bytes = bodies->response_bytes;
-    flight->streams = mg_vm_chain_streams(flight->view->vm->vm, call->chain);
-    if ((flight->streams & 1) && flight->x->request.body != MG_BODY_NONE)
+    mg_filter_begin(flight, mg_vm_chain_streams(flight->view->vm->vm, call->chain));
+    if ((flight->filters.streams & 1) && flight->x->request.body != MG_BODY_NONE)
         mg_fields_weaken(&flight->x->request.fields, &flight->x->arena, true);
     resume(flight);
     return true;
 }
 
+void mg_chain_blame(mg_flight *flight, const char *error)
+{
+    if (flight->chain.call)
+        flight->chain.call->error = error;
+}
+
 void mg_chain_continue(mg_flight *flight)
 {
-    if (flight->chain != MG_CHAIN_WAITS || flight->call->wait != MG_WAIT_NEXT)
+    if (flight->chain.state != MG_CHAIN_WAITS || flight->chain.call->wait != MG_WAIT_NEXT)
         return;
     mg_chain_hold(flight);
     resume(flight);
@@ -389,23 +396,34 @@ void mg_chain_continue(mg_flight *flight)
 
 static void unwind(mg_flight *flight, const char *why, mg_task_error *error)
 {
-    if (flight->call->wait == MG_WAIT_DONE) { /* it is through, and only a body is waited for */
+    if (flight->chain.call->wait == MG_WAIT_DONE) { /* it is through, and only a body is waited for */
         end_handlers(flight, true, false);
         return;
     }
-    flight->call->cancelled = why;
-    flight->chain = MG_CHAIN_RUNS;
-    mg_call_http_cancel(flight->call);
-    const mg_task_state state = mg_task_resume(flight->task, error);
-    end_handlers(flight, state == MG_TASK_YIELDED && flight->call->wait == MG_WAIT_DONE, false);
+    flight->chain.call->cancelled = why;
+    flight->chain.state = MG_CHAIN_RUNS;
+    mg_call_http_cancel(flight->chain.call);
+    const mg_task_state state = mg_task_resume(flight->chain.task, error);
+    end_handlers(flight, state == MG_TASK_YIELDED && flight->chain.call->wait == MG_WAIT_DONE, false);
 }
 
 void mg_chain_abort(mg_flight *flight, const char *why)
 {
     mg_task_error error;
 
-    if (flight->chain == MG_CHAIN_WAITS)
+    if (flight->chain.state == MG_CHAIN_WAITS)
         unwind(flight, why, &error);
+}
+
+void mg_chain_log_error(mg_flight *flight, const mg_task_error *error)
+{
+    const mg_vm_plugin *plugin =
+        error->plugin >= 0 ? mg_vm_plugin_at(flight->view->vm->vm, (size_t)error->plugin) : NULL;
+
+    mg_stats_event(flight->worker->gateway->stats, flight->worker->index, MG_EVENT_PLUGIN_ERROR, 1);
+    mg_call_log_event(flight->worker->gateway->log, MG_LOG_ERROR, "plugin_error", flight->x,
+                      flight->route ? flight->route->name : MG_STR("-"), plugin, "%s\n%s", error->message,
+                      error->traceback);
 }
 
 /* Tells the logs of its plugins what the client got, as the access log has it. */
@@ -413,29 +431,27 @@ static void run_logs(mg_flight *flight)
 {
     static const mg_response nothing = { .status = MG_STATUS_CLIENT_GONE };
     mg_exchange *x = flight->x;
-    mg_call *call = flight->call;
+    mg_call *call = flight->chain.call;
     mg_task_error error;
 
     if (!x->head_sent)
         mg_exchange_answer(x, MG_ANSWER_OWN, &nothing, MG_STR_NONE);
     call->error = mg_flight_error(flight);
     call->phase = MG_PHASE_LOG;
-    if (mg_task_aside(flight->task, MG_ASIDE_LOG, &error) == MG_TASK_RAISED)
+    if (mg_task_aside(flight->chain.task, MG_ASIDE_LOG, &error) == MG_TASK_RAISED)
         mg_chain_log_error(flight, &error);
 }
 
 void mg_chain_finish(mg_flight *flight)
 {
-    if (flight->chain == MG_CHAIN_LOGS) {
+    if (flight->chain.state == MG_CHAIN_LOGS) {
         if (has_logs(flight))
             run_logs(flight);
         give_back(flight);
     }
+    mg_timer_stop(&flight->chain.timer);
     mg_call_http_fini(flight);
-    mg_later_cancel(&flight->later);
-    mg_filter_fini(&flight->filters[MG_REQUEST]);
-    mg_filter_fini(&flight->filters[MG_RESPONSE]);
+    mg_filter_fini(flight);
     mg_replay_fini(flight);
-    mg_text_fini(&flight->kept[MG_REQUEST]);
-    mg_text_fini(&flight->kept[MG_RESPONSE]);
+    mg_body_back_fini(flight);
 }

@@ -1,11 +1,23 @@
 /* chain_body.c - bodies that a chain takes into memory, and how they go on from there. */
 #include "base/mem.h"
 #include "gateway/request/chain_parts.h"
+#include "gateway/request/pipeline.h"
 #include "gateway/request/tap.h"
 
 static mg_loop *loop_of(const mg_flight *flight)
 {
     return flight->worker->loop;
+}
+
+/* Of the body that is taken. */
+static int which_of(const mg_flight *flight)
+{
+    return flight->chain.takes == MG_CHAIN_TAKES_REQUEST ? MG_REQUEST : MG_RESPONSE;
+}
+
+static mg_call_buffer *buffer_of(const mg_flight *flight)
+{
+    return &flight->chain.call->bodies[which_of(flight)];
 }
 
 static void body_rests(mg_flight *flight)
@@ -17,57 +29,67 @@ void mg_chain_drop_body(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
 
-    if (flight->draining == MG_REQUEST) {
+    if (flight->chain.takes == MG_CHAIN_TAKES_REQUEST) {
         body_rests(flight);
         if (x->request_body.source)
             x->request_body.source->stop(x->request_body.source);
         x->request_body.sink = NULL;
-    } else if (flight->draining == MG_RESPONSE) {
+    } else if (flight->chain.takes == MG_CHAIN_TAKES_RESPONSE) {
         x->response_body.sink = NULL; /* its source ends with the upstream side */
     }
-    flight->draining = -1;
+    flight->chain.takes = MG_CHAIN_TAKES_NOTHING;
 }
 
 /* Its taker has it, or wants no more of it. */
 static void drain_ends(mg_flight *flight)
 {
-    if (flight->draining == MG_REQUEST)
+    if (flight->chain.takes == MG_CHAIN_TAKES_REQUEST)
         body_rests(flight);
-    flight->draining = -1;
+    flight->chain.takes = MG_CHAIN_TAKES_NOTHING;
 }
 
 static size_t body_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
-    mg_flight *flight = mg_container_of(sink, mg_flight, drain);
-    mg_call_buffer *buffer = &flight->call->bodies[flight->draining];
+    mg_flight *flight = mg_container_of(sink, mg_flight, chain.drain);
+    mg_call_buffer *buffer = buffer_of(flight);
 
-    if (flight->draining == MG_REQUEST && flight->x->request_body.tap)
+    if (flight->chain.takes == MG_CHAIN_TAKES_REQUEST && flight->x->request_body.tap)
         return n; /* it is copied there */
     if (buffer->text.n + n > buffer->max_bytes) {
         buffer->too_large = true; /* answered behind this turn: the source is on the stack */
-        mg_timer_set(loop_of(flight), &flight->timer, mg_loop_now(loop_of(flight)));
+        mg_timer_set(loop_of(flight), &flight->chain.timer, mg_loop_now(loop_of(flight)));
         return n;
     }
     mg_text_add(&buffer->text, (mg_str){ bytes, n });
     return n;
 }
 
-void mg_chain_refuse_large(mg_flight *flight, int which)
+static void refuse_large(mg_flight *flight, int which)
 {
     mg_chain_abort(flight, "body_too_large");
     mg_pipeline_refuse(flight, which == MG_REQUEST ? 413 : 502, "body_too_large",
                        MG_STR("The body is larger than a plugin on this route takes."), -1);
 }
 
+bool mg_chain_body_is_large(const mg_flight *flight)
+{
+    return flight->chain.takes && buffer_of(flight)->too_large;
+}
+
+void mg_chain_refuse_large(mg_flight *flight)
+{
+    refuse_large(flight, which_of(flight));
+}
+
 static void body_taken(mg_flight *flight)
 {
-    mg_call_buffer *buffer = &flight->call->bodies[flight->draining];
-    const int which = flight->draining;
+    mg_call_buffer *buffer = buffer_of(flight);
+    const int which = which_of(flight);
 
     drain_ends(flight);
     buffer->complete = true;
     if (buffer->too_large) {
-        mg_chain_refuse_large(flight, which);
+        refuse_large(flight, which);
         return;
     }
     mg_chain_body_is_there(flight);
@@ -76,14 +98,14 @@ static void body_taken(mg_flight *flight)
 static void body_end(mg_body_sink *sink, const mg_fields *trailers)
 {
     (void)trailers;
-    body_taken(mg_container_of(sink, mg_flight, drain));
+    body_taken(mg_container_of(sink, mg_flight, chain.drain));
 }
 
 static void body_reset(mg_body_sink *sink, mg_reset reason)
 {
-    mg_flight *flight = mg_container_of(sink, mg_flight, drain);
+    mg_flight *flight = mg_container_of(sink, mg_flight, chain.drain);
 
-    flight->draining = -1;
+    flight->chain.takes = MG_CHAIN_TAKES_NOTHING;
     mg_chain_abort(flight, mg_reset_text(reason));
     mg_pipeline_refuse(flight, 502, mg_reset_text(reason), MG_STR("The upstream closed the connection."), -1);
 }
@@ -103,7 +125,7 @@ static bool waits_for_copy(mg_flight *flight)
 
     if (!source)
         return false;
-    if (flight->errand.lease.state != MG_LEASE_RUNS) {
+    if (flight->proxy.errand.lease.state != MG_LEASE_RUNS) {
         flight->x->request_body.source = source; /* nobody stands before it any more */
         return false;
     }
@@ -123,18 +145,18 @@ void mg_chain_take_body(mg_flight *flight, int which)
 
     /* What flows behind a 101 is no body. */
     if (!body->source || (which == MG_RESPONSE && x->response.status == 101)) {
-        flight->call->bodies[which].complete = true;
-        mg_pipeline_resume(flight);
+        flight->chain.call->bodies[which].complete = true;
+        mg_chain_wake(flight);
         return;
     }
     /* One that says that it is too large is refused before a byte of it is read, or asked for with a 100. */
-    if (said_length(x, which) > flight->call->bodies[which].max_bytes) {
-        mg_chain_refuse_large(flight, which);
+    if (said_length(x, which) > flight->chain.call->bodies[which].max_bytes) {
+        refuse_large(flight, which);
         return;
     }
-    flight->draining = which;
-    flight->drain = (mg_body_sink){ body_data, body_end, body_reset };
-    body->sink = &flight->drain;
+    flight->chain.takes = which == MG_REQUEST ? MG_CHAIN_TAKES_REQUEST : MG_CHAIN_TAKES_RESPONSE;
+    flight->chain.drain = (mg_body_sink){ body_data, body_end, body_reset };
+    body->sink = &flight->chain.drain;
     if (which == MG_REQUEST && x->request.expect_continue && x->client) {
         const mg_response go_on = { .status = 100 };
         x->request.expect_continue = false;
@@ -143,7 +165,7 @@ void mg_chain_take_body(mg_flight *flight, int which)
     if (which == MG_REQUEST)
         mg_exchange_body_flows(x, mg_loop_now(loop_of(flight)));
     mg_chain_bound_wait(flight);
-    if (flight->call->wait == MG_WAIT_BODY)
+    if (flight->chain.call->wait == MG_WAIT_BODY)
         mg_chain_bound_by_plugin(flight);
     body->source->resume(body->source);
 }
@@ -151,7 +173,7 @@ void mg_chain_take_body(mg_flight *flight, int which)
 void mg_chain_leave_body(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
-    mg_body *body = flight->draining == MG_REQUEST ? &x->request_body : &x->response_body;
+    mg_body *body = flight->chain.takes == MG_CHAIN_TAKES_REQUEST ? &x->request_body : &x->response_body;
 
     body->sink = NULL;
     drain_ends(flight);
@@ -159,11 +181,21 @@ void mg_chain_leave_body(mg_flight *flight)
 
 bool mg_chain_lacks_rest(mg_flight *flight, int which)
 {
-    mg_call_buffer *buffer = &flight->call->bodies[which];
+    mg_call_buffer *buffer = &flight->chain.call->bodies[which];
     const mg_body *body = which == MG_REQUEST ? &flight->x->request_body : &flight->x->response_body;
 
     if (!buffer->text.n || buffer->complete || buffer->replaced)
         return false;
     buffer->complete = body->ended; /* with nobody listening */
     return body->source && !buffer->complete;
+}
+
+void mg_chain_copy_moved(mg_flight *flight)
+{
+    mg_loop *loop = loop_of(flight);
+    const mg_call *call = flight->chain.call;
+
+    if (flight->chain.state == MG_CHAIN_WAITS && call->wait == MG_WAIT_BODY && call->next_called &&
+        call->wait_which == MG_REQUEST && !flight->chain.takes)
+        mg_timer_set(loop, &flight->chain.timer, mg_loop_now(loop));
 }

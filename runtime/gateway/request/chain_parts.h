@@ -3,7 +3,7 @@
 #ifndef MG_GATEWAY_REQUEST_CHAIN_PARTS_H
 #define MG_GATEWAY_REQUEST_CHAIN_PARTS_H
 
-#include "gateway/request/pipeline.h"
+#include "gateway/request/flight.h"
 
 /* ---- chain.c ---- */
 
@@ -14,12 +14,12 @@ void mg_chain_body_is_there(mg_flight *flight);
 
 /* Takes the whole body of MG_REQUEST or MG_RESPONSE into the call's buffer. */
 void mg_chain_take_body(mg_flight *flight, int which);
-/* Its taker waits no longer, and may come back: the source stops reading. */
-void mg_chain_leave_body(mg_flight *flight);
 /* Nobody takes it into memory any more. Harmless when nobody does. */
 void mg_chain_drop_body(mg_flight *flight);
+/* The one that is taken is larger than its plugin takes. */
+bool mg_chain_body_is_large(const mg_flight *flight);
 /* Answers 413, or 502 for the upstream's. */
-void mg_chain_refuse_large(mg_flight *flight, int which);
+void mg_chain_refuse_large(mg_flight *flight);
 /* A plugin's own timeout may have ended its wait for a body: what it had taken, and the rest, goes on whole.
  * True while the rest is still to come. */
 bool mg_chain_lacks_rest(mg_flight *flight, int which);

@@ -24,7 +24,7 @@ const char *mg_call_set_chunk(mg_call *call, const char *bytes, uint32_t n)
 
 static void on_raised(mg_later *later)
 {
-    mg_flight *flight = mg_container_of(later, mg_flight, later);
+    mg_flight *flight = mg_container_of(later, mg_flight, filters.raised);
 
     mg_chain_abort(flight, "plugin_error");
     mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."), -1);
@@ -32,7 +32,7 @@ static void on_raised(mg_later *later)
 
 static bool has_raised(const mg_filter *filter)
 {
-    return filter->flight->later.run != NULL;
+    return filter->flight->filters.raised.run != NULL;
 }
 
 /* The piece as the filters leave it, in `held`. False when one raised: the exchange ends behind this turn,
@@ -40,7 +40,7 @@ static bool has_raised(const mg_filter *filter)
 static bool run(mg_filter *filter, mg_str piece, bool last)
 {
     mg_flight *flight = filter->flight;
-    mg_call *call = flight->call;
+    mg_call *call = flight->chain.call;
     mg_task_error error;
 
     call->chunk = piece;
@@ -48,13 +48,13 @@ static bool run(mg_filter *filter, mg_str piece, bool last)
     call->chunk_replaced = false;
     call->phase = MG_PHASE_FILTER;
     const mg_task_state state =
-        mg_task_aside(flight->task, filter->which ? MG_ASIDE_RESPONSE : MG_ASIDE_REQUEST, &error);
+        mg_task_aside(flight->chain.task, filter->which ? MG_ASIDE_RESPONSE : MG_ASIDE_REQUEST, &error);
     call->phase = MG_PHASE_CHAIN;
     call->chunk = MG_STR_NONE;
     if (state == MG_TASK_RAISED) {
         mg_chain_log_error(flight, &error);
-        flight->later.run = on_raised;
-        mg_later_add(flight->worker->loop, &flight->later);
+        flight->filters.raised.run = on_raised;
+        mg_later_add(flight->worker->loop, &flight->filters.raised);
         return false;
     }
     if (!call->chunk_replaced && piece.n)
@@ -115,10 +115,10 @@ static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
     mg_filter *filter = mg_container_of(sink, mg_filter, sink);
 
-    if (!mg_flight_filters(filter->flight) || has_raised(filter))
+    if (!mg_filter_runs(filter->flight) || has_raised(filter))
         return n;
     if (filter->which == MG_REQUEST)
-        filter->flight->errand.lease.body_taken = true; /* what has gone past plugins cannot be sent again */
+        mg_proxy_body_taken(filter->flight); /* what has gone past plugins cannot be sent again */
     if (filter->held.n)
         return 0;
     if (is_put_off(filter)) {
@@ -138,7 +138,7 @@ static void on_end(mg_body_sink *sink, const mg_fields *trailers)
     mg_text before = { 0 };
 
     filter->outer = NULL; /* it has ended, and may serve another exchange */
-    if (!mg_flight_filters(filter->flight) || has_raised(filter))
+    if (!mg_filter_runs(filter->flight) || has_raised(filter))
         return;
     if (trailers)
         filter->trailers = *trailers; /* its fields are in the exchange's arena */
@@ -201,8 +201,24 @@ static void on_stop(mg_body_source *source)
         outer->stop(outer);
 }
 
-void mg_filter_insert(mg_filter *filter, mg_flight *flight, int which, mg_body *body)
+void mg_filter_begin(mg_flight *flight, unsigned streams)
 {
+    flight->filters.streams = streams;
+}
+
+bool mg_filter_runs(const mg_flight *flight)
+{
+    return flight->chain.call && !flight->filters.ended;
+}
+
+void mg_filter_end(mg_flight *flight)
+{
+    flight->filters.ended = true;
+}
+
+void mg_filter_insert(mg_flight *flight, int which, mg_body *body)
+{
+    mg_filter *filter = &flight->filters.of[which];
     const mg_text out = filter->out;
 
     mg_later_cancel(&filter->later); /* of a try before */
@@ -217,8 +233,11 @@ void mg_filter_insert(mg_filter *filter, mg_flight *flight, int which, mg_body *
     body->sink = &filter->sink;
 }
 
-void mg_filter_fini(mg_filter *filter)
+void mg_filter_fini(mg_flight *flight)
 {
-    mg_later_cancel(&filter->later);
-    mg_text_fini(&filter->out);
+    mg_later_cancel(&flight->filters.raised);
+    for (int which = MG_REQUEST; which <= MG_RESPONSE; which++) {
+        mg_later_cancel(&flight->filters.of[which].later);
+        mg_text_fini(&flight->filters.of[which].out);
+    }
 }

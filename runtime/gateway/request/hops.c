@@ -1,6 +1,8 @@
 /* hops.c - TRACE and OPTIONS that have come as far as they were to. */
 #include "gateway/request/hops.h"
 
+#include "gateway/request/pipeline.h"
+
 static const mg_str name = { "max-forwards", 12 };
 
 /* A TRACE is read by whoever could send it: perhaps by a page that may not see what the browser adds. */

@@ -3,7 +3,7 @@
 #ifndef MG_GATEWAY_REQUEST_HOPS_H
 #define MG_GATEWAY_REQUEST_HOPS_H
 
-#include "gateway/request/pipeline.h"
+#include "gateway/request/flight.h"
 
 /* Counts this hop in the request's Max-Forwards. True when the request ends here, and then it has been
  * answered. Once an exchange, behind its route and limiters. */

@@ -2,7 +2,6 @@
 #include "gateway/request/job_parts.h"
 
 #include "base/mem.h"
-#include "gateway/request/pause.h"
 
 static const mg_vm_plugin *plugin_of(const mg_job *job)
 {
@@ -40,17 +39,16 @@ static void begin(mg_job *job)
         return;
     }
     *call = (mg_call){ .x = flight->x,
-                       .task = flight->task,
+                       .task = flight->chain.task,
                        .host = &flight->worker->host,
                        .snapshot = flight->view->snapshot,
                        .route_name = route_of(flight),
                        .cancelled = job->cancelled,
                        .plugin = job->plugin,
                        .phase = MG_PHASE_TASK,
-                       .holds = &flight->holds,
+                       .holds = &flight->limits.holds,
                        .owner = flight };
-    flight->chain = MG_CHAIN_WAITS;
-    mg_pipeline_resume(flight);
+    mg_chain_wake(flight);
 }
 
 bool mg_job_stands_over(mg_flight *flight)
@@ -59,7 +57,7 @@ bool mg_job_stands_over(mg_flight *flight)
 
     if (!job)
         return false;
-    if (job->stood_over || flight->call->wait == MG_WAIT_PAUSE ||
+    if (job->stood_over || flight->chain.call->wait == MG_WAIT_PAUSE ||
         (mg_list_empty(&flight->worker->paused) && !mg_loop_is_late(flight->worker->loop))) {
         job->stood_over = false;
         return false;
@@ -85,12 +83,9 @@ mg_job *mg_job_new(mg_jobs *jobs, mg_view *view, uint32_t plugin, mg_str where, 
 
     memcpy(x->trace_id, words, sizeof x->trace_id);
     memcpy(x->span_id, &words[2], sizeof x->span_id);
-    x->owner_self = flight;
     x->limit.fixed_ns = mg_add_sat(mg_loop_now(worker->loop), timeout_ns);
-    *flight = (mg_flight){
-        .x = x, .view = view, .worker = worker, .draining = -1, .client_done = true, .beside = &job->beside
-    };
-    mg_view_ref(view);
+    mg_flight_init(flight, x, view);
+    flight->beside = &job->beside;
     job->beside = (mg_beside){ .flight = flight, .self = job };
     mg_list_init(&job->beside.begun);
     job->later.run = on_later;
@@ -118,8 +113,8 @@ static void on_awaited(mg_later *later)
 {
     mg_flight *flight = mg_container_of(later, mg_beside, later)->flight;
 
-    if (flight->chain == MG_CHAIN_WAITS && flight->call->wait == MG_WAIT_TASK)
-        mg_pipeline_resume(flight);
+    if (flight->chain.state == MG_CHAIN_WAITS && flight->chain.call->wait == MG_WAIT_TASK)
+        mg_chain_wake(flight);
 }
 
 static void leave_starter(mg_job *job)
@@ -164,7 +159,6 @@ void mg_job_end(mg_flight *flight, mg_task_outcome outcome)
     jobs->count--;
     jobs->of_plugin[job->plugin]--;
     mg_chain_finish(flight);
-    mg_timer_stop(&flight->timer);
     mg_limits_end(flight);
     mg_net_exchange_free(&worker->net, flight->x);
     if (ticker)
@@ -251,20 +245,6 @@ static const char *refusal(mg_flight *flight, const mg_jobs *jobs, uint32_t plug
     return NULL;
 }
 
-/* Its lines in the log are to be found by what the request is found by. */
-static void take_names(mg_job *job, const mg_flight *starter)
-{
-    mg_exchange *x = job->flight.x, *of = starter->x;
-    const mg_str id = mg_fields_value(&of->request.fields, &of->arena, MG_NAME_X_REQUEST_ID, MG_STR_NONE);
-
-    memcpy(x->trace_id, of->trace_id, sizeof x->trace_id);
-    if (id.p)
-        mg_fields_add(&x->request.fields, &x->arena, MG_NAME_X_REQUEST_ID, mg_name_text(MG_NAME_X_REQUEST_ID),
-                      mg_arena_str(&x->arena, id));
-    job->flight.client = mg_arena_str(&x->arena, starter->client);
-    job->flight.route = starter->route;
-}
-
 double mg_call_task_start(mg_call *call, uint32_t plugin, const char *where, uint32_t n, double timeout_s,
                           const char **wrong)
 {
@@ -283,7 +263,7 @@ double mg_call_task_start(mg_call *call, uint32_t plugin, const char *where, uin
     mg_job *job = mg_job_new(vm->jobs, flight->view, plugin, mg_str_make(where, n),
                              (uint64_t)(timeout_s * (double)MG_NS_PER_S));
     mg_beside *beside = beside_of(flight);
-    take_names(job, flight);
+    mg_flight_take_names(&job->flight, flight);
     job->number = ++flight->worker->jobs_begun;
     job->depth = beside->self ? beside->self->depth + 1 : 1;
     job->starter = beside;

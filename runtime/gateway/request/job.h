@@ -4,7 +4,7 @@
 #ifndef MG_GATEWAY_REQUEST_JOB_H
 #define MG_GATEWAY_REQUEST_JOB_H
 
-#include "gateway/request/pipeline.h"
+#include "gateway/request/flight.h"
 
 enum {
     MG_JOBS_OF_FLIGHT = 32,  /* tasks of a request, or of another job, that have not ended */

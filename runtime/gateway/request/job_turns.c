@@ -111,8 +111,7 @@ void mg_job_clip(mg_job *job)
         return;
     job->retired = true;
     flight->x->limit.fixed_ns = until;
-    if (flight->chain == MG_CHAIN_WAITS && flight->timer.due_ns > until)
-        mg_timer_set(loop, &flight->timer, until);
+    mg_chain_hasten(flight, until);
 }
 
 /* Nobody sends it new requests: what runs in it is bounded from now on. `view` is one that has it. */

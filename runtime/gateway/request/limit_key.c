@@ -25,7 +25,7 @@ static mg_str key_part(mg_flight *flight, const mg_config_limiter *conf, const m
         return mg_fields_value(&x->request.fields, &x->arena, mg_name_find(part->name), part->name);
     case MG_CONFIG_KEY_COOKIE: return mg_cookie_get(&x->request.fields, part->name);
     case MG_CONFIG_KEY_CONSUMER:
-        return flight->call ? flight->call->consumer : MG_STR_NONE; /* a plugin sets it */
+        return flight->chain.call ? flight->chain.call->consumer : MG_STR_NONE; /* a plugin sets it */
     case MG_CONFIG_KEY_ROUTE: return flight->route->name;
     case MG_CONFIG_KEY_GLOBAL: return MG_STR("*");
     }

@@ -3,7 +3,7 @@
 #ifndef MG_GATEWAY_REQUEST_LIMIT_KEY_H
 #define MG_GATEWAY_REQUEST_LIMIT_KEY_H
 
-#include "gateway/request/pipeline.h"
+#include "gateway/request/flight.h"
 
 typedef enum mg_limit_key_result {
     MG_LIMIT_KEY_FOUND,

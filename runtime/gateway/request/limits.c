@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "gateway/request/limit_key.h"
+#include "gateway/request/pipeline.h"
 #include "http/problem.h"
 
 enum {
@@ -95,15 +96,15 @@ static void answer_refusal(mg_flight *flight, const mg_snapshot_limit *rule, con
 {
     const uint64_t retry_s = answer ? mg_limiter_retry_after_s(answer->retry_ms) : 0;
 
-    flight->limiter = rule->conf->name;
-    flight->refusing = answer ? rule : NULL;
-    flight->refusal = answer ? *answer : (mg_limiter_answer){ 0 };
+    flight->limits.refused_by = rule->conf->name;
+    flight->limits.refusing = answer ? rule : NULL;
+    flight->limits.refusal = answer ? *answer : (mg_limiter_answer){ 0 };
     if (mg_limits_is_permit(rule) && answer) {
-        flight->error = "concurrency";
+        mg_flight_blame(flight, "concurrency");
         mg_problem_answer(flight->x, 503, MG_STR_NONE, MG_STR("Too many requests at once; try again."), 1);
         return;
     }
-    flight->error = "rate_limit";
+    mg_flight_blame(flight, "rate_limit");
     answer_quota_exceeded(flight, rule, retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1);
 }
 
@@ -122,13 +123,13 @@ static bool is_looser(const mg_flight *flight)
     for (const char *digit = r ? r + 3 : NULL;
          digit && digit < value.p + value.n && *digit >= '0' && *digit <= '9'; digit++)
         theirs = theirs * 10 + (uint64_t)(*digit - '0');
-    return r && theirs < flight->refusal.remaining;
+    return r && theirs < flight->limits.refusal.remaining;
 }
 
 void mg_limits_describe(mg_flight *flight)
 {
-    if (flight->refusing && !is_looser(flight))
-        add_headers(flight, flight->refusing, &flight->refusal);
+    if (flight->limits.refusing && !is_looser(flight))
+        add_headers(flight, flight->limits.refusing, &flight->limits.refusal);
 }
 
 /* ---- rounds: rules that are decided together ---- */
@@ -170,11 +171,13 @@ static void on_turns_moved(mg_message *message)
     atomic_store(&worker->turns_posted, false);
     MG_LIST_EACH(&worker->queued, it)
     {
-        mg_flight *flight = mg_container_of(it, mg_flight, queued);
-        const uint64_t turn_ns = mg_holds_turn_ns(&flight->holds), policy_ns = policy_now(flight);
+        mg_flight *flight = mg_container_of(it, mg_flight, limits.queued);
+        const uint64_t turn_ns = mg_holds_turn_ns(&flight->limits.holds), policy_ns = policy_now(flight);
         const uint64_t due = now + (turn_ns > policy_ns ? mg_ms_ceil(turn_ns - policy_ns) * MG_NS_PER_MS : 0);
-        if (turn_ns && due < flight->timer.due_ns)
-            mg_timer_set(worker->loop, &flight->timer, due);
+        if (turn_ns && mg_chain_is_on(&flight->chain))
+            mg_chain_hasten(flight, due);
+        else if (turn_ns && due < flight->limits.timer.due_ns)
+            mg_timer_set(worker->loop, &flight->limits.timer, due);
     }
 }
 
@@ -192,7 +195,7 @@ static void on_moved(mg_limiter_waiter *waiter)
 /* Where it stands if it has to wait. */
 static mg_limiter_waiter *place_for(mg_flight *flight, const mg_snapshot_limit *rule)
 {
-    mg_hold *held = mg_holds_add(&flight->holds, &flight->x->arena, MG_HOLD_WAITING);
+    mg_hold *held = mg_holds_add(&flight->limits.holds, &flight->x->arena, MG_HOLD_WAITING);
 
     held->limiter = rule->limiter;
     held->waiter.moved = on_moved;
@@ -210,7 +213,7 @@ static void drop_places(mg_flight *flight, const round *r)
 {
     for (size_t i = 0; i < r->count; i++)
         if (r->waiters[i])
-            mg_holds_drop(&flight->holds, hold_of(r->waiters[i]));
+            mg_holds_drop(&flight->limits.holds, hold_of(r->waiters[i]));
 }
 
 static bool never(mg_flight *flight, round *r, const mg_snapshot_limit *rule)
@@ -252,7 +255,7 @@ static mg_str key_of(const mg_limiter_ask *ask)
 
 static void hold(mg_flight *flight, mg_hold_kind kind, mg_limiter *limiter, const mg_limiter_answer *answer)
 {
-    mg_hold *held = mg_holds_add(&flight->holds, &flight->x->arena, kind);
+    mg_hold *held = mg_holds_add(&flight->limits.holds, &flight->x->arena, kind);
 
     held->limiter = limiter;
     held->answer = *answer;
@@ -269,9 +272,9 @@ static void keep(mg_flight *flight, const round *r)
             hold_of(r->waiters[i])->answer = r->answers[i];
         else if (r->wait_ms)
             hold(flight, MG_HOLD_WAITING, r->asks[i].limiter, &r->answers[i]);
-        if (!flight->refusing || r->answers[i].remaining < flight->refusal.remaining) {
-            flight->refusing = r->rules[i];
-            flight->refusal = r->answers[i];
+        if (!flight->limits.refusing || r->answers[i].remaining < flight->limits.refusal.remaining) {
+            flight->limits.refusing = r->rules[i];
+            flight->limits.refusal = r->answers[i];
         }
     }
 }
@@ -317,7 +320,7 @@ static bool decide(mg_flight *flight, round *r)
     for (size_t i = 0; i < r->count; i++)
         r->wait_ms = mg_max_u64(r->wait_ms, r->answers[i].wait_ms);
     if (r->wait_ms)
-        mg_list_push(&flight->worker->queued, &flight->queued);
+        mg_list_push(&flight->worker->queued, &flight->limits.queued);
     else
         drop_places(flight, r);
     keep(flight, r);
@@ -329,13 +332,13 @@ static bool decide(mg_flight *flight, round *r)
 
 static void has_waited(mg_flight *flight)
 {
-    mg_list_remove(&flight->queued);
-    mg_holds_waited(&flight->holds);
+    mg_list_remove(&flight->limits.queued);
+    mg_holds_waited(&flight->limits.holds);
 }
 
 static void on_waited(mg_timer *timer)
 {
-    mg_flight *flight = mg_container_of(timer, mg_flight, timer);
+    mg_flight *flight = mg_container_of(timer, mg_flight, limits.timer);
 
     if (flight->client_done || flight->x->head_sent) /* it has been answered meanwhile, or is being ended */
         return;
@@ -366,16 +369,17 @@ bool mg_limits_pass(mg_flight *flight)
     }
     if (!r.wait_ms)
         return true;
-    mg_timer_init(&flight->timer, on_waited);
-    mg_timer_set(loop, &flight->timer, mg_loop_now(loop) + r.wait_ms * MG_NS_PER_MS);
+    mg_timer_init(&flight->limits.timer, on_waited);
+    mg_timer_set(loop, &flight->limits.timer, mg_loop_now(loop) + r.wait_ms * MG_NS_PER_MS);
     return false;
 }
 
 void mg_limits_end(mg_flight *flight)
 {
-    mg_list_remove(&flight->queued);
-    if (flight->holds.first)
-        mg_holds_end(&flight->holds, policy_now(flight));
+    mg_list_remove(&flight->limits.queued);
+    mg_timer_stop(&flight->limits.timer);
+    if (flight->limits.holds.first)
+        mg_holds_end(&flight->limits.holds, policy_now(flight));
 }
 
 /* ---- inside a chain (moongate.h) ---- */

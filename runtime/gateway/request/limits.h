@@ -4,7 +4,23 @@
 #ifndef MG_GATEWAY_REQUEST_LIMITS_H
 #define MG_GATEWAY_REQUEST_LIMITS_H
 
-#include "gateway/request/pipeline.h"
+#include "gateway/host.h"
+#include "gateway/request/limit_hold.h"
+#include "gateway/snapshot.h"
+#include "http/exchange.h"
+
+typedef struct mg_flight mg_flight;
+
+/* Of limits.c. */
+typedef struct mg_limits {
+    mg_holds holds; /* what goes back to limiters and breakers at the end; plugins' own, too */
+    mg_list queued; /* among the worker's, while it waits for its turn */
+    mg_timer timer; /* of a wait before the chain */
+    mg_str refused_by;
+    const mg_snapshot_limit
+        *refusing;             /* the limiter the answer tells of: it refused, or has least remaining */
+    mg_limiter_answer refusal; /* what it said */
+} mg_limits;
 
 /* The leading native items of the route's chain. True: go on. False: the flight has its answer, or waits and
  * comes back through mg_pipeline_limits_passed. */

@@ -3,8 +3,8 @@
 
 #include "base/mem.h"
 #include "gateway/request/failure.h"
+#include "gateway/request/flight.h"
 #include "gateway/request/forward.h"
-#include "gateway/request/pipeline.h"
 #include "gateway/request/split.h"
 
 enum { PIECE_BYTES = 64 * 1024 }; /* of a streamed answer, at once */
@@ -92,7 +92,7 @@ void mg_outgoing_end(mg_outgoing *out)
 
 static void on_later(mg_later *later)
 {
-    mg_pipeline_resume(mg_container_of(later, mg_outgoing, later)->flight);
+    mg_chain_wake(mg_container_of(later, mg_outgoing, later)->flight);
 }
 
 /* What the chain waits for is there, or will not come: the coroutine goes on from the loop, with nobody else
@@ -448,11 +448,10 @@ static void on_body_over(mg_relay *relay)
     mg_flight *flight = out->flight;
 
     body_rests(out);
-    if (out->waits == MG_OUTGOING_RESTS || flight->chain != MG_CHAIN_WAITS)
+    if (out->waits == MG_OUTGOING_RESTS || flight->chain.state != MG_CHAIN_WAITS)
         return;
     mg_outgoing_set_deadline(out);
-    if (out->deadline_ns != UINT64_MAX && (!flight->timer.due_ns || flight->timer.due_ns > out->deadline_ns))
-        mg_timer_set(worker_of(out)->loop, &flight->timer, out->deadline_ns);
+    mg_chain_bound_by(flight, out->deadline_ns);
 }
 
 static void send_clients_body(mg_outgoing *out)

@@ -7,7 +7,7 @@
 #include "gateway/request/errand.h"
 #include "gateway/request/relay.h"
 
-struct mg_flight;
+typedef struct mg_flight mg_flight;
 typedef struct mg_outgoing mg_outgoing;
 
 /* What the chain waits for. */
@@ -26,17 +26,17 @@ typedef struct mg_outgoings {
 } mg_outgoings;
 
 struct mg_outgoing {
-    struct mg_flight *flight; /* borrowed: that asks */
-    mg_exchange *x;           /* owned; NULL: the struct is spare */
-    double number;            /* by which Lua knows it, once its answer is streamed */
-    mg_errand errand;         /* to a service; .service NULL: to a URL */
-    mg_endpoint *endpoint;    /* counted: of a URL */
-    mg_lease lease;           /* the same */
-    mg_str key, authority;    /* the same: of the account; a part of it: its host and port */
-    struct name_wait *wait;   /* borrowed: a name being looked up */
-    mg_bytes_source bytes;    /* of a request's body in memory */
-    mg_str whole;             /* that body, for another try; borrowed */
-    mg_relay up, down;        /* the client's body to the other side; that side's to the client */
+    mg_flight *flight;      /* borrowed: that asks */
+    mg_exchange *x;         /* owned; NULL: the struct is spare */
+    double number;          /* by which Lua knows it, once its answer is streamed */
+    mg_errand errand;       /* to a service; .service NULL: to a URL */
+    mg_endpoint *endpoint;  /* counted: of a URL */
+    mg_lease lease;         /* the same */
+    mg_str key, authority;  /* the same: of the account; a part of it: its host and port */
+    struct name_wait *wait; /* borrowed: a name being looked up */
+    mg_bytes_source bytes;  /* of a request's body in memory */
+    mg_str whole;           /* that body, for another try; borrowed */
+    mg_relay up, down;      /* the client's body to the other side; that side's to the client */
     mg_body_sink sink;
     mg_text body;         /* owned: of the answer: all of it, or the piece */
     mg_later later;       /* the coroutine goes on */
@@ -56,7 +56,7 @@ struct mg_outgoing {
 };
 
 /* One whose x is to be filled in; NULL: there are too many. */
-mg_outgoing *mg_outgoing_new(struct mg_flight *flight);
+mg_outgoing *mg_outgoing_new(mg_flight *flight);
 /* It is not wanted any more, whatever it was at. */
 void mg_outgoing_end(mg_outgoing *out);
 /* Sends it, or goes on to read; the flight is resumed when what it waits for is there, or has failed. */

@@ -3,7 +3,19 @@
 #ifndef MG_GATEWAY_REQUEST_PAUSE_H
 #define MG_GATEWAY_REQUEST_PAUSE_H
 
-#include "gateway/request/pipeline.h"
+#include "base/list.h"
+
+#include <stdint.h>
+
+typedef struct mg_flight mg_flight;
+typedef struct mg_worker mg_worker;
+
+/* Of pause.c. */
+typedef struct mg_pause {
+    mg_list link;      /* among the worker's, in the middle of long work */
+    uint64_t until_ns; /* when the plugin's own timeout ends that; 0: it does none */
+    uint32_t plugin;   /* whose it is */
+} mg_pause;
 
 void mg_pause_init(mg_worker *worker);
 /* Resumes the flight when its turn has come; those that came before go first. */

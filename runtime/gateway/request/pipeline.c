@@ -4,10 +4,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "gateway/request/forward.h"
 #include "gateway/request/hops.h"
-#include "gateway/request/limits.h"
-#include "gateway/request/split.h"
 #include "http/problem.h"
 #include <stdio.h>
 
@@ -60,18 +57,9 @@ static mg_flight *flight_new(mg_exchange *x)
     mg_worker *worker = x->owner_self;
     mg_flight *flight = mg_arena_alloc(&x->arena, sizeof *flight);
 
-    memset(flight, 0, offsetof(mg_flight, match));
-    memset(&flight->client, 0, sizeof *flight - offsetof(mg_flight, client));
-    flight->match.route = NULL;
-    flight->match.param_count = 0;
-    flight->x = x;
-    flight->worker = worker;
-    flight->view = worker->view;
-    flight->draining = -1;
-    mg_view_ref(flight->view);
+    mg_flight_init(flight, x, worker->view);
     worker->flights++;
     mg_stats_in_flight(worker->gateway->stats, worker->index, 1);
-    x->owner_self = flight;
     flight->client = x->peer;
     name_trace(x, &worker->loop->rand);
     return flight;
@@ -115,10 +103,8 @@ static step step_route(mg_flight *flight)
         return STEP_WAIT;
     }
     flight->route = flight->match.route;
-    flight->service = flight->route->service;
     mg_forward_path(&x->request, flight->route->conf);
-    if (flight->route->split)
-        mg_split_choose(flight);
+    mg_split_choose(flight);
     if (x->request.path.n > flight->route->conf->max_path_bytes) {
         mg_pipeline_refuse(flight, 414, NULL, MG_STR("The path is longer than this route allows."), -1);
         return STEP_WAIT;
@@ -130,7 +116,7 @@ static step step_route(mg_flight *flight)
     }
     x->limit.own_ns = mg_add_sat(x->times.begin_ns, flight->route->timeout_ns);
     if (!mg_exchange_left_ns(x, &x->limit, mg_loop_now(flight->worker->loop))) {
-        flight->deadline_where = "route";
+        mg_flight_is_late(flight, "route");
         mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
         return STEP_WAIT;
     }
@@ -173,16 +159,6 @@ static void on_begin(mg_exchange *x)
 
 /* ---- the response ---- */
 
-static void send_bytes(mg_flight *flight)
-{
-    mg_exchange *x = flight->x;
-
-    if (!x->response_body.sink)
-        return;
-    mg_bytes_source_init(&flight->bytes, &x->response_body, x->own_body);
-    flight->bytes.source.resume(&flight->bytes.source);
-}
-
 void mg_pipeline_send(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
@@ -192,7 +168,7 @@ void mg_pipeline_send(mg_flight *flight)
     mg_forward_response(x, mg_worker_date(flight->worker));
     mg_limits_describe(flight);
     const bool own = x->answer == MG_ANSWER_OWN;
-    const bool filtered = (flight->streams & 2) && mg_flight_filters(flight) &&
+    const bool filtered = (flight->filters.streams & 2) && mg_filter_runs(flight) &&
                           x->answer == MG_ANSWER_UPSTREAM && x->response_body.source &&
                           x->response.status != 101;
     if (filtered) {
@@ -201,9 +177,9 @@ void mg_pipeline_send(mg_flight *flight)
     }
     x->client->head(x);
     if (filtered && x->response_body.sink)
-        mg_filter_insert(&flight->filters[MG_RESPONSE], flight, MG_RESPONSE, &x->response_body);
+        mg_filter_insert(flight, MG_RESPONSE, &x->response_body);
     if (own)
-        send_bytes(flight);
+        mg_body_back_own(flight);
     else if (x->response_body.source)
         x->response_body.source->resume(x->response_body.source);
 }
@@ -223,7 +199,7 @@ void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str
 {
     mg_exchange *x = flight->x;
 
-    flight->error = error;
+    mg_flight_blame(flight, error);
     mg_proxy_stop(flight);
     if (!x->client)
         return;
@@ -248,7 +224,7 @@ static void on_refuse(mg_exchange *x, uint16_t status, const char *why)
     mg_log_write(flight->worker->gateway->log, MG_LOG_INFO, "bad_request", "%.*s: %d, %s",
                  MG_STR_ARGS(x->peer), status, why);
     x->begun = true;
-    if (flight->chain == MG_CHAIN_WAITS)
+    if (flight->chain.state == MG_CHAIN_WAITS)
         mg_chain_abort(flight, "bad_request");
     mg_pipeline_refuse(flight, status, "bad_request", mg_str_of(why), -1);
 }
@@ -261,7 +237,7 @@ static void on_gone(mg_exchange *x, mg_reset reason)
     if (!x->reset)
         x->reset = reason;
     mg_proxy_stop(flight);
-    if (flight->chain == MG_CHAIN_WAITS)
+    if (flight->chain.state == MG_CHAIN_WAITS)
         mg_chain_abort(flight, mg_reset_text(reason));
     mg_pipeline_maybe_finish(flight);
 }
@@ -290,10 +266,11 @@ static void record(mg_flight *flight)
 {
     mg_worker *worker = flight->worker;
     mg_exchange *x = flight->x;
-    const mg_snapshot_service *service = flight->service;
+    const mg_snapshot_service *service = flight->split.service;
     /* Lua computes within a turn: where it ran, the clock is read for the end. */
     const mg_clock *clock = worker->gateway->clock;
-    const uint64_t now = flight->chain == MG_CHAIN_NONE ? mg_loop_now(worker->loop) : clock->mono_ns(clock);
+    const uint64_t now =
+        flight->chain.state == MG_CHAIN_NONE ? mg_loop_now(worker->loop) : clock->mono_ns(clock);
     const uint64_t upstream =
         x->times.first_byte_ns && x->times.upstream_ns ? x->times.first_byte_ns - x->times.upstream_ns : 0;
     const uint64_t body = x->times.head_ns ? mg_loop_now(worker->loop) - x->times.head_ns : 0;
@@ -314,8 +291,8 @@ static void record(mg_flight *flight)
     if (!mg_access_log_is_on(worker->gateway->access_log))
         return;
     const mg_door *door = x->listener;
-    const mg_view_service *runtime = flight->errand.runtime;
-    const int host = mg_errand_host(&flight->errand);
+    const mg_view_service *runtime = flight->proxy.errand.runtime;
+    const int host = mg_errand_host(&flight->proxy.errand);
     const mg_access_line line = {
         .listener = door->name,
         .route = flight->route ? flight->route->name : MG_STR_NONE,
@@ -326,12 +303,13 @@ static void record(mg_flight *flight)
         .end_ns = now,
         .end_wall_ns = worker->gateway->clock->wall_ns(worker->gateway->clock),
         .gateway_ns = own,
-        .plugin_ns = flight->chain_ns,
-        .limiter = flight->refusing ? flight->refusing->conf->name : flight->limiter,
-        .plugins = flight->route && flight->chain != MG_CHAIN_NONE ? flight->route->plugins : MG_STR_NONE,
-        .breaker = mg_errand_breaker(&flight->errand),
-        .consumer = flight->call ? flight->call->consumer : flight->consumer,
-        .attempts = flight->errand.count,
+        .plugin_ns = flight->chain.ran_ns,
+        .limiter = flight->limits.refusing ? flight->limits.refusing->conf->name : flight->limits.refused_by,
+        .plugins =
+            flight->route && flight->chain.state != MG_CHAIN_NONE ? flight->route->plugins : MG_STR_NONE,
+        .breaker = mg_errand_breaker(&flight->proxy.errand),
+        .consumer = flight->chain.call ? flight->chain.call->consumer : flight->chain.consumer,
+        .attempts = flight->proxy.errand.count,
         .status = status,
         .client = flight->client,
     };
@@ -344,17 +322,15 @@ void mg_pipeline_maybe_finish(mg_flight *flight)
     mg_worker *worker = flight->worker;
     mg_view *view = flight->view;
 
-    if (flight->finished || !flight->client_done || flight->chain == MG_CHAIN_RUNS ||
-        flight->chain == MG_CHAIN_WAITS)
+    if (flight->finished || !flight->client_done || mg_chain_is_on(&flight->chain))
         return;
     flight->finished = true;
     mg_chain_finish(flight);
-    mg_timer_stop(&flight->timer);
     mg_limits_end(flight);
     record(flight);
     worker->flights--;
     mg_stats_in_flight(worker->gateway->stats, worker->index, -1);
-    mg_view_service *runtime = flight->errand.runtime; /* the errand goes with the exchange */
+    mg_view_service *runtime = flight->proxy.errand.runtime; /* the errand goes with the exchange */
     mg_net_exchange_free(&worker->net, x);
     mg_view_service_unref(runtime);
     mg_view_unref(view);

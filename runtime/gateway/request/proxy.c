@@ -14,14 +14,14 @@ static const mg_errand_ops errand_ops;
 
 static mg_flight *flight_of(const mg_errand *errand)
 {
-    return mg_container_of(errand, mg_flight, errand);
+    return mg_container_of(errand, mg_flight, proxy.errand);
 }
 
 /* A canary is judged by what its clients get from it, after however many tries. Time that was over before
  * the first of them, or while the client was still sending, is somebody else's. */
 static void judge_backend(const mg_flight *flight, int status)
 {
-    const mg_errand *errand = &flight->errand;
+    const mg_errand *errand = &flight->proxy.errand;
 
     if (status == 504 && (!errand->count || errand->lease.client_late))
         return;
@@ -35,7 +35,7 @@ static void judge_backend(const mg_flight *flight, int status)
 /* NEXT has brought what stands in x->response, or the response is sent. The flight may be gone then. */
 static void go_on(mg_flight *flight)
 {
-    if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS)
+    if (mg_chain_is_on(&flight->chain))
         mg_chain_continue(flight);
     else
         mg_pipeline_send(flight);
@@ -44,10 +44,9 @@ static void go_on(mg_flight *flight)
 /* A failure of the upstream side takes the place of its response. */
 static void answer(mg_flight *flight, int status, const char *error, const char *detail, int retry_after_s)
 {
-    flight->error = error;
-    if (flight->call)
-        flight->call->error = error;
-    if (flight->chain == MG_CHAIN_WAITS || flight->chain == MG_CHAIN_RUNS) {
+    mg_flight_blame(flight, error);
+    mg_chain_blame(flight, error);
+    if (mg_chain_is_on(&flight->chain)) {
         mg_problem_answer(flight->x, status, MG_STR_NONE, mg_str_of(detail), retry_after_s);
         mg_chain_continue(flight);
         return;
@@ -57,21 +56,21 @@ static void answer(mg_flight *flight, int status, const char *error, const char 
 
 void mg_proxy_start(mg_flight *flight)
 {
-    mg_errand *errand = &flight->errand;
+    mg_errand *errand = &flight->proxy.errand;
 
-    if (!flight->service) {
+    if (!flight->split.service) {
         answer(flight, 404, "no_service", "This route has no service and no plugin answered.", -1);
         return;
     }
     errand->x = flight->x;
     errand->worker = flight->worker;
     errand->view = flight->view;
-    errand->service = flight->service;
+    errand->service = flight->split.service;
     errand->ops = &errand_ops;
     errand->deadline = &flight->route->conf->deadline;
     errand->circuits = flight->route->circuits;
     errand->is_retry = flight->caller.is_retry;
-    if (flight->service->conf->retry.on)
+    if (flight->split.service->conf->retry.on)
         mg_replay_begin(flight);
     mg_errand_start(errand);
 }
@@ -82,8 +81,14 @@ void mg_proxy_stop(mg_flight *flight)
 
     if (x->response_body.source && x->answer != MG_ANSWER_OWN)
         x->response_body.source->stop(x->response_body.source);
-    mg_errand_stop(&flight->errand, flight->proxied && !x->reset ? MG_SERVED_OK : MG_SERVED_ABORTED);
+    mg_errand_stop(&flight->proxy.errand,
+                   flight->proxy.proxied && !x->reset ? MG_SERVED_OK : MG_SERVED_ABORTED);
     x->response_body.source = NULL;
+}
+
+void mg_proxy_body_taken(mg_flight *flight)
+{
+    flight->proxy.errand.lease.body_taken = true;
 }
 
 /* ---- what the errand tells ---- */
@@ -125,8 +130,8 @@ static void on_head(mg_errand *errand)
 {
     mg_flight *flight = flight_of(errand);
 
-    flight->proxied = true;
-    if (flight->streams & 2) /* its filters may change the body */
+    flight->proxy.proxied = true;
+    if (flight->filters.streams & 2) /* its filters may change the body */
         mg_fields_weaken(&flight->x->response.fields, &flight->x->arena, false);
     mg_edits_make(&flight->x->edits, &flight->x->response.fields, &flight->x->arena);
     judge_backend(flight, flight->x->response.status);
@@ -140,10 +145,10 @@ static void on_refused(mg_errand *errand, const mg_errand_refusal *why)
     switch (why->late) {
     case MG_ERRAND_IN_TIME: break;
     case MG_ERRAND_LATE_BEFORE:
-        flight->deadline_where = errand->count ? "retry" : flight->call ? "plugin" : "route";
+        mg_flight_is_late(flight, errand->count ? "retry" : flight->chain.call ? "plugin" : "route");
         break;
-    case MG_ERRAND_LATE_CLIENT: flight->deadline_where = "route"; break;
-    case MG_ERRAND_LATE_UPSTREAM: flight->deadline_where = "upstream"; break;
+    case MG_ERRAND_LATE_CLIENT: mg_flight_is_late(flight, "route"); break;
+    case MG_ERRAND_LATE_UPSTREAM: mg_flight_is_late(flight, "upstream"); break;
     }
     judge_backend(flight, why->status);
     answer(flight, why->status, why->error, why->detail, why->retry_after_s);
@@ -151,7 +156,7 @@ static void on_refused(mg_errand *errand, const mg_errand_refusal *why)
 
 static void on_over(mg_errand *errand)
 {
-    mg_tap_wake(flight_of(errand));
+    mg_chain_copy_moved(flight_of(errand));
 }
 
 static const mg_errand_ops errand_ops = {

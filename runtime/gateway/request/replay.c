@@ -7,7 +7,7 @@
 #include "gateway/request/replay.h"
 
 #include "base/mem.h"
-#include "gateway/request/pipeline.h"
+#include "gateway/request/flight.h"
 
 struct mg_replay {
     mg_body_sink sink, gate;
@@ -113,9 +113,9 @@ static void open_way(mg_replay *replay)
 
     body->sink = &replay->sink;
     if (replay->filtered) {
-        body->sink = &flight->filters[MG_REQUEST].sink;
-    } else if ((flight->streams & 1) && mg_flight_filters(flight)) {
-        mg_filter_insert(&flight->filters[MG_REQUEST], flight, MG_REQUEST, body);
+        body->sink = &flight->filters.of[MG_REQUEST].sink;
+    } else if ((flight->filters.streams & 1) && mg_filter_runs(flight)) {
+        mg_filter_insert(flight, MG_REQUEST, body);
         replay->filtered = true;
     }
 }
@@ -227,9 +227,9 @@ static void gate_reset(mg_body_sink *sink, mg_reset reason)
 /* Where the chain has put a body that it took into memory back, and no filter changes it any more. */
 static mg_str whole_body(const mg_flight *flight)
 {
-    const mg_call_buffer *buffer = flight->call ? &flight->call->bodies[MG_REQUEST] : NULL;
+    const mg_call_buffer *buffer = flight->chain.call ? &flight->chain.call->bodies[MG_REQUEST] : NULL;
 
-    if (!buffer || (flight->streams & 1) || (!buffer->complete && !buffer->replaced))
+    if (!buffer || (flight->filters.streams & 1) || (!buffer->complete && !buffer->replaced))
         return MG_STR_NONE;
     return mg_text_str(&buffer->text);
 }
@@ -256,8 +256,8 @@ void mg_replay_sending(mg_flight *flight)
     mg_body *body = &flight->x->request_body;
 
     if (!replay || replay->whole.n) {
-        if ((flight->streams & 1) && mg_flight_filters(flight))
-            mg_filter_insert(&flight->filters[MG_REQUEST], flight, MG_REQUEST, body);
+        if ((flight->filters.streams & 1) && mg_filter_runs(flight))
+            mg_filter_insert(flight, MG_REQUEST, body);
         return;
     }
     replay->inner = body->sink;
@@ -267,14 +267,13 @@ void mg_replay_sending(mg_flight *flight)
         return;
     }
     stand_in(replay);
-    flight->errand.lease.body_taken =
-        true; /* the connection is not replaced behind our back, deaf to the body's end */
+    mg_proxy_body_taken(flight); /* the connection is not replaced behind our back, deaf to the body's end */
 }
 
 bool mg_replay_held(const mg_flight *flight)
 {
     if (!flight->replay)
-        return !flight->errand.lease.body_taken;
+        return !flight->proxy.errand.lease.body_taken;
     return !flight->replay->let_go && !flight->replay->last_try;
 }
 

@@ -8,7 +8,7 @@
 
 #include "http/exchange.h"
 
-struct mg_flight;
+typedef struct mg_flight mg_flight;
 typedef struct mg_replay mg_replay;
 
 enum {
@@ -19,24 +19,24 @@ enum {
 
 /* Before the first try, where the service may retry: from now on the body is kept. Nothing when the request
  * has none. */
-void mg_replay_begin(struct mg_flight *flight);
+void mg_replay_begin(mg_flight *flight);
 
 /* The lease's `sending`: puts the plugins' filters, and us behind them, before the connection's sink. With or
  * without mg_replay_begin. */
-void mg_replay_sending(struct mg_flight *flight);
+void mg_replay_sending(mg_flight *flight);
 
 /* Every body byte that was sent can be sent again. */
-bool mg_replay_held(const struct mg_flight *flight);
+bool mg_replay_held(const mg_flight *flight);
 
 /* Another try is decided, and the last one's lease is over: the next one sends the body from its first byte.
  * At once, before any backoff: the client may go on sending meanwhile. Only where mg_replay_held. */
-void mg_replay_rewind(struct mg_flight *flight);
+void mg_replay_rewind(mg_flight *flight);
 
 /* No further try: what is kept goes as soon as it was sent. When the response head is passed on, or none will
  * come. */
-void mg_replay_end(struct mg_flight *flight);
+void mg_replay_end(mg_flight *flight);
 
 /* The exchange is over. */
-void mg_replay_fini(struct mg_flight *flight);
+void mg_replay_fini(mg_flight *flight);
 
 #endif

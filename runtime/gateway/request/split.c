@@ -2,6 +2,7 @@
 #include "gateway/request/split.h"
 
 #include "base/check.h"
+#include "gateway/request/flight.h"
 #include "gateway/service/rollout_run.h"
 #include "http/cookie.h"
 
@@ -23,7 +24,8 @@ static mg_str key_of(const mg_flight *flight, const mg_config_key_part *part)
     switch (part->kind) {
     case MG_CONFIG_KEY_HEADER: return field(flight->x, part->name);
     case MG_CONFIG_KEY_COOKIE: return mg_cookie_get(&flight->x->request.fields, part->name);
-    case MG_CONFIG_KEY_CONSUMER: return flight->call ? flight->call->consumer : flight->consumer;
+    case MG_CONFIG_KEY_CONSUMER:
+        return flight->chain.call ? flight->chain.call->consumer : flight->chain.consumer;
     default: return MG_STR_NONE;
     }
 }
@@ -48,9 +50,9 @@ static const mg_snapshot_backend *hashed(const mg_snapshot_split *split, mg_str 
 
 static void go_to(mg_flight *flight, const mg_snapshot_service *service)
 {
-    flight->service = service;
-    if (flight->call)
-        flight->call->service_name = service->name;
+    flight->split.service = service;
+    if (flight->chain.call)
+        mg_call_goes_to(flight->chain.call, service->name);
 }
 
 static void tell_group(mg_flight *flight, mg_str group)
@@ -60,19 +62,22 @@ static void tell_group(mg_flight *flight, mg_str group)
 
 static void take_backend(mg_flight *flight, const mg_snapshot_backend *backend)
 {
-    flight->backend = (unsigned)(backend - flight->route->split->backends);
+    flight->split.backend = (unsigned)(backend - flight->route->split->backends);
     go_to(flight, backend->service);
 }
 
 void mg_split_choose(mg_flight *flight)
 {
     const mg_snapshot_split *split = flight->route->split;
-    const mg_snapshot_backend *backend = named(split, field(flight->x, GROUP_FIELD));
 
-    flight->side = backend ? MG_SIDE_NAMED : MG_SIDE_HASHED;
+    flight->split.service = flight->route->service;
+    if (!split)
+        return;
+    const mg_snapshot_backend *backend = named(split, field(flight->x, GROUP_FIELD));
+    flight->split.side = backend ? MG_SIDE_NAMED : MG_SIDE_HASHED;
     if (!backend) {
-        flight->side_key = mg_split_key(flight);
-        backend = hashed(split, flight->side_key);
+        flight->split.key = mg_split_key(flight);
+        backend = hashed(split, flight->split.key);
     }
     take_backend(flight, backend);
     tell_group(flight, backend->group);
@@ -82,16 +87,16 @@ void mg_split_again(mg_flight *flight)
 {
     const mg_snapshot_split *split = flight->route->split;
 
-    if (!split || flight->side == MG_SIDE_CHOSEN)
+    if (!split || flight->split.side == MG_SIDE_CHOSEN)
         return;
-    const mg_str before = split->backends[flight->backend].group, group = field(flight->x, GROUP_FIELD);
+    const mg_str before = split->backends[flight->split.backend].group, group = field(flight->x, GROUP_FIELD);
     const bool stands = mg_str_eq(group, before);
     const mg_snapshot_backend *backend = stands ? NULL : named(split, group);
     if (backend) {
         take_backend(flight, backend);
         return;
     }
-    if (flight->side == MG_SIDE_NAMED || mg_str_eq(mg_split_key(flight), flight->side_key))
+    if (flight->split.side == MG_SIDE_NAMED || mg_str_eq(mg_split_key(flight), flight->split.key))
         return;
     backend = hashed(split, mg_split_key(flight));
     take_backend(flight, backend);
@@ -118,13 +123,13 @@ static void choose(mg_flight *flight, const mg_snapshot_service *service, const 
         take_backend(flight, backend);
         tell_group(flight, backend->group);
     } else {
-        if (split && flight->backend < split->count &&
-            mg_str_eq(field(flight->x, GROUP_FIELD), split->backends[flight->backend].group))
+        if (split && flight->split.backend < split->count &&
+            mg_str_eq(field(flight->x, GROUP_FIELD), split->backends[flight->split.backend].group))
             (void)mg_fields_remove(&flight->x->request.fields, &flight->x->arena, MG_NAME_OTHER, GROUP_FIELD);
-        flight->backend = MG_SIDE_NO_BACKEND;
+        flight->split.backend = MG_SIDE_NO_BACKEND;
         go_to(flight, service);
     }
-    flight->side = MG_SIDE_CHOSEN;
+    flight->split.side = MG_SIDE_CHOSEN;
 }
 
 bool mg_split_choose_service(mg_flight *flight, mg_str name)
@@ -163,6 +168,6 @@ void mg_split_result(const mg_flight *flight, mg_figures_outcome outcome, uint64
 {
     const mg_snapshot_split *split = flight->route ? flight->route->split : NULL;
 
-    if (split && split->run && flight->backend == split->canary)
+    if (split && split->run && flight->split.backend == split->canary)
         mg_rollout_run_result(split->run, flight->worker->index, outcome, duration_ns);
 }

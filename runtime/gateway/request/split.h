@@ -3,12 +3,33 @@
 #ifndef MG_GATEWAY_REQUEST_SPLIT_H
 #define MG_GATEWAY_REQUEST_SPLIT_H
 
-#include "gateway/request/pipeline.h"
 #include "gateway/service/figures.h"
+#include "gateway/snapshot.h"
 
-/* For a flight whose route has a split: sets its service and backend, and writes the backend's group into the
- * request, which plugins and the upstream see. Once a request; tries of a retry stay where they are. A sticky
- * key that the request lacks is the client's address; so is the consumer, whom only plugins find, after
+#include <limits.h>
+
+typedef struct mg_flight mg_flight;
+
+/* How the service of a flight was chosen. */
+typedef enum mg_side {
+    MG_SIDE_HASHED, /* by the sticky key; or there is nothing to choose */
+    MG_SIDE_NAMED,  /* the client's X-Abtest-Group names its backend */
+    MG_SIDE_CHOSEN, /* a plugin has said so */
+} mg_side;
+
+#define MG_SIDE_NO_BACKEND UINT_MAX /* none of the route's split */
+
+/* Of split.c. */
+typedef struct mg_split {
+    const mg_snapshot_service *service; /* borrowed: snapshot; NULL: a plugin has to answer */
+    unsigned backend;                   /* of the route's split, when it has one; or MG_SIDE_NO_BACKEND */
+    mg_side side;                       /* how that came about */
+    mg_str key;                         /* what was hashed, when HASHED; borrowed: the request */
+} mg_split;
+
+/* Behind the route: sets the service. Where the route has a split, the backend too, whose group is written into
+ * the request, which plugins and the upstream see. Once a request; tries of a retry stay where they are. A
+ * sticky key that the request lacks is the client's address; so is the consumer, whom only plugins find, after
  * this. */
 void mg_split_choose(mg_flight *flight);
 /* Behind the plugins, before the upstream is asked: goes by the group that one of them has named in the

@@ -2,7 +2,7 @@
 #include "gateway/request/tap.h"
 
 #include "base/mem.h"
-#include "gateway/request/pipeline.h"
+#include "gateway/request/flight.h"
 
 typedef struct tap {
     mg_body_tap tap;
@@ -19,7 +19,7 @@ static tap *tap_of(const mg_flight *flight)
 
 static mg_call_buffer *buffer_of(const mg_flight *flight)
 {
-    return &flight->call->bodies[MG_REQUEST];
+    return &flight->chain.call->bodies[MG_REQUEST];
 }
 
 /* It is not kept, and not read for the plugin's sake. */
@@ -30,10 +30,8 @@ static void give_up(mg_flight *flight)
     buffer->too_large = true;
     mg_text_fini(&buffer->text);
     buffer->text = (mg_text){ 0 };
-    if (flight->draining == MG_REQUEST) { /* behind next, for the plugin alone */
-        flight->draining = -1;
-        flight->x->request_body.sink = NULL;
-    }
+    if (flight->chain.takes == MG_CHAIN_TAKES_REQUEST) /* behind next, for the plugin alone */
+        mg_chain_leave_body(flight);
 }
 
 static void on_data(mg_body_tap *made, const char *bytes, size_t n)
@@ -47,7 +45,7 @@ static void on_data(mg_body_tap *made, const char *bytes, size_t n)
     }
     mg_tap_stop(flight);
     give_up(flight);
-    mg_tap_wake(flight);
+    mg_chain_copy_moved(flight);
 }
 
 static void on_end(mg_body_tap *made)
@@ -56,7 +54,7 @@ static void on_end(mg_body_tap *made)
 
     mg_tap_stop(flight);
     buffer_of(flight)->complete = true;
-    mg_tap_wake(flight);
+    mg_chain_copy_moved(flight);
 }
 
 void mg_tap_start(mg_flight *flight)
@@ -89,13 +87,4 @@ mg_body_source *mg_tap_source(const mg_flight *flight)
     const tap *made = tap_of(flight);
 
     return made ? made->source : NULL;
-}
-
-void mg_tap_wake(mg_flight *flight)
-{
-    mg_loop *loop = flight->worker->loop;
-
-    if (flight->chain == MG_CHAIN_WAITS && flight->call->wait == MG_WAIT_BODY && flight->call->next_called &&
-        flight->call->wait_which == MG_REQUEST && flight->draining < 0)
-        mg_timer_set(loop, &flight->timer, mg_loop_now(loop));
 }

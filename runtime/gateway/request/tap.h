@@ -6,18 +6,15 @@
 
 #include "http/exchange.h"
 
-struct mg_flight;
+typedef struct mg_flight mg_flight;
 
 /* The body is about to be sent. Keeps what is taken of it from now on, in the call's buffer, as much as was
  * declared; one that is larger is not kept, and the buffer says so. Nothing where none is declared, or where
  * the buffer has the body already. */
-void mg_tap_start(struct mg_flight *flight);
+void mg_tap_start(mg_flight *flight);
 /* No copy is wanted any more. Harmless when there is none. */
-void mg_tap_stop(struct mg_flight *flight);
+void mg_tap_stop(mg_flight *flight);
 /* The client's own source, while a copy is made and not whole yet; else NULL. */
-mg_body_source *mg_tap_source(const struct mg_flight *flight);
-/* The coroutine looks again, behind this turn, if it waits for a body that is being copied: the copy is
- * whole or has become too large, or no upstream takes the rest. */
-void mg_tap_wake(struct mg_flight *flight);
+mg_body_source *mg_tap_source(const mg_flight *flight);
 
 #endif

@@ -1,7 +1,7 @@
 /* sdk_service.c - what plugins see of services (moongate.h): hosts, who is up, what is in flight, the
  * breaker, the connections. By name, or the one of their own request. */
 #include "base/mem.h"
-#include "gateway/request/pipeline.h"
+#include "gateway/request/flight.h"
 #include "gateway/request/split.h"
 
 static const mg_snapshot_service *find(const mg_call *call, const char *name, uint32_t n)

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rand.h"
+#include "gateway/request/flight.h"
 #include "gateway/service/rollout_run.h"
 #include "sim/sim.h"
 #include "support/check.h"
@@ -93,12 +94,13 @@ static unsigned choose(shop *s, unsigned key, const char *group)
     if (group)
         mg_fields_add(&x.request.fields, &x.arena, MG_NAME_OTHER, MG_STR("x-abtest-group"), mg_str_of(group));
     mg_split_choose(&flight);
-    assert_ptr_equal(flight.service, s->snapshot->routes[0].split->backends[flight.backend].service);
+    assert_ptr_equal(flight.split.service,
+                     s->snapshot->routes[0].split->backends[flight.split.backend].service);
     assert_int_equal(x.request.fields.count, 1);
     check_str(mg_str_make(x.request.fields.items[0].value, x.request.fields.items[0].value_n),
-              groups[flight.backend]);
+              groups[flight.split.backend]);
     mg_arena_fini(&x.arena);
-    return flight.backend;
+    return flight.split.backend;
 }
 
 /* Five standard deviations of a binomial, and one for luck. */

@@ -1,7 +1,8 @@
 /* replay.c - a request body that is sent once more: between a client that speaks in pieces and connections
  * that take as much as they like. */
+#include "gateway/request/replay.h"
 #include "base/mem.h"
-#include "gateway/request/pipeline.h"
+#include "gateway/request/flight.h"
 #include "sim/sim.h"
 
 #include <setjmp.h>
@@ -159,7 +160,7 @@ static void attach(fixture *f, int i)
 {
     mg_body *body = &f->x->request_body;
 
-    f->flight.errand.lease.body_taken = false;
+    f->flight.proxy.errand.lease.body_taken = false;
     body->sink = &f->up[i].sink;
     mg_replay_sending(&f->flight);
     body->source->resume(body->source);
@@ -437,7 +438,7 @@ static void a_body_in_memory_is_sent_from_there_whatever_its_size(void **state)
     for (int i = 0; i < 100000; i++)
         mg_text_add(text, (mg_str){ "z", 1 });
     call.bodies[MG_REQUEST].complete = true;
-    f.flight.call = &call;
+    f.flight.chain.call = &call;
     mg_bytes_source_init(&bytes, &f.x->request_body, mg_text_str(text));
     mg_replay_begin(&f.flight);
     f.up[0].room = 70000;

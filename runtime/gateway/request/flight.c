@@ -1,0 +1,41 @@
+/* flight.c - how a flight begins, and what is told of it whoever finds it out. */
+#include "gateway/request/flight.h"
+
+#include "base/mem.h"
+
+void mg_flight_init(mg_flight *flight, mg_exchange *x, mg_view *view)
+{
+    memset(flight, 0, offsetof(mg_flight, match)); /* the match is what the router writes of it */
+    memset(&flight->client, 0, sizeof *flight - offsetof(mg_flight, client));
+    flight->match.route = NULL;
+    flight->match.param_count = 0;
+    flight->x = x;
+    flight->worker = view->worker;
+    flight->view = view;
+    mg_view_ref(view);
+    x->owner_self = flight;
+}
+
+void mg_flight_take_names(mg_flight *flight, const mg_flight *of)
+{
+    mg_exchange *x = flight->x;
+    const mg_str id =
+        mg_fields_value(&of->x->request.fields, &of->x->arena, MG_NAME_X_REQUEST_ID, MG_STR_NONE);
+
+    memcpy(x->trace_id, of->x->trace_id, sizeof x->trace_id);
+    if (id.p)
+        mg_fields_add(&x->request.fields, &x->arena, MG_NAME_X_REQUEST_ID, mg_name_text(MG_NAME_X_REQUEST_ID),
+                      mg_arena_str(&x->arena, id));
+    flight->client = mg_arena_str(&x->arena, of->client);
+    flight->route = of->route;
+}
+
+void mg_flight_blame(mg_flight *flight, const char *error)
+{
+    flight->error = error;
+}
+
+void mg_flight_is_late(mg_flight *flight, const char *where)
+{
+    flight->deadline_where = where;
+}
