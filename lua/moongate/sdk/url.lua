@@ -1,5 +1,6 @@
 --- url: percent-encoding, the parts of a URL (RFC 3986), and queries.
 local bind = require("moongate.ffi.codec")
+local codec = require("moongate.sdk.codec")
 local frozen = require("moongate.sdk.frozen")
 local json = require("moongate.sdk.json")
 local object = require("moongate.sdk.object")
@@ -16,43 +17,11 @@ local PAIR_COST = 16 -- of a name and its value
 local PARSED_MAX = 1048576 -- bytes of a URL
 local PAIRS = 512 -- names and values that are read between two pauses
 local PLUS_PART = 8192 -- bytes whose "+" are replaced between two looks
-local PAUSE_BYTES, min = bind.PAUSE_BYTES, math.min
 
----@class moongate.Url
-local url = {}
-
---- Checks and charges what is about to be read and written.
-local function check(of, method, name, value)
-    if type(value) ~= "string" then
-        object.dot(value, of, method, 3)
-        error(of .. "." .. method .. ": " .. name .. " is a string, not " .. type(value), 3)
-    end
-    running.bytes(3 * #value)
-    running.charge(COST * min(#value, PAUSE_BYTES))
-end
-
-local function pause()
-    running.pause(COST * PAUSE_BYTES)
-end
-
---- The text with all bytes escaped (%2F) but letters, digits and "-._~": as a segment of a path, or a name or value of
---- a query.
----@param text string
----@return string encoded
-function url.encode(text)
-    check("url", "encode", "text", text)
-    return (encode(PERCENT, text, pause))
-end
-
---- The text with its escapes read. "+" stays what it is: it is a blank only in queries, which parse_query reads.
----@param text string
----@return string? decoded  nil when a % is not followed by two hex digits
----@return string? problem  where and what
-function url.decode(text)
-    check("url", "decode", "text", text)
-    local decoded, problem = decode(PERCENT, text, pause)
-    return decoded, problem
-end
+--- encode escapes all bytes (%2F) but letters, digits and "-._~": for a segment of a path, or a name or value of a
+--- query. decode reads escapes; "+" stays what it is: it is a blank only in queries, which parse_query reads.
+---@class moongate.Url : moongate.Codec
+local url, check, pause = codec.new("url", PERCENT, "text", COST)
 
 ---@class moongate.UrlParts
 ---@field scheme? string  lower-case
@@ -111,7 +80,7 @@ end
 ---@return moongate.UrlParts? parts  nil when the text is no URL
 ---@return string? problem
 function url.parse(text)
-    check("url", "parse", "text", text)
+    check("parse", "text", text)
     if #text > PARSED_MAX then
         return nil, "a URL has at most " .. PARSED_MAX .. " bytes, not " .. #text
     end
@@ -179,7 +148,7 @@ end
 ---@return table<string, string[]>? params  nil when an escape is none
 ---@return string? problem
 function url.parse_query(text)
-    check("url", "parse_query", "text", text)
+    check("parse_query", "text", text)
     local params, from, read = {}, 1, 0
     while from <= #text do
         local past = find(text, "&", from, true) or #text + 1
