@@ -1,7 +1,8 @@
 /* moongate.h - the C ABI: all that Lua and embedders may call. Open to every folder; includes none of them.
  *
  * The part between the ffi marks is the cdef: the build copies it into moongate/ffi/cdef.lua, makes one
- * struct of function pointers of it (mg_api), and puts its hash into both sides. Between the marks stand
+ * struct of function pointers of it (mg_api) and a table of its constants for Lua, and puts its hash into both
+ * sides. Between the marks stand
  * declarations and comments only: no macros, constants as enums; scalars and pointers cross, structs by
  * pointer. Nothing here calls back into Lua; what must wait sets call->wait and Lua yields. */
 #ifndef MOONGATE_H
@@ -92,13 +93,21 @@ double mg_call_now_s(const mg_call *call);       /* wall clock of this turn */
 double mg_call_mono_s(const mg_call *call);      /* monotonic, for durations */
 double mg_call_remaining_s(const mg_call *call); /* until the exchange's deadline */
 void mg_call_new_id(mg_call *call, char *out32); /* 32 lower-case hex digits, no NUL */
-void mg_call_log(mg_call *call, int level, const char *text, uint32_t n); /* 0 debug .. 3 error */
+typedef enum mg_log_level { MG_LOG_DEBUG, MG_LOG_INFO, MG_LOG_WARN, MG_LOG_ERROR, MG_LOG_OFF } mg_log_level;
+/* Writes a line of a plugin's at a level from MG_LOG_DEBUG to MG_LOG_ERROR; any other is MG_LOG_INFO. */
+void mg_call_log(mg_call *call, int level, const char *text, uint32_t n);
 
 /* What runs. A parked slot is resumed for CHAIN, or for UNANSWERED: to raise that its last chain left no
  * response. FILTER: a piece of a body is going through its filters. LOG: the exchange is over, and told to
  * log handlers. TASK: mg_call_task_number, for which a parked slot is resumed too. */
 enum mg_phase { MG_PHASE_CHAIN, MG_PHASE_LOG, MG_PHASE_FILTER, MG_PHASE_UNANSWERED, MG_PHASE_TASK };
 int mg_call_phase(const mg_call *call);
+/* What runs beside a slot's coroutine, on the main state of the VM. */
+typedef enum mg_aside {
+    MG_ASIDE_REQUEST,  /* the chain's filters over the piece of the request's body that stands in the call */
+    MG_ASIDE_RESPONSE, /* the same, of the response's body */
+    MG_ASIDE_LOG       /* its log handlers; what one raises is logged there, and the next one runs */
+} mg_aside;
 /* What the coroutine waits for after it yields. */
 enum mg_wait {
     MG_WAIT_NOTHING,
@@ -181,6 +190,13 @@ bool mg_call_limit_cancel(mg_call *call, double number);
 bool mg_call_limit_commit(mg_call *call, double number);
 /* A ticket to be ended once, which it is at the end if by nobody else; 0: refused. */
 uint64_t mg_call_breaker_ask(mg_call *call, mg_breaker *breaker);
+/* What became of a call that a breaker let through. */
+typedef enum mg_breaker_outcome {
+    MG_BREAKER_OK,
+    MG_BREAKER_FAIL,
+    MG_BREAKER_TIMEOUT,
+    MG_BREAKER_IGNORE /* says nothing about the service: the client left, or nothing reached the network */
+} mg_breaker_outcome;
 /* As mg_host_breaker_finish; false also for a ticket that has ended. */
 bool mg_call_breaker_finish(mg_call *call, mg_breaker *breaker, uint64_t ticket, int outcome,
                             double duration_s);
@@ -233,6 +249,8 @@ enum mg_http_how {
     MG_HTTP_STREAM = 1,      /* the answer's body is not read ahead */
     MG_HTTP_CLIENTS_BODY = 2 /* the body is the client's own, as it comes; `body` is not looked at */
 };
+/* Bytes of an answer's body that is read ahead: where the plugin says nothing, and at most. */
+enum { MG_HTTP_BODY_BYTES = 1048576, MG_HTTP_BODY_BYTES_MAX = 16777216 };
 /* Sets MG_WAIT_HTTP; everything is copied. `url` is a path where there is a service. timeout_s <= 0: what is
  * left of the deadline. NULL or what is wrong. */
 const char *mg_call_http_start(mg_call *call, const char *method, uint32_t method_n, const char *url,
@@ -280,7 +298,6 @@ mg_breaker *mg_host_breaker(mg_host *host, const char *name, uint32_t n, const m
                             char *error256);
 /* A ticket to be ended once, or 0: refused. */
 uint64_t mg_host_breaker_ask(mg_host *host, mg_breaker *breaker);
-enum mg_outcome { MG_OUTCOME_OK, MG_OUTCOME_FAIL, MG_OUTCOME_TIMEOUT, MG_OUTCOME_IGNORE };
 /* False when it came too late to count. */
 bool mg_host_breaker_finish(mg_host *host, mg_breaker *breaker, uint64_t ticket, int outcome,
                             double duration_s);
@@ -318,10 +335,11 @@ int mg_routes_match(mg_routes *routes, const char *host, uint32_t host_n, const 
 /* Of the last match, by position from 0; false past the end. Valid as long as the path that was matched. */
 bool mg_routes_param(const mg_routes *routes, uint32_t at, mg_slice *name, mg_slice *value);
 
-/* ---- JSON, strict (RFC 8259), from a text that is read in parts: depth at most 64, at most 16 MiB and
+/* ---- JSON, strict (RFC 8259), from a text that is read in parts: MG_JSON_DEPTH deep at most, at most 16 MiB and
  * 500,000 values. A reader is the caller's until mg_json_close. It keeps no pointer into the text, which is
  * handed in with each call and must be the same ---- */
 
+enum { MG_JSON_DEPTH = 64 };
 typedef struct mg_json mg_json;
 enum mg_json_kind {
     MG_JSON_NULL,

@@ -1,6 +1,7 @@
 --- abi.lua: cuts the part between the ffi marks out of moongate.h and makes both sides of the ABI of it.
 --- luajit abi.lua MOONGATE_H OUT_DIR writes OUT_DIR/mg_abi.h (struct mg_api and the hash), OUT_DIR/abi_table.c (the
---- pointers) and OUT_DIR/cdef.lua (what a VM reads). Nothing is written twice, so nothing drifts.
+--- pointers) and OUT_DIR/cdef.lua (what a VM reads: declarations, names of functions, constants). Nothing is written
+--- twice, so nothing drifts.
 local ffi = require("ffi")
 local bit = require("bit")
 
@@ -59,6 +60,19 @@ local function functions(cdef)
     return found
 end
 
+--- The constants of a cdef, in order: { name, value }. LuaJIT reads the enums, as it will in a VM.
+local function constants(cdef)
+    ffi.cdef(cdef)
+    local code = cdef:gsub("/%*.-%*/", " ")
+    local found = {}
+    for list in code:gmatch("enum%s*[%w_]*%s*(%b{})") do
+        for name in list:gsub("=[^,}]*", ""):gmatch("[%w_]+") do
+            found[#found + 1] = { name = name, value = tonumber(ffi.C[name]) }
+        end
+    end
+    return found
+end
+
 local function struct(list)
     local lines = { "typedef struct mg_api {" }
     for _, f in ipairs(list) do
@@ -73,10 +87,13 @@ local cdef = marked(read(header), header)
 local list = functions(cdef)
 local hex = hash(cdef)
 local api = struct(list)
-local pointers, names = {}, {}
+local pointers, names, values = {}, {}, {}
 for i, f in ipairs(list) do
     pointers[i] = ("    .%s = %s,"):format(f.name, f.name)
     names[i] = ("    %q,"):format(f.name)
+end
+for i, constant in ipairs(constants(cdef)) do
+    values[i] = ("    %s = %d,"):format(constant.name, constant.value)
 end
 
 write(out .. "/mg_abi.h", ([[
@@ -106,9 +123,12 @@ write(out .. "/cdef.lua", ([[
 -- Generated from moongate.h by runtime/base/abi.lua.
 return { hash = %q, names = {
 %s
+}, constants = {
+%s
 }, text = [==[
 %s
 
 %s
 ]==] }
-]]):format(hex, table.concat(names, "\n"), cdef:gsub("/%*.-%*/", ""):gsub("[ \t]+\n", "\n"):gsub("\n\n+", "\n"), api))
+]]):format(hex, table.concat(names, "\n"), table.concat(values, "\n"),
+    cdef:gsub("/%*.-%*/", ""):gsub("[ \t]+\n", "\n"):gsub("\n\n+", "\n"), api))

@@ -5,8 +5,7 @@
 
 #include "base/str.h"
 #include "base/time.h"
-
-typedef enum mg_log_level { MG_LOG_DEBUG, MG_LOG_INFO, MG_LOG_WARN, MG_LOG_ERROR, MG_LOG_OFF } mg_log_level;
+#include "moongate.h" /* mg_log_level */
 
 typedef struct mg_log mg_log;
 /* Called with one whole line, newline included. */

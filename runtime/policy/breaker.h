@@ -5,6 +5,7 @@
 #define MG_POLICY_BREAKER_H
 
 #include "base/err.h"
+#include "moongate.h" /* mg_breaker_outcome */
 
 typedef struct mg_breaker mg_breaker;
 
@@ -21,13 +22,6 @@ typedef enum mg_breaker_state {
     MG_BREAKER_FORCED_OPEN,
     MG_BREAKER_FORCED_CLOSED,
 } mg_breaker_state;
-
-typedef enum mg_breaker_outcome {
-    MG_BREAKER_OK,
-    MG_BREAKER_FAIL,
-    MG_BREAKER_TIMEOUT,
-    MG_BREAKER_IGNORE, /* says nothing about the service: the client left, or nothing reached the network */
-} mg_breaker_outcome;
 
 typedef struct mg_breaker_conf {
     mg_breaker_mode mode;

@@ -52,11 +52,6 @@ mg_task *mg_task_take(mg_vm *vm);
 void *mg_task_call(mg_task *task);
 mg_vm *mg_task_vm(const mg_task *task);
 mg_task_state mg_task_resume(mg_task *task, mg_task_error *error);
-typedef enum mg_aside {
-    MG_ASIDE_REQUEST,  /* the chain's filters over the piece of the request's body that stands in the call */
-    MG_ASIDE_RESPONSE, /* the same, of the response's body */
-    MG_ASIDE_LOG,      /* its log handlers; what one raises is logged there, and the next one runs */
-} mg_aside;
 
 /* Runs what belongs to a task beside its coroutine, on the main state: the coroutine may wait meanwhile, or
  * be dead, and nothing here can wait. YIELDED: done. RAISED: it did not come to its end; the slot is as it

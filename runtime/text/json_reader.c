@@ -376,7 +376,7 @@ static int read_word(mg_json *json, mg_str text, mg_str word, int kind)
 
 static int open_container(mg_json *json, bool object)
 {
-    if (json->depth == MG_TREE_DEPTH)
+    if (json->depth == MG_JSON_DEPTH)
         return wrong(json, json->at, "nested more than 64 deep");
     json->objects = (json->objects & ~((uint64_t)1 << json->depth)) | (uint64_t)object << json->depth;
     json->depth++;

@@ -63,7 +63,7 @@ static uint64_t ask_and_finish(void *self, uint64_t i)
     const uint64_t ticket = mg_call_breaker_ask(s->f.call, s->breaker);
 
     (void)i;
-    return mg_call_breaker_finish(s->f.call, s->breaker, ticket, MG_OUTCOME_OK, 0.001);
+    return mg_call_breaker_finish(s->f.call, s->breaker, ticket, MG_BREAKER_OK, 0.001);
 }
 
 static uint64_t healthy(void *self, uint64_t i)

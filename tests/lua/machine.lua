@@ -30,7 +30,7 @@ const void *mg_support_api(void);
 const char *mg_support_embedded(const char *name, size_t *n);
 ]])
 local lib = ffi.load(os.getenv("MG_LUA_SUPPORT") or "build/dev/liblua_support.so")
-if not c.mg_call_chain then -- once a state, however many spec files there are
+if not rawget(c, "mg_call_chain") then -- once a state, however many spec files there are
     c.bind(lib.mg_support_api(), ffi.string(lib.mg_abi_hash()))
 end
 
@@ -46,7 +46,10 @@ running.await, running.pause, running.can_wait = await.await, await.pause, await
 local machine = { lib = lib, cdef = cdef, c = c }
 machine.__index = machine
 
-local waits = { "DONE", "NEXT", "SLEEP", "HTTP", "BODY", "BARRIER", "TASK", "PAUSE" }
+local waits = {}
+for name, value in pairs(require("moongate.ffi.call").wait_for) do
+    waits[value] = name
+end
 
 --- Loads a module anew, as boot does.
 local function fresh(name)
@@ -109,8 +112,8 @@ end
 
 --- Runs the log handlers, as C does when the request is over.
 function machine:log()
-    lib.mg_support_phase(self.fixture, 1)
-    assert(self.aside(self.made, 2))
+    lib.mg_support_phase(self.fixture, c.MG_PHASE_LOG)
+    assert(self.aside(self.made, c.MG_ASIDE_LOG))
 end
 
 --- A whole request: what the chain waited for, as "NEXT DONE"; or nil and the error. The upstream answers 200.

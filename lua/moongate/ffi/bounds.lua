@@ -11,11 +11,13 @@ local match, why = new("mg_match"), new("char[256]")
 local bounds = {
     fresh_s = c.mg_host_fresh_s,
     cpu_s = c.mg_host_cpu_s,
-    how = { COUNTER = 0, CALL = 1 },
-    ANCHORS = 1,
-    MAYBE_PLAIN = 2,
-    PLAIN = 4,
-    is = { NONE = 0, FOUND = 1, TIRED = 2, INVALID = 3 },
+    how = { COUNTER = c.MG_WEAVE_COUNTER, CALL = c.MG_WEAVE_CALL },
+    ANCHORS = c.MG_MATCH_ANCHORS,
+    MAYBE_PLAIN = c.MG_MATCH_MAYBE_PLAIN,
+    PLAIN = c.MG_MATCH_PLAIN,
+    is = {
+        NONE = c.MG_MATCH_NONE, FOUND = c.MG_MATCH_FOUND, TIRED = c.MG_MATCH_TIRED, INVALID = c.MG_MATCH_INVALID,
+    },
 }
 
 local watched = false ---@type ffi.cdata*|false

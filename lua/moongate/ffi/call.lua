@@ -29,16 +29,26 @@ local limit_view = new("mg_limit_view")
 ---@alias moongate.Call ffi.cdata*  mg_call *
 
 local call = {
-    REQUEST = 0,
-    RESPONSE = 1,
+    REQUEST = c.MG_REQUEST,
+    RESPONSE = c.MG_RESPONSE,
     text_of = {
-        method = 0, scheme = 1, host = 2, path = 3, query = 4, client_address = 5,
-        route = 6, service = 7, error = 8, consumer = 9, target = 10,
+        method = c.MG_TEXT_METHOD, scheme = c.MG_TEXT_SCHEME, host = c.MG_TEXT_HOST, path = c.MG_TEXT_PATH,
+        query = c.MG_TEXT_QUERY, client_address = c.MG_TEXT_CLIENT_IP, route = c.MG_TEXT_ROUTE,
+        service = c.MG_TEXT_SERVICE, error = c.MG_TEXT_ERROR, consumer = c.MG_TEXT_CONSUMER,
+        target = c.MG_TEXT_TARGET,
     },
-    wait_for = { DONE = 1, NEXT = 2, SLEEP = 3, HTTP = 4, BODY = 5, BARRIER = 6, TASK = 7, PAUSE = 8 },
+    wait_for = {
+        DONE = c.MG_WAIT_DONE, NEXT = c.MG_WAIT_NEXT, SLEEP = c.MG_WAIT_SLEEP, HTTP = c.MG_WAIT_HTTP,
+        BODY = c.MG_WAIT_BODY, BARRIER = c.MG_WAIT_BARRIER, TASK = c.MG_WAIT_TASK, PAUSE = c.MG_WAIT_PAUSE,
+    },
     wait_end = c.mg_call_wait_end,
-    wait_ends = { FINE = 0, TIMED_OUT = 1, SPENT = 2 },
+    wait_ends = { FINE = c.MG_WAIT_FINE, TIMED_OUT = c.MG_WAIT_TIMED_OUT, SPENT = c.MG_WAIT_SPENT },
     phase = c.mg_call_phase,
+    phases = { UNANSWERED = c.MG_PHASE_UNANSWERED, TASK = c.MG_PHASE_TASK },
+    asides = { LOG = c.MG_ASIDE_LOG }, -- those before it are bodies
+    log_levels = {
+        debug = c.MG_LOG_DEBUG, info = c.MG_LOG_INFO, warn = c.MG_LOG_WARN, error = c.MG_LOG_ERROR,
+    },
     chain = c.mg_call_chain,
     wait = c.mg_call_wait,
     now_s = c.mg_call_now_s,
@@ -51,7 +61,6 @@ local call = {
     limit_cancel = c.mg_call_limit_cancel,
     limit_commit = c.mg_call_limit_commit,
 }
-
 
 --- Tells C whose code runs; below 0: no plugin's.
 function call.enter(self, plugin)

@@ -11,7 +11,13 @@ local PARTS = 4 -- between two pauses
 local kept = new("char[?]", 3 * PART + 4)
 local length, at = new("uint32_t[1]"), new("uint32_t[1]")
 
-local codec = { BASE64 = 0, BASE64URL = 1, HEX = 2, PERCENT = 3, PAUSE_BYTES = PARTS * PART }
+local codec = {
+    BASE64 = c.MG_CODEC_BASE64,
+    BASE64URL = c.MG_CODEC_BASE64URL,
+    HEX = c.MG_CODEC_HEX,
+    PERCENT = c.MG_CODEC_PERCENT,
+    PAUSE_BYTES = PARTS * PART,
+}
 local PERCENT = codec.PERCENT
 
 ---@param which integer  codec.BASE64, ..

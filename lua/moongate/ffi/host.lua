@@ -17,7 +17,9 @@ local slice, slice2 = new("mg_slice"), new("mg_slice")
 local host = {
     counter_sum = counter_sum,
     breaker_retry_s = breaker_retry_s,
-    outcome = { ok = 0, fail = 1, timeout = 2, ignore = 3 },
+    outcome = {
+        ok = c.MG_BREAKER_OK, fail = c.MG_BREAKER_FAIL, timeout = c.MG_BREAKER_TIMEOUT, ignore = c.MG_BREAKER_IGNORE,
+    },
 }
 
 ---@return ffi.cdata*

@@ -7,7 +7,9 @@ local refuse_key, problem_of = c.mg_json_refuse_key, c.mg_json_problem
 local string_of, is_of, tostring = ffi.string, ffi.istype, tostring
 local string_byte, sub, gsub = string.byte, string.sub, string.gsub
 
-local FALSE, TRUE, NUMBER, STRING, ARRAY, OBJECT, INT64, DIGITS, CLOSED, PART, END = 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12
+local FALSE, TRUE, NUMBER, STRING = c.MG_JSON_FALSE, c.MG_JSON_TRUE, c.MG_JSON_NUMBER, c.MG_JSON_STRING
+local ARRAY, OBJECT, INT64, DIGITS = c.MG_JSON_ARRAY, c.MG_JSON_OBJECT, c.MG_JSON_INT64, c.MG_JSON_DIGITS
+local CLOSED, PART, END = c.MG_JSON_CLOSED, c.MG_JSON_PART, c.MG_JSON_END
 local LIST, MAP = 0, -1
 local int64, uint64 = ffi.typeof("int64_t"), ffi.typeof("uint64_t")
 local item = ffi.new("mg_json_item")
@@ -43,7 +45,7 @@ local function value_of(kind, new_list, null, as_text)
     return null
 end
 
-local json = { PART_BYTES = 131072, PIECE = PIECE } -- the first is MG_JSON_PART_BYTES
+local json = { PART_BYTES = c.MG_JSON_PART_BYTES, DEPTH = c.MG_JSON_DEPTH, PIECE = PIECE }
 
 --- Reads to the end, or to what is no JSON. `item` is read before anything else can run.
 local function read(doc, text, new_list, null, as_text, pause)

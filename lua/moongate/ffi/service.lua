@@ -22,7 +22,7 @@ function service.seen(call, name)
     end
 end
 
-service.of = { SERVICES = 0, LIMITERS = 1, GROUPS = 2 }
+service.of = { SERVICES = c.MG_NAMES_SERVICES, LIMITERS = c.MG_NAMES_LIMITERS, GROUPS = c.MG_NAMES_GROUPS }
 
 --- Names for messages, sorted.
 ---@param what integer  of service.of

@@ -10,7 +10,7 @@ local running = require("moongate.sdk.running")
 local services = require("moongate.ffi.service")
 
 local HTTP = call.wait_for.HTTP
-local MAX_BODY_BYTES, MAX_BODY_LIMIT = 1048576, 16777216
+local MAX_BODY_BYTES, MAX_BODY_LIMIT = bind.BODY_BYTES, bind.BODY_BYTES_MAX
 local URL_MAX = 65536 -- bytes
 
 ---@class moongate.Http
@@ -97,7 +97,7 @@ local function check(wanted)
         error("http: timeout is a number of seconds above 0", 4)
     end
     if wanted.max_body ~= nil and not within(wanted.max_body, 1, MAX_BODY_LIMIT) then
-        error("http: max_body is 1 to 16777216 bytes", 4)
+        error("http: max_body is 1 to " .. MAX_BODY_LIMIT .. " bytes", 4)
     end
 end
 

@@ -5,7 +5,7 @@ local running = require("moongate.sdk.running")
 
 local type, tostring, pairs, format, match = type, tostring, pairs, string.format, string.match
 local gsub, sort, sub = string.gsub, table.sort, string.sub
-local MAX_DEPTH, MAX_VISITED = 64, 10000
+local MAX_DEPTH, MAX_VISITED = bind.DEPTH, 10000
 
 local function member(path, key)
     if type(key) == "number" then

@@ -4,6 +4,7 @@ local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local text_of = require("moongate.sdk.shown")
 
+local levels = call.log_levels
 local LINE = 8192 -- bytes; what is longer is cut
 local gsub = string.gsub
 
@@ -11,7 +12,7 @@ local gsub = string.gsub
 local log = {}
 
 --- Two levels up is the plugin's line.
-local function write(self, name, level, text, ...)
+local function write(self, name, text, ...)
     object.colon(self, "ctx.log", name, 3)
     if not running.ctx then
         error("a log line needs a request: here is none", 3)
@@ -30,27 +31,27 @@ local function write(self, name, level, text, ...)
     running.bytes(16 * #text)
     running.charge(100)
     call.enter(running.call, running.plugin)
-    call.log(running.call, level, text)
+    call.log(running.call, levels[name], text)
 end
 
 ---@param text any  with more arguments, as for string.format; of a table the fields are shown
 function log:debug(text, ...)
-    write(self, "debug", 0, text, ...)
+    write(self, "debug", text, ...)
 end
 
 ---@param text any  with more arguments, as for string.format; of a table the fields are shown
 function log:info(text, ...)
-    write(self, "info", 1, text, ...)
+    write(self, "info", text, ...)
 end
 
 ---@param text any  with more arguments, as for string.format; of a table the fields are shown
 function log:warn(text, ...)
-    write(self, "warn", 2, text, ...)
+    write(self, "warn", text, ...)
 end
 
 ---@param text any  with more arguments, as for string.format; of a table the fields are shown
 function log:error(text, ...)
-    write(self, "error", 3, text, ...)
+    write(self, "error", text, ...)
 end
 
 return log

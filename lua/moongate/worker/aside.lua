@@ -8,7 +8,7 @@ local forget = require("moongate.sdk.ctx").forget
 local running = require("moongate.sdk.running")
 local text_of = require("moongate.sdk.shown")
 
-local LOG = 2 -- enum mg_aside; those before it are bodies
+local LOG = call.asides.LOG
 
 ---@class moongate.Filter
 ---@field filter moongate.BodyFilter

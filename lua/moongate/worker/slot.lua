@@ -9,7 +9,7 @@ local running = require("moongate.sdk.running")
 local park = await.park
 local begin, forget = context.begin, context.forget
 local phase, index_of = call.phase, call.chain
-local UNANSWERED, TASK = 3, 4
+local UNANSWERED, TASK = call.phases.UNANSWERED, call.phases.TASK
 
 ---@class moongate.Slot
 ---@field call moongate.Call

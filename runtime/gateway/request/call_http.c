@@ -7,8 +7,6 @@
 #include "gateway/request/outgoing.h"
 #include "http/uri.h"
 
-enum { BODY_DEFAULT = 1 << 20, BODY_MAX = 16 << 20 };
-
 #define MAX_TIMEOUT_S 1e9 /* of seconds; above it a timeout is none */
 
 static mg_flight *flight_of(const mg_call *call)
@@ -156,7 +154,7 @@ const char *mg_call_http_start(mg_call *call, const char *method, uint32_t metho
         return wrong;
     out->streams = how & MG_HTTP_STREAM;
     out->waits = out->streams ? MG_OUTGOING_HEAD : MG_OUTGOING_WHOLE;
-    out->max_body = max_body ? (uint32_t)mg_min_u64(max_body, BODY_MAX) : BODY_DEFAULT;
+    out->max_body = max_body ? (uint32_t)mg_min_u64(max_body, MG_HTTP_BODY_BYTES_MAX) : MG_HTTP_BODY_BYTES;
     out->timeout_ns = timeout_s > 0 && timeout_s < MAX_TIMEOUT_S ? (uint64_t)(timeout_s * 1e9) : UINT64_MAX;
     call->wait = MG_WAIT_HTTP;
     return NULL;

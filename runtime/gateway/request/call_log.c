@@ -7,13 +7,12 @@
 
 void mg_call_log(mg_call *call, int level, const char *text, uint32_t n)
 {
-    static const mg_log_level levels[] = { MG_LOG_DEBUG, MG_LOG_INFO, MG_LOG_WARN, MG_LOG_ERROR };
     const mg_vm_plugin *plugin = mg_call_plugin(call, call->plugin);
     char id[MG_REQUEST_ID_MAX], trace[32];
 
-    if (level < 0 || level > 3)
-        level = 1;
-    if (!call->host->log || levels[level] < mg_log_get_level(call->host->log))
+    if (level < MG_LOG_DEBUG || level > MG_LOG_ERROR)
+        level = MG_LOG_INFO;
+    if (!call->host->log || (mg_log_level)level < mg_log_get_level(call->host->log))
         return;
     mg_exchange_trace_hex(call->x, trace);
     const mg_log_member members[] = {
@@ -23,7 +22,7 @@ void mg_call_log(mg_call *call, int level, const char *text, uint32_t n)
         { "request_id", mg_exchange_request_id(call->x, id) },
         { "trace_id", mg_str_make(trace, sizeof trace) },
     };
-    mg_log_write_with(call->host->log, levels[level], "plugin", members, mg_countof(members),
+    mg_log_write_with(call->host->log, (mg_log_level)level, "plugin", members, mg_countof(members),
                       "%.*s [plugin=%s route=%.*s]", (int)n, text, plugin ? plugin->name : "-",
                       MG_STR_ARGS(call->route_name));
 }

@@ -143,14 +143,12 @@ uint64_t mg_host_breaker_ask(mg_host *host, mg_breaker *breaker)
 bool mg_host_breaker_finish(mg_host *host, mg_breaker *breaker, uint64_t ticket, int outcome,
                             double duration_s)
 {
-    static const mg_breaker_outcome outcomes[] = { MG_BREAKER_OK, MG_BREAKER_FAIL, MG_BREAKER_TIMEOUT,
-                                                   MG_BREAKER_IGNORE };
     uint64_t duration_ns = 0;
 
-    if (outcome < 0 || outcome > MG_OUTCOME_IGNORE || ticket == 0)
+    if (outcome < 0 || outcome > MG_BREAKER_IGNORE || ticket == 0)
         return false;
     (void)whole(duration_s * 1e9, 0, 1e18, &duration_ns);
-    return mg_breaker_end(breaker, ticket, outcomes[outcome], duration_ns,
+    return mg_breaker_end(breaker, ticket, (mg_breaker_outcome)outcome, duration_ns,
                           mg_shared_policy_now(host->shared));
 }
 
