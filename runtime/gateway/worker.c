@@ -7,6 +7,7 @@
 #include "gateway/request/pause.h"
 #include "gateway/request/pipeline.h"
 #include "gateway/vm_renew.h"
+#include "net/stream.h"
 
 enum { HAND_OFF_MIN = 4, HAND_OFF_PERCENT = 12 };
 
@@ -154,7 +155,7 @@ static void on_hand_off(mg_message *message)
     if (door && (!worker->draining || worker->drained)) /* one that drains answers what stands in it */
         mg_conn_accept(&door->server, hand->fd, &hand->peer);
     else
-        worker->loop->ops->close(worker->loop, hand->fd, false);
+        mg_stream_turn_away(worker->loop, hand->fd, MG_STR_NONE);
     mg_free(hand);
 }
 

@@ -97,7 +97,8 @@ void mg_conn_await(mg_conn *conn)
 static void linger(mg_conn *conn)
 {
     /* Nothing that came is unread, so closing sends FIN and no RST: a gateway that ends needs no more. */
-    const bool quiet = conn->server->draining && !conn->body_open && !conn->in.n && !conn->stream.readable;
+    const bool quiet =
+        conn->server->draining && !conn->body_open && !conn->in.n && !mg_stream_can_read(&conn->stream);
 
     conn->state = CONN_LINGER;
     conn->dropped = 0;
@@ -110,7 +111,7 @@ static void linger(mg_conn *conn)
         return;
     }
     mg_conn_set_timer(conn, conn->server->draining ? DRAIN_LINGER_NS : LINGER_NS);
-    if (conn->stream.readable)
+    if (mg_stream_can_read(&conn->stream))
         mg_later_add(mg_conn_loop(conn), &conn->later);
 }
 
@@ -118,7 +119,7 @@ static void linger(mg_conn *conn)
 void mg_conn_next(mg_conn *conn)
 {
     if (conn->last || !conn->keep_alive) {
-        if (!conn->body_open && !conn->in.n && conn->stream.closed)
+        if (!conn->body_open && !conn->in.n && mg_stream_is_ended(&conn->stream))
             mg_conn_close(conn, false);
         else
             linger(conn);
@@ -133,7 +134,7 @@ void mg_conn_next(mg_conn *conn)
         conn->state = CONN_IDLE;
         mg_conn_set_timer(conn, conn->server->limits.idle_timeout_ns);
     }
-    if (conn->in.n || conn->stream.readable)
+    if (conn->in.n || mg_stream_can_read(&conn->stream))
         mg_later_add(mg_conn_loop(conn), &conn->later);
 }
 
@@ -155,9 +156,9 @@ static void conn_turn(mg_conn *conn)
         mg_conn_flush(conn);
     if (!conn->gone && conn->in.n)
         mg_conn_feed_held(conn);
-    if (!conn->gone && conn->stream.readable)
+    if (!conn->gone && mg_stream_can_read(&conn->stream))
         mg_conn_read(conn);
-    if (!conn->gone && conn->stream.closed && mg_conn_is_unread(conn))
+    if (!conn->gone && mg_stream_is_ended(&conn->stream) && mg_conn_is_unread(conn))
         mg_conn_abort(conn, MG_RESET_CLIENT_GONE, true);
     if (!conn->gone)
         after_drain(conn);
@@ -167,10 +168,9 @@ static void conn_turn(mg_conn *conn)
 static void on_ready(mg_stream *stream)
 {
     mg_conn *conn = mg_container_of(stream, mg_conn, stream);
-    mg_loop *loop = mg_conn_loop(conn);
 
     /* libevent tells an RST as if there were bytes and room. */
-    if (!stream->closed && mg_conn_is_unread(conn) && loop->ops->connect_error(loop, stream->watch.fd))
+    if (!mg_stream_is_ended(stream) && mg_conn_is_unread(conn) && mg_stream_take_error(stream))
         conn->broken = true;
     conn_turn(conn);
 }
@@ -238,6 +238,6 @@ void mg_conn_open(mg_conn_server *server, int fd, const mg_addr *peer, bool trus
     mg_timer_init(&conn->timer, on_timer);
     mg_list_push(&server->conns, &conn->link);
     count(server, 1);
-    mg_stream_open(&conn->stream, server->net->loop, fd, true, on_ready);
+    mg_stream_accept(&conn->stream, server->net->loop, fd, &mg_transport_socket, on_ready);
     mg_conn_set_timer(conn, server->limits.head_timeout_ns);
 }

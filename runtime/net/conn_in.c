@@ -296,7 +296,8 @@ static bool wants_bytes(mg_conn *conn)
 /* In the middle of a message a short read is read again: what stands behind it may be its end. */
 static bool may_have_bytes(const mg_conn *conn)
 {
-    return conn->stream.readable || (conn->stream.unsure && (conn->state == CONN_HEAD || conn->body_open));
+    return conn->state == CONN_HEAD || conn->body_open ? mg_stream_may_read(&conn->stream)
+                                                       : mg_stream_can_read(&conn->stream);
 }
 
 static void on_eof(mg_conn *conn)
@@ -371,7 +372,7 @@ void mg_conn_read(mg_conn *conn)
             mg_conn_close(conn, true);
     }
     net->scratch_busy = false;
-    if (!conn->gone && conn->stream.readable && mg_conn_is_put_off(conn))
+    if (!conn->gone && mg_stream_can_read(&conn->stream) && mg_conn_is_put_off(conn))
         mg_later_add(net->loop, &conn->later); /* the loop does not tell a second time */
 }
 
@@ -388,7 +389,7 @@ static void source_resume(mg_body_source *source)
         return; /* the loop in feed goes on */
     mg_conn_enter(conn);
     mg_conn_feed_held(conn);
-    if (!conn->gone && conn->body_open && !conn->blocked && conn->stream.readable)
+    if (!conn->gone && conn->body_open && !conn->blocked && mg_stream_can_read(&conn->stream))
         mg_conn_read(conn);
     mg_conn_leave(conn);
 }

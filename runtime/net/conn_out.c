@@ -15,7 +15,7 @@ static ssize_t conn_send(mg_conn *conn, const struct iovec *parts, int count)
         all[n++] = (struct iovec){ conn->out.p, conn->out.n };
     for (int i = 0; i < count; i++)
         all[n++] = parts[i];
-    if (!n || !conn->stream.writable)
+    if (!n || !mg_stream_can_write(&conn->stream))
         return 0;
     const ssize_t sent = mg_stream_send(&conn->stream, all, n);
     if (sent < 0)
@@ -135,7 +135,7 @@ static size_t response_data(mg_body_sink *sink, const char *bytes, size_t n)
 
     if (conn->gone || conn->broken)
         return n;
-    if (conn->out.n >= MG_NET_BUFFER || (conn->out.n && !conn->stream.writable)) {
+    if (conn->out.n >= MG_NET_BUFFER || (conn->out.n && !mg_stream_can_write(&conn->stream))) {
         conn->waiting_room = true;
         return 0;
     }

@@ -61,7 +61,7 @@ void mg_conn_leave_gates(mg_conn_server *server)
 static void turn_away(mg_conn_server *server, int fd)
 {
     mg_loop *loop = server->net->loop;
-    char drop[4096], body[192], answer[512];
+    char body[192], answer[512];
     const int body_n = snprintf(
         body, sizeof body,
         "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
@@ -71,14 +71,9 @@ static void turn_away(mg_conn_server *server, int fd)
                            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n"
                            "content-length: %d\r\nretry-after: 1\r\nconnection: close\r\n\r\n%s",
                            body_n, body);
-    struct iovec part = { answer, (size_t)n };
 
     atomic_fetch_add_explicit(&server->gate->refused, 1, memory_order_relaxed);
-    /* What has come is read, else closing would send RST before the answer is. */
-    (void)loop->ops->recv(loop, fd, drop, sizeof drop);
-    (void)loop->ops->send(loop, fd, &part, 1);
-    loop->ops->shutdown_write(loop, fd);
-    loop->ops->close(loop, fd, false);
+    mg_stream_turn_away(loop, fd, mg_str_make(answer, (size_t)n));
 }
 
 static bool is_trusted(const mg_conn_server *server, const mg_addr *peer)
@@ -95,7 +90,7 @@ static void drain_conn(mg_conn *conn)
 {
     mg_conn_enter(conn);
     if (conn->state == CONN_IDLE) {
-        conn->stream.readable = true;
+        mg_stream_expect(&conn->stream);
         mg_conn_feed_held(conn);
         if (!conn->gone)
             mg_conn_read(conn);
@@ -104,7 +99,8 @@ static void drain_conn(mg_conn *conn)
         mg_conn_leave(conn);
         return; /* the next turn answers them */
     }
-    if (!conn->gone && (conn->state == CONN_IDLE || (conn->state == CONN_LINGER && !conn->stream.readable)))
+    if (!conn->gone &&
+        (conn->state == CONN_IDLE || (conn->state == CONN_LINGER && !mg_stream_can_read(&conn->stream))))
         mg_conn_close(conn, false);
     mg_conn_leave(conn);
 }

@@ -18,7 +18,6 @@ struct mg_dns_tcp {
     mg_stream stream;
     mg_timer timer;
     mg_later later; /* it is over */
-    bool connected;
     uint8_t question[2 + MG_DNS_QUESTION_MAX];
     size_t question_n, sent;
     mg_text in; /* owned: the answer's length, and the answer */
@@ -58,13 +57,11 @@ static void ask_next(mg_dns_tcp *ask)
     mg_stream_close(&ask->stream, false);
     mg_timer_stop(&ask->timer);
     while (ask->next < ask->servers.count) {
-        const int fd = ask->loop->ops->connect(ask->loop, &ask->servers.addrs[ask->next++]);
-        if (fd < 0)
+        const mg_addr *addr = &ask->servers.addrs[ask->next++];
+        if (!mg_stream_connect(&ask->stream, ask->loop, addr, &mg_transport_socket, on_ready))
             continue;
-        ask->connected = false;
         ask->sent = 0;
         mg_text_clear(&ask->in);
-        mg_stream_open(&ask->stream, ask->loop, fd, false, on_ready);
         mg_timer_set(ask->loop, &ask->timer, mg_loop_now(ask->loop) + ask->timeout_ns);
         return;
     }
@@ -84,7 +81,7 @@ static void on_timer(mg_timer *timer)
 
 static bool send_question(mg_dns_tcp *ask)
 {
-    if (ask->sent == ask->question_n || !ask->stream.writable)
+    if (ask->sent == ask->question_n || !mg_stream_can_write(&ask->stream))
         return true;
     const struct iovec part = { ask->question + ask->sent, ask->question_n - ask->sent };
     const ssize_t sent = mg_stream_send(&ask->stream, &part, 1);
@@ -109,7 +106,7 @@ static void read_answer(mg_dns_tcp *ask)
 {
     char part[4096];
 
-    while (ask->stream.readable) {
+    while (mg_stream_can_read(&ask->stream)) {
         const ssize_t got = mg_stream_recv(&ask->stream, part, sizeof part);
         if (got == MG_STREAM_WAIT)
             return;
@@ -131,17 +128,11 @@ static void read_answer(mg_dns_tcp *ask)
 static void on_ready(mg_stream *stream)
 {
     mg_dns_tcp *ask = mg_container_of(stream, mg_dns_tcp, stream);
+    const int greeted = mg_stream_greet(stream);
 
-    if (!ask->connected) {
-        if (!stream->writable && !stream->closed)
-            return;
-        if (ask->loop->ops->connect_error(ask->loop, stream->watch.fd)) {
-            fail(ask, MG_ERR_IO);
-            return;
-        }
-        ask->connected = true;
-    }
-    if (!send_question(ask))
+    if (greeted == MG_STREAM_WAIT)
+        return;
+    if (greeted || !send_question(ask))
         fail(ask, MG_ERR_IO);
     else
         read_answer(ask);
@@ -161,8 +152,6 @@ mg_dns_tcp *mg_dns_tcp_ask(mg_loop *loop, const mg_dns_servers *servers, mg_str 
     ask->question_n = 2 + mg_dns_write_question(ask->question + 2, ask->id, name, type);
     ask->question[0] = (uint8_t)((ask->question_n - 2) >> 8);
     ask->question[1] = (uint8_t)(ask->question_n - 2);
-    ask->stream.watch.fd = -1;
-    ask->stream.watch.loop = loop;
     ask->later.run = on_later;
     ask->result = MG_ERR_IO;
     mg_timer_init(&ask->timer, on_timer);

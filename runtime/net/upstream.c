@@ -5,7 +5,6 @@
  * or the method is idempotent and no body byte has left (docs/policies.md 6). */
 #include "base/mem.h"
 #include "net/upstream_parts.h"
-#include <errno.h>
 
 /* Parts a lease from its connection; what the connection becomes is the caller's. */
 mg_lease *mg_up_detach(mg_up *up)
@@ -52,13 +51,9 @@ bool mg_lease_may_replay(const mg_lease *lease)
 
 bool mg_up_looks_open(mg_up *up, const mg_exchange *x)
 {
-    mg_loop *loop = mg_up_loop(up);
-    char byte;
-
     if (mg_method_is_idempotent(x->request.method) && x->request.body == MG_BODY_NONE)
         return true;
-    const ssize_t got = loop->ops->peek(loop, up->stream.watch.fd, &byte, 1);
-    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    return mg_stream_is_quiet(&up->stream);
 }
 
 void mg_lease_obtain(mg_lease *lease, bool fresh)
@@ -74,7 +69,7 @@ void mg_lease_obtain(mg_lease *lease, bool fresh)
                   : mg_pool_take(pool, &lease->conf->pool, now, &lease->waiter, &pooled);
         if (verdict == MG_POOL_REUSED) {
             mg_up *up = mg_container_of(pooled, mg_up, pooled);
-            if (up->stream.readable || up->stream.closed || !mg_up_looks_open(up, lease->x)) {
+            if (mg_stream_has_news(&up->stream) || !mg_up_looks_open(up, lease->x)) {
                 mg_cell_add(&endpoint->stale, 1);
                 mg_up_close(up);
                 continue;

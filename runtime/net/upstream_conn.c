@@ -147,6 +147,8 @@ void mg_up_await_room(mg_up *up)
         mg_up_wait(up, patience_ns);
 }
 
+static void on_ready(mg_stream *stream);
+
 static bool connect_next(mg_up *up)
 {
     mg_endpoint *endpoint = up->endpoint;
@@ -156,20 +158,18 @@ static bool connect_next(mg_up *up)
         const mg_addr *addr = &endpoint->addrs[(endpoint->addr_next + up->tries) % endpoint->addr_count];
         up->tries++;
         up->addr = *addr;
-        const int fd = loop->ops->connect(loop, addr);
-        if (fd < 0)
-            continue;
-        mg_stream_open(&up->stream, loop, fd, false, up->stream.ready);
-        return true;
+        if (mg_stream_connect(&up->stream, loop, addr, &mg_transport_socket, on_ready))
+            return true;
     }
     return false;
 }
 
 static void on_connected(mg_up *up)
 {
-    mg_loop *loop = mg_up_loop(up);
-    const int error = loop->ops->connect_error(loop, up->stream.watch.fd);
+    const int error = mg_stream_greet(&up->stream);
 
+    if (error == MG_STREAM_WAIT)
+        return;
     if (error) {
         mg_stream_close(&up->stream, false);
         if (connect_next(up)) {
@@ -183,8 +183,8 @@ static void on_connected(mg_up *up)
     }
     mg_endpoint_prefer(up->endpoint, &up->addr);
     up->opened = true;
-    mg_pool_opened(&up->endpoint->pool, &up->lease->conf->pool, &up->pooled, mg_loop_now(loop));
-    up->lease->x->times.connected_ns = mg_loop_now(loop);
+    mg_pool_opened(&up->endpoint->pool, &up->lease->conf->pool, &up->pooled, mg_loop_now(mg_up_loop(up)));
+    up->lease->x->times.connected_ns = mg_loop_now(mg_up_loop(up));
     mg_up_start(up);
 }
 
@@ -194,18 +194,15 @@ static void up_turn(mg_up *up)
 {
     mg_up_enter(up);
     switch (up->state) {
-    case UP_CONNECTING:
-        if (up->stream.writable || up->stream.closed)
-            on_connected(up);
-        break;
+    case UP_CONNECTING: on_connected(up); break;
     case UP_IDLE:
         if (up->lease) { /* handed over by the pool; its peer may have closed it meanwhile */
             up->answered = false;
-            if (up->stream.readable || up->stream.closed || !mg_up_looks_open(up, up->lease->x))
+            if (mg_stream_has_news(&up->stream) || !mg_up_looks_open(up, up->lease->x))
                 mg_up_fail(up, MG_RESET_UPSTREAM_RESET);
             else
                 mg_up_start(up);
-        } else if (up->stream.readable || up->stream.closed) {
+        } else if (mg_stream_has_news(&up->stream)) {
             if (mg_pool_remove(&up->endpoint->pool, &up->pooled))
                 mg_up_close(up);
         }
@@ -214,7 +211,7 @@ static void up_turn(mg_up *up)
     case UP_BODY:
         if (up->out.n || up->waiting_room || up->tunnel_ended)
             mg_up_flush(up);
-        if (up->state != UP_GONE && up->lease && up->stream.readable)
+        if (up->state != UP_GONE && up->lease && mg_stream_can_read(&up->stream))
             mg_up_read(up);
         break;
     case UP_GONE: break;
@@ -277,9 +274,6 @@ void mg_up_connect(mg_lease *lease)
     up->sink = mg_up_sink;
     up->source = mg_up_source;
     up->later.run = on_later;
-    up->stream.ready = on_ready;
-    up->stream.watch.fd = -1;
-    up->stream.watch.loop = endpoint->net->loop;
     mg_timer_init(&up->timer, on_timer);
     lease->conn = up;
     lease->state = MG_LEASE_CONNECTS;
@@ -326,7 +320,7 @@ void mg_up_start(mg_up *up)
     }
     if (up->lease == lease && up->out.n)
         mg_up_flush(up);
-    if (up->lease == lease && up->stream.readable)
+    if (up->lease == lease && mg_stream_can_read(&up->stream))
         mg_later_add(mg_up_loop(up), &up->later);
     mg_up_leave(up);
 }

@@ -13,8 +13,8 @@ static void answer_complete(mg_up *up, bool exact)
 {
     mg_endpoint *endpoint = up->endpoint;
     /* Readable still: bytes beyond the answer, or its end; neither is fit for another request. */
-    const bool keep =
-        exact && up->keep_alive && up->request_done && !up->out.n && !up->tunnel && !up->stream.readable;
+    const bool keep = exact && up->keep_alive && up->request_done && !up->out.n && !up->tunnel &&
+                      !mg_stream_can_read(&up->stream);
     const mg_fields trailers = up->body.trailers; /* in the exchange's arena */
     const mg_pool_conf *conf = &up->lease->conf->pool;
 
@@ -255,7 +255,6 @@ static void on_eof(mg_up *up, bool error)
                 up->lease->x->response_body.ended = true;
                 up->lease->x->response_body.source = NULL;
                 up->blocked = true;
-                up->stream.readable = false;
                 sink->end(sink, NULL);
                 return;
             }
@@ -280,7 +279,7 @@ void mg_up_read(mg_up *up)
         return;
     }
     net->scratch_busy = true;
-    for (int turn = 0; (up->stream.readable || up->stream.unsure) && wants_bytes(up); turn++) {
+    for (int turn = 0; mg_stream_may_read(&up->stream) && wants_bytes(up); turn++) {
         if (turn == READS_A_TURN) {
             mg_later_add(net->loop, &up->later);
             break;
@@ -319,7 +318,7 @@ static void source_resume(mg_body_source *source)
     /* A body of no bytes, or one whose bytes are held, may end here. */
     if (up->in.n || up->state == UP_BODY)
         feed_held(up);
-    if (up->state != UP_GONE && wants_bytes(up) && up->stream.readable)
+    if (up->state != UP_GONE && wants_bytes(up) && mg_stream_can_read(&up->stream))
         mg_up_read(up);
     mg_up_leave(up);
 }

@@ -13,7 +13,7 @@ static ssize_t up_send(mg_up *up, const struct iovec *parts, int count)
         all[n++] = (struct iovec){ up->out.p, up->out.n };
     for (int i = 0; i < count; i++)
         all[n++] = parts[i];
-    if (!n || !up->stream.writable)
+    if (!n || !mg_stream_can_write(&up->stream))
         return 0;
     const ssize_t sent = mg_stream_send(&up->stream, all, n);
     if (sent < 0)
@@ -33,7 +33,7 @@ void mg_up_flush(mg_up *up)
         return;
     if (up->out.n && up_send(up, NULL, 0) < 0) {
         /* The answer may stand in the socket already (an early refusal): reading decides. */
-        up->stream.readable = true;
+        mg_stream_expect(&up->stream);
         mg_net_drop(up->endpoint->net, &up->out, up->out.n);
         up->request_done = false;
         up->keep_alive = false;
@@ -58,7 +58,7 @@ static size_t send_some(mg_up *up, const char *bytes, size_t n)
     int count = 0;
     size_t total = n;
 
-    if (up->out.n >= MG_NET_BUFFER || (up->out.n && !up->stream.writable)) {
+    if (up->out.n >= MG_NET_BUFFER || (up->out.n && !mg_stream_can_write(&up->stream))) {
         up->waiting_room = true;
         return 0;
     }
@@ -76,7 +76,7 @@ static size_t send_some(mg_up *up, const char *bytes, size_t n)
     if (taken < 0) { /* as in mg_up_flush: what the upstream said before it closed decides */
         up->keep_alive = false;
         up->send_failed = true;
-        up->stream.readable = true;
+        mg_stream_expect(&up->stream);
         mg_net_drop(up->endpoint->net, &up->out, up->out.n);
         mg_later_add(mg_up_loop(up), &up->later);
         return n;

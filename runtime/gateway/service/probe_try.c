@@ -227,24 +227,21 @@ static void on_ready(mg_stream *stream);
 static void start_connect(mg_probe_try *probe)
 {
     mg_loop *loop = probe->net->loop;
-    const int fd = loop->ops->connect(loop, &probe->addr);
 
-    if (fd < 0) {
+    if (!mg_stream_connect(&probe->stream, loop, &probe->addr, &mg_transport_socket, on_ready)) {
         fail(probe, "no connection");
         return;
     }
-    mg_stream_open(&probe->stream, loop, fd, false, on_ready);
     mg_timer_set(loop, &probe->timer, mg_loop_now(loop) + probe->timeout_ns);
 }
 
 static void on_ready(mg_stream *stream)
 {
     mg_probe_try *probe = mg_container_of(stream, mg_probe_try, stream);
-    mg_loop *loop = probe->net->loop;
+    const int error = mg_stream_greet(stream);
 
-    if (!stream->writable && !stream->closed)
+    if (error == MG_STREAM_WAIT)
         return;
-    const int error = loop->ops->connect_error(loop, stream->watch.fd);
     if (error)
         fail(probe, strerror(error));
     else if (decide(probe, true))
@@ -275,8 +272,6 @@ mg_probe_try *mg_probe_try_start(mg_net *net, mg_accounts *accounts, const mg_co
     probe->timeout_ns = conf->timeout_ms * MG_NS_PER_MS;
     probe->later.run = on_later;
     mg_timer_init(&probe->timer, on_timer);
-    probe->stream.watch.fd = -1;
-    probe->stream.watch.loop = net->loop;
     if (!addr) {
         fail(probe, "its name has no address");
         return probe;
