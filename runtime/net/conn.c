@@ -11,16 +11,11 @@
 
 /* ---- ending ---- */
 
-void mg_conn_enter(mg_conn *conn)
-{
-    conn->depth++;
-}
-
 void mg_conn_leave(mg_conn *conn)
 {
     mg_conn_server *server = conn->server;
 
-    if (--conn->depth || !conn->gone)
+    if (!mg_wire_leave(&conn->wire) || !conn->gone)
         return;
     mg_free(conn);
     if (server->draining && server->count == 0 && server->drained)
@@ -39,18 +34,13 @@ static void count(mg_conn_server *server, int by)
 /* The descriptor is closed and the connection is in no list. Freed by the outermost mg_conn_leave. */
 void mg_conn_close(mg_conn *conn, bool reset)
 {
-    mg_net *net = conn->server->net;
-
     if (conn->gone)
         return;
     conn->gone = true;
-    mg_stream_close(&conn->stream, reset);
+    mg_wire_close(&conn->wire, reset);
     mg_timer_stop(&conn->timer);
-    mg_later_cancel(&conn->later);
     mg_list_remove(&conn->link);
     mg_h1_body_fini(&conn->body);
-    mg_net_drop(net, &conn->in, conn->in.n);
-    mg_net_drop(net, &conn->out, conn->out.n);
     count(conn->server, -1);
 }
 
@@ -97,29 +87,29 @@ void mg_conn_await(mg_conn *conn)
 static void linger(mg_conn *conn)
 {
     /* Nothing that came is unread, so closing sends FIN and no RST: a gateway that ends needs no more. */
-    const bool quiet =
-        conn->server->draining && !conn->body_open && !conn->in.n && !mg_stream_can_read(&conn->stream);
+    const bool quiet = conn->server->draining && !conn->body_open && !conn->wire.in.n &&
+                       !mg_stream_can_read(&conn->wire.stream);
 
     conn->state = CONN_LINGER;
     conn->dropped = 0;
     mg_h1_body_fini(&conn->body);
     conn->body_open = false;
-    mg_net_drop(conn->server->net, &conn->in, conn->in.n);
-    mg_stream_shutdown(&conn->stream);
-    if (conn->broken || conn->tunnel || quiet) {
+    mg_net_drop(conn->server->net, &conn->wire.in, conn->wire.in.n);
+    mg_stream_shutdown(&conn->wire.stream);
+    if (conn->wire.broken || conn->tunnel || quiet) {
         mg_conn_close(conn, false);
         return;
     }
     mg_conn_set_timer(conn, conn->server->draining ? DRAIN_LINGER_NS : LINGER_NS);
-    if (mg_stream_can_read(&conn->stream))
-        mg_later_add(mg_conn_loop(conn), &conn->later);
+    if (mg_stream_can_read(&conn->wire.stream))
+        mg_wire_later(&conn->wire);
 }
 
 /* Behind a response: another request, the rest of this one, or the end. */
 void mg_conn_next(mg_conn *conn)
 {
     if (conn->last || !conn->keep_alive) {
-        if (!conn->body_open && !conn->in.n && mg_stream_is_ended(&conn->stream))
+        if (!conn->body_open && !conn->wire.in.n && mg_stream_is_ended(&conn->wire.stream))
             mg_conn_close(conn, false);
         else
             linger(conn);
@@ -134,8 +124,8 @@ void mg_conn_next(mg_conn *conn)
         conn->state = CONN_IDLE;
         mg_conn_set_timer(conn, conn->server->limits.idle_timeout_ns);
     }
-    if (conn->in.n || mg_stream_can_read(&conn->stream))
-        mg_later_add(mg_conn_loop(conn), &conn->later);
+    if (conn->wire.in.n || mg_stream_can_read(&conn->wire.stream))
+        mg_wire_later(&conn->wire);
 }
 
 /* The drained body has ended: conn_next once more. */
@@ -150,15 +140,15 @@ static void after_drain(mg_conn *conn)
 static void conn_turn(mg_conn *conn)
 {
     mg_conn_enter(conn);
-    if (conn->broken && conn->x)
+    if (conn->wire.broken && conn->x)
         mg_conn_abort(conn, MG_RESET_CLIENT_GONE, true);
-    if (!conn->gone && (conn->out.n || conn->end_out || conn->waiting_room))
+    if (!conn->gone && (conn->wire.out.n || conn->end_out || conn->wire.waiting))
         mg_conn_flush(conn);
-    if (!conn->gone && conn->in.n)
-        mg_conn_feed_held(conn);
-    if (!conn->gone && mg_stream_can_read(&conn->stream))
-        mg_conn_read(conn);
-    if (!conn->gone && mg_stream_is_ended(&conn->stream) && mg_conn_is_unread(conn))
+    if (!conn->gone && conn->wire.in.n)
+        mg_wire_feed_held(&conn->wire);
+    if (!conn->gone && mg_stream_can_read(&conn->wire.stream))
+        mg_wire_read(&conn->wire);
+    if (!conn->gone && mg_stream_is_ended(&conn->wire.stream) && mg_conn_is_unread(conn))
         mg_conn_abort(conn, MG_RESET_CLIENT_GONE, true);
     if (!conn->gone)
         after_drain(conn);
@@ -167,26 +157,26 @@ static void conn_turn(mg_conn *conn)
 
 static void on_ready(mg_stream *stream)
 {
-    mg_conn *conn = mg_container_of(stream, mg_conn, stream);
+    mg_conn *conn = mg_container_of(stream, mg_conn, wire.stream);
 
     /* libevent tells an RST as if there were bytes and room. */
     if (!mg_stream_is_ended(stream) && mg_conn_is_unread(conn) && mg_stream_take_error(stream))
-        conn->broken = true;
+        conn->wire.broken = true;
     conn_turn(conn);
 }
 
 static void on_later(mg_later *later)
 {
-    conn_turn(mg_container_of(later, mg_conn, later));
+    conn_turn(mg_container_of(later, mg_conn, wire.later));
 }
 
 /* True when the next move is the client's. */
 static bool waits_for_client(const mg_conn *conn)
 {
     if (conn->tunnel)
-        return conn->out.n != 0;
-    return conn->out.n || conn->waiting_room || conn->state == CONN_DRAIN ||
-           (conn->body_open && !conn->blocked && !conn->awaits_100);
+        return conn->wire.out.n != 0;
+    return conn->wire.out.n || conn->wire.waiting || conn->state == CONN_DRAIN ||
+           (conn->body_open && !conn->wire.blocked && !conn->awaits_100);
 }
 
 static void on_timer(mg_timer *timer)
@@ -228,16 +218,16 @@ void mg_conn_open(mg_conn_server *server, int fd, const mg_addr *peer, bool trus
     mg_conn *conn = MG_NEW(mg_conn);
 
     conn->server = server;
+    mg_wire_init(&conn->wire, server->net, &mg_conn_wire, on_later);
     conn->state = CONN_IDLE;
     conn->sink = mg_conn_sink;
     conn->source = mg_conn_source;
-    conn->later.run = on_later;
     conn->peer_trusted = trusted;
     conn->peer_n = (uint8_t)mg_min_u64(mg_addr_ip_text(peer, text), sizeof conn->peer);
     memcpy(conn->peer, text, conn->peer_n);
     mg_timer_init(&conn->timer, on_timer);
     mg_list_push(&server->conns, &conn->link);
     count(server, 1);
-    mg_stream_accept(&conn->stream, server->net->loop, fd, &mg_transport_socket, on_ready);
+    mg_stream_accept(&conn->wire.stream, server->net->loop, fd, &mg_transport_socket, on_ready);
     mg_conn_set_timer(conn, server->limits.head_timeout_ns);
 }

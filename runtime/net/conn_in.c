@@ -7,8 +7,7 @@
 
 enum {
     READ_AHEAD = MG_NET_BUFFER, /* pipelined bytes behind a request that is being answered */
-    READS_A_TURN = 4,
-    LINGER_BYTES = 256 * 1024, /* read and dropped behind a last answer, so that no RST overtakes it */
+    LINGER_BYTES = 256 * 1024,  /* read and dropped behind a last answer, so that no RST overtakes it */
 };
 
 void mg_conn_refuse(mg_conn *conn, const mg_h1_fault *fault)
@@ -31,7 +30,7 @@ void mg_conn_attach(mg_conn *conn)
     x->peer_trusted = conn->peer_trusted;
     conn->x = x;
     conn->state = CONN_EXCHANGE;
-    conn->head_out = conn->end_out = conn->waiting_room = conn->blocked = conn->tunnel = false;
+    conn->head_out = conn->end_out = conn->wire.waiting = conn->wire.blocked = conn->tunnel = false;
     conn->body_open = conn->skips_body = conn->awaits_100 = false;
 }
 
@@ -59,7 +58,7 @@ static void start_exchange(mg_conn *conn, const char *bytes, size_t n, size_t be
     if (x->request.body == MG_BODY_STREAM || (x->request.body == MG_BODY_LENGTH && x->request.length)) {
         mg_h1_body_init(&conn->body, x->request.body == MG_BODY_LENGTH ? MG_H1_LENGTH : MG_H1_CHUNKED,
                         x->request.length, &limits->h1, &x->arena);
-        conn->body_open = conn->blocked = true;
+        conn->body_open = conn->wire.blocked = true;
         conn->awaits_100 = x->request.expect_continue;
         x->body_is_here = x->request.body == MG_BODY_LENGTH && x->request.length <= behind;
         x->request_body.source = &conn->source;
@@ -193,7 +192,7 @@ static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
         size_t taken = payload.n;
         if (body && !conn->skips_body) {
             if (!body->sink) {
-                conn->blocked = true;
+                conn->wire.blocked = true;
                 return at;
             }
             taken = body->sink->data(body->sink, payload.p, payload.n);
@@ -209,7 +208,7 @@ static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
         mg_h1_body_take(&conn->body, taken);
         at += taken;
         if (taken < payload.n && conn->x == x) {
-            conn->blocked = true;
+            conn->wire.blocked = true;
             return at;
         }
     }
@@ -222,7 +221,7 @@ static size_t feed_some(mg_conn *conn, const char *bytes, size_t n)
     switch (conn->state) {
     case CONN_IDLE:
     case CONN_HEAD: return feed_head(conn, bytes, n);
-    case CONN_EXCHANGE: return conn->body_open && !conn->blocked ? feed_body(conn, bytes, n) : 0;
+    case CONN_EXCHANGE: return conn->body_open && !conn->wire.blocked ? feed_body(conn, bytes, n) : 0;
     case CONN_DRAIN: return feed_body(conn, bytes, n);
     case CONN_LINGER: conn->dropped += (uint32_t)n; return n;
     }
@@ -238,18 +237,24 @@ bool mg_conn_is_put_off(mg_conn *conn)
     return conn->state == CONN_IDLE && conn->begun_ns == mg_loop_now(loop) && mg_loop_is_late(loop);
 }
 
-static size_t feed(mg_conn *conn, const char *bytes, size_t n)
+/* Enough of what nobody wants has come. */
+static bool is_too_much(const mg_conn *conn)
 {
+    return conn->state == CONN_DRAIN    ? conn->dropped > MG_CONN_DRAIN_BYTES
+           : conn->state == CONN_LINGER ? conn->dropped > LINGER_BYTES
+                                        : false;
+}
+
+static size_t wire_feed(mg_wire *wire, const char *bytes, size_t n)
+{
+    mg_conn *conn = mg_container_of(wire, mg_conn, wire);
     size_t at = 0;
 
-    conn->feeding = true;
-    while (!conn->gone) {
+    while (!conn->gone && at < n) {
         const mg_conn_state before = conn->state;
         const bool open_before = conn->body_open;
-        if (at == n)
-            break;
         if (mg_conn_is_put_off(conn)) {
-            mg_later_add(mg_conn_loop(conn), &conn->later);
+            mg_wire_later(wire);
             break;
         }
         const size_t used = feed_some(conn, bytes + at, n - at);
@@ -257,28 +262,12 @@ static size_t feed(mg_conn *conn, const char *bytes, size_t n)
         if (used == 0 && before == conn->state && open_before == conn->body_open)
             break;
     }
-    conn->feeding = false;
-    return at;
+    if (!conn->gone && is_too_much(conn))
+        mg_conn_close(conn, true);
+    return conn->gone ? n : at;
 }
 
-/* ---- what is read, and what was held ---- */
-
-/* What was held is tried again, in a state that may want it. */
-void mg_conn_feed_held(mg_conn *conn)
-{
-    if (!conn->in.n || conn->feeding)
-        return;
-    mg_text held = conn->in; /* feed may hold nothing into it: it only uses */
-    conn->in = (mg_text){ 0 };
-    const size_t used = feed(conn, held.p, held.n);
-    if (conn->gone) {
-        mg_net_drop(conn->server->net, &held, held.n);
-        return;
-    }
-    MG_CHECK(conn->in.n == 0);
-    mg_net_drop(conn->server->net, &held, used);
-    conn->in = held;
-}
+/* ---- what the wire asks ---- */
 
 static bool wants_bytes(mg_conn *conn)
 {
@@ -288,7 +277,8 @@ static bool wants_bytes(mg_conn *conn)
     case CONN_DRAIN:
     case CONN_LINGER: return true;
     case CONN_EXCHANGE:
-        return conn->body_open && !conn->blocked ? true : conn->in.n < READ_AHEAD && !conn->body_open;
+        return conn->body_open && !conn->wire.blocked ? true
+                                                      : conn->wire.in.n < READ_AHEAD && !conn->body_open;
     }
     MG_UNREACHABLE();
 }
@@ -296,15 +286,15 @@ static bool wants_bytes(mg_conn *conn)
 /* In the middle of a message a short read is read again: what stands behind it may be its end. */
 static bool may_have_bytes(const mg_conn *conn)
 {
-    return conn->state == CONN_HEAD || conn->body_open ? mg_stream_may_read(&conn->stream)
-                                                       : mg_stream_can_read(&conn->stream);
+    return conn->state == CONN_HEAD || conn->body_open ? mg_stream_may_read(&conn->wire.stream)
+                                                       : mg_stream_can_read(&conn->wire.stream);
 }
 
 static void on_eof(mg_conn *conn)
 {
     if (conn->tunnel && conn->x) {
         body_ended(conn);
-        if (!conn->gone && conn->end_out && !conn->out.n) {
+        if (!conn->gone && conn->end_out && !conn->wire.out.n) {
             conn->last = true;
             mg_conn_finish(conn);
         }
@@ -322,59 +312,56 @@ bool mg_conn_is_unread(mg_conn *conn)
            !(conn->body_open && conn->x->request_body.bytes);
 }
 
-static void on_bytes(mg_conn *conn, char *bytes, size_t n)
+static mg_conn *conn_of(mg_wire *wire)
 {
-    mg_net *net = conn->server->net;
-
-    if (conn->body_open) {
-        conn->awaits_100 = false;
-        mg_conn_progress(conn);
-    }
-    if (conn->in.n) {
-        mg_net_hold(net, &conn->in, bytes, n);
-        mg_conn_feed_held(conn);
-        return;
-    }
-    const size_t used = feed(conn, bytes, n);
-    if (!conn->gone && used < n)
-        mg_net_hold(net, &conn->in, bytes + used, n - used);
+    return mg_container_of(wire, mg_conn, wire);
 }
 
-void mg_conn_read(mg_conn *conn)
+static size_t wire_wants(mg_wire *wire)
 {
-    mg_net *net = conn->server->net;
+    mg_conn *conn = conn_of(wire);
 
-    if (net->scratch_busy || conn->feeding) {
-        mg_later_add(net->loop, &conn->later);
-        return;
+    if (conn->gone || !may_have_bytes(conn))
+        return 0;
+    if (!wants_bytes(conn)) {
+        if (mg_stream_can_read(&wire->stream) && mg_conn_is_put_off(conn))
+            mg_wire_later(wire); /* the loop does not tell a second time */
+        return 0;
     }
-    net->scratch_busy = true;
-    for (int turn = 0; !conn->gone && may_have_bytes(conn) && wants_bytes(conn); turn++) {
-        if (turn == READS_A_TURN) {
-            mg_later_add(net->loop, &conn->later);
-            break;
-        }
-        const size_t room = conn->state == CONN_EXCHANGE && !conn->body_open ? READ_AHEAD - conn->in.n
-                                                                             : mg_net_read_size(net);
-        const ssize_t got = mg_stream_recv(&conn->stream, net->scratch, room);
-        if (got == MG_STREAM_WAIT)
-            break;
-        if (got == 0)
-            on_eof(conn);
-        else if (got < 0)
-            mg_conn_abort(conn, MG_RESET_CLIENT_GONE, true);
-        else
-            on_bytes(conn, net->scratch, (size_t)got);
-        if (got <= 0)
-            break;
-        if (!conn->gone && (conn->state == CONN_DRAIN || conn->state == CONN_LINGER) &&
-            conn->dropped > (conn->state == CONN_DRAIN ? MG_CONN_DRAIN_BYTES : LINGER_BYTES))
-            mg_conn_close(conn, true);
-    }
-    net->scratch_busy = false;
-    if (!conn->gone && mg_stream_can_read(&conn->stream) && mg_conn_is_put_off(conn))
-        mg_later_add(net->loop, &conn->later); /* the loop does not tell a second time */
+    if (conn->state == CONN_EXCHANGE && !conn->body_open)
+        return READ_AHEAD - wire->in.n;
+    return mg_net_read_size(wire->net);
 }
+
+static void wire_came(mg_wire *wire, size_t n)
+{
+    mg_conn *conn = conn_of(wire);
+
+    (void)n;
+    if (!conn->body_open)
+        return;
+    conn->awaits_100 = false;
+    mg_conn_progress(conn);
+}
+
+static void wire_ended(mg_wire *wire, bool error)
+{
+    if (error)
+        mg_conn_abort(conn_of(wire), MG_RESET_CLIENT_GONE, true);
+    else
+        on_eof(conn_of(wire));
+}
+
+static void wire_sent(mg_wire *wire, size_t n)
+{
+    mg_conn *conn = conn_of(wire);
+
+    if (conn->x)
+        conn->x->bytes_out += n;
+    mg_conn_progress(conn);
+}
+
+const mg_wire_ops mg_conn_wire = { wire_wants, wire_came, wire_feed, wire_ended, wire_sent };
 
 /* ---- the source of the request body: what its taker calls ---- */
 
@@ -382,15 +369,15 @@ static void source_resume(mg_body_source *source)
 {
     mg_conn *conn = mg_container_of(source, mg_conn, source);
 
-    conn->blocked = false;
+    conn->wire.blocked = false;
     if (!conn->tunnel)
         mg_conn_await(conn);
-    if (conn->feeding)
+    if (conn->wire.feeding)
         return; /* the loop in feed goes on */
     mg_conn_enter(conn);
-    mg_conn_feed_held(conn);
-    if (!conn->gone && conn->body_open && !conn->blocked && mg_stream_can_read(&conn->stream))
-        mg_conn_read(conn);
+    mg_wire_feed_held(&conn->wire);
+    if (!conn->gone && conn->body_open && !conn->wire.blocked && mg_stream_can_read(&conn->wire.stream))
+        mg_wire_read(&conn->wire);
     mg_conn_leave(conn);
 }
 
@@ -402,7 +389,7 @@ static void source_stop(mg_body_source *source)
         conn->x->request_body.source = NULL;
         conn->x->request_body.sink = NULL;
     }
-    conn->blocked = true;
+    conn->wire.blocked = true;
 }
 
 const mg_body_source mg_conn_source = { source_resume, source_stop };

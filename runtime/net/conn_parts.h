@@ -5,7 +5,7 @@
 #define MG_NET_CONN_PARTS_H
 
 #include "net/conn.h"
-#include "net/stream.h"
+#include "net/wire.h"
 
 enum { MG_CONN_DRAIN_BYTES = 64 * 1024 }; /* of a body nobody wants, to keep the connection */
 
@@ -18,17 +18,14 @@ typedef enum mg_conn_state {
 } mg_conn_state;
 
 struct mg_conn {
-    mg_stream stream;
+    mg_wire wire;
     mg_timer timer;
-    mg_later later; /* a flush, or reading that stands over */
     mg_list link;
     mg_conn_server *server; /* borrowed */
     mg_exchange *x;         /* borrowed: the owner's; NULL between exchanges */
     mg_body_sink sink;      /* of the response body */
     mg_body_source source;  /* of the request body */
     mg_h1_body body;        /* the request body on its way in */
-    mg_text in;             /* held bytes not used yet */
-    mg_text out;            /* held bytes not sent yet */
     uint64_t begun_ns;      /* the turn in which the last request began */
     uint64_t progress_ns;   /* the client's last byte in or out while it was waited for */
     uint64_t out_left;      /* of an MG_H1_LENGTH response */
@@ -38,18 +35,13 @@ struct mg_conn {
     bool keep_alive; /* the client may send another request */
     bool last;       /* this response is the connection's last */
     bool body_open;  /* the request body has not ended */
-    bool blocked;    /* the sink has no room, or is not there yet */
     bool skips_body; /* of a tunnel: the request's body, which nobody wants, comes before its bytes */
     bool awaits_100; /* the client sends no body before it is told to go on: no move of its own is due */
-    bool feeding;    /* feed() is on the stack */
     bool head_out, end_out; /* of the response: handed over, complete */
-    bool waiting_room;      /* the response's source is to be resumed */
     bool tunnel;
-    bool broken; /* a send failed */
     bool peer_trusted;
     bool gone; /* closed; freed when the stack has unwound */
     uint8_t minor;
-    uint8_t depth; /* callbacks of ours on the stack */
     char peer[48];
     uint8_t peer_n;
 };
@@ -65,7 +57,10 @@ static inline mg_loop *mg_conn_loop(const mg_conn *conn)
 void mg_conn_leave_gates(mg_conn_server *server);
 /* A new one of the server, which takes the descriptor and has its place. */
 void mg_conn_open(mg_conn_server *server, int fd, const mg_addr *peer, bool trusted);
-void mg_conn_enter(mg_conn *conn);
+static inline void mg_conn_enter(mg_conn *conn)
+{
+    mg_wire_enter(&conn->wire);
+}
 /* The outermost one frees a connection that is gone. */
 void mg_conn_leave(mg_conn *conn);
 /* Closes the descriptor and leaves the server's list. */
@@ -83,11 +78,9 @@ void mg_conn_await(mg_conn *conn);
 /* ---- what it reads ---- */
 
 extern const mg_body_source mg_conn_source; /* of the request body: the start of every conn->source */
-void mg_conn_read(mg_conn *conn);
+extern const mg_wire_ops mg_conn_wire;
 bool mg_conn_is_unread(mg_conn *conn);
 bool mg_conn_is_put_off(mg_conn *conn);
-/* Tries again what was held, in a state that may want it. */
-void mg_conn_feed_held(mg_conn *conn);
 /* What comes from now on is the tunnel's. */
 void mg_conn_open_tunnel(mg_conn *conn);
 /* Begins an exchange whose request has not been read. */

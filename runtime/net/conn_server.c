@@ -90,17 +90,17 @@ static void drain_conn(mg_conn *conn)
 {
     mg_conn_enter(conn);
     if (conn->state == CONN_IDLE) {
-        mg_stream_expect(&conn->stream);
-        mg_conn_feed_held(conn);
+        mg_stream_expect(&conn->wire.stream);
+        mg_wire_feed_held(&conn->wire);
         if (!conn->gone)
-            mg_conn_read(conn);
+            mg_wire_read(&conn->wire);
     }
-    if (!conn->gone && mg_conn_is_put_off(conn) && conn->in.n) {
+    if (!conn->gone && mg_conn_is_put_off(conn) && conn->wire.in.n) {
         mg_conn_leave(conn);
         return; /* the next turn answers them */
     }
     if (!conn->gone &&
-        (conn->state == CONN_IDLE || (conn->state == CONN_LINGER && !mg_stream_can_read(&conn->stream))))
+        (conn->state == CONN_IDLE || (conn->state == CONN_LINGER && !mg_stream_can_read(&conn->wire.stream))))
         mg_conn_close(conn, false);
     mg_conn_leave(conn);
 }

@@ -53,7 +53,7 @@ bool mg_up_looks_open(mg_up *up, const mg_exchange *x)
 {
     if (mg_method_is_idempotent(x->request.method) && x->request.body == MG_BODY_NONE)
         return true;
-    return mg_stream_is_quiet(&up->stream);
+    return mg_stream_is_quiet(&up->wire.stream);
 }
 
 void mg_lease_obtain(mg_lease *lease, bool fresh)
@@ -69,7 +69,7 @@ void mg_lease_obtain(mg_lease *lease, bool fresh)
                   : mg_pool_take(pool, &lease->conf->pool, now, &lease->waiter, &pooled);
         if (verdict == MG_POOL_REUSED) {
             mg_up *up = mg_container_of(pooled, mg_up, pooled);
-            if (mg_stream_has_news(&up->stream) || !mg_up_looks_open(up, lease->x)) {
+            if (mg_stream_has_news(&up->wire.stream) || !mg_up_looks_open(up, lease->x)) {
                 mg_cell_add(&endpoint->stale, 1);
                 mg_up_close(up);
                 continue;

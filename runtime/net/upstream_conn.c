@@ -6,16 +6,11 @@
 
 /* ---- the end of a connection ---- */
 
-void mg_up_enter(mg_up *up)
-{
-    up->depth++;
-}
-
 void mg_up_leave(mg_up *up)
 {
     mg_endpoint *endpoint = up->endpoint;
 
-    if (--up->depth || up->state != UP_GONE)
+    if (!mg_wire_leave(&up->wire) || up->state != UP_GONE)
         return;
     mg_free(up);
     endpoint->conns--;
@@ -26,19 +21,15 @@ void mg_up_leave(mg_up *up)
  */
 static void close_conn(mg_up *up, void (*work)(mg_endpoint *endpoint))
 {
-    mg_net *net = up->endpoint->net;
     const bool in_pool = up->opened;
 
     if (up->state == UP_GONE)
         return;
     mg_up_enter(up);
     up->state = UP_GONE;
-    mg_stream_close(&up->stream, false);
+    mg_wire_close(&up->wire, false);
     mg_timer_stop(&up->timer);
-    mg_later_cancel(&up->later);
     mg_h1_body_fini(&up->body);
-    mg_net_drop(net, &up->in, up->in.n);
-    mg_net_drop(net, &up->out, up->out.n);
     mg_endpoint *endpoint = up->endpoint;
     mg_endpoint_ref(endpoint);
     if (in_pool)
@@ -66,7 +57,7 @@ void mg_up_give_up(mg_up *up)
 void mg_up_fail(mg_up *up, mg_reset reason)
 {
     const bool before_answer = !up->answered;
-    const bool replay = up->lease && before_answer && !up->in.n && reason == MG_RESET_UPSTREAM_RESET &&
+    const bool replay = up->lease && before_answer && !up->wire.in.n && reason == MG_RESET_UPSTREAM_RESET &&
                         mg_lease_may_replay(up->lease);
 
     mg_cell_add(&up->endpoint->stale, replay);
@@ -107,8 +98,8 @@ static bool is_upstreams_turn(const mg_up *up)
     if (up->tunnel)
         return true;
     if (up->state == UP_BODY)
-        return !up->blocked;
-    return !up->lease->x->flowing || up->out.n || up->waiting_room;
+        return !up->wire.blocked;
+    return !up->lease->x->flowing || up->wire.out.n || up->wire.waiting;
 }
 
 /* How long the upstream may take for its next move. One that stops reading the request's body has no more for
@@ -158,7 +149,7 @@ static bool connect_next(mg_up *up)
         const mg_addr *addr = &endpoint->addrs[(endpoint->addr_next + up->tries) % endpoint->addr_count];
         up->tries++;
         up->addr = *addr;
-        if (mg_stream_connect(&up->stream, loop, addr, &mg_transport_socket, on_ready))
+        if (mg_stream_connect(&up->wire.stream, loop, addr, &mg_transport_socket, on_ready))
             return true;
     }
     return false;
@@ -166,12 +157,12 @@ static bool connect_next(mg_up *up)
 
 static void on_connected(mg_up *up)
 {
-    const int error = mg_stream_greet(&up->stream);
+    const int error = mg_stream_greet(&up->wire.stream);
 
     if (error == MG_STREAM_WAIT)
         return;
     if (error) {
-        mg_stream_close(&up->stream, false);
+        mg_stream_close(&up->wire.stream, false);
         if (connect_next(up)) {
             mg_up_wait(up, up->lease->conf->connect_timeout_ns);
         } else {
@@ -198,21 +189,21 @@ static void up_turn(mg_up *up)
     case UP_IDLE:
         if (up->lease) { /* handed over by the pool; its peer may have closed it meanwhile */
             up->answered = false;
-            if (mg_stream_has_news(&up->stream) || !mg_up_looks_open(up, up->lease->x))
+            if (mg_stream_has_news(&up->wire.stream) || !mg_up_looks_open(up, up->lease->x))
                 mg_up_fail(up, MG_RESET_UPSTREAM_RESET);
             else
                 mg_up_start(up);
-        } else if (mg_stream_has_news(&up->stream)) {
+        } else if (mg_stream_has_news(&up->wire.stream)) {
             if (mg_pool_remove(&up->endpoint->pool, &up->pooled))
                 mg_up_close(up);
         }
         break;
     case UP_HEAD:
     case UP_BODY:
-        if (up->out.n || up->waiting_room || up->tunnel_ended)
+        if (up->wire.out.n || up->wire.waiting || up->tunnel_ended)
             mg_up_flush(up);
-        if (up->state != UP_GONE && up->lease && mg_stream_can_read(&up->stream))
-            mg_up_read(up);
+        if (up->state != UP_GONE && up->lease && mg_stream_can_read(&up->wire.stream))
+            mg_wire_read(&up->wire);
         break;
     case UP_GONE: break;
     }
@@ -221,12 +212,12 @@ static void up_turn(mg_up *up)
 
 static void on_ready(mg_stream *stream)
 {
-    up_turn(mg_container_of(stream, mg_up, stream));
+    up_turn(mg_container_of(stream, mg_up, wire.stream));
 }
 
 static void on_later(mg_later *later)
 {
-    up_turn(mg_container_of(later, mg_up, later));
+    up_turn(mg_container_of(later, mg_up, wire.later));
 }
 
 static void on_timer(mg_timer *timer)
@@ -245,7 +236,7 @@ static void on_timer(mg_timer *timer)
     const uint64_t patience_ns = patience(up);
     if (ours && now >= up->since_ns + patience_ns) {
         if (up->state == UP_CONNECTING) {
-            mg_stream_close(&up->stream, false);
+            mg_stream_close(&up->wire.stream, false);
             if (connect_next(up)) {
                 mg_up_wait(up, patience_ns);
                 return;
@@ -267,13 +258,13 @@ void mg_up_connect(mg_lease *lease)
     mg_endpoint *endpoint = lease->endpoint;
     mg_up *up = MG_NEW(mg_up);
 
+    mg_wire_init(&up->wire, endpoint->net, &mg_up_wire, on_later);
     up->endpoint = endpoint;
     endpoint->conns++;
     up->lease = lease;
     up->state = UP_CONNECTING;
     up->sink = mg_up_sink;
     up->source = mg_up_source;
-    up->later.run = on_later;
     mg_timer_init(&up->timer, on_timer);
     lease->conn = up;
     lease->state = MG_LEASE_CONNECTS;
@@ -295,17 +286,16 @@ void mg_up_start(mg_up *up)
     lease->conn = up;
     up->state = UP_HEAD;
     up->keep_alive = true;
-    up->answered = up->tunnel = up->tunnel_ended = up->waiting_room = up->blocked = false;
+    up->answered = up->tunnel = up->tunnel_ended = up->wire.waiting = up->wire.blocked = false;
     up->keep_alive_s = 0;
-    up->send_failed = false;
     up->interims = 0;
     up->chunked_out = x->request.body == MG_BODY_STREAM;
     up->request_done = x->request_body.ended || !x->request_body.source;
-    const size_t cap = mg_net_hold_open(up->endpoint->net, &up->out);
-    mg_h1_write_request(&up->out, &x->request, mg_str_of(up->endpoint->account->authority), true);
+    const size_t cap = mg_wire_write(&up->wire);
+    mg_h1_write_request(&up->wire.out, &x->request, mg_str_of(up->endpoint->account->authority), true);
     if (x->request_body.ended && x->request.body == MG_BODY_STREAM)
-        mg_h1_write_last_chunk(&up->out, NULL);
-    mg_net_grew(up->endpoint->net, &up->out, cap);
+        mg_h1_write_last_chunk(&up->wire.out, NULL);
+    mg_wire_wrote(&up->wire, cap);
     /* A client that waits for "100 Continue" sends nothing before the upstream has said it. */
     if (!up->request_done && !x->request.expect_continue)
         mg_exchange_body_flows(x, mg_loop_now(mg_up_loop(up)));
@@ -318,9 +308,9 @@ void mg_up_start(mg_up *up)
             lease->ops->sending(lease);
         x->request_body.source->resume(x->request_body.source);
     }
-    if (up->lease == lease && up->out.n)
+    if (up->lease == lease && up->wire.out.n)
         mg_up_flush(up);
-    if (up->lease == lease && mg_stream_can_read(&up->stream))
-        mg_later_add(mg_up_loop(up), &up->later);
+    if (up->lease == lease && mg_stream_can_read(&up->wire.stream))
+        mg_wire_later(&up->wire);
     mg_up_leave(up);
 }

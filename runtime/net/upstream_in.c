@@ -4,7 +4,6 @@
 #include "net/upstream_parts.h"
 
 enum {
-    READS_A_TURN = 4,
     INTERIMS_MAX = 32, /* 1xx heads before the answer: more is an upstream that talks for ever */
 };
 
@@ -13,8 +12,8 @@ static void answer_complete(mg_up *up, bool exact)
 {
     mg_endpoint *endpoint = up->endpoint;
     /* Readable still: bytes beyond the answer, or its end; neither is fit for another request. */
-    const bool keep = exact && up->keep_alive && up->request_done && !up->out.n && !up->tunnel &&
-                      !mg_stream_can_read(&up->stream);
+    const bool keep = exact && up->keep_alive && up->request_done && !up->wire.out.n && !up->tunnel &&
+                      !mg_stream_can_read(&up->wire.stream);
     const mg_fields trailers = up->body.trailers; /* in the exchange's arena */
     const mg_pool_conf *conf = &up->lease->conf->pool;
 
@@ -42,7 +41,7 @@ static void answer_complete(mg_up *up, bool exact)
             next->x->times.connected_ns = mg_loop_now(mg_up_loop(up));
             next->conn = up;
             up->lease = next;
-            mg_later_add(mg_up_loop(up), &up->later); /* starts in its own turn */
+            mg_wire_later(&up->wire); /* starts in its own turn */
         } else if (given == MG_POOL_CLOSE) {
             mg_up_close(up);
         } else if (mg_endpoint_others_wait(endpoint)) {
@@ -136,7 +135,7 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
     }
     mg_h1_body_init(&up->body, framing, response.length, &lease->conf->h1, &x->arena);
     up->body.may_pad = true;
-    up->blocked = true;
+    up->wire.blocked = true;
     x->response_body.source = &up->source;
     mg_up_wait(up, up->tunnel ? lease->conf->tunnel_idle_timeout_ns : lease->conf->read_timeout_ns);
     lease->ops->head(lease);
@@ -163,7 +162,7 @@ static size_t feed_body(mg_up *up, const char *bytes, size_t n)
 {
     size_t at = 0;
 
-    while (up->state == UP_BODY && up->lease && !up->blocked) {
+    while (up->state == UP_BODY && up->lease && !up->wire.blocked) {
         mg_body *body = &up->lease->x->response_body;
         mg_h1_fault fault = { 0 };
         mg_str payload = MG_STR_NONE;
@@ -182,7 +181,7 @@ static size_t feed_body(mg_up *up, const char *bytes, size_t n)
             return n;
         }
         if (!body->sink) {
-            up->blocked = true;
+            up->wire.blocked = true;
             return at;
         }
         const mg_lease *lease = up->lease;
@@ -193,18 +192,18 @@ static size_t feed_body(mg_up *up, const char *bytes, size_t n)
         mg_h1_body_take(&up->body, taken);
         at += taken;
         if (taken < payload.n) {
-            up->blocked = true;
+            up->wire.blocked = true;
             return at;
         }
     }
     return at;
 }
 
-static size_t feed(mg_up *up, const char *bytes, size_t n)
+static size_t wire_feed(mg_wire *wire, const char *bytes, size_t n)
 {
+    mg_up *up = mg_container_of(wire, mg_up, wire);
     size_t at = 0;
 
-    up->feeding = true;
     while (up->lease) {
         const mg_up_state before = up->state;
         size_t used = 0;
@@ -220,41 +219,21 @@ static size_t feed(mg_up *up, const char *bytes, size_t n)
         if (at == n && up->state == UP_BODY && before == UP_BODY)
             break;
     }
-    up->feeding = false;
-    return at;
-}
-
-static void feed_held(mg_up *up)
-{
-    mg_net *net = up->endpoint->net;
-    mg_text held = up->in;
-
-    if (up->feeding)
-        return;
-    up->in = (mg_text){ 0 };
-    mg_up_enter(up);
-    const size_t used = feed(up, held.p, held.n);
-    if (!up->lease || up->state == UP_GONE || up->state == UP_IDLE) {
-        mg_net_drop(net, &held, held.n);
-    } else {
-        mg_net_drop(net, &held, used);
-        up->in = held;
-    }
-    mg_up_leave(up);
+    return up->lease && up->state != UP_IDLE ? at : n;
 }
 
 /* A failed send has taken the socket's error with it: what reads as an end behind it was an RST, so that a
  * body which only the end of the connection ends is not whole. */
 static void on_eof(mg_up *up, bool error)
 {
-    if (up->state == UP_BODY && !error && !up->send_failed && mg_h1_body_eof(&up->body)) {
+    if (up->state == UP_BODY && !error && !up->wire.broken && mg_h1_body_eof(&up->body)) {
         up->keep_alive = false;
         if (up->tunnel) {
             mg_body_sink *sink = up->lease->x->response_body.sink;
             if (!up->tunnel_ended && sink) { /* half closed: the client may go on sending */
                 up->lease->x->response_body.ended = true;
                 up->lease->x->response_body.source = NULL;
-                up->blocked = true;
+                up->wire.blocked = true;
                 sink->end(sink, NULL);
                 return;
             }
@@ -267,59 +246,55 @@ static void on_eof(mg_up *up, bool error)
 
 static bool wants_bytes(const mg_up *up)
 {
-    return up->lease && (up->state == UP_HEAD || (up->state == UP_BODY && !up->blocked));
+    return up->lease && (up->state == UP_HEAD || (up->state == UP_BODY && !up->wire.blocked));
 }
 
-void mg_up_read(mg_up *up)
+static size_t wire_wants(mg_wire *wire)
 {
-    mg_net *net = up->endpoint->net;
+    const mg_up *up = mg_container_of(wire, mg_up, wire);
 
-    if (net->scratch_busy || up->feeding) {
-        mg_later_add(net->loop, &up->later);
-        return;
-    }
-    net->scratch_busy = true;
-    for (int turn = 0; mg_stream_may_read(&up->stream) && wants_bytes(up); turn++) {
-        if (turn == READS_A_TURN) {
-            mg_later_add(net->loop, &up->later);
-            break;
-        }
-        const ssize_t got = mg_stream_recv(&up->stream, net->scratch, mg_net_read_size(net));
-        if (got == MG_STREAM_WAIT)
-            break;
-        if (got <= 0) {
-            on_eof(up, got < 0);
-            break;
-        }
-        up->since_ns = mg_loop_now(net->loop);
-        if (up->in.n) {
-            mg_net_hold(net, &up->in, net->scratch, (size_t)got);
-            feed_held(up);
-        } else {
-            const size_t used = feed(up, net->scratch, (size_t)got);
-            if (used < (size_t)got && up->lease && up->state != UP_GONE)
-                mg_net_hold(net, &up->in, net->scratch + used, (size_t)got - used);
-        }
-        if (up->state == UP_GONE || up->state == UP_IDLE)
-            break;
-    }
-    net->scratch_busy = false;
+    return mg_stream_may_read(&wire->stream) && wants_bytes(up) ? mg_net_read_size(wire->net) : 0;
 }
+
+static void wire_came(mg_wire *wire, size_t n)
+{
+    mg_up *up = mg_container_of(wire, mg_up, wire);
+
+    (void)n;
+    up->since_ns = mg_loop_now(wire->net->loop);
+}
+
+static void wire_ended(mg_wire *wire, bool error)
+{
+    on_eof(mg_container_of(wire, mg_up, wire), error);
+}
+
+static void wire_sent(mg_wire *wire, size_t n)
+{
+    mg_up *up = mg_container_of(wire, mg_up, wire);
+
+    (void)n;
+    if (up->lease)
+        up->lease->sent_any = true;
+    up->since_ns = mg_loop_now(wire->net->loop);
+}
+
+const mg_wire_ops mg_up_wire = { wire_wants, wire_came, wire_feed, wire_ended, wire_sent };
 
 static void source_resume(mg_body_source *source)
 {
     mg_up *up = mg_container_of(source, mg_up, source);
 
-    up->blocked = false;
+    up->wire.blocked = false;
     up->since_ns = mg_loop_now(mg_up_loop(up));
-    if (up->feeding)
+    if (up->wire.feeding)
         return;
     mg_up_enter(up);
     /* A body of no bytes, or one whose bytes are held, may end here. */
-    if (up->in.n || up->state == UP_BODY)
-        feed_held(up);
-    if (up->state != UP_GONE && wants_bytes(up) && mg_stream_can_read(&up->stream))
-        mg_up_read(up);
+    if (up->wire.in.n || up->state == UP_BODY)
+        mg_wire_feed_held(&up->wire);
+    if (up->state != UP_GONE && wants_bytes(up) && mg_stream_can_read(&up->wire.stream))
+        mg_wire_read(&up->wire);
     mg_up_leave(up);
 }
 

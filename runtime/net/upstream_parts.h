@@ -4,15 +4,14 @@
 #ifndef MG_NET_UPSTREAM_PARTS_H
 #define MG_NET_UPSTREAM_PARTS_H
 
-#include "net/stream.h"
 #include "net/upstream.h"
+#include "net/wire.h"
 
 typedef enum mg_up_state { UP_CONNECTING, UP_HEAD, UP_BODY, UP_IDLE, UP_GONE } mg_up_state;
 
 typedef struct mg_upstream_conn {
-    mg_stream stream;
+    mg_wire wire;
     mg_timer timer;
-    mg_later later;
     mg_pool_conn pooled;
     mg_endpoint *endpoint; /* borrowed: it outlives its connections */
     mg_lease *lease;       /* borrowed; NULL while idle */
@@ -20,28 +19,27 @@ typedef struct mg_upstream_conn {
     mg_body_sink sink;     /* of the request body */
     mg_body_source source; /* of the response body */
     mg_h1_body body;
-    mg_text in, out;
     uint64_t since_ns; /* when the wait for the upstream's next move began */
     mg_up_state state;
     unsigned tries; /* addresses tried */
     bool opened;    /* the pool knows it */
     bool keep_alive, chunked_out, request_done;
-    bool blocked; /* no sink, or it has no room */
-    bool feeding, waiting_room, answered, tunnel, tunnel_ended;
-    bool send_failed;
+    bool answered, tunnel, tunnel_ended;
     uint32_t keep_alive_s;
     uint8_t interims;
-    uint8_t depth;
 } mg_up;
 
 static inline mg_loop *mg_up_loop(const mg_up *up)
 {
-    return up->endpoint->net->loop;
+    return up->wire.net->loop;
 }
 
 /* ---- the connection ---- */
 
-void mg_up_enter(mg_up *up);
+static inline void mg_up_enter(mg_up *up)
+{
+    mg_wire_enter(&up->wire);
+}
 /* The outermost one frees a connection that is gone. */
 void mg_up_leave(mg_up *up);
 /* Closed, and out of the pool: who waited for its place has it when this returns. */
@@ -69,7 +67,7 @@ extern const mg_body_sink mg_up_sink;     /* of the request body: the start of e
 extern const mg_body_source mg_up_source; /* of the response body: of every up->source */
 /* Sends what is held, then lets the source of the body go on. */
 void mg_up_flush(mg_up *up);
-void mg_up_read(mg_up *up);
+extern const mg_wire_ops mg_up_wire;
 
 /* ---- leases ---- */
 

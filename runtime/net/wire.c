@@ -1,0 +1,201 @@
+/* wire.c - the bytes of a connection. Reading goes through the loop's read space, and only what cannot be
+ * used yet is held; bytes to send go to the kernel at once, and only what it does not take is held. */
+#include "net/wire.h"
+
+#include "base/check.h"
+#include "http/h1.h"
+
+enum {
+    READS_A_TURN = 4,
+    SMALL = 4096, /* copied behind what waits, instead of a send of its own */
+    CHUNK_SIZE = 18,
+};
+
+void mg_wire_init(mg_wire *wire, mg_net *net, const mg_wire_ops *ops, void (*later)(mg_later *))
+{
+    wire->net = net;
+    wire->ops = ops;
+    wire->later.run = later;
+}
+
+void mg_wire_close(mg_wire *wire, bool reset)
+{
+    mg_stream_close(&wire->stream, reset);
+    mg_later_cancel(&wire->later);
+    mg_net_drop(wire->net, &wire->in, wire->in.n);
+    mg_wire_drop_out(wire);
+}
+
+/* ---- in ---- */
+
+static size_t feed(mg_wire *wire, const char *bytes, size_t n)
+{
+    wire->feeding = true;
+    const size_t used = wire->ops->feed(wire, bytes, n);
+    wire->feeding = false;
+    return used;
+}
+
+void mg_wire_feed_held(mg_wire *wire)
+{
+    mg_text held = wire->in;
+
+    if (wire->feeding)
+        return;
+    wire->in = (mg_text){ 0 };
+    const size_t used = feed(wire, held.p, held.n);
+    MG_CHECK(wire->in.n == 0);
+    mg_net_drop(wire->net, &held, used);
+    wire->in = held;
+}
+
+static void take(mg_wire *wire, const char *bytes, size_t n)
+{
+    wire->ops->came(wire, n);
+    if (wire->in.n) {
+        mg_net_hold(wire->net, &wire->in, bytes, n);
+        mg_wire_feed_held(wire);
+        return;
+    }
+    const size_t used = feed(wire, bytes, n);
+    if (used < n)
+        mg_net_hold(wire->net, &wire->in, bytes + used, n - used);
+}
+
+void mg_wire_read(mg_wire *wire)
+{
+    mg_net *net = wire->net;
+    size_t most;
+
+    if (net->scratch_busy || wire->feeding) {
+        mg_wire_later(wire);
+        return;
+    }
+    net->scratch_busy = true;
+    for (int reads = 0; (most = wire->ops->wants(wire)); reads++) {
+        if (reads == READS_A_TURN) {
+            mg_wire_later(wire);
+            break;
+        }
+        const ssize_t got = mg_stream_recv(&wire->stream, net->scratch, most);
+        if (got == MG_STREAM_WAIT)
+            break;
+        if (got <= 0) {
+            wire->ops->ended(wire, got < 0);
+            break;
+        }
+        take(wire, net->scratch, (size_t)got);
+    }
+    net->scratch_busy = false;
+}
+
+/* ---- out ---- */
+
+bool mg_wire_has_room(mg_wire *wire)
+{
+    if (wire->out.n < MG_NET_BUFFER && (!wire->out.n || mg_stream_can_write(&wire->stream)))
+        return true;
+    wire->waiting = true;
+    return false;
+}
+
+bool mg_wire_give_room(mg_wire *wire, const mg_body *body)
+{
+    if (!wire->waiting || !body->source)
+        return false;
+    wire->waiting = false;
+    body->source->resume(body->source);
+    return true;
+}
+
+ssize_t mg_wire_send(mg_wire *wire, const struct iovec *parts, int count)
+{
+    struct iovec all[4];
+    int n = 0;
+
+    if (wire->out.n)
+        all[n++] = (struct iovec){ wire->out.p, wire->out.n };
+    for (int i = 0; i < count; i++)
+        all[n++] = parts[i];
+    if (!n || !mg_stream_can_write(&wire->stream))
+        return 0;
+    const ssize_t sent = mg_stream_send(&wire->stream, all, n);
+    if (sent < 0) {
+        wire->broken = true;
+        return -1;
+    }
+    if (sent)
+        wire->ops->sent(wire, (size_t)sent);
+    const size_t held = mg_min_u64((uint64_t)sent, wire->out.n);
+    mg_net_drop(wire->net, &wire->out, held);
+    return sent - (ssize_t)held;
+}
+
+ssize_t mg_wire_send_bytes(mg_wire *wire, const char *bytes, size_t n)
+{
+    const struct iovec part = { (void *)(uintptr_t)bytes, n };
+    const ssize_t taken = mg_wire_send(wire, &part, 1);
+
+    if (taken >= 0 && (size_t)taken < n)
+        wire->waiting = true;
+    return taken;
+}
+
+bool mg_wire_is_small(const mg_wire *wire, size_t n)
+{
+    return n <= SMALL && wire->out.n + n + 32 <= MG_NET_BUFFER;
+}
+
+void mg_wire_hold(mg_wire *wire, const char *bytes, size_t n)
+{
+    mg_net_hold(wire->net, &wire->out, bytes, n);
+}
+
+static void make_chunk(struct iovec parts[3], char size[CHUNK_SIZE], const char *bytes, size_t n)
+{
+    parts[0] = (struct iovec){ size, mg_h1_write_chunk_size(size, n) };
+    parts[1] = (struct iovec){ (void *)(uintptr_t)bytes, n };
+    parts[2] = (struct iovec){ (void *)(uintptr_t) "\r\n", 2 };
+}
+
+/* What stands behind the first `taken` bytes. */
+static void hold_rest(mg_wire *wire, const struct iovec parts[3], size_t taken)
+{
+    for (int i = 0; i < 3; i++) {
+        const size_t gone = mg_min_u64(taken, parts[i].iov_len);
+        taken -= gone;
+        if (parts[i].iov_len > gone)
+            mg_wire_hold(wire, (const char *)parts[i].iov_base + gone, parts[i].iov_len - gone);
+    }
+}
+
+/* Sent whole, or the rest is held: its size is out already. */
+bool mg_wire_send_chunk(mg_wire *wire, const char *bytes, size_t n)
+{
+    char size[CHUNK_SIZE];
+    struct iovec parts[3];
+
+    make_chunk(parts, size, bytes, n);
+    const ssize_t taken = mg_wire_send(wire, parts, 3);
+    if (taken < 0)
+        return false;
+    hold_rest(wire, parts, (size_t)taken);
+    return true;
+}
+
+void mg_wire_hold_chunk(mg_wire *wire, const char *bytes, size_t n)
+{
+    char size[CHUNK_SIZE];
+    struct iovec parts[3];
+
+    make_chunk(parts, size, bytes, n);
+    hold_rest(wire, parts, 0);
+}
+
+void mg_wire_hold_last_chunk(mg_wire *wire, const mg_fields *trailers)
+{
+    const size_t cap = mg_wire_write(wire);
+
+    mg_h1_write_last_chunk(&wire->out, trailers);
+    mg_wire_wrote(wire, cap);
+}
