@@ -95,6 +95,7 @@ void mg_exchange_answer(mg_exchange *x, mg_answer answer, const mg_response *hea
     if (x->answer == MG_ANSWER_PASSED && x->response_body.source)
         x->response_body.source->stop(x->response_body.source);
     x->answer = answer;
+    x->tunnel = answer == MG_ANSWER_UPSTREAM && mg_status_opens_tunnel(head->status);
     drop_answer(x, head);
     if (answer == MG_ANSWER_OWN)
         frame_own(x, body);

@@ -139,6 +139,7 @@ struct mg_exchange {
     uint8_t trace_id[16], span_id[8], trace_flags;
     bool head_sent;   /* the final response head went to the client side */
     mg_answer answer; /* changed by mg_exchange_answer alone */
+    bool tunnel;      /* the same: behind its head both sides speak another protocol, raw bytes each way */
     mg_edits edits;   /* of the fields of whatever answer comes: noted before there was one */
     mg_str own_body;  /* of MG_ANSWER_OWN, the whole of it; arena or static */
     bool own_copied;  /* own_body is a piece of the arena, which goes back when another takes its place */

@@ -34,8 +34,9 @@ typedef struct mg_h1_fault {
     const char *why;
 } mg_h1_fault;
 
-/* What the connection must know and the message need not. */
+/* What the connection must know and the message need not. Zeroed: of a peer of HTTP/1.1 that says nothing. */
 typedef struct mg_h1_info {
+    bool is_1_0;           /* the peer speaks HTTP/1.0: what mg_h1_write_response has to know */
     bool keep_alive;       /* what the peer's version and Connection field allow */
     uint32_t keep_alive_s; /* Keep-Alive: timeout=N, 0 when absent (responses) */
 } mg_h1_info;
@@ -101,11 +102,12 @@ bool mg_h1_body_eof(mg_h1_body *body);
  * "connection: close" unless keep_alive. `host` is the authority to send. */
 void mg_h1_write_request(mg_text *out, const mg_request *request, mg_str host, bool keep_alive);
 
-/* Appends a response head for a client of HTTP/1.`minor` that sent `method`; returns how the body must be
- * delimited (MG_H1_UNTIL_CLOSE only to a 1.0 client, and then keep_alive is ignored). 1xx heads have no
- * framing and no connection field but for 101. */
-mg_h1_framing mg_h1_write_response(mg_text *out, const mg_response *response, mg_method method, uint8_t minor,
-                                   bool keep_alive);
+/* Appends a response head for a client that sent `method` with a head of which `client` is told; returns how the
+ * body must be delimited (MG_H1_UNTIL_CLOSE only to a 1.0 client, and then keep_alive is ignored). 1xx heads
+ * have no framing and no connection field but for 101; a 1.0 client knows none of them, and nothing is
+ * written for it. */
+mg_h1_framing mg_h1_write_response(mg_text *out, const mg_response *response, mg_method method,
+                                   const mg_h1_info *client, bool keep_alive);
 /* "1f4\r\n"; the data and "\r\n" follow. At most 18 bytes. */
 size_t mg_h1_write_chunk_size(char out[18], uint64_t n);
 /* "0\r\n", trailers (may be NULL), "\r\n". */

@@ -302,6 +302,7 @@ bool mg_h1_parse_request(mg_arena *arena, const mg_h1_limits *limits, char *head
     if (!mg_h1_tokeniser_agrees(&reading, &hop))
         return mg_h1_fail(fault, 400, "head that parsers read differently");
     mg_h1_strip(&out->fields, arena, &hop);
+    info->is_1_0 = out->minor == 0;
     info->keep_alive = !hop.close && (out->minor == 1 || hop.keep_alive);
     return true;
 }

@@ -97,7 +97,7 @@ void mg_h1_write_request(mg_text *out, const mg_request *request, mg_str host, b
 
 /* How the body is delimited; *length_known when a content-length is to be written, of a body that may not
  * follow. */
-static mg_h1_framing choose_framing(const mg_response *response, mg_method method, uint8_t minor,
+static mg_h1_framing choose_framing(const mg_response *response, mg_method method, bool is_1_0,
                                     bool *length_known)
 {
     const bool has_length = response->body == MG_BODY_LENGTH || response->has_length;
@@ -110,7 +110,7 @@ static mg_h1_framing choose_framing(const mg_response *response, mg_method metho
         return MG_H1_NO_BODY;
     }
     if (response->body == MG_BODY_STREAM && response->status != 205)
-        return minor ? MG_H1_CHUNKED : MG_H1_UNTIL_CLOSE;
+        return is_1_0 ? MG_H1_UNTIL_CLOSE : MG_H1_CHUNKED;
     *length_known = true;
     return response->body == MG_BODY_LENGTH && response->status != 205 ? MG_H1_LENGTH : MG_H1_NO_BODY;
 }
@@ -126,7 +126,7 @@ static char *put_framing(char *at, const mg_response *response, mg_h1_framing fr
     return put_length(at, carries && response->status != 205 ? response->length : 0);
 }
 
-static char *put_response_connection(char *at, const mg_response *response, uint8_t minor, bool keep_alive)
+static char *put_response_connection(char *at, const mg_response *response, bool is_1_0, bool keep_alive)
 {
     if (response->status == 101) {
         at = put_field(at, MG_STR("connection"), MG_STR("upgrade"));
@@ -136,7 +136,7 @@ static char *put_response_connection(char *at, const mg_response *response, uint
         return at;
     if (!keep_alive)
         return put_field(at, MG_STR("connection"), MG_STR("close"));
-    return minor ? at : put_field(at, MG_STR("connection"), MG_STR("keep-alive"));
+    return is_1_0 ? put_field(at, MG_STR("connection"), MG_STR("keep-alive")) : at;
 }
 
 static char *put_status_line(char *at, uint16_t status, mg_str text)
@@ -149,20 +149,22 @@ static char *put_status_line(char *at, uint16_t status, mg_str text)
     return put(put(at, text), MG_STR("\r\n"));
 }
 
-mg_h1_framing mg_h1_write_response(mg_text *out, const mg_response *response, mg_method method, uint8_t minor,
-                                   bool keep_alive)
+mg_h1_framing mg_h1_write_response(mg_text *out, const mg_response *response, mg_method method,
+                                   const mg_h1_info *client, bool keep_alive)
 {
     const mg_str text = mg_status_text(response->status);
     bool length_known;
-    mg_h1_framing framing = choose_framing(response, method, minor, &length_known);
+    mg_h1_framing framing = choose_framing(response, method, client->is_1_0, &length_known);
     char *at;
 
     MG_CHECK(response->status >= 100 && response->status <= 599);
+    if (response->status < 200 && client->is_1_0)
+        return MG_H1_NO_BODY;
     mg_text_reserve(out, FIXED_BYTES + text.n + response->upgrade.n + fields_bytes(&response->fields));
     at = put_status_line(out->p + out->n, response->status, text);
     at = put_fields(at, &response->fields);
     at = put_framing(at, response, framing, length_known);
-    at = put_response_connection(at, response, minor, keep_alive && framing != MG_H1_UNTIL_CLOSE);
+    at = put_response_connection(at, response, client->is_1_0, keep_alive && framing != MG_H1_UNTIL_CLOSE);
     done(out, put(at, MG_STR("\r\n")));
     return framing;
 }

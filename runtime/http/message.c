@@ -111,6 +111,11 @@ bool mg_status_has_body(uint16_t status)
     return status != 204 && status != 205 && status != 304;
 }
 
+mg_str mg_request_protocol(const mg_request *request)
+{
+    return request->minor ? MG_STR("HTTP/1.1") : MG_STR("HTTP/1.0");
+}
+
 mg_str mg_status_text(uint16_t status)
 {
     size_t low = 0, high = mg_countof(statuses);

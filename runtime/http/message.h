@@ -47,7 +47,7 @@ typedef struct mg_request {
     uint64_t length; /* of an MG_BODY_LENGTH body */
     mg_method method;
     mg_body_kind body;
-    uint8_t minor; /* HTTP/1.minor */
+    uint8_t minor; /* HTTP/1.minor, of one that came: its readers alone ask for it */
     bool expect_continue;
     bool te_trailers; /* TE: trailers was sent */
     bool as_sent;     /* the upstream gets sent_path and sent_query instead of the normal forms */
@@ -61,6 +61,20 @@ typedef struct mg_response {
     mg_body_kind body;
     bool has_length; /* `length` was declared though there is no body (HEAD, 304) */
 } mg_response;
+
+/* "HTTP/1.1", as it was sent. */
+mg_str mg_request_protocol(const mg_request *request);
+
+/* 1xx: another head follows. Behind a 101 another protocol begins instead. */
+static inline bool mg_status_is_interim(uint16_t status)
+{
+    return status < 200 && status != 101;
+}
+
+static inline bool mg_status_opens_tunnel(uint16_t status)
+{
+    return status == 101;
+}
 
 /* False for the final statuses whose answers never have a body: 204, 205, 304. */
 bool mg_status_has_body(uint16_t status);

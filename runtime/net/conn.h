@@ -6,7 +6,13 @@
 #include "http/h1.h"
 #include "net/net.h"
 
-typedef struct mg_conn mg_conn;
+struct mg_protocol; /* net/protocol.h */
+
+/* One connection, as its server has it. */
+typedef struct mg_conn_entry {
+    mg_list link;
+    const struct mg_protocol *protocol; /* what it speaks: chosen when it was accepted */
+} mg_conn_entry;
 
 typedef struct mg_conn_limits {
     mg_h1_limits h1;

@@ -12,8 +12,7 @@ enum {
 
 void mg_conn_refuse(mg_conn *conn, const mg_h1_fault *fault)
 {
-    conn->last = true;
-    conn->keep_alive = false;
+    mg_conn_ends(conn, CONN_LAST);
     conn->x->owner->refuse(conn->x, fault->status, fault->why);
 }
 
@@ -21,6 +20,7 @@ void mg_conn_attach(mg_conn *conn)
 {
     mg_exchange *x = mg_net_exchange_new(conn->server->net);
 
+    MG_CHECK(!conn->x && conn->request == CONN_NO_BODY && conn->answer == CONN_UNANSWERED);
     x->client = &mg_conn_client;
     x->client_self = conn;
     x->owner = conn->server->owner;
@@ -29,16 +29,15 @@ void mg_conn_attach(mg_conn *conn)
     x->peer = mg_arena_str(&x->arena, (mg_str){ conn->peer, conn->peer_n });
     x->peer_trusted = conn->peer_trusted;
     conn->x = x;
-    conn->state = CONN_EXCHANGE;
-    conn->head_out = conn->end_out = conn->wire.waiting = conn->wire.blocked = conn->tunnel = false;
-    conn->body_open = conn->skips_body = conn->awaits_100 = false;
+    mg_conn_to(conn, CONN_EXCHANGE);
+    mg_wire_restart(&conn->wire);
+    conn->info = (mg_h1_info){ 0 };
 }
 
 /* A whole head stands at `bytes`, and behind it so many more that have come. */
 static void start_exchange(mg_conn *conn, const char *bytes, size_t n, size_t behind)
 {
     const mg_conn_limits *limits = &conn->server->limits;
-    mg_h1_info info = { 0 };
     mg_h1_fault fault = { 0 };
 
     mg_conn_attach(conn);
@@ -47,19 +46,18 @@ static void start_exchange(mg_conn *conn, const char *bytes, size_t n, size_t be
     char *head = mg_arena_alloc(&x->arena, n + 1);
     memcpy(head, bytes, n);
     x->bytes_in = n;
-    if (!mg_h1_parse_request(&x->arena, &limits->h1, head, n, conn->server->scheme, &x->request, &info,
+    if (!mg_h1_parse_request(&x->arena, &limits->h1, head, n, conn->server->scheme, &x->request, &conn->info,
                              &fault)) {
-        conn->minor = 1;
         mg_conn_refuse(conn, &fault);
         return;
     }
-    conn->keep_alive = info.keep_alive;
-    conn->minor = x->request.minor;
+    if (!conn->info.keep_alive)
+        mg_conn_ends(conn, CONN_LAST);
     if (x->request.body == MG_BODY_STREAM || (x->request.body == MG_BODY_LENGTH && x->request.length)) {
         mg_h1_body_init(&conn->body, x->request.body == MG_BODY_LENGTH ? MG_H1_LENGTH : MG_H1_CHUNKED,
                         x->request.length, &limits->h1, &x->arena);
-        conn->body_open = conn->wire.blocked = true;
-        conn->awaits_100 = x->request.expect_continue;
+        mg_conn_request_to(conn, x->request.expect_continue ? CONN_ASKS : CONN_BODY);
+        mg_wire_block(&conn->wire);
         x->body_is_here = x->request.body == MG_BODY_LENGTH && x->request.length <= behind;
         x->request_body.source = &conn->source;
         mg_conn_await(conn);
@@ -90,19 +88,17 @@ static size_t feed_head(mg_conn *conn, const char *bytes, size_t n)
         const bool long_target = !line_end || (size_t)(line_end - bytes - (ptrdiff_t)skip) > h1->target_bytes;
         const mg_h1_fault fault = { .status = long_target ? 414 : 431, .why = "the head is too large" };
         mg_conn_attach(conn);
-        conn->minor = 1;
         mg_conn_refuse(conn, &fault);
         return n;
     }
     mg_h1_fault never = { 0 };
     if (!mg_h1_may_be_request(h1, bytes + skip, n - skip, &never)) {
         mg_conn_attach(conn);
-        conn->minor = 1;
         mg_conn_refuse(conn, &never);
         return n;
     }
     if (conn->state == CONN_IDLE) {
-        conn->state = CONN_HEAD;
+        mg_conn_to(conn, CONN_HEAD);
         mg_conn_set_timer(conn, conn->server->limits.head_timeout_ns);
     }
     return skip;
@@ -135,7 +131,7 @@ static void body_ended(mg_conn *conn)
     mg_exchange *x = conn->x;
     mg_fields *trailers = &conn->body.trailers;
 
-    conn->body_open = false;
+    mg_conn_request_to(conn, CONN_NO_BODY);
     if (!x)
         return;
     drop_trailers(x, trailers, conn->server->trailers);
@@ -150,6 +146,7 @@ static void body_ended(mg_conn *conn)
 void mg_conn_open_tunnel(mg_conn *conn)
 {
     mg_h1_body_fini(&conn->body);
+    mg_conn_request_to(conn, CONN_TUNNELS);
     mg_h1_body_init(&conn->body, MG_H1_UNTIL_CLOSE, 0, &conn->server->limits.h1, &conn->x->arena);
 }
 
@@ -158,7 +155,7 @@ static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
 {
     size_t at = 0;
 
-    while (conn->body_open && !conn->gone) {
+    while (mg_conn_has_body(conn) && conn->state != CONN_GONE) {
         mg_exchange *x = conn->x;
         mg_body *body = x ? &x->request_body : NULL;
         mg_h1_fault fault = { 0 };
@@ -169,8 +166,7 @@ static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
         at += used;
         if (step == MG_H1_MORE)
             return at;
-        if (step == MG_H1_END && conn->skips_body) {
-            conn->skips_body = false;
+        if (step == MG_H1_END && conn->request == CONN_SKIPS) {
             mg_conn_open_tunnel(conn);
             continue;
         }
@@ -179,20 +175,20 @@ static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
             return at;
         }
         if (step == MG_H1_BAD) {
-            conn->body_open = false;
+            mg_conn_request_to(conn, CONN_NO_BODY);
             if (x) {
                 x->request_body.source = NULL;
                 mg_conn_refuse(conn, &fault);
             } else {
-                conn->last = true;
+                mg_conn_ends(conn, CONN_LAST);
                 mg_conn_next(conn);
             }
             return n;
         }
         size_t taken = payload.n;
-        if (body && !conn->skips_body) {
+        if (body && conn->request != CONN_SKIPS) {
             if (!body->sink) {
-                conn->wire.blocked = true;
+                mg_wire_block(&conn->wire);
                 return at;
             }
             taken = body->sink->data(body->sink, payload.p, payload.n);
@@ -203,12 +199,12 @@ static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
         } else {
             conn->dropped += (uint32_t)taken;
         }
-        if (conn->gone)
+        if (conn->state == CONN_GONE)
             return n;
         mg_h1_body_take(&conn->body, taken);
         at += taken;
         if (taken < payload.n && conn->x == x) {
-            conn->wire.blocked = true;
+            mg_wire_block(&conn->wire);
             return at;
         }
     }
@@ -221,9 +217,10 @@ static size_t feed_some(mg_conn *conn, const char *bytes, size_t n)
     switch (conn->state) {
     case CONN_IDLE:
     case CONN_HEAD: return feed_head(conn, bytes, n);
-    case CONN_EXCHANGE: return conn->body_open && !conn->wire.blocked ? feed_body(conn, bytes, n) : 0;
+    case CONN_EXCHANGE: return mg_conn_has_body(conn) && !conn->wire.blocked ? feed_body(conn, bytes, n) : 0;
     case CONN_DRAIN: return feed_body(conn, bytes, n);
     case CONN_LINGER: conn->dropped += (uint32_t)n; return n;
+    case CONN_GONE: return n;
     }
     MG_UNREACHABLE();
 }
@@ -250,21 +247,21 @@ static size_t wire_feed(mg_wire *wire, const char *bytes, size_t n)
     mg_conn *conn = mg_container_of(wire, mg_conn, wire);
     size_t at = 0;
 
-    while (!conn->gone && at < n) {
+    while (conn->state != CONN_GONE && at < n) {
         const mg_conn_state before = conn->state;
-        const bool open_before = conn->body_open;
+        const mg_conn_request request_before = conn->request;
         if (mg_conn_is_put_off(conn)) {
             mg_wire_later(wire);
             break;
         }
         const size_t used = feed_some(conn, bytes + at, n - at);
         at += used;
-        if (used == 0 && before == conn->state && open_before == conn->body_open)
+        if (used == 0 && before == conn->state && request_before == conn->request)
             break;
     }
-    if (!conn->gone && is_too_much(conn))
+    if (is_too_much(conn))
         mg_conn_close(conn, true);
-    return conn->gone ? n : at;
+    return conn->state == CONN_GONE ? n : at;
 }
 
 /* ---- what the wire asks ---- */
@@ -276,9 +273,8 @@ static bool wants_bytes(mg_conn *conn)
     case CONN_HEAD:
     case CONN_DRAIN:
     case CONN_LINGER: return true;
-    case CONN_EXCHANGE:
-        return conn->body_open && !conn->wire.blocked ? true
-                                                      : conn->wire.in.n < READ_AHEAD && !conn->body_open;
+    case CONN_EXCHANGE: return mg_conn_has_body(conn) ? !conn->wire.blocked : conn->wire.in.n < READ_AHEAD;
+    case CONN_GONE: return false;
     }
     MG_UNREACHABLE();
 }
@@ -286,16 +282,17 @@ static bool wants_bytes(mg_conn *conn)
 /* In the middle of a message a short read is read again: what stands behind it may be its end. */
 static bool may_have_bytes(const mg_conn *conn)
 {
-    return conn->state == CONN_HEAD || conn->body_open ? mg_stream_may_read(&conn->wire.stream)
-                                                       : mg_stream_can_read(&conn->wire.stream);
+    return conn->state == CONN_HEAD || mg_conn_has_body(conn) ? mg_stream_may_read(&conn->wire.stream)
+                                                              : mg_stream_can_read(&conn->wire.stream);
 }
 
 static void on_eof(mg_conn *conn)
 {
-    if (conn->tunnel && conn->x) {
-        body_ended(conn);
-        if (!conn->gone && conn->end_out && !conn->wire.out.n) {
-            conn->last = true;
+    if (mg_conn_is_tunnel(conn)) {
+        if (mg_conn_has_body(conn))
+            body_ended(conn);
+        if (conn->state != CONN_GONE && conn->answer >= CONN_ANSWERED && mg_wire_is_flushed(&conn->wire)) {
+            mg_conn_ends(conn, CONN_LAST_WORD);
             mg_conn_finish(conn);
         }
         return;
@@ -309,7 +306,7 @@ static void on_eof(mg_conn *conn)
 bool mg_conn_is_unread(mg_conn *conn)
 {
     return conn->x && conn->state == CONN_EXCHANGE && !conn->x->times.upstream_ns && !wants_bytes(conn) &&
-           !(conn->body_open && conn->x->request_body.bytes);
+           !(mg_conn_has_body(conn) && conn->x->request_body.bytes);
 }
 
 static mg_conn *conn_of(mg_wire *wire)
@@ -321,14 +318,14 @@ static size_t wire_wants(mg_wire *wire)
 {
     mg_conn *conn = conn_of(wire);
 
-    if (conn->gone || !may_have_bytes(conn))
+    if (!may_have_bytes(conn))
         return 0;
     if (!wants_bytes(conn)) {
         if (mg_stream_can_read(&wire->stream) && mg_conn_is_put_off(conn))
             mg_wire_later(wire); /* the loop does not tell a second time */
         return 0;
     }
-    if (conn->state == CONN_EXCHANGE && !conn->body_open)
+    if (conn->state == CONN_EXCHANGE && !mg_conn_has_body(conn))
         return READ_AHEAD - wire->in.n;
     return mg_net_read_size(wire->net);
 }
@@ -338,9 +335,10 @@ static void wire_came(mg_wire *wire, size_t n)
     mg_conn *conn = conn_of(wire);
 
     (void)n;
-    if (!conn->body_open)
+    if (!mg_conn_has_body(conn))
         return;
-    conn->awaits_100 = false;
+    if (conn->request == CONN_ASKS)
+        mg_conn_request_to(conn, CONN_BODY);
     mg_conn_progress(conn);
 }
 
@@ -369,14 +367,14 @@ static void source_resume(mg_body_source *source)
 {
     mg_conn *conn = mg_container_of(source, mg_conn, source);
 
-    conn->wire.blocked = false;
-    if (!conn->tunnel)
+    mg_wire_unblock(&conn->wire);
+    if (conn->request < CONN_SKIPS)
         mg_conn_await(conn);
     if (conn->wire.feeding)
         return; /* the loop in feed goes on */
     mg_conn_enter(conn);
     mg_wire_feed_held(&conn->wire);
-    if (!conn->gone && conn->body_open && !conn->wire.blocked && mg_stream_can_read(&conn->wire.stream))
+    if (mg_conn_has_body(conn) && !conn->wire.blocked && mg_stream_can_read(&conn->wire.stream))
         mg_wire_read(&conn->wire);
     mg_conn_leave(conn);
 }
@@ -389,7 +387,7 @@ static void source_stop(mg_body_source *source)
         conn->x->request_body.source = NULL;
         conn->x->request_body.sink = NULL;
     }
-    conn->wire.blocked = true;
+    mg_wire_block(&conn->wire);
 }
 
 const mg_body_source mg_conn_source = { source_resume, source_stop };

@@ -6,16 +6,12 @@
 /* The response is complete and sent: the exchange is over for this side. */
 void mg_conn_finish(mg_conn *conn)
 {
-    mg_exchange *x = conn->x;
+    mg_exchange *x = mg_conn_part(conn);
 
-    conn->x = NULL;
-    x->client = NULL;
-    x->client_self = NULL;
-    x->request_body.source = NULL;
-    x->response_body.sink = NULL;
-    conn->wire.blocked = false;
+    mg_conn_answer_to(conn, CONN_UNANSWERED);
+    mg_wire_unblock(&conn->wire);
     if (conn->server->draining)
-        conn->last = true;
+        mg_conn_ends(conn, CONN_LAST);
     x->owner->done(x);
     mg_conn_next(conn);
 }
@@ -25,22 +21,23 @@ void mg_conn_flush(mg_conn *conn)
 {
     mg_exchange *x = conn->x;
 
-    if (conn->wire.out.n && mg_wire_send(&conn->wire, NULL, 0) < 0) {
+    if (!mg_wire_is_flushed(&conn->wire) && mg_wire_send(&conn->wire, NULL, 0) < 0) {
         mg_conn_abort(conn, MG_RESET_CLIENT_GONE, true);
         return;
     }
-    if (conn->wire.out.n) {
+    if (!mg_wire_is_flushed(&conn->wire)) {
         mg_conn_await(conn);
         return;
     }
     if (!x || conn->state != CONN_EXCHANGE)
         return;
-    if (conn->end_out) {
-        if (conn->tunnel) {
+    if (conn->answer == CONN_ANSWERED) {
+        if (x->tunnel) {
             mg_stream_shutdown(&conn->wire.stream);
-            if (conn->body_open)
+            mg_conn_answer_to(conn, CONN_SHUT);
+            if (mg_conn_has_body(conn))
                 return; /* half closed: the other direction goes on */
-            conn->last = true;
+            mg_conn_ends(conn, CONN_LAST_WORD);
         }
         mg_conn_finish(conn);
         return;
@@ -65,7 +62,7 @@ static size_t send_some(mg_conn *conn, const char *bytes, size_t n)
         if (!small)
             return mg_wire_send_chunk(wire, bytes, n) ? n : break_later(conn, n);
         mg_wire_hold_chunk(wire, bytes, n);
-    } else if (small && n < conn->out_left && !conn->tunnel) {
+    } else if (small && n < conn->out_left) {
         mg_wire_hold(wire, bytes, n);
     } else {
         const ssize_t taken = mg_wire_send_bytes(wire, bytes, n);
@@ -81,7 +78,7 @@ static size_t response_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
     mg_conn *conn = mg_container_of(sink, mg_conn, sink);
 
-    if (conn->gone || conn->wire.broken)
+    if (conn->state == CONN_GONE || conn->wire.broken)
         return n;
     if (!mg_wire_has_room(&conn->wire))
         return 0;
@@ -97,13 +94,13 @@ static void response_end(mg_body_sink *sink, const mg_fields *trailers)
 {
     mg_conn *conn = mg_container_of(sink, mg_conn, sink);
 
-    if (conn->gone)
+    if (conn->state == CONN_GONE)
         return;
     if (conn->out_framing == MG_H1_CHUNKED)
         mg_wire_hold_last_chunk(&conn->wire, trailers);
-    conn->end_out = true;
+    mg_conn_answer_to(conn, CONN_ANSWERED);
     if (conn->out_framing == MG_H1_UNTIL_CLOSE)
-        conn->last = true;
+        mg_conn_ends(conn, CONN_LAST);
     mg_conn_enter(conn);
     mg_conn_flush(conn);
     mg_conn_leave(conn);
@@ -113,14 +110,14 @@ static void response_reset(mg_body_sink *sink, mg_reset reason)
 {
     mg_conn *conn = mg_container_of(sink, mg_conn, sink);
 
-    if (conn->gone || !conn->x)
+    if (conn->state == CONN_GONE || !conn->x)
         return;
     mg_conn_enter(conn);
     /* What came is the client's. That more was due is seen by the length or the missing last chunk; where
      * only the end of the connection ends the body, it has to be an RST. */
-    if (conn->wire.out.n)
+    if (!mg_wire_is_flushed(&conn->wire))
         (void)mg_wire_send(&conn->wire, NULL, 0);
-    mg_conn_abort(conn, reason, conn->out_framing == MG_H1_UNTIL_CLOSE || conn->wire.out.n);
+    mg_conn_abort(conn, reason, conn->out_framing == MG_H1_UNTIL_CLOSE || !mg_wire_is_flushed(&conn->wire));
     mg_conn_leave(conn);
 }
 
@@ -135,14 +132,14 @@ static void client_interim(mg_exchange *x, const mg_response *head)
 {
     mg_conn *conn = conn_of_x(x);
 
-    if (conn->minor == 0 || conn->head_out)
+    if (conn->answer > CONN_UNANSWERED)
         return;
-    if (head->status == 100 && conn->awaits_100) {
-        conn->awaits_100 = false;
+    if (head->status == 100 && conn->request == CONN_ASKS) {
+        mg_conn_request_to(conn, CONN_BODY);
         mg_conn_await(conn);
     }
     const size_t cap = mg_wire_write(&conn->wire);
-    (void)mg_h1_write_response(&conn->wire.out, head, x->request.method, conn->minor, true);
+    (void)mg_h1_write_response(&conn->wire.out, head, x->request.method, &conn->info, true);
     mg_wire_wrote(&conn->wire, cap);
     mg_wire_later(&conn->wire);
 }
@@ -150,9 +147,9 @@ static void client_interim(mg_exchange *x, const mg_response *head)
 /* Whether the connection can live on behind this response, when the request's body may not have been read. */
 static bool may_keep(const mg_conn *conn, const mg_exchange *x)
 {
-    if (!conn->keep_alive || conn->last || conn->server->draining)
+    if (conn->fate > CONN_STAYS || conn->server->draining)
         return false;
-    if (!conn->body_open)
+    if (!mg_conn_has_body(conn))
         return true;
     return !x->request.expect_continue && conn->body.framing == MG_H1_LENGTH &&
            conn->body.left <= MG_CONN_DRAIN_BYTES;
@@ -161,11 +158,10 @@ static bool may_keep(const mg_conn *conn, const mg_exchange *x)
 /* A plugin may have put another body in the place of the client's, which is then still to come. */
 static void begin_tunnel(mg_conn *conn, mg_exchange *x)
 {
-    conn->tunnel = true;
-    conn->skips_body = conn->body_open;
-    conn->body_open = true;
-    conn->wire.blocked = false; /* what the client sends goes on in the turn that sends the head */
-    if (!conn->skips_body)
+    mg_wire_unblock(&conn->wire); /* what the client sends goes on in the turn that sends the head */
+    if (mg_conn_has_body(conn))
+        mg_conn_request_to(conn, CONN_SKIPS);
+    else
         mg_conn_open_tunnel(conn);
     x->request_body.source = &conn->source;
     x->request_body.ended = false;
@@ -177,23 +173,24 @@ static void client_head(mg_exchange *x)
     const mg_response *response = &x->response;
 
     if (!may_keep(conn, x))
-        conn->last = true;
+        mg_conn_ends(conn, CONN_LAST);
     const size_t cap = mg_wire_write(&conn->wire);
-    conn->out_framing =
-        mg_h1_write_response(&conn->wire.out, response, x->request.method, conn->minor, !conn->last);
+    conn->out_framing = mg_h1_write_response(&conn->wire.out, response, x->request.method, &conn->info,
+                                             conn->fate == CONN_STAYS);
     mg_wire_wrote(&conn->wire, cap);
-    conn->out_left = response->length;
-    conn->head_out = x->head_sent = true;
+    conn->out_left = x->tunnel ? 0 : response->length;
+    x->head_sent = true;
+    mg_conn_answer_to(conn, CONN_ANSWERS);
     x->times.head_ns = mg_loop_now(conn->server->net->loop);
-    if (response->status == 101)
+    if (x->tunnel)
         begin_tunnel(conn, x);
-    if (conn->tunnel || conn->out_framing != MG_H1_NO_BODY) {
-        if (conn->out_framing == MG_H1_UNTIL_CLOSE && !conn->tunnel)
-            conn->last = true;
+    if (x->tunnel || conn->out_framing != MG_H1_NO_BODY) {
+        if (conn->out_framing == MG_H1_UNTIL_CLOSE)
+            mg_conn_ends(conn, CONN_LAST);
         x->response_body.sink = &conn->sink;
     } else {
         x->response_body.sink = NULL;
-        conn->end_out = true;
+        mg_conn_answer_to(conn, CONN_ANSWERED);
     }
     mg_wire_later(&conn->wire);
 }
@@ -203,11 +200,7 @@ static void client_cut(mg_exchange *x, mg_reset reason)
     mg_conn *conn = conn_of_x(x);
 
     (void)reason;
-    conn->x = NULL;
-    x->client = NULL;
-    x->client_self = NULL;
-    x->request_body.source = NULL;
-    x->response_body.sink = NULL;
+    (void)mg_conn_part(conn);
     mg_conn_enter(conn);
     mg_conn_close(conn, true);
     mg_conn_leave(conn);

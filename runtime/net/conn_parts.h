@@ -1,50 +1,78 @@
-/* conn_parts.h - what the files of a client connection share: conn.c, conn_in.c, conn_out.c, conn_server.c.
+/* conn_parts.h - what the files of a client connection of HTTP/1 share: conn.c, conn_in.c, conn_out.c.
  * Nobody else includes it. Whatever calls out may end the connection: enter before, leave after, and look at
- * `gone` in between. */
+ * its state in between. */
 #ifndef MG_NET_CONN_PARTS_H
 #define MG_NET_CONN_PARTS_H
 
 #include "net/conn.h"
+#include "net/protocol.h"
 #include "net/wire.h"
 
 enum { MG_CONN_DRAIN_BYTES = 64 * 1024 }; /* of a body nobody wants, to keep the connection */
 
+/* What the connection is at. Changed by mg_conn_to alone. */
 typedef enum mg_conn_state {
     CONN_IDLE,     /* no byte of a head yet */
     CONN_HEAD,     /* a part of one */
     CONN_EXCHANGE, /* being answered; or tunnelled */
     CONN_DRAIN,    /* answered; the rest of its body is read and dropped */
     CONN_LINGER,   /* FIN sent; what still comes is dropped */
+    CONN_GONE,     /* closed; freed when the stack has unwound */
 } mg_conn_state;
 
-struct mg_conn {
+/* What the client sends behind the head. Changed by mg_conn_request_to alone. */
+typedef enum mg_conn_request {
+    CONN_NO_BODY, /* there is none, or it has ended */
+    CONN_ASKS,    /* a body that is sent once the client was told to go on: no move of its own is due */
+    CONN_BODY,    /* its body */
+    CONN_SKIPS,   /* its body, which nobody wants, before the bytes of a tunnel */
+    CONN_TUNNELS, /* the bytes of a tunnel */
+} mg_conn_request;
+
+/* What was sent of the answer. Changed by mg_conn_answer_to alone. */
+typedef enum mg_conn_answer {
+    CONN_UNANSWERED,
+    CONN_ANSWERS,  /* the head was handed over */
+    CONN_ANSWERED, /* all of it was; bytes may be held */
+    CONN_SHUT,     /* the end of a tunnel, which was sent on */
+} mg_conn_answer;
+
+/* What follows the exchange. Only ever raised, by mg_conn_ends. */
+typedef enum mg_conn_fate {
+    CONN_STAYS, /* perhaps another request */
+    CONN_LAST,  /* the end; what the client still sends is read and dropped, so that no RST overtakes it */
+    CONN_LAST_WORD, /* the end, at once */
+} mg_conn_fate;
+
+typedef struct mg_conn {
     mg_wire wire;
+    mg_conn_entry entry;
     mg_timer timer;
-    mg_list link;
     mg_conn_server *server; /* borrowed */
     mg_exchange *x;         /* borrowed: the owner's; NULL between exchanges */
     mg_body_sink sink;      /* of the response body */
     mg_body_source source;  /* of the request body */
+    mg_h1_info info;        /* of the head that was read last */
     mg_h1_body body;        /* the request body on its way in */
     uint64_t begun_ns;      /* the turn in which the last request began */
     uint64_t progress_ns;   /* the client's last byte in or out while it was waited for */
     uint64_t out_left;      /* of an MG_H1_LENGTH response */
     uint32_t dropped;       /* bytes, in DRAIN and LINGER */
     mg_conn_state state;
-    uint8_t out_framing;
-    bool keep_alive; /* the client may send another request */
-    bool last;       /* this response is the connection's last */
-    bool body_open;  /* the request body has not ended */
-    bool skips_body; /* of a tunnel: the request's body, which nobody wants, comes before its bytes */
-    bool awaits_100; /* the client sends no body before it is told to go on: no move of its own is due */
-    bool head_out, end_out; /* of the response: handed over, complete */
-    bool tunnel;
+    mg_conn_request request;
+    mg_conn_answer answer;
+    mg_conn_fate fate;
+    mg_h1_framing out_framing;
     bool peer_trusted;
-    bool gone; /* closed; freed when the stack has unwound */
-    uint8_t minor;
-    char peer[48];
     uint8_t peer_n;
-};
+    char peer[48];
+} mg_conn;
+
+/* The head of a 101 was handed over. */
+static inline bool mg_conn_is_tunnel(const mg_conn *conn)
+{
+    return conn->x && conn->x->tunnel && conn->answer != CONN_UNANSWERED;
+}
 
 static inline mg_loop *mg_conn_loop(const mg_conn *conn)
 {
@@ -53,16 +81,25 @@ static inline mg_loop *mg_conn_loop(const mg_conn *conn)
 
 /* ---- the connection ---- */
 
-/* The place of a connection that closes is free again. */
-void mg_conn_leave_gates(mg_conn_server *server);
-/* A new one of the server, which takes the descriptor and has its place. */
-void mg_conn_open(mg_conn_server *server, int fd, const mg_addr *peer, bool trusted);
+void mg_conn_to(mg_conn *conn, mg_conn_state state);
+void mg_conn_request_to(mg_conn *conn, mg_conn_request request);
+void mg_conn_answer_to(mg_conn *conn, mg_conn_answer answer);
+void mg_conn_ends(mg_conn *conn, mg_conn_fate fate);
+
+/* The client has sent less than all of its request, or of its tunnel. */
+static inline bool mg_conn_has_body(const mg_conn *conn)
+{
+    return conn->request != CONN_NO_BODY;
+}
+
 static inline void mg_conn_enter(mg_conn *conn)
 {
     mg_wire_enter(&conn->wire);
 }
 /* The outermost one frees a connection that is gone. */
 void mg_conn_leave(mg_conn *conn);
+/* Parts the exchange from its client side and returns it, or NULL. */
+mg_exchange *mg_conn_part(mg_conn *conn);
 /* Closes the descriptor and leaves the server's list. */
 void mg_conn_close(mg_conn *conn, bool reset);
 /* The client left or is given up: closes, and tells the owner of an exchange that is not over. */

@@ -1,8 +1,7 @@
 /* conn_server.c - the connections of one listener on one loop: who is let in, who is turned away, and how all
  * of them end. */
 #include "base/mem.h"
-#include "net/conn_parts.h"
-#include <stdio.h>
+#include "net/protocol.h"
 
 void mg_conn_server_init(mg_conn_server *server, mg_net *net, const mg_owner_ops *owner, void *owner_self)
 {
@@ -48,33 +47,41 @@ static bool enter_gates(mg_conn_server *server)
     return false;
 }
 
-void mg_conn_leave_gates(mg_conn_server *server)
+static void leave_gates(mg_conn_server *server)
 {
     leave(server->gate);
     if (server->all)
         leave(server->all);
 }
 
-/* ---- who is let in ---- */
-
-/* Over the limit: one answer that needs no connection of ours, then the end. */
-static void turn_away(mg_conn_server *server, int fd)
+static void count(mg_conn_server *server, int by)
 {
-    mg_loop *loop = server->net->loop;
-    char body[192], answer[512];
-    const int body_n = snprintf(
-        body, sizeof body,
-        "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
-        "\"detail\":\"The gateway has all the connections it may have.\",\"instance\":\"%016llx\"}\n",
-        (unsigned long long)mg_rand_next(&loop->rand));
-    const int n = snprintf(answer, sizeof answer,
-                           "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n"
-                           "content-length: %d\r\nretry-after: 1\r\nconnection: close\r\n\r\n%s",
-                           body_n, body);
-
-    atomic_fetch_add_explicit(&server->gate->refused, 1, memory_order_relaxed);
-    mg_stream_turn_away(loop, fd, mg_str_make(answer, (size_t)n));
+    server->count += (uint32_t)by;
+    if (server->live)
+        atomic_fetch_add_explicit(server->live, (uint32_t)by, memory_order_relaxed);
 }
+
+void mg_conn_server_add(mg_conn_server *server, mg_conn_entry *entry, const mg_protocol *protocol)
+{
+    entry->protocol = protocol;
+    mg_list_push(&server->conns, &entry->link);
+    count(server, 1);
+}
+
+void mg_conn_server_remove(mg_conn_server *server, mg_conn_entry *entry)
+{
+    mg_list_remove(&entry->link);
+    leave_gates(server);
+    count(server, -1);
+}
+
+void mg_conn_server_settle(mg_conn_server *server)
+{
+    if (server->draining && server->count == 0 && server->drained)
+        server->drained(server);
+}
+
+/* ---- who is let in ---- */
 
 static bool is_trusted(const mg_conn_server *server, const mg_addr *peer)
 {
@@ -84,36 +91,35 @@ static bool is_trusted(const mg_conn_server *server, const mg_addr *peer)
     return false;
 }
 
-/* The server drains: who waits for nothing is let go. A request may stand in the socket, though, or behind
- * the one that was answered last; it was sent before anybody said no more, and is answered. */
-static void drain_conn(mg_conn *conn)
+static mg_conn_entry *entry_at(mg_list *link)
 {
-    mg_conn_enter(conn);
-    if (conn->state == CONN_IDLE) {
-        mg_stream_expect(&conn->wire.stream);
-        mg_wire_feed_held(&conn->wire);
-        if (!conn->gone)
-            mg_wire_read(&conn->wire);
-    }
-    if (!conn->gone && mg_conn_is_put_off(conn) && conn->wire.in.n) {
-        mg_conn_leave(conn);
-        return; /* the next turn answers them */
-    }
-    if (!conn->gone &&
-        (conn->state == CONN_IDLE || (conn->state == CONN_LINGER && !mg_stream_can_read(&conn->wire.stream))))
-        mg_conn_close(conn, false);
-    mg_conn_leave(conn);
+    return mg_container_of(link, mg_conn_entry, link);
+}
+
+static void drain(mg_conn_entry *entry)
+{
+    entry->protocol->drain(entry);
+}
+
+/* What a new connection speaks. */
+static const mg_protocol *choose(const mg_conn_server *server)
+{
+    (void)server; /* one is all there is; TLS will ask what the client has chosen */
+    return &mg_protocol_h1;
 }
 
 void mg_conn_accept(mg_conn_server *server, int fd, const mg_addr *peer)
 {
+    const mg_protocol *protocol = choose(server);
+
     if (!enter_gates(server)) {
-        turn_away(server, fd);
+        atomic_fetch_add_explicit(&server->gate->refused, 1, memory_order_relaxed);
+        protocol->turn_away(server, fd);
         return;
     }
-    mg_conn_open(server, fd, peer, is_trusted(server, peer));
+    protocol->open(server, fd, peer, is_trusted(server, peer));
     if (server->draining)
-        drain_conn(mg_container_of(server->conns.prev, mg_conn, link));
+        drain(entry_at(server->conns.prev));
 }
 
 void mg_conn_server_drain(mg_conn_server *server)
@@ -128,7 +134,7 @@ void mg_conn_server_drain(mg_conn_server *server)
         mg_list_push(&todo, link);
     while ((link = mg_list_pop(&todo))) { /* the end of one may bring the end of others */
         mg_list_push(&server->conns, link);
-        drain_conn(mg_container_of(link, mg_conn, link));
+        drain(entry_at(link));
     }
     server->drained = drained;
     if (server->count == 0 && drained)
@@ -139,9 +145,7 @@ void mg_conn_server_fini(mg_conn_server *server)
 {
     server->drained = NULL;
     while (!mg_list_empty(&server->conns)) {
-        mg_conn *conn = mg_container_of(server->conns.next, mg_conn, link);
-        mg_conn_enter(conn);
-        mg_conn_abort(conn, MG_RESET_SHUTDOWN, true);
-        mg_conn_leave(conn);
+        mg_conn_entry *entry = entry_at(server->conns.next);
+        entry->protocol->cut(entry);
     }
 }

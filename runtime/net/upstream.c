@@ -3,25 +3,31 @@
  *
  * A reused connection that fails before any byte of an answer is replaced once, when nothing had been sent,
  * or the method is idempotent and no body byte has left (docs/policies.md 6). */
+#include "base/check.h"
 #include "base/mem.h"
 #include "net/upstream_parts.h"
 
-/* Parts a lease from its connection; what the connection becomes is the caller's. */
-mg_lease *mg_up_detach(mg_up *up)
-{
-    mg_lease *lease = up->lease;
+#define BIT(state) (1u << (state))
 
-    up->lease = NULL;
-    if (!lease)
-        return NULL;
-    lease->conn = NULL;
-    lease->state = MG_LEASE_OVER;
-    mg_exchange *x = lease->x;
-    mg_exchange_body_rests(x, mg_loop_now(mg_up_loop(up)));
-    x->request_body.sink = NULL; /* ours, or what the owner put before it */
-    if (x->response_body.source == &up->source)
-        x->response_body.source = NULL;
-    return lease;
+void mg_lease_to(mg_lease *lease, mg_lease_state state)
+{
+    static const uint8_t after[] = {
+        [MG_LEASE_NONE] =
+            BIT(MG_LEASE_WAITS) | BIT(MG_LEASE_CONNECTS) | BIT(MG_LEASE_RUNS) | BIT(MG_LEASE_OVER),
+        [MG_LEASE_WAITS] = BIT(MG_LEASE_CONNECTS) | BIT(MG_LEASE_RUNS) | BIT(MG_LEASE_OVER),
+        [MG_LEASE_CONNECTS] = BIT(MG_LEASE_RUNS) | BIT(MG_LEASE_OVER),
+        [MG_LEASE_RUNS] = BIT(MG_LEASE_OVER),
+        /* Once more: a connection that was of no use is replaced. */
+        [MG_LEASE_OVER] = BIT(MG_LEASE_WAITS) | BIT(MG_LEASE_CONNECTS) | BIT(MG_LEASE_OVER),
+    };
+
+    MG_CHECK(after[lease->state] & BIT(state));
+    lease->state = state;
+}
+
+void mg_lease_pin(mg_lease *lease)
+{
+    lease->body_taken = true;
 }
 
 void mg_lease_leave(mg_lease *lease)
@@ -35,7 +41,7 @@ void mg_lease_leave(mg_lease *lease)
 
 void mg_lease_fail(mg_lease *lease, mg_reset reason)
 {
-    lease->state = MG_LEASE_OVER;
+    mg_lease_to(lease, MG_LEASE_OVER);
     mg_lease_leave(lease);
     lease->ops->failed(lease, reason);
 }
@@ -74,14 +80,14 @@ void mg_lease_obtain(mg_lease *lease, bool fresh)
                 mg_up_close(up);
                 continue;
             }
-            up->lease = lease;
             lease->reused = true;
+            mg_slot_lend(&up->slot, lease);
             lease->x->times.connected_ns = now;
             mg_up_start(up);
         } else if (verdict == MG_POOL_CONNECT) {
             mg_up_connect(lease);
         } else if (verdict == MG_POOL_WAIT) {
-            lease->state = MG_LEASE_WAITS;
+            mg_lease_to(lease, MG_LEASE_WAITS);
             mg_endpoint_await_place(endpoint);
             mg_endpoint_work(endpoint);
         } else {
@@ -107,15 +113,15 @@ void mg_lease_cancel(mg_lease *lease)
 {
     if (lease->state == MG_LEASE_NONE || lease->state == MG_LEASE_OVER)
         return;
-    if (lease->state == MG_LEASE_WAITS && !lease->conn)
+    if (lease->state == MG_LEASE_WAITS && !lease->slot)
         mg_pool_wait_cancel(&lease->endpoint->pool, &lease->waiter);
-    mg_up *up = lease->conn;
-    if (up) {
+    if (lease->slot) {
+        mg_up *up = lease->slot->up;
         mg_up_enter(up);
-        (void)mg_up_detach(up);
+        (void)mg_slot_take_back(&up->slot);
         mg_up_give_up(up);
         mg_up_leave(up);
     }
-    lease->state = MG_LEASE_OVER;
+    mg_lease_to(lease, MG_LEASE_OVER);
     mg_lease_leave(lease);
 }

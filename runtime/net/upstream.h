@@ -71,19 +71,20 @@ typedef struct mg_lease_ops {
 } mg_lease_ops;
 
 typedef enum mg_lease_state {
-    MG_LEASE_NONE,
-    MG_LEASE_WAITS,
-    MG_LEASE_CONNECTS,
-    MG_LEASE_RUNS,
-    MG_LEASE_OVER
+    MG_LEASE_NONE,     /* never started */
+    MG_LEASE_WAITS,    /* in the queue, or it was handed a connection in this turn */
+    MG_LEASE_CONNECTS, /* for it alone */
+    MG_LEASE_RUNS,     /* it has a slot of a connection, and its request is on its way */
+    MG_LEASE_OVER,
 } mg_lease_state;
 
-/* The caller's memory; zeroed is a lease that was never started. */
+/* One exchange on one slot of a connection. The caller's memory; zeroed is a lease that was never started.
+ * Others read it, and write `limit` alone, before the start. */
 struct mg_lease {
-    mg_exchange *x;                /* borrowed */
-    mg_endpoint *endpoint;         /* counted */
-    const mg_lease_conf *conf;     /* borrowed until it is over */
-    struct mg_upstream_conn *conn; /* borrowed while it runs */
+    mg_exchange *x;            /* borrowed */
+    mg_endpoint *endpoint;     /* counted */
+    const mg_lease_conf *conf; /* borrowed until it is over */
+    struct mg_slot *slot;      /* borrowed while it runs: its place on a connection */
     const mg_lease_ops *ops;
     mg_pool_waiter waiter;
     mg_time_limit limit; /* of the response head, on the clocks of x */
@@ -99,6 +100,9 @@ struct mg_lease {
  * before this returns. */
 void mg_lease_start(mg_lease *lease, mg_exchange *x, mg_endpoint *endpoint, const mg_lease_conf *conf,
                     const mg_lease_ops *ops);
+/* Bytes of the body have been seen that cannot be asked for again: the connection is not replaced behind the
+ * owner's back any more. */
+void mg_lease_pin(mg_lease *lease);
 /* The exchange ends here: no op is called any more; the connection is closed unless its answer was complete.
  * Harmless when over. */
 void mg_lease_cancel(mg_lease *lease);

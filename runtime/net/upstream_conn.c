@@ -4,6 +4,78 @@
 #include "base/mem.h"
 #include "net/upstream_parts.h"
 
+#define BIT(state) (1u << (state))
+
+/* ---- states ---- */
+
+void mg_up_to(mg_up *up, mg_up_state state)
+{
+    static const uint8_t after[] = {
+        [UP_CONNECTING] = BIT(UP_BUSY) | BIT(UP_GONE),
+        [UP_IDLE] = BIT(UP_HANDED) | BIT(UP_BUSY) | BIT(UP_GONE),
+        [UP_HANDED] = BIT(UP_BUSY) | BIT(UP_GONE),
+        [UP_BUSY] = BIT(UP_IDLE) | BIT(UP_GONE),
+        [UP_GONE] = 0,
+    };
+
+    MG_CHECK(after[up->state] & BIT(state));
+    up->state = state;
+}
+
+void mg_slot_send_to(mg_slot *slot, mg_slot_request request)
+{
+    static const uint8_t after[] = {
+        [SLOT_SENDING] = BIT(SLOT_SENT),
+        [SLOT_SENT] = BIT(SLOT_TUNNEL),
+        [SLOT_TUNNEL] = BIT(SLOT_TUNNEL_ENDED),
+        [SLOT_TUNNEL_ENDED] = BIT(SLOT_TUNNEL_SHUT),
+        [SLOT_TUNNEL_SHUT] = 0,
+    };
+
+    MG_CHECK(after[slot->request] & BIT(request));
+    slot->request = request;
+}
+
+void mg_slot_answer_to(mg_slot *slot, mg_slot_answer answer)
+{
+    static const uint8_t after[] = {
+        [SLOT_NONE] = BIT(SLOT_AWAITS),
+        [SLOT_AWAITS] = BIT(SLOT_NONE) | BIT(SLOT_BARE) | BIT(SLOT_BODY),
+        [SLOT_BARE] = BIT(SLOT_NONE),
+        [SLOT_BODY] = BIT(SLOT_NONE),
+    };
+
+    MG_CHECK(slot->lease && after[slot->answer] & BIT(answer));
+    slot->answer = answer;
+}
+
+void mg_slot_lend(mg_slot *slot, mg_lease *lease)
+{
+    MG_CHECK(!slot->lease && slot->answer == SLOT_NONE);
+    slot->lease = lease;
+    slot->request = SLOT_SENDING;
+    lease->slot = slot;
+}
+
+mg_lease *mg_slot_take_back(mg_slot *slot)
+{
+    mg_lease *lease = slot->lease;
+
+    if (!lease)
+        return NULL;
+    if (slot->answer != SLOT_NONE)
+        mg_slot_answer_to(slot, SLOT_NONE);
+    slot->lease = NULL;
+    lease->slot = NULL;
+    mg_lease_to(lease, MG_LEASE_OVER);
+    mg_exchange *x = lease->x;
+    mg_exchange_body_rests(x, mg_loop_now(mg_up_loop(slot->up)));
+    x->request_body.sink = NULL; /* ours, or what the owner put before it */
+    if (x->response_body.source == &slot->source)
+        x->response_body.source = NULL;
+    return lease;
+}
+
 /* ---- the end of a connection ---- */
 
 void mg_up_leave(mg_up *up)
@@ -21,15 +93,15 @@ void mg_up_leave(mg_up *up)
  */
 static void close_conn(mg_up *up, void (*work)(mg_endpoint *endpoint))
 {
-    const bool in_pool = up->opened;
+    const bool in_pool = up->state != UP_CONNECTING;
 
     if (up->state == UP_GONE)
         return;
     mg_up_enter(up);
-    up->state = UP_GONE;
+    mg_up_to(up, UP_GONE);
     mg_wire_close(&up->wire, false);
-    mg_timer_stop(&up->timer);
-    mg_h1_body_fini(&up->body);
+    mg_timer_stop(&up->slot.timer);
+    mg_h1_body_fini(&up->slot.body);
     mg_endpoint *endpoint = up->endpoint;
     mg_endpoint_ref(endpoint);
     if (in_pool)
@@ -56,13 +128,13 @@ void mg_up_give_up(mg_up *up)
 /* The connection is of no use any more, whatever the lease was at. */
 void mg_up_fail(mg_up *up, mg_reset reason)
 {
-    const bool before_answer = !up->answered;
-    const bool replay = up->lease && before_answer && !up->wire.in.n && reason == MG_RESET_UPSTREAM_RESET &&
-                        mg_lease_may_replay(up->lease);
+    const bool before_answer = up->slot.answer <= SLOT_AWAITS;
+    const bool replay = up->slot.lease && before_answer && !up->wire.in.n &&
+                        reason == MG_RESET_UPSTREAM_RESET && mg_lease_may_replay(up->slot.lease);
 
     mg_cell_add(&up->endpoint->stale, replay);
     mg_up_enter(up);
-    mg_lease *lease = mg_up_detach(up);
+    mg_lease *lease = mg_slot_take_back(&up->slot);
     mg_up_close(up);
     mg_up_leave(up);
     if (!lease)
@@ -89,52 +161,55 @@ void mg_up_fail(mg_up *up, mg_reset reason)
 /* When the lease's time is over, as far as that can be told. */
 static uint64_t limit_due(const mg_up *up)
 {
-    return up->lease && !up->answered ? mg_exchange_due_ns(up->lease->x, &up->lease->limit) : UINT64_MAX;
+    return up->slot.lease && up->slot.answer <= SLOT_AWAITS
+               ? mg_exchange_due_ns(up->slot.lease->x, &up->slot.lease->limit)
+               : UINT64_MAX;
 }
 
 /* While the client is waited for, the upstream is not. */
 static bool is_upstreams_turn(const mg_up *up)
 {
-    if (up->tunnel)
+    if (mg_slot_is_tunnel(&up->slot))
         return true;
-    if (up->state == UP_BODY)
+    if (up->slot.answer == SLOT_BODY)
         return !up->wire.blocked;
-    return !up->lease->x->flowing || up->wire.out.n || up->wire.waiting;
+    return !up->slot.lease->x->flowing || !mg_wire_is_flushed(&up->wire) || up->wire.waiting;
 }
 
 /* How long the upstream may take for its next move. One that stops reading the request's body has no more for
  * that than its time for all of the answer. */
 static uint64_t patience(const mg_up *up)
 {
-    const mg_lease_conf *conf = up->lease->conf;
-    const mg_exchange *x = up->lease->x;
+    const mg_lease_conf *conf = up->slot.lease->conf;
+    const mg_exchange *x = up->slot.lease->x;
 
     if (up->state == UP_CONNECTING)
         return conf->connect_timeout_ns;
-    if (up->tunnel)
+    if (mg_slot_is_tunnel(&up->slot))
         return conf->tunnel_idle_timeout_ns;
-    if (up->state == UP_BODY || up->answered)
+    if (up->slot.answer > SLOT_AWAITS)
         return conf->read_timeout_ns;
     if (!x->flowing)
         return conf->first_byte_timeout_ns;
     return mg_min_u64(conf->read_timeout_ns,
-                      mg_exchange_left_ns(x, &up->lease->limit, mg_loop_now(mg_up_loop(up))));
+                      mg_exchange_left_ns(x, &up->slot.lease->limit, mg_loop_now(mg_up_loop(up))));
 }
 
 void mg_up_wait(mg_up *up, uint64_t patience_ns)
 {
     mg_loop *loop = mg_up_loop(up);
 
-    up->since_ns = mg_loop_now(loop);
-    mg_timer_set(loop, &up->timer, mg_min_u64(mg_add_sat(up->since_ns, patience_ns), limit_due(up)));
+    up->slot.since_ns = mg_loop_now(loop);
+    mg_timer_set(loop, &up->slot.timer,
+                 mg_min_u64(mg_add_sat(up->slot.since_ns, patience_ns), limit_due(up)));
 }
 
 void mg_up_await_room(mg_up *up)
 {
     const uint64_t patience_ns = patience(up);
 
-    up->since_ns = mg_loop_now(mg_up_loop(up));
-    if (!up->timer.due_ns || up->timer.due_ns > mg_add_sat(up->since_ns, patience_ns))
+    up->slot.since_ns = mg_loop_now(mg_up_loop(up));
+    if (!up->slot.timer.due_ns || up->slot.timer.due_ns > mg_add_sat(up->slot.since_ns, patience_ns))
         mg_up_wait(up, patience_ns);
 }
 
@@ -164,7 +239,7 @@ static void on_connected(mg_up *up)
     if (error) {
         mg_stream_close(&up->wire.stream, false);
         if (connect_next(up)) {
-            mg_up_wait(up, up->lease->conf->connect_timeout_ns);
+            mg_up_wait(up, up->slot.lease->conf->connect_timeout_ns);
         } else {
             mg_log_write(up->endpoint->net->log, MG_LOG_WARN, "upstream_connect", "%s: %s",
                          up->endpoint->account->authority, strerror(error));
@@ -173,9 +248,9 @@ static void on_connected(mg_up *up)
         return;
     }
     mg_endpoint_prefer(up->endpoint, &up->addr);
-    up->opened = true;
-    mg_pool_opened(&up->endpoint->pool, &up->lease->conf->pool, &up->pooled, mg_loop_now(mg_up_loop(up)));
-    up->lease->x->times.connected_ns = mg_loop_now(mg_up_loop(up));
+    mg_pool_opened(&up->endpoint->pool, &up->slot.lease->conf->pool, &up->pooled,
+                   mg_loop_now(mg_up_loop(up)));
+    up->slot.lease->x->times.connected_ns = mg_loop_now(mg_up_loop(up));
     mg_up_start(up);
 }
 
@@ -187,22 +262,19 @@ static void up_turn(mg_up *up)
     switch (up->state) {
     case UP_CONNECTING: on_connected(up); break;
     case UP_IDLE:
-        if (up->lease) { /* handed over by the pool; its peer may have closed it meanwhile */
-            up->answered = false;
-            if (mg_stream_has_news(&up->wire.stream) || !mg_up_looks_open(up, up->lease->x))
-                mg_up_fail(up, MG_RESET_UPSTREAM_RESET);
-            else
-                mg_up_start(up);
-        } else if (mg_stream_has_news(&up->wire.stream)) {
-            if (mg_pool_remove(&up->endpoint->pool, &up->pooled))
-                mg_up_close(up);
-        }
+        if (mg_stream_has_news(&up->wire.stream) && mg_pool_remove(&up->endpoint->pool, &up->pooled))
+            mg_up_close(up);
         break;
-    case UP_HEAD:
-    case UP_BODY:
-        if (up->wire.out.n || up->wire.waiting || up->tunnel_ended)
+    case UP_HANDED: /* its peer may have closed it meanwhile */
+        if (mg_stream_has_news(&up->wire.stream) || !mg_up_looks_open(up, up->slot.lease->x))
+            mg_up_fail(up, MG_RESET_UPSTREAM_RESET);
+        else
+            mg_up_start(up);
+        break;
+    case UP_BUSY:
+        if (!mg_wire_is_flushed(&up->wire) || up->wire.waiting || up->slot.request == SLOT_TUNNEL_ENDED)
             mg_up_flush(up);
-        if (up->state != UP_GONE && up->lease && mg_stream_can_read(&up->wire.stream))
+        if (up->state != UP_GONE && up->slot.lease && mg_stream_can_read(&up->wire.stream))
             mg_wire_read(&up->wire);
         break;
     case UP_GONE: break;
@@ -222,19 +294,20 @@ static void on_later(mg_later *later)
 
 static void on_timer(mg_timer *timer)
 {
-    mg_up *up = mg_container_of(timer, mg_up, timer);
+    mg_up *up = mg_container_of(timer, mg_slot, timer)->up;
     const uint64_t now = mg_loop_now(mg_up_loop(up));
 
-    if (!up->lease)
+    if (!up->slot.lease)
         return; /* idle: the pool's timer counts */
     const bool ours = is_upstreams_turn(up);
-    if (!up->answered && !mg_exchange_left_ns(up->lease->x, &up->lease->limit, now)) {
-        up->lease->client_late = !ours;
+    if (up->slot.answer <= SLOT_AWAITS &&
+        !mg_exchange_left_ns(up->slot.lease->x, &up->slot.lease->limit, now)) {
+        up->slot.lease->client_late = !ours;
         mg_up_fail(up, MG_RESET_DEADLINE);
         return;
     }
     const uint64_t patience_ns = patience(up);
-    if (ours && now >= up->since_ns + patience_ns) {
+    if (ours && now >= up->slot.since_ns + patience_ns) {
         if (up->state == UP_CONNECTING) {
             mg_stream_close(&up->wire.stream, false);
             if (connect_next(up)) {
@@ -247,7 +320,7 @@ static void on_timer(mg_timer *timer)
         mg_up_leave(up);
         return;
     }
-    const uint64_t due = mg_add_sat(ours ? up->since_ns : now, patience_ns);
+    const uint64_t due = mg_add_sat(ours ? up->slot.since_ns : now, patience_ns);
     mg_timer_set(mg_up_loop(up), timer, mg_min_u64(due, limit_due(up)));
 }
 
@@ -261,14 +334,13 @@ void mg_up_connect(mg_lease *lease)
     mg_wire_init(&up->wire, endpoint->net, &mg_up_wire, on_later);
     up->endpoint = endpoint;
     endpoint->conns++;
-    up->lease = lease;
-    up->state = UP_CONNECTING;
-    up->sink = mg_up_sink;
-    up->source = mg_up_source;
-    mg_timer_init(&up->timer, on_timer);
-    lease->conn = up;
-    lease->state = MG_LEASE_CONNECTS;
+    up->slot.up = up;
+    up->slot.sink = mg_up_sink;
+    up->slot.source = mg_up_source;
+    mg_timer_init(&up->slot.timer, on_timer);
     lease->reused = false;
+    mg_slot_lend(&up->slot, lease);
+    mg_lease_to(lease, MG_LEASE_CONNECTS);
     if (!connect_next(up)) {
         mg_up_fail(up, endpoint->addr_count ? MG_RESET_UPSTREAM_CONNECT : MG_RESET_NO_HOST);
         return;
@@ -279,38 +351,39 @@ void mg_up_connect(mg_lease *lease)
 /* The connection is the lease's: the head goes out, with the body's first bytes where there are some. */
 void mg_up_start(mg_up *up)
 {
-    mg_lease *lease = up->lease;
+    mg_slot *slot = &up->slot;
+    mg_lease *lease = slot->lease;
     mg_exchange *x = lease->x;
 
-    lease->state = MG_LEASE_RUNS;
-    lease->conn = up;
-    up->state = UP_HEAD;
-    up->keep_alive = true;
-    up->answered = up->tunnel = up->tunnel_ended = up->wire.waiting = up->wire.blocked = false;
-    up->keep_alive_s = 0;
-    up->interims = 0;
-    up->chunked_out = x->request.body == MG_BODY_STREAM;
-    up->request_done = x->request_body.ended || !x->request_body.source;
+    mg_lease_to(lease, MG_LEASE_RUNS);
+    mg_up_to(up, UP_BUSY);
+    mg_slot_answer_to(slot, SLOT_AWAITS);
+    mg_wire_restart(&up->wire);
+    up->peer = (mg_h1_info){ .keep_alive = true };
+    slot->interims = 0;
+    slot->chunked = x->request.body == MG_BODY_STREAM;
+    if (x->request_body.ended || !x->request_body.source)
+        mg_slot_send_to(slot, SLOT_SENT);
     const size_t cap = mg_wire_write(&up->wire);
     mg_h1_write_request(&up->wire.out, &x->request, mg_str_of(up->endpoint->account->authority), true);
     if (x->request_body.ended && x->request.body == MG_BODY_STREAM)
         mg_h1_write_last_chunk(&up->wire.out, NULL);
     mg_wire_wrote(&up->wire, cap);
     /* A client that waits for "100 Continue" sends nothing before the upstream has said it. */
-    if (!up->request_done && !x->request.expect_continue)
+    if (slot->request == SLOT_SENDING && !x->request.expect_continue)
         mg_exchange_body_flows(x, mg_loop_now(mg_up_loop(up)));
     mg_up_wait(up, patience(up));
     mg_up_enter(up);
-    if (!up->request_done) {
+    if (slot->request == SLOT_SENDING) {
         MG_CHECK(x->request_body.source);
-        x->request_body.sink = &up->sink;
+        x->request_body.sink = &slot->sink;
         if (lease->ops->sending)
             lease->ops->sending(lease);
         x->request_body.source->resume(x->request_body.source);
     }
-    if (up->lease == lease && up->wire.out.n)
+    if (slot->lease == lease && !mg_wire_is_flushed(&up->wire))
         mg_up_flush(up);
-    if (up->lease == lease && mg_stream_can_read(&up->wire.stream))
+    if (slot->lease == lease && mg_stream_can_read(&up->wire.stream))
         mg_wire_later(&up->wire);
     mg_up_leave(up);
 }

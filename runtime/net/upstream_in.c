@@ -12,22 +12,22 @@ static void answer_complete(mg_up *up, bool exact)
 {
     mg_endpoint *endpoint = up->endpoint;
     /* Readable still: bytes beyond the answer, or its end; neither is fit for another request. */
-    const bool keep = exact && up->keep_alive && up->request_done && !up->wire.out.n && !up->tunnel &&
-                      !mg_stream_can_read(&up->wire.stream);
-    const mg_fields trailers = up->body.trailers; /* in the exchange's arena */
-    const mg_pool_conf *conf = &up->lease->conf->pool;
+    const bool keep = exact && up->peer.keep_alive && !up->wire.broken && up->slot.request == SLOT_SENT &&
+                      mg_wire_is_flushed(&up->wire) && !mg_stream_can_read(&up->wire.stream);
+    const mg_fields trailers = up->slot.body.trailers; /* in the exchange's arena */
+    const mg_pool_conf *conf = &up->slot.lease->conf->pool;
+    const bool had_body = up->slot.answer == SLOT_BODY;
 
     mg_up_enter(up);
-    mg_lease *lease = mg_up_detach(up);
+    mg_lease *lease = mg_slot_take_back(&up->slot);
     mg_exchange *x = lease->x;
     mg_body_sink *sink = x->response_body.sink;
-    const bool had_body = up->state == UP_BODY;
     x->response_body.ended = true;
     if (keep) {
-        up->state = UP_IDLE;
-        mg_h1_body_fini(&up->body);
-        up->body = (mg_h1_body){ 0 };
-        const uint64_t idle_ns = up->keep_alive_s > 1 ? (up->keep_alive_s - 1) * MG_NS_PER_S : 0;
+        mg_up_to(up, UP_IDLE);
+        mg_h1_body_fini(&up->slot.body);
+        up->slot.body = (mg_h1_body){ 0 };
+        const uint64_t idle_ns = up->peer.keep_alive_s > 1 ? (up->peer.keep_alive_s - 1) * MG_NS_PER_S : 0;
         mg_pool_waiter *waiter = NULL;
         mg_pool_given given =
             mg_pool_give(&endpoint->pool, conf, &up->pooled, mg_loop_now(mg_up_loop(up)), idle_ns, &waiter);
@@ -39,8 +39,8 @@ static void answer_complete(mg_up *up, bool exact)
             mg_lease *next = mg_container_of(waiter, mg_lease, waiter);
             next->reused = true;
             next->x->times.connected_ns = mg_loop_now(mg_up_loop(up));
-            next->conn = up;
-            up->lease = next;
+            mg_up_to(up, UP_HANDED);
+            mg_slot_lend(&up->slot, next);
             mg_wire_later(&up->wire); /* starts in its own turn */
         } else if (given == MG_POOL_CLOSE) {
             mg_up_close(up);
@@ -62,7 +62,7 @@ static void answer_complete(mg_up *up, bool exact)
 /* What it sent is not taken; the log says why, and which limit it was. */
 static void refuse_answer(mg_up *up, const mg_h1_fault *fault)
 {
-    const mg_lease_conf *conf = up->lease->conf;
+    const mg_lease_conf *conf = up->slot.lease->conf;
     const char *authority = up->endpoint->account->authority;
     mg_log *log = up->endpoint->net->log;
 
@@ -87,7 +87,7 @@ static void refuse_answer(mg_up *up, const mg_h1_fault *fault)
 /* One response head stands at `bytes`. */
 static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
 {
-    mg_lease *lease = up->lease;
+    mg_lease *lease = up->slot.lease;
     mg_exchange *x = lease->x;
     mg_response response;
     mg_h1_framing framing;
@@ -101,43 +101,45 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
         refuse_answer(up, &fault);
         return;
     }
-    up->keep_alive = up->keep_alive && info.keep_alive;
-    if (response.status < 200 && response.status != 101) {
-        if (++up->interims > INTERIMS_MAX) {
+    info.keep_alive = info.keep_alive && up->peer.keep_alive;
+    up->peer = info;
+    if (mg_status_is_interim(response.status)) {
+        if (++up->slot.interims > INTERIMS_MAX) {
             mg_up_fail(up, MG_RESET_UPSTREAM_PROTOCOL);
             return;
         }
-        if (response.status == 100 && !up->request_done)
+        if (response.status == 100 && up->slot.request == SLOT_SENDING)
             mg_exchange_body_flows(x, mg_loop_now(mg_up_loop(up)));
         lease->ops->interim(lease, &response);
         return;
     }
-    if (response.status == 101 && !up->request_done) { /* RFC 9110 7.8: the new protocol begins behind it */
+    if (mg_status_opens_tunnel(response.status) &&
+        (up->slot.request != SLOT_SENT ||
+         up->wire.broken)) { /* RFC 9110 7.8: the new protocol begins behind it */
         refuse_answer(up, &(mg_h1_fault){ .why = "101 before the request was whole" });
         return;
     }
     mg_exchange_answer(x, MG_ANSWER_UPSTREAM, &response, MG_STR_NONE);
     x->times.first_byte_ns = mg_loop_now(mg_up_loop(up));
-    up->answered = true;
-    up->keep_alive_s = info.keep_alive_s;
-    up->state = UP_BODY;
-    if (response.status == 101) {
-        up->tunnel = true;
-        x->request_body.sink = &up->sink;
+    if (x->tunnel) {
+        mg_slot_send_to(&up->slot, SLOT_TUNNEL);
+        x->request_body.sink = &up->slot.sink;
         framing = MG_H1_UNTIL_CLOSE;
     }
     if (framing == MG_H1_NO_BODY) {
-        up->state = UP_HEAD; /* until answer_complete: there is no body to end */
+        mg_slot_answer_to(&up->slot, SLOT_BARE);
         lease->ops->head(lease);
-        if (up->lease == lease)
+        if (up->slot.lease == lease)
             answer_complete(up, !more);
         return;
     }
-    mg_h1_body_init(&up->body, framing, response.length, &lease->conf->h1, &x->arena);
-    up->body.may_pad = true;
-    up->wire.blocked = true;
-    x->response_body.source = &up->source;
-    mg_up_wait(up, up->tunnel ? lease->conf->tunnel_idle_timeout_ns : lease->conf->read_timeout_ns);
+    mg_slot_answer_to(&up->slot, SLOT_BODY);
+    mg_h1_body_init(&up->slot.body, framing, response.length, &lease->conf->h1, &x->arena);
+    up->slot.body.may_pad = true;
+    mg_wire_block(&up->wire);
+    x->response_body.source = &up->slot.source;
+    mg_up_wait(up, mg_slot_is_tunnel(&up->slot) ? lease->conf->tunnel_idle_timeout_ns
+                                                : lease->conf->read_timeout_ns);
     lease->ops->head(lease);
 }
 
@@ -146,7 +148,7 @@ static size_t feed_head(mg_up *up, const char *bytes, size_t n)
 {
     size_t scanned = 0;
     const size_t head_n = mg_h1_head_end(bytes, n, &scanned);
-    const size_t most = up->lease->conf->h1.head_bytes;
+    const size_t most = up->slot.lease->conf->h1.head_bytes;
 
     if (!head_n && n <= most)
         return 0;
@@ -162,12 +164,12 @@ static size_t feed_body(mg_up *up, const char *bytes, size_t n)
 {
     size_t at = 0;
 
-    while (up->state == UP_BODY && up->lease && !up->wire.blocked) {
-        mg_body *body = &up->lease->x->response_body;
+    while (up->slot.answer == SLOT_BODY && up->slot.lease && !up->wire.blocked) {
+        mg_body *body = &up->slot.lease->x->response_body;
         mg_h1_fault fault = { 0 };
         mg_str payload = MG_STR_NONE;
         size_t used = 0;
-        const mg_h1_step step = mg_h1_body_next(&up->body, bytes + at, n - at, &used, &payload, &fault);
+        const mg_h1_step step = mg_h1_body_next(&up->slot.body, bytes + at, n - at, &used, &payload, &fault);
 
         at += used;
         if (step == MG_H1_MORE)
@@ -181,18 +183,18 @@ static size_t feed_body(mg_up *up, const char *bytes, size_t n)
             return n;
         }
         if (!body->sink) {
-            up->wire.blocked = true;
+            mg_wire_block(&up->wire);
             return at;
         }
-        const mg_lease *lease = up->lease;
+        const mg_lease *lease = up->slot.lease;
         const size_t taken = body->sink->data(body->sink, payload.p, payload.n);
-        if (up->lease != lease)
+        if (up->slot.lease != lease)
             return n;
         body->bytes += taken;
-        mg_h1_body_take(&up->body, taken);
+        mg_h1_body_take(&up->slot.body, taken);
         at += taken;
         if (taken < payload.n) {
-            up->wire.blocked = true;
+            mg_wire_block(&up->wire);
             return at;
         }
     }
@@ -204,36 +206,36 @@ static size_t wire_feed(mg_wire *wire, const char *bytes, size_t n)
     mg_up *up = mg_container_of(wire, mg_up, wire);
     size_t at = 0;
 
-    while (up->lease) {
-        const mg_up_state before = up->state;
+    while (up->slot.lease) {
+        const mg_slot_answer before = up->slot.answer;
         size_t used = 0;
-        if (up->state == UP_HEAD && at < n)
+        if (up->slot.answer == SLOT_AWAITS && at < n)
             used = feed_head(up, bytes + at, n - at);
-        else if (up->state == UP_BODY)
+        else if (up->slot.answer == SLOT_BODY)
             used = feed_body(up, bytes + at, n - at);
         at += used;
-        if (used == 0 && before == up->state)
+        if (used == 0 && before == up->slot.answer)
             break;
-        if (at == n && up->state != UP_BODY)
+        if (at == n && up->slot.answer != SLOT_BODY)
             break;
-        if (at == n && up->state == UP_BODY && before == UP_BODY)
+        if (at == n && up->slot.answer == SLOT_BODY && before == SLOT_BODY)
             break;
     }
-    return up->lease && up->state != UP_IDLE ? at : n;
+    return up->state == UP_BUSY ? at : n;
 }
 
 /* A failed send has taken the socket's error with it: what reads as an end behind it was an RST, so that a
  * body which only the end of the connection ends is not whole. */
 static void on_eof(mg_up *up, bool error)
 {
-    if (up->state == UP_BODY && !error && !up->wire.broken && mg_h1_body_eof(&up->body)) {
-        up->keep_alive = false;
-        if (up->tunnel) {
-            mg_body_sink *sink = up->lease->x->response_body.sink;
-            if (!up->tunnel_ended && sink) { /* half closed: the client may go on sending */
-                up->lease->x->response_body.ended = true;
-                up->lease->x->response_body.source = NULL;
-                up->wire.blocked = true;
+    if (up->slot.answer == SLOT_BODY && !error && !up->wire.broken && mg_h1_body_eof(&up->slot.body)) {
+        if (mg_slot_is_tunnel(&up->slot)) {
+            mg_body_sink *sink = up->slot.lease->x->response_body.sink;
+            if (up->slot.request < SLOT_TUNNEL_ENDED &&
+                sink) { /* half closed: the client may go on sending */
+                up->slot.lease->x->response_body.ended = true;
+                up->slot.lease->x->response_body.source = NULL;
+                mg_wire_block(&up->wire);
                 sink->end(sink, NULL);
                 return;
             }
@@ -246,7 +248,8 @@ static void on_eof(mg_up *up, bool error)
 
 static bool wants_bytes(const mg_up *up)
 {
-    return up->lease && (up->state == UP_HEAD || (up->state == UP_BODY && !up->wire.blocked));
+    return up->slot.lease &&
+           (up->slot.answer == SLOT_AWAITS || (up->slot.answer == SLOT_BODY && !up->wire.blocked));
 }
 
 static size_t wire_wants(mg_wire *wire)
@@ -261,7 +264,7 @@ static void wire_came(mg_wire *wire, size_t n)
     mg_up *up = mg_container_of(wire, mg_up, wire);
 
     (void)n;
-    up->since_ns = mg_loop_now(wire->net->loop);
+    up->slot.since_ns = mg_loop_now(wire->net->loop);
 }
 
 static void wire_ended(mg_wire *wire, bool error)
@@ -274,24 +277,24 @@ static void wire_sent(mg_wire *wire, size_t n)
     mg_up *up = mg_container_of(wire, mg_up, wire);
 
     (void)n;
-    if (up->lease)
-        up->lease->sent_any = true;
-    up->since_ns = mg_loop_now(wire->net->loop);
+    if (up->slot.lease)
+        up->slot.lease->sent_any = true;
+    up->slot.since_ns = mg_loop_now(wire->net->loop);
 }
 
 const mg_wire_ops mg_up_wire = { wire_wants, wire_came, wire_feed, wire_ended, wire_sent };
 
 static void source_resume(mg_body_source *source)
 {
-    mg_up *up = mg_container_of(source, mg_up, source);
+    mg_up *up = mg_container_of(source, mg_slot, source)->up;
 
-    up->wire.blocked = false;
-    up->since_ns = mg_loop_now(mg_up_loop(up));
+    mg_wire_unblock(&up->wire);
+    up->slot.since_ns = mg_loop_now(mg_up_loop(up));
     if (up->wire.feeding)
         return;
     mg_up_enter(up);
     /* A body of no bytes, or one whose bytes are held, may end here. */
-    if (up->wire.in.n || up->state == UP_BODY)
+    if (up->wire.in.n || up->slot.answer == SLOT_BODY)
         mg_wire_feed_held(&up->wire);
     if (up->state != UP_GONE && wants_bytes(up) && mg_stream_can_read(&up->wire.stream))
         mg_wire_read(&up->wire);
@@ -300,11 +303,11 @@ static void source_resume(mg_body_source *source)
 
 static void source_stop(mg_body_source *source)
 {
-    mg_up *up = mg_container_of(source, mg_up, source);
+    mg_up *up = mg_container_of(source, mg_slot, source)->up;
     mg_lease *lease;
 
     mg_up_enter(up);
-    lease = mg_up_detach(up);
+    lease = mg_slot_take_back(&up->slot);
     mg_up_give_up(up);
     mg_up_leave(up);
     if (lease) {

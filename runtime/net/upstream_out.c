@@ -9,30 +9,31 @@ static void send_failed(mg_up *up)
 {
     mg_stream_expect(&up->wire.stream);
     mg_wire_drop_out(&up->wire);
-    up->keep_alive = false;
 }
 
 void mg_up_flush(mg_up *up)
 {
-    if (up->state == UP_CONNECTING || up->state == UP_IDLE || up->state == UP_GONE || !up->lease)
+    if (up->state != UP_BUSY || !up->slot.lease)
         return;
     if (!mg_wire_is_flushed(&up->wire) && mg_wire_send(&up->wire, NULL, 0) < 0) {
         send_failed(up);
-        up->request_done = false;
         return;
     }
-    if (!mg_wire_is_flushed(&up->wire) || !up->lease)
+    if (!mg_wire_is_flushed(&up->wire) || !up->slot.lease)
         return;
-    if (!mg_wire_give_room(&up->wire, &up->lease->x->request_body) && up->tunnel_ended)
+    if (!mg_wire_give_room(&up->wire, &up->slot.lease->x->request_body) &&
+        up->slot.request == SLOT_TUNNEL_ENDED) {
         mg_stream_shutdown(&up->wire.stream);
+        mg_slot_send_to(&up->slot, SLOT_TUNNEL_SHUT);
+    }
 }
 
 static size_t send_some(mg_up *up, const char *bytes, size_t n)
 {
     if (!mg_wire_has_room(&up->wire))
         return 0;
-    up->lease->body_taken = true;
-    if (up->chunked_out && !up->tunnel) {
+    up->slot.lease->body_taken = true;
+    if (up->slot.chunked && !mg_slot_is_tunnel(&up->slot)) {
         if (mg_wire_send_chunk(&up->wire, bytes, n))
             return n;
     } else {
@@ -47,48 +48,48 @@ static size_t send_some(mg_up *up, const char *bytes, size_t n)
 
 static bool waits_to_send(const mg_up *up)
 {
-    return up->wire.out.n || up->wire.waiting;
+    return !mg_wire_is_flushed(&up->wire) || up->wire.waiting;
 }
 
 static size_t request_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
-    mg_up *up = mg_container_of(sink, mg_up, sink);
+    mg_up *up = mg_container_of(sink, mg_slot, sink)->up;
 
-    if (up->state == UP_GONE || !up->lease)
+    if (up->state == UP_GONE || !up->slot.lease)
         return n;
-    if (!up->tunnel)
-        mg_exchange_body_flows(up->lease->x, mg_loop_now(mg_up_loop(up)));
+    if (!mg_slot_is_tunnel(&up->slot))
+        mg_exchange_body_flows(up->slot.lease->x, mg_loop_now(mg_up_loop(up)));
     const bool waited = waits_to_send(up);
     const size_t taken = send_some(up, bytes, n);
-    if (!waited && waits_to_send(up) && !up->answered)
+    if (!waited && waits_to_send(up) && up->slot.answer <= SLOT_AWAITS)
         mg_up_await_room(up);
     return taken;
 }
 
 static void request_end(mg_body_sink *sink, const mg_fields *trailers)
 {
-    mg_up *up = mg_container_of(sink, mg_up, sink);
+    mg_up *up = mg_container_of(sink, mg_slot, sink)->up;
 
-    if (up->state == UP_GONE || !up->lease)
+    if (up->state == UP_GONE || !up->slot.lease)
         return;
-    if (up->tunnel) {
-        up->tunnel_ended = true;
+    if (mg_slot_is_tunnel(&up->slot)) {
+        mg_slot_send_to(&up->slot, SLOT_TUNNEL_ENDED);
     } else {
-        if (up->chunked_out)
+        if (up->slot.chunked)
             mg_wire_hold_last_chunk(&up->wire, trailers);
-        up->request_done = true;
-        mg_exchange_body_rests(up->lease->x, mg_loop_now(mg_up_loop(up)));
-        mg_up_wait(up, up->lease->conf->first_byte_timeout_ns);
+        mg_slot_send_to(&up->slot, SLOT_SENT);
+        mg_exchange_body_rests(up->slot.lease->x, mg_loop_now(mg_up_loop(up)));
+        mg_up_wait(up, up->slot.lease->conf->first_byte_timeout_ns);
     }
-    if (up->tunnel_ended || up->wire.out.n)
+    if (up->slot.request == SLOT_TUNNEL_ENDED || !mg_wire_is_flushed(&up->wire))
         mg_wire_later(&up->wire);
 }
 
 static void request_reset(mg_body_sink *sink, mg_reset reason)
 {
-    mg_up *up = mg_container_of(sink, mg_up, sink);
+    mg_up *up = mg_container_of(sink, mg_slot, sink)->up;
 
-    if (up->lease)
+    if (up->slot.lease)
         mg_up_fail(up, reason);
 }
 

@@ -7,32 +7,78 @@
 #include "net/upstream.h"
 #include "net/wire.h"
 
-typedef enum mg_up_state { UP_CONNECTING, UP_HEAD, UP_BODY, UP_IDLE, UP_GONE } mg_up_state;
+/* A connection, by what it may be given. Changed by mg_up_to alone. */
+typedef enum mg_up_state {
+    UP_CONNECTING, /* the pool does not know it yet */
+    UP_IDLE,       /* in the pool */
+    UP_HANDED,     /* the pool has given it to a lease, whose request starts in its own turn */
+    UP_BUSY,       /* its slot has an exchange */
+    UP_GONE,       /* closed; freed when the stack has unwound */
+} mg_up_state;
+
+/* What a slot sends. Changed by mg_slot_send_to alone. */
+typedef enum mg_slot_request {
+    SLOT_SENDING,      /* the head, and the body is still to come */
+    SLOT_SENT,         /* all of it, to the kernel or to what is held */
+    SLOT_TUNNEL,       /* raw bytes, behind a 101 */
+    SLOT_TUNNEL_ENDED, /* the client's end has come */
+    SLOT_TUNNEL_SHUT,  /* and was sent on */
+} mg_slot_request;
+
+/* What has come of its answer. Changed by mg_slot_answer_to alone. */
+typedef enum mg_slot_answer {
+    SLOT_NONE,   /* no request is on its way */
+    SLOT_AWAITS, /* no head but interim ones */
+    SLOT_BARE,   /* its head, which is all of it */
+    SLOT_BODY,   /* its head; the body is on its way */
+} mg_slot_answer;
+
+/* The place of one exchange on a connection: what a lease is lent. HTTP/1 has one. */
+typedef struct mg_slot {
+    struct mg_upstream_conn *up; /* borrowed: whose it is */
+    mg_lease *lease;             /* borrowed; NULL while nobody has it */
+    mg_timer timer;              /* of its next move, the upstream's or the lease's deadline */
+    uint64_t since_ns;           /* when the wait for the upstream's next move began */
+    mg_body_sink sink;           /* of the request body */
+    mg_body_source source;       /* of the response body */
+    mg_h1_body body;
+    mg_slot_request request;
+    mg_slot_answer answer;
+    bool chunked; /* the request's body goes out in chunks */
+    uint8_t interims;
+} mg_slot;
 
 typedef struct mg_upstream_conn {
     mg_wire wire;
-    mg_timer timer;
     mg_pool_conn pooled;
     mg_endpoint *endpoint; /* borrowed: it outlives its connections */
-    mg_lease *lease;       /* borrowed; NULL while idle */
     mg_addr addr;          /* where it goes */
-    mg_body_sink sink;     /* of the request body */
-    mg_body_source source; /* of the response body */
-    mg_h1_body body;
-    uint64_t since_ns; /* when the wait for the upstream's next move began */
+    mg_slot slot;
     mg_up_state state;
-    unsigned tries; /* addresses tried */
-    bool opened;    /* the pool knows it */
-    bool keep_alive, chunked_out, request_done;
-    bool answered, tunnel, tunnel_ended;
-    uint32_t keep_alive_s;
-    uint8_t interims;
+    unsigned tries;  /* addresses tried */
+    mg_h1_info peer; /* what the upstream said of its connection, in the heads of the last answer */
 } mg_up;
 
 static inline mg_loop *mg_up_loop(const mg_up *up)
 {
     return up->wire.net->loop;
 }
+
+static inline bool mg_slot_is_tunnel(const mg_slot *slot)
+{
+    return slot->request >= SLOT_TUNNEL;
+}
+
+/* ---- states ---- */
+
+void mg_up_to(mg_up *up, mg_up_state state);
+void mg_slot_send_to(mg_slot *slot, mg_slot_request request);
+void mg_slot_answer_to(mg_slot *slot, mg_slot_answer answer);
+/* The slot is the lease's. */
+void mg_slot_lend(mg_slot *slot, mg_lease *lease);
+/* Parts the lease from its slot and returns it, or NULL; the connection is the caller's now. */
+mg_lease *mg_slot_take_back(mg_slot *slot);
+void mg_lease_to(mg_lease *lease, mg_lease_state state);
 
 /* ---- the connection ---- */
 
@@ -55,7 +101,7 @@ void mg_up_wait(mg_up *up, uint64_t patience_ns);
 void mg_up_await_room(mg_up *up);
 /* A new connection for the lease, which may have failed when this returns. */
 void mg_up_connect(mg_lease *lease);
-/* Sends the request of up->lease. */
+/* Sends the request of the lease that has the slot. */
 void mg_up_start(mg_up *up);
 /* Only a request that may not be replayed looks: true when nothing has come on the idle connection, neither
  * bytes nor its end. */
@@ -73,8 +119,6 @@ extern const mg_wire_ops mg_up_wire;
 
 /* A connection for it: an idle one, a new one (the only kind when `fresh`), or the queue's. */
 void mg_lease_obtain(mg_lease *lease, bool fresh);
-/* Parts the lease from its connection and returns it, or NULL; the connection is the caller's now. */
-mg_lease *mg_up_detach(mg_up *up);
 void mg_lease_leave(mg_lease *lease); /* its endpoint */
 void mg_lease_fail(mg_lease *lease, mg_reset reason);
 bool mg_lease_may_replay(const mg_lease *lease);

@@ -22,7 +22,7 @@ void mg_wire_close(mg_wire *wire, bool reset)
 {
     mg_stream_close(&wire->stream, reset);
     mg_later_cancel(&wire->later);
-    mg_net_drop(wire->net, &wire->in, wire->in.n);
+    mg_wire_drop_in(wire);
     mg_wire_drop_out(wire);
 }
 

@@ -62,6 +62,12 @@ static inline void mg_wire_later(mg_wire *wire)
     mg_later_add(wire->net->loop, &wire->later);
 }
 
+/* Another exchange begins. */
+static inline void mg_wire_restart(mg_wire *wire)
+{
+    wire->blocked = wire->waiting = false;
+}
+
 /* ---- in ---- */
 
 /* Reads while bytes are wanted and there are some, a bounded number of times; what is left stands over. */
@@ -80,6 +86,13 @@ static inline void mg_wire_unblock(mg_wire *wire)
 }
 
 /* ---- out ---- */
+
+/* The loop told of bytes and room, which may have been an RST: asks the kernel, and breaks if so. */
+static inline void mg_wire_look(mg_wire *wire)
+{
+    if (mg_stream_take_error(&wire->stream))
+        wire->broken = true;
+}
 
 /* Nothing is held that has to be sent before anything else. */
 static inline bool mg_wire_is_flushed(const mg_wire *wire)
@@ -115,6 +128,14 @@ static inline size_t mg_wire_write(mg_wire *wire)
 static inline void mg_wire_wrote(mg_wire *wire, size_t cap)
 {
     mg_net_grew(wire->net, &wire->out, cap);
+    if (!wire->out.n)
+        mg_net_drop(wire->net, &wire->out, 0); /* nothing came: its memory goes back */
+}
+
+/* Nobody wants what is held. */
+static inline void mg_wire_drop_in(mg_wire *wire)
+{
+    mg_net_drop(wire->net, &wire->in, wire->in.n);
 }
 
 /* Nobody wants what is held to be sent. */

@@ -161,7 +161,8 @@ void mg_access_log_add(mg_log_buffer *buffer, mg_exchange *x, const mg_access_li
     add_text(out, "scheme", x->request.scheme);
     add_text(out, "host", x->request.host);
     add_text(out, "path", x->request.path);
-    mg_text_addf(out, ",\"protocol\":\"HTTP/1.%u\",\"status\":%d", x->request.minor, line->status);
+    add_text(out, "protocol", mg_request_protocol(&x->request));
+    mg_text_addf(out, ",\"status\":%d", line->status);
     add_text(out, "error", mg_str_of(line->error));
     add_times(out, x, line);
     mg_text_addf(out, ",\"attempts\":%u,\"bytes_in\":%llu,\"bytes_out\":%llu", line->attempts,

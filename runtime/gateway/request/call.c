@@ -44,7 +44,7 @@ const char *mg_call_set_status(mg_call *call, int status)
         return wrong;
     if (status < 200 || status > 599)
         return "a status is a number from 200 to 599";
-    if (before == 101)
+    if (call->x->tunnel)
         return "101 stays: the connection speaks another protocol already";
     if (mg_status_has_body((uint16_t)status) != mg_status_has_body(before))
         return "204, 205 and 304 have no body: answer with ctx:respond instead";

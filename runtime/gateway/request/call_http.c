@@ -104,7 +104,6 @@ static const char *fill_method(mg_exchange *x, mg_str method)
         return "the method must be a token of at most 32 bytes";
     x->request.method_text = mg_arena_str(&x->arena, method);
     x->request.method = mg_method_find(method);
-    x->request.minor = 1;
     if (x->request.method == MG_METHOD_CONNECT)
         return "CONNECT is not sent: it would make a tunnel of the connection";
     return NULL;

@@ -54,7 +54,7 @@ static bool streams_on(const mg_flight *flight)
     if ((flight->filters.streams & 1) && !x->request_body.ended)
         return true;
     return (flight->filters.streams & 2) && x->answer == MG_ANSWER_UPSTREAM && x->response_body.source &&
-           x->response.status != 101;
+           !x->tunnel;
 }
 
 static bool has_logs(const mg_flight *flight)

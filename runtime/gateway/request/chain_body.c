@@ -143,8 +143,8 @@ void mg_chain_take_body(mg_flight *flight, int which)
     if (which == MG_REQUEST && waits_for_copy(flight))
         return;
 
-    /* What flows behind a 101 is no body. */
-    if (!body->source || (which == MG_RESPONSE && x->response.status == 101)) {
+    /* What flows through a tunnel is no body. */
+    if (!body->source || (which == MG_RESPONSE && x->tunnel)) {
         flight->chain.call->bodies[which].complete = true;
         mg_chain_wake(flight);
         return;

@@ -31,8 +31,8 @@ static mg_str write_request(mg_exchange *x)
     const mg_request *request = &x->request;
     mg_text out = { 0 };
 
-    mg_text_addf(&out, "%.*s %.*s HTTP/1.%u\r\n", MG_STR_ARGS(request->method_text),
-                 MG_STR_ARGS(request->target), (unsigned)request->minor);
+    mg_text_addf(&out, "%.*s %.*s %.*s\r\n", MG_STR_ARGS(request->method_text), MG_STR_ARGS(request->target),
+                 MG_STR_ARGS(mg_request_protocol(request)));
     if (request->authority.n)
         add_line(&out, MG_STR("host"), request->authority);
     for (uint32_t i = 0; i < request->fields.count; i++) {

@@ -163,7 +163,7 @@ static void head_came(mg_outgoing *out)
     mg_exchange *x = out->x;
 
     out->answered = true;
-    if (x->response.status == 101) /* no tunnels here */
+    if (x->tunnel) /* none here */
         return;
     if (!x->response_body.source) {
         out->over = true;

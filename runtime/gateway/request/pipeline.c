@@ -169,8 +169,7 @@ void mg_pipeline_send(mg_flight *flight)
     mg_limits_describe(flight);
     const bool own = x->answer == MG_ANSWER_OWN;
     const bool filtered = (flight->filters.streams & 2) && mg_filter_runs(flight) &&
-                          x->answer == MG_ANSWER_UPSTREAM && x->response_body.source &&
-                          x->response.status != 101;
+                          x->answer == MG_ANSWER_UPSTREAM && x->response_body.source && !x->tunnel;
     if (filtered) {
         x->response.body = MG_BODY_STREAM; /* a filter may change its length */
         x->response.has_length = false;

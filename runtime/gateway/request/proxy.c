@@ -88,7 +88,7 @@ void mg_proxy_stop(mg_flight *flight)
 
 void mg_proxy_body_taken(mg_flight *flight)
 {
-    flight->proxy.errand.lease.body_taken = true;
+    mg_lease_pin(&flight->proxy.errand.lease);
 }
 
 /* ---- what the errand tells ---- */

@@ -193,7 +193,6 @@ static void fill_request(mg_exchange *x, mg_str target, mg_str authority)
     request->path = mg_arena_str(&x->arena, mg_str_sub(target, 0, query < target.n ? query : target.n));
     if (query < target.n)
         request->query = mg_arena_str(&x->arena, mg_str_sub(target, query + 1, target.n));
-    request->minor = 1;
     mg_fields_add(&request->fields, &x->arena, MG_NAME_USER_AGENT, mg_name_text(MG_NAME_USER_AGENT),
                   MG_STR("moongate-health"));
     x->request_body.ended = true;

@@ -123,6 +123,8 @@ static void a_response_is_framed_for_its_reader(void **state)
         { STREAM(205), MG_METHOD_GET, 1, true, MG_H1_NO_BODY,
           "HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n" },
         { NONE(100), MG_METHOD_GET, 1, false, MG_H1_NO_BODY, "HTTP/1.1 100 Continue\r\n\r\n" },
+        { NONE(100), MG_METHOD_GET, 0, false, MG_H1_NO_BODY, "" },
+        { NONE(103), MG_METHOD_GET, 0, true, MG_H1_NO_BODY, "" },
         { NONE(599), MG_METHOD_GET, 1, true, MG_H1_NO_BODY, "HTTP/1.1 599 \r\ncontent-length: 0\r\n\r\n" },
         { { .status = 101, .body = MG_BODY_TUNNEL, .upgrade = { "websocket", 9 } },
           MG_METHOD_GET,
@@ -134,9 +136,10 @@ static void a_response_is_framed_for_its_reader(void **state)
     (void)state;
 
     for (size_t i = 0; i < mg_countof(rows); i++) {
+        const mg_h1_info client = { .is_1_0 = rows[i].minor == 0 };
         mg_text out = { 0 };
         mg_h1_framing framing =
-            mg_h1_write_response(&out, &rows[i].response, rows[i].method, rows[i].minor, rows[i].keep_alive);
+            mg_h1_write_response(&out, &rows[i].response, rows[i].method, &client, rows[i].keep_alive);
 
         assert_text(mg_text_str(&out), rows[i].text);
         assert_int_equal(framing, rows[i].framing);
