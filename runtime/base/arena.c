@@ -1,5 +1,5 @@
-/* arena.c - chunks of 4 KiB that double up to 64 KiB; what is large gets a chunk of its own, so that it
- * does not throw away the rest of the current one. */
+/* arena.c - chunks of 4 KiB that double up to 64 KiB, or to 1 MiB in an arena for much; what is large gets a
+ * chunk of its own, so that it does not throw away the rest of the current one. */
 #include "base/arena.h"
 
 #include "base/check.h"
@@ -10,6 +10,8 @@
 #include <stdio.h>
 
 enum { CHUNK_MIN = 4096, CHUNK_MAX = 65536, LARGE = CHUNK_MIN / 2, PIECE_MIN = 32 };
+/* malloc keeps what it is given back, between what others hold; a mapping goes back to the system. */
+enum { MAPPED_MIN = 128 << 10, MAPPED_MAX = 1 << 20 };
 
 struct mg_arena_chunk {
     mg_arena_chunk *next, *newer;
@@ -24,13 +26,31 @@ void mg_arena_init(mg_arena *arena, void *first, size_t first_bytes)
     arena->first_end = arena->end;
 }
 
+void mg_arena_init_mapped(mg_arena *arena)
+{
+    *arena = (mg_arena){ .mapped = true };
+}
+
+static bool is_mapped(const mg_arena *arena, size_t bytes)
+{
+    return arena->mapped && bytes >= MAPPED_MIN;
+}
+
+static void free_chunk(const mg_arena *arena, mg_arena_chunk *chunk)
+{
+    if (is_mapped(arena, chunk->bytes))
+        mg_unmap_pages(chunk, chunk->bytes);
+    else
+        mg_free(chunk);
+}
+
 void mg_arena_reset(mg_arena *arena)
 {
     mg_arena_chunk *chunk = arena->chunks;
 
     while (chunk) {
         mg_arena_chunk *next = chunk->next;
-        mg_free(chunk);
+        free_chunk(arena, chunk);
         chunk = next;
     }
     arena->chunks = NULL;
@@ -48,7 +68,7 @@ void mg_arena_fini(mg_arena *arena)
 
 static mg_arena_chunk *add_chunk(mg_arena *arena, size_t bytes)
 {
-    mg_arena_chunk *chunk = mg_alloc(bytes);
+    mg_arena_chunk *chunk = is_mapped(arena, bytes) ? mg_map_pages(bytes) : mg_alloc(bytes);
 
     chunk->bytes = bytes;
     chunk->newer = NULL;
@@ -63,9 +83,10 @@ static mg_arena_chunk *add_chunk(mg_arena *arena, size_t bytes)
 /* Chunks double with what is already there: the sum of all so far is the size of the next. */
 static size_t next_chunk_bytes(const mg_arena *arena)
 {
+    const size_t most = arena->mapped ? MAPPED_MAX : CHUNK_MAX;
     size_t bytes = CHUNK_MIN;
 
-    while (bytes < CHUNK_MAX && bytes <= arena->used)
+    while (bytes < most && bytes <= arena->used)
         bytes *= 2;
     return bytes;
 }
@@ -124,7 +145,7 @@ static void drop_chunk(mg_arena *arena, mg_arena_chunk *chunk)
     if (chunk->next)
         chunk->next->newer = chunk->newer;
     arena->used -= chunk->bytes;
-    mg_free(chunk);
+    free_chunk(arena, chunk);
 }
 
 void mg_arena_piece_back(mg_arena *arena, const char *piece, size_t n)

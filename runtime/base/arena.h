@@ -13,11 +13,14 @@ typedef struct mg_arena {
     mg_arena_chunk *chunks;            /* owned, newest first */
     char *first, *first_end;           /* borrowed: memory of the owner's that is used before any chunk */
     size_t used;                       /* bytes in chunks, for quotas */
+    bool mapped;                       /* made by mg_arena_init_mapped */
     void *spare[MG_ARENA_PIECE_SIZES]; /* pieces that were given back, by size */
 } mg_arena;
 
 /* `first` may be NULL; else it stays the owner's and must outlive the arena. */
 void mg_arena_init(mg_arena *arena, void *first, size_t first_bytes);
+/* For much that goes at once, such as a document: what is freed goes back to the system. */
+void mg_arena_init_mapped(mg_arena *arena);
 /* Frees every chunk; the arena is as after init. */
 void mg_arena_reset(mg_arena *arena);
 void mg_arena_fini(mg_arena *arena);

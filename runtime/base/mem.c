@@ -41,6 +41,20 @@ static void *map_block(size_t bytes)
     return mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
+void *mg_map_pages(size_t bytes)
+{
+    void *p = map_block(bytes);
+
+    if (p == MAP_FAILED)
+        out_of_memory(bytes);
+    return p;
+}
+
+void mg_unmap_pages(void *p, size_t bytes)
+{
+    (void)munmap(p, bytes);
+}
+
 size_t mg_mem_given(const size_t *bytes, size_t count)
 {
     void **blocks = MG_NEW_N(void *, count);

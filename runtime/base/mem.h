@@ -13,6 +13,9 @@ void *mg_try_calloc(size_t count, size_t bytes) __attribute__((malloc));
 /* How many of these blocks the system gives at once, at this moment; none is touched. A block of 0 is given.
  */
 size_t mg_mem_given(const size_t *bytes, size_t count);
+/* Whole pages, zeroed, which go back to the system at once. */
+void *mg_map_pages(size_t bytes) __attribute__((malloc, returns_nonnull));
+void mg_unmap_pages(void *p, size_t bytes); /* with the bytes that were asked for */
 void *mg_realloc(void *old, size_t bytes) __attribute__((returns_nonnull));
 char *mg_strdup(const char *text) __attribute__((malloc, returns_nonnull));
 char *mg_memdup0(const void *bytes, size_t n)

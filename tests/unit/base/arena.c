@@ -2,6 +2,8 @@
 #include "support/check.h"
 
 #include "base/arena.h"
+#include <errno.h>
+#include <sys/mman.h>
 
 static void the_owners_memory_is_used_first(void **state)
 {
@@ -150,6 +152,27 @@ static void a_large_piece_goes_at_once_wherever_it_stands(void **state)
     mg_arena_fini(&arena);
 }
 
+static void an_arena_for_much_gives_its_chunks_back(void **state)
+{
+    mg_arena arena;
+    char *last = NULL;
+
+    (void)state;
+    mg_arena_init_mapped(&arena);
+    for (int i = 0; i < 4000; i++)
+        last = memset(mg_arena_alloc(&arena, 1024), 'x', 1024);
+    assert_in_range(arena.used, 4000 * 1024, 6000 * 1024);
+    const uintptr_t page =
+        (uintptr_t)last & ~(uintptr_t)4095; /* of a chunk of 1 MiB, and so a whole page of it */
+    assert_int_equal(msync((void *)page, 4096, MS_ASYNC), 0);
+    mg_arena_reset(&arena);
+    assert_int_equal(arena.used, 0);
+    assert_int_equal(msync((void *)page, 4096, MS_ASYNC), -1);
+    assert_int_equal(errno, ENOMEM);
+    assert_non_null(mg_arena_alloc(&arena, 300000)); /* as after init */
+    mg_arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +184,7 @@ int main(void)
         cmocka_unit_test(text_is_copied_with_a_nul),
         cmocka_unit_test(a_piece_that_was_given_back_is_used_again),
         cmocka_unit_test(a_large_piece_goes_at_once_wherever_it_stands),
+        cmocka_unit_test(an_arena_for_much_gives_its_chunks_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
