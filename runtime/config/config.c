@@ -20,6 +20,11 @@ size_t mg_node_count(const mg_node *node)
     return mg_node_is(node, MG_NODE_LIST) || mg_node_is(node, MG_NODE_MAP) ? node->count : 0;
 }
 
+mg_str mg_keep_str(mg_building *b, mg_str text)
+{
+    return text.p ? mg_arena_str(&b->config->arena, text) : text;
+}
+
 mg_str mg_read_str(const mg_node *map, const char *key)
 {
     const mg_node *node = mg_node_get(map, key);
@@ -100,9 +105,9 @@ static mg_node *preset(mg_building *b, mg_node *map, const char *key, mg_node_ki
 
     if (mg_node_get(map, key))
         return NULL;
-    value = mg_node_new(&b->config->arena, kind);
+    value = mg_node_new(&b->config->document, kind);
     value->defaulted = true;
-    mg_node_append(map, mg_node_new_string(&b->config->arena, mg_str_of(key)), value);
+    mg_node_append(map, mg_node_new_string(&b->config->document, mg_str_of(key)), value);
     return value;
 }
 
@@ -182,7 +187,7 @@ static void take_bind(mg_building *b, const mg_node *node, mg_str *bind, mg_addr
 
     if (!mg_node_is(node, MG_NODE_STRING))
         return;
-    text = *bind = node->text;
+    text = *bind = mg_keep_str(b, node->text);
     if (mg_str_starts(text, prefix))
         text = mg_arena_printf(&b->config->arena, "unix:%s",
                                mg_config_resolve(b, node, mg_str_sub(text, prefix.n, text.n)).p);
@@ -232,7 +237,7 @@ static void build_listener(mg_building *b, const mg_node *node)
     mg_config_listener *listener = MG_ARENA_NEW(&b->config->arena, mg_config_listener);
     const mg_node *underscores = mg_node_get(node, "underscores_in_names");
 
-    listener->name = node->key->text;
+    listener->name = mg_keep_str(b, node->key->text);
     listener->node = node;
     take_bind(b, mg_node_get(node, "bind"), &listener->bind, &listener->addr);
     take_proxies(b, listener, mg_node_get(node, "trusted_proxies"));
@@ -390,20 +395,21 @@ static void complete_partial(mg_building *b, mg_node *root)
 
     if (!b->env->partial || root->kind != MG_NODE_MAP || mg_node_get(root, "version"))
         return;
-    version = mg_node_new(&b->config->arena, MG_NODE_INT);
+    version = mg_node_new(&b->config->document, MG_NODE_INT);
     version->integer = 1;
-    mg_node_append(root, mg_node_new_string(&b->config->arena, MG_STR("version")), version);
+    mg_node_append(root, mg_node_new_string(&b->config->document, MG_STR("version")), version);
 }
 
 static void validate_and_build(mg_building *b, mg_node *root)
 {
-    mg_schema *schema = gateway_schema(&b->config->arena);
+    mg_schema *schema = gateway_schema(&b->config->document);
     const size_t errors = b->report->errors;
 
     complete_partial(b, root);
     mg_build_complete_guards(b, root);
     mg_build_complete_limiters(b, root);
-    (void)mg_schema_validate(schema, root, &b->config->arena, b->report); /* what it found is in the report */
+    (void)mg_schema_validate(schema, root, &b->config->document,
+                             b->report); /* what it found is in the report */
     mg_schema_free(schema);
     if (root->kind != MG_NODE_MAP)
         return;
@@ -440,9 +446,10 @@ static mg_config *config_new(void)
     mg_arena arena;
     mg_config *config;
 
-    mg_arena_init(&arena, NULL, 0);
+    mg_arena_init_mapped(&arena);
     config = MG_ARENA_NEW(&arena, mg_config);
     config->arena = arena; /* the struct lives in the arena that it now owns */
+    mg_arena_init_mapped(&config->document);
     return config;
 }
 
@@ -495,9 +502,9 @@ typedef struct proxy_args {
 
 static void put(mg_building *b, mg_node *node, const char *option, const char *value)
 {
-    mg_source *source = MG_ARENA_NEW(&b->config->arena, mg_source);
+    mg_source *source = MG_ARENA_NEW(&b->config->document, mg_source);
 
-    *source = (mg_source){ option, mg_arena_str(&b->config->arena, mg_str_of(value)) };
+    *source = (mg_source){ option, mg_arena_str(&b->config->document, mg_str_of(value)) };
     node->source = source;
     node->text = source->text;
     node->line = node->column = 1;
@@ -524,6 +531,12 @@ mg_config *mg_config_for_proxy(const char *to_url, const char *listen, mg_report
     return load("run", mg_str_of(document), NULL, report, put_proxy_args, &args);
 }
 
+void mg_config_forget_document(mg_config *config)
+{
+    config->root = NULL;
+    mg_arena_fini(&config->document);
+}
+
 void mg_config_free(mg_config *config)
 {
     mg_arena arena;
@@ -531,6 +544,7 @@ void mg_config_free(mg_config *config)
     if (!config)
         return;
     mg_map_free(config->service_map);
+    mg_config_forget_document(config);
     arena = config->arena;
     mg_arena_fini(&arena);
 }
@@ -578,7 +592,7 @@ bool mg_config_plugin_check(mg_config *config, mg_config_plugin *plugin, const m
     const mg_node *first = plugin->config->first;
     mg_text json = { 0 };
 
-    if (schema && !mg_schema_validate(schema, plugin->config, &config->arena, report))
+    if (schema && !mg_schema_validate(schema, plugin->config, &config->document, report))
         return false;
     if (!schema && first) {
         mg_finding *f = mg_node_error(report, first->key, "unknown-key",

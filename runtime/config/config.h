@@ -271,8 +271,9 @@ typedef enum mg_config_log_to {
 } mg_config_log_to;
 
 typedef struct mg_config {
-    mg_arena arena;   /* all of it, the struct too */
-    uint32_t workers; /* 0: one a core */
+    mg_arena arena;    /* all of it but the document, the struct too */
+    mg_arena document; /* the tree that it was read from: its nodes, their text, files and schemas */
+    uint32_t workers;  /* 0: one a core */
     const mg_config_listener **listeners;
     size_t listener_count;
     bool status_on;
@@ -298,7 +299,7 @@ typedef struct mg_config {
     mg_log_level log_level;
     const char *const *files; /* all that was read for it, the first the document itself; none for text */
     size_t file_count;
-    const mg_node *root; /* the whole document, defaults filled in */
+    const mg_node *root; /* the whole document, defaults filled in; NULL once it is forgotten */
 } mg_config;
 
 /* What loading sees of the world. A member that is NULL is the real one; so is a NULL env. */
@@ -325,6 +326,9 @@ mg_config *mg_config_load_text(const char *file, mg_str text, const mg_config_en
 /* `run --to URL --listen BIND`: one listener, one service, one route for everything. `listen` NULL: ":8080".
  */
 mg_config *mg_config_for_proxy(const char *to_url, const char *listen, mg_report *report);
+/* Frees the document, which takes three times what is built from it. From then on no `node` may be looked at,
+ * and no `config` of a plugin. */
+void mg_config_forget_document(mg_config *config);
 void mg_config_free(mg_config *config); /* NULL is fine */
 
 /* Holds the plugin's config against its own schema, fills defaults in and sets config_json. Before the config

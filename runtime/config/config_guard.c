@@ -193,9 +193,9 @@ static void take_retry(mg_building *b, mg_config_retry *retry, const mg_node *no
                         "raise one of them, or leave retry out");
 }
 
-static void take_health(mg_config_health *health, const mg_node *node)
+static void take_health(mg_building *b, mg_config_health *health, const mg_node *node)
 {
-    health->path = mg_read_str(node, "path");
+    health->path = mg_keep_str(b, mg_read_str(node, "path"));
     health->interval_ms = mg_read_ms(node, "interval");
     health->timeout_ms = mg_read_ms(node, "timeout");
     health->conf.unhealthy_after = mg_read_u32(node, "unhealthy_after");
@@ -283,7 +283,7 @@ void mg_build_guards(mg_building *b, mg_config_service *service, const mg_node *
     if (service->retry.on)
         take_retry(b, &service->retry, mg_node_get(node, "retry"));
     if (service->health.on)
-        take_health(&service->health, mg_node_get(node, "health"));
+        take_health(b, &service->health, mg_node_get(node, "health"));
     if (service->eject.on)
         take_eject(b, &service->eject.conf, mg_node_get(node, "eject"));
     if (service->adaptive.on)

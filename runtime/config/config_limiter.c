@@ -292,7 +292,7 @@ static void build_limiter(mg_building *b, const mg_node *node)
     static const char *const modes[] = { "enforce", "shadow", "deny", NULL };
     mg_config_limiter *limiter = MG_ARENA_NEW(&b->config->arena, mg_config_limiter);
 
-    limiter->name = node->key->text;
+    limiter->name = mg_keep_str(b, node->key->text);
     limiter->index = (unsigned)b->config->limiter_count;
     limiter->node = node;
     limiter->mode = (mg_config_limiter_mode)mg_read_word(node, "mode", modes);

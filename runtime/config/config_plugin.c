@@ -18,7 +18,7 @@ static mg_config_plugin *add_plugin(mg_building *b, mg_str name, const mg_node *
             grown[i] = config->plugins[i];
         config->plugins = grown;
     }
-    plugin->name = name;
+    plugin->name = mg_keep_str(b, name);
     plugin->index = (unsigned)count;
     plugin->node = node;
     config->plugins[config->plugin_count++] = plugin;
@@ -39,7 +39,7 @@ static void take_use(mg_building *b, mg_config_plugin *plugin, const mg_node *us
 {
     if (!mg_node_is(use, MG_NODE_STRING) || use->text.n == 0)
         return;
-    plugin->use = use->text;
+    plugin->use = mg_keep_str(b, use->text);
     if (mg_str_starts(use->text, MG_STR("./")) || mg_str_starts(use->text, MG_STR("../")) ||
         use->text.p[0] == '/')
         plugin->path = mg_config_resolve(b, use, use->text);
@@ -56,7 +56,8 @@ static void build_plugin(mg_building *b, mg_node *node)
     mg_node *config = mg_node_get(node, "config");
 
     take_use(b, plugin, mg_node_get(node, "use"));
-    plugin->config = mg_node_is(config, MG_NODE_MAP) ? config : mg_node_new(&b->config->arena, MG_NODE_MAP);
+    plugin->config =
+        mg_node_is(config, MG_NODE_MAP) ? config : mg_node_new(&b->config->document, MG_NODE_MAP);
     plugin->on_error = (mg_config_on_error)mg_read_word(node, "on_error", words);
     plugin->timeout_ms = mg_read_ms(node, "timeout");
     plugin->cpu_ms = mg_read_ms(node, "cpu");
@@ -74,7 +75,7 @@ mg_config_plugin *mg_build_plugin_in_place(mg_building *b, const mg_node *child)
     mg_config_plugin *plugin = add_plugin(b, child->key->text, child->key);
 
     plugin->in_place = true;
-    plugin->use = child->key->text;
+    plugin->use = plugin->name;
     plugin->config = (mg_node *)child;
     plugin->on_error = MG_CONFIG_CLOSED;
     plugin->cpu_ms = DEFAULT_CPU_MS;

@@ -29,9 +29,9 @@ mg_str mg_config_resolve(mg_building *b, const mg_node *node, mg_str path)
 
 static const mg_source *new_source(mg_building *b, const char *file, mg_str text)
 {
-    mg_source *source = MG_ARENA_NEW(&b->config->arena, mg_source);
+    mg_source *source = MG_ARENA_NEW(&b->config->document, mg_source);
 
-    source->file = mg_arena_strdup(&b->config->arena, file);
+    source->file = mg_arena_strdup(&b->config->document, file);
     source->text = text;
     return source;
 }
@@ -41,15 +41,15 @@ static mg_node *parse(mg_building *b, const char *file, mg_str text)
     const mg_source *source = new_source(b, file, text);
 
     if (mg_str_ends(mg_str_of(file), MG_STR(".json")))
-        return mg_json_parse(&b->config->arena, source, b->report);
-    return mg_yaml_parse(&b->config->arena, source, b->report);
+        return mg_json_parse(&b->config->document, source, b->report);
+    return mg_yaml_parse(&b->config->document, source, b->report);
 }
 
 static bool remember_file(mg_building *b, const mg_node *place, const char *file)
 {
     if (!b->files)
         b->files = MG_ARENA_NEW_N(&b->config->arena, const char *, MAX_FILES);
-    if (b->file_count == MAX_FILES || b->config->arena.used > (size_t)MAX_ALL_BYTES * 8) {
+    if (b->file_count == MAX_FILES || b->config->document.used > (size_t)MAX_ALL_BYTES * 8) {
         mg_node_error(b->report, place, "unreadable-file",
                       "more is included than one configuration may have");
         return false;
@@ -66,7 +66,7 @@ static mg_node *read_file(mg_building *b, const mg_node *place, const char *file
 
     if (!remember_file(b, place, file))
         return NULL;
-    if (b->env->read_file(b->env->self, file, MG_TREE_FILE_BYTES, &b->config->arena, &text, &err) == MG_OK)
+    if (b->env->read_file(b->env->self, file, MG_TREE_FILE_BYTES, &b->config->document, &text, &err) == MG_OK)
         return parse(b, file, text);
     mg_finding *f = mg_node_error(b->report, place, "unreadable-file", "%s", err.message);
     if (!place && err.code == MG_ERR_NOT_FOUND)
@@ -153,7 +153,7 @@ static void include(mg_building *b, mg_node *root, const mg_node *pattern)
         merge_file(b, root, pattern, path.p);
         return;
     }
-    if (b->env->glob(b->env->self, path.p, &b->config->arena, &paths, &count, &err) != MG_OK)
+    if (b->env->glob(b->env->self, path.p, &b->config->document, &paths, &count, &err) != MG_OK)
         mg_node_error(b->report, pattern, "unreadable-file", "%s", err.message);
     for (size_t i = 0; i < count; i++)
         merge_file(b, root, pattern, paths[i]);
@@ -198,8 +198,8 @@ static mg_node *map_item(mg_building *b, mg_node *map, mg_str name, mg_node **cr
 
     if (known || !mg_node_is(map, MG_NODE_MAP))
         return known;
-    known = mg_node_new(&b->config->arena, MG_NODE_MAP);
-    mg_node_append(map, mg_node_new_string(&b->config->arena, name), known);
+    known = mg_node_new(&b->config->document, MG_NODE_MAP);
+    mg_node_append(map, mg_node_new_string(&b->config->document, name), known);
     if (!*created)
         *created = known;
     return known;
@@ -250,7 +250,7 @@ static void set(mg_building *b, mg_node *root, const char *text)
         set_failed(b, text, "there is no KEY=VALUE");
         return;
     }
-    name = mg_arena_printf(&b->config->arena, "--set %.*s", MG_STR_ARGS(keys)).p;
+    name = mg_arena_printf(&b->config->document, "--set %.*s", MG_STR_ARGS(keys)).p;
     while (at && mg_str_cut(&keys, '.', &part) && depth++ < MAX_SET_KEYS)
         at = walk(b, at, part, &created);
     if (!at || depth > MAX_SET_KEYS) {
@@ -259,7 +259,7 @@ static void set(mg_building *b, mg_node *root, const char *text)
         set_failed(b, text, "nothing has this path");
         return;
     }
-    value = mg_yaml_parse(&b->config->arena, new_source(b, name, mg_arena_str(&b->config->arena, path)),
+    value = mg_yaml_parse(&b->config->document, new_source(b, name, mg_arena_str(&b->config->document, path)),
                           b->report);
     if (value)
         overwrite(at, value);
@@ -267,7 +267,8 @@ static void set(mg_building *b, mg_node *root, const char *text)
 
 mg_node *mg_config_read(mg_building *b, const char *file, mg_str text)
 {
-    mg_node *root = text.p ? parse(b, file, mg_arena_str(&b->config->arena, text)) : read_file(b, NULL, file);
+    mg_node *root =
+        text.p ? parse(b, file, mg_arena_str(&b->config->document, text)) : read_file(b, NULL, file);
 
     if (!root)
         return NULL;

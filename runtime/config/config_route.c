@@ -11,11 +11,13 @@ enum { MAX_SEGMENTS = 64, MAX_PARAMS = 32, MAX_PARAM_NAME = 64 };
 static bool take_host(mg_building *b, const mg_node *node, mg_str *out)
 {
     const bool suffix = mg_str_starts(node->text, MG_STR("*."));
-    mg_str name = mg_str_sub(node->text, suffix ? 2 : 0, node->text.n), host;
+    const mg_str text = mg_keep_str(b, node->text);
+    const mg_str name = mg_str_sub(text, suffix ? 2 : 0, text.n);
+    mg_str host;
     int port;
 
     if (mg_str_eq_c(node->text, "*")) {
-        *out = node->text;
+        *out = text;
         return true;
     }
     if (!mg_uri_authority(&b->config->arena, name, &host, &port) || port >= 0) {
@@ -219,7 +221,7 @@ static bool check_path(mg_building *b, const mg_node *node, bool keeps_slashes, 
         return false; /* the schema has told */
     if (!check_foreign(b, node, path))
         return false;
-    if (!mg_uri_normalise_path(&b->config->arena, node->text, keep, &normal))
+    if (!mg_uri_normalise_path(&b->config->document, node->text, keep, &normal))
         return bad_path(b, node, "is no path", "write other bytes than letters, digits and -._~ as %%XX");
     if (path->kind != MG_CONFIG_PATH_TEMPLATE && mg_str_find(node->text, '{') != SIZE_MAX)
         return bad_path(b, node, "has a brace, which only a template understands",
@@ -236,7 +238,7 @@ static bool check_path(mg_building *b, const mg_node *node, bool keeps_slashes, 
     if (path->kind == MG_CONFIG_PATH_TEMPLATE && (why = check_template(node->text)))
         return bad_path(b, node, why,
                         "write segments of text, {name}, or {*name} at the end: /v1/carts/{id}");
-    path->text = normal;
+    path->text = mg_keep_str(b, normal);
     if (path->kind == MG_CONFIG_PATH_PREFIX && normal.n > 1 && normal.p[normal.n - 1] == '/')
         path->text.n--;
     return true;
@@ -289,7 +291,7 @@ static void take_methods(mg_building *b, mg_config_route *route, const mg_node *
             continue;
         if (mg_str_eq(it->text, MG_STR("CONNECT")))
             mg_node_error(b->report, it, "not-allowed", "CONNECT is never proxied");
-        methods[route->method_count++] = it->text;
+        methods[route->method_count++] = mg_keep_str(b, it->text);
     }
 }
 
@@ -310,7 +312,7 @@ static void take_headers(mg_building *b, mg_config_route *route, const mg_node *
         mg_config_field *field = &fields[route->header_count];
         if (!mg_node_is(it, MG_NODE_STRING))
             continue;
-        *field = (mg_config_field){ to_lower(&b->config->arena, it->key->text), it->text };
+        *field = (mg_config_field){ to_lower(&b->config->arena, it->key->text), mg_keep_str(b, it->text) };
         for (size_t i = 0; i < route->header_count; i++) {
             if (mg_str_eq(fields[i].name, field->name))
                 mg_node_error(b->report, it->key, "duplicate-key",
@@ -441,7 +443,7 @@ static void build_route(mg_building *b, const mg_node *node)
     const mg_node *match = mg_node_get(node, "match"), *priority = mg_node_get(node, "priority");
     mg_config_route *route = new_route(b, node);
 
-    route->name = mg_read_str(node, "name");
+    route->name = mg_keep_str(b, mg_read_str(node, "name"));
     check_name_once(b, mg_node_get(node, "name"));
     take_forms(route, mg_node_get(node, "path"));
     take_hosts(b, route, mg_node_get(match, "hosts"));

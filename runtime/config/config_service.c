@@ -20,7 +20,8 @@ static void take_url(mg_building *b, mg_config_endpoint *endpoint, const mg_node
 
     if (!mg_node_is(url, MG_NODE_STRING))
         return;
-    why = mg_uri_parse(&b->config->arena, url->text, &uri);
+    endpoint->url = mg_keep_str(b, url->text);
+    why = mg_uri_parse(&b->config->arena, endpoint->url, &uri);
     if (why) {
         refuse_url(b, url, why, "write http://HOST:PORT");
         return;
@@ -31,7 +32,6 @@ static void take_url(mg_building *b, mg_config_endpoint *endpoint, const mg_node
         refuse_url(b, url, "an endpoint is an address, it has no path", "write http://HOST:PORT alone");
     else if (uri.port == 0)
         refuse_url(b, url, "port 0 is none to connect to", NULL);
-    endpoint->url = url->text;
     endpoint->host = uri.host;
     endpoint->port = (uint16_t)uri.port;
 }
@@ -159,7 +159,7 @@ static void build_service(mg_building *b, const mg_node *node)
 {
     mg_config_service *service = MG_ARENA_NEW(&b->config->arena, mg_config_service);
 
-    service->name = node->key->text;
+    service->name = mg_keep_str(b, node->key->text);
     service->index = (unsigned)b->config->service_count;
     service->node = node;
     take_endpoints(b, service, mg_node_get(node, "endpoints"));

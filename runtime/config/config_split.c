@@ -25,7 +25,7 @@ static void check_group_once(mg_building *b, const mg_config_route *route, const
 static void take_backend(mg_building *b, mg_config_route *route, mg_config_backend *backend,
                          const mg_node *node)
 {
-    const mg_str group = mg_read_str(node, "group");
+    const mg_str group = mg_keep_str(b, mg_read_str(node, "group"));
 
     backend->node = node;
     backend->service = mg_build_lookup(b, b->services, mg_node_get(node, "service"), "service");
@@ -166,7 +166,9 @@ static void take_rollout(mg_building *b, mg_config_route *route, const mg_node *
     rollout->on = mg_node_is(node, MG_NODE_MAP);
     if (!rollout->on)
         return;
-    rollout->id = mg_read_str(node, "id").p ? mg_read_str(node, "id") : route->name;
+    rollout->id = mg_keep_str(b, mg_read_str(node, "id"));
+    if (!rollout->id.p)
+        rollout->id = route->name;
     check_id_once(b, route, node);
     take_steps(b, &rollout->conf, mg_node_get(node, "steps"));
     rollout->conf.interval_ms = mg_read_ms(node, "interval");

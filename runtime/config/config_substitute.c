@@ -45,7 +45,7 @@ static bool from_env(mg_building *b, const mg_node *node, mg_str name, mg_text *
 
     if (dash)
         name.n = (size_t)(dash - name.p);
-    const char *zero = mg_arena_str(&b->config->arena, name).p;
+    const char *zero = mg_arena_str(&b->config->document, name).p;
     const mg_str value = cut_end(mg_str_of(b->env->getenv(b->env->self, zero)));
     if (dash && !value.n) {
         mg_text_add(out, fallback);
@@ -75,7 +75,7 @@ static bool from_file(mg_building *b, const mg_node *node, mg_str path, mg_text 
     mg_str text = MG_STR_NONE;
 
     const mg_result result =
-        b->env->read_file(b->env->self, file, MAX_VALUE_BYTES, &b->config->arena, &text, &err);
+        b->env->read_file(b->env->self, file, MAX_VALUE_BYTES, &b->config->document, &text, &err);
     if (result != MG_OK) {
         mg_finding_hint(
             mg_node_error(b->report, node, "unreadable-file", "%s", err.message), "%s",
@@ -132,7 +132,7 @@ static void substitute_text(mg_building *b, mg_node *node)
             rest = mg_str_sub(rest, 1, rest.n);
         }
     }
-    node->text = mg_arena_str(&b->config->arena, mg_text_str(&out));
+    node->text = mg_arena_str(&b->config->document, mg_text_str(&out));
     node->substituted = changed;
     node->broken = !good;
     if (!good)

@@ -58,10 +58,10 @@ static bool check_config(mg_config *config, mg_config_plugin *plugin, mg_report 
 
     mg_arena_init(&arena, NULL, 0);
     if (read_source(plugin, "schema.json", &arena, &text, name, &err)) {
-        mg_source *source = MG_ARENA_NEW(&config->arena, mg_source);
-        source->file = mg_arena_strdup(&config->arena, name);
-        source->text = mg_arena_str(&config->arena, text);
-        const mg_node *root = mg_json_parse(&config->arena, source, report);
+        mg_source *source = MG_ARENA_NEW(&config->document, mg_source);
+        source->file = mg_arena_strdup(&config->document, name);
+        source->text = mg_arena_str(&config->document, text);
+        const mg_node *root = mg_json_parse(&config->document, source, report);
         schema = root ? mg_schema_new(root, report) : NULL;
     } else if (plugin->path.n && err.code == MG_ERR_IO && errno != ENOENT) {
         mg_finding_hint(mg_node_error(report, plugin->node, "unreadable", "%s", err.message),

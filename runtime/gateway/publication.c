@@ -156,10 +156,12 @@ mg_publication *mg_publication_build(mg_gateway *gateway, mg_config *config, mg_
         return NULL;
     }
     mg_snapshot_open_gates(publication->snapshot, gateway->snapshot);
-    if (build_vms(gateway, publication, report) && open_doors(gateway, publication, report))
-        return publication;
-    mg_publication_drop(publication);
-    return NULL;
+    if (!build_vms(gateway, publication, report) || !open_doors(gateway, publication, report)) {
+        mg_publication_drop(publication);
+        return NULL;
+    }
+    mg_config_forget_document(config); /* nothing is found wrong with it any more */
+    return publication;
 }
 
 void mg_publication_adopt(mg_publication *publication)

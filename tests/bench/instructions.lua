@@ -11,12 +11,13 @@ local Gateway = require "tests.e2e.harness.gateway"
 local lfs = require "lfs"
 local peer = require "tests.e2e.harness.peer"
 local Process = require "tests.e2e.harness.process"
+local routes = require "tests.bench.routes"
 local sys = require "tests.e2e.harness.sys"
 
 e2e.prefer "build/bench/moongate"
 sys.patience_ms = 600000
 
-local FEW, AT_ONCE, KEYS, STATIC, PARAM, PREFIX = 8000, 16, 1000, 5000, 4000, 1000
+local FEW, AT_ONCE, KEYS = 8000, 16, 1000
 local scenarios, drivers, requests = {}, {}, 12000
 
 for _, word in ipairs(arg) do
@@ -43,21 +44,13 @@ end
 
 local function key(i) return ("key-%024x"):format(i * 7919) end
 
-local function route(i)
-    if i < STATIC then return ("static\t/s%d/catalog/items/list\ts%d"):format(i, i) end
-    i = i - STATIC
-    if i < PARAM then return ("param\t/t%d/users/:id/orders/:oid\tt%d"):format(i, i) end
-    i = i - PARAM
-    return ("prefix\t/p%d/assets/\tp%d"):format(i, i)
-end
-
 --- The n-th request of a scenario: others come in turn, so that nothing is found where it was left.
 local request = {
     proxy = function() return "/hello", "" end,
     plugins = function(n) return "/hello", "apikey: " .. key(n * 31 % KEYS) .. "\r\n" end,
     routes = function(n)
-        local i = n * 7919 % (STATIC + PARAM + PREFIX)
-        local path = route(i):match "\t(%S+)\t"
+        local i = n * 7919 % routes.count
+        local path = routes.line(i):match "\t(%S+)\t"
         return path:gsub(":id", n % 999983):gsub(":oid", n * 7 % 999983):gsub("/assets/$", "/assets/css/7/site.css"), ""
     end,
 }
@@ -96,7 +89,7 @@ local function run(driver, scenario, count)
     end)
     shims(dir)
     line_file(dir .. "/keys.tsv", KEYS, function(i) return key(i) .. "\tconsumer" .. i end)
-    line_file(dir .. "/routes.tsv", STATIC + PARAM + PREFIX, route)
+    line_file(dir .. "/routes.tsv", routes.count, routes.line)
     os.execute("mkdir " .. dir .. "/run")
     local gateway = { port = sys.free_port() }
     local path = driver.path:sub(1, 1) == "/" and driver.path or lfs.currentdir() .. "/" .. driver.path

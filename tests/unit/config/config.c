@@ -367,6 +367,119 @@ static void a_document_for_specs_may_be_partial(void **state)
     loaded_free(&l);
 }
 
+static void add_text(mg_text *out, mg_str text)
+{
+    mg_text_add(out, text);
+    mg_text_add_char(out, ' ');
+}
+
+static void add_route_texts(mg_text *out, const mg_config_route *route)
+{
+    add_text(out, route->name);
+    add_text(out, route->group);
+    add_text(out, route->rollout.id);
+    for (size_t i = 0; i < route->host_count; i++)
+        add_text(out, route->hosts[i]);
+    for (size_t i = 0; i < route->path_count; i++)
+        add_text(out, route->paths[i].text);
+    for (size_t i = 0; i < route->method_count; i++)
+        add_text(out, route->methods[i]);
+    for (size_t i = 0; i < route->header_count; i++) {
+        add_text(out, route->headers[i].name);
+        add_text(out, route->headers[i].value);
+    }
+    for (size_t i = 0; i < route->backend_count; i++)
+        add_text(out, route->backends[i].group);
+    mg_text_add_char(out, '\n');
+}
+
+/* Every text of a configuration, a line for each item. */
+static void add_texts(mg_text *out, const mg_config *config)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        add_text(out, config->listeners[i]->name);
+        add_text(out, config->listeners[i]->bind);
+        add_text(out, config->listeners[i]->trailers);
+    }
+    add_text(out, config->status_bind);
+    add_text(out, config->admin_bind);
+    add_text(out, config->state_path);
+    add_text(out, config->access_log_path);
+    mg_text_add_char(out, '\n');
+    for (size_t i = 0; i < config->service_count; i++) {
+        const mg_config_service *service = config->services[i];
+        add_text(out, service->name);
+        add_text(out, service->health.path);
+        for (size_t e = 0; e < service->endpoint_count; e++) {
+            add_text(out, service->endpoints[e].url);
+            add_text(out, service->endpoints[e].host);
+        }
+    }
+    for (size_t i = 0; i < config->limiter_count; i++) {
+        add_text(out, config->limiters[i]->name);
+        for (unsigned k = 0; k < config->limiters[i]->key_parts; k++)
+            add_text(out, config->limiters[i]->key[k].name);
+    }
+    mg_text_add_char(out, '\n');
+    for (size_t i = 0; i < config->plugin_count; i++) {
+        add_text(out, config->plugins[i]->name);
+        add_text(out, config->plugins[i]->use);
+        add_text(out, config->plugins[i]->path);
+    }
+    mg_text_add_char(out, '\n');
+    for (size_t i = 0; i < config->route_count; i++)
+        add_route_texts(out, config->routes[i]);
+    for (size_t i = 0; i < config->file_count; i++)
+        add_text(out, mg_str_of(config->files[i]));
+}
+
+static void what_was_built_outlives_the_document(void **state)
+{
+    static const char text[] =
+        "version: 1\n"
+        "listeners: { web: { bind: \"unix:run/web.sock\", request_trailers: [X-Sum] } }\n"
+        "status: { bind: \"127.0.0.1:9902\" }\n"
+        "admin: { bind: \"unix:run/admin.sock\" }\n"
+        "state: { path: state }\n"
+        "services:\n"
+        "  old: { endpoints: [{ url: \"http://old.internal:1\" }], health: { path: /healthz } }\n"
+        "  new: { endpoints: [{ url: \"http://[::1]:2\" }] }\n"
+        "limiters: { per_key: { key: \"header:X-Key\", rate: 1/s } }\n"
+        "plugins: { greet: { use: ./plugins/greet } }\n"
+        "routes:\n"
+        "  - name: first\n"
+        "    match: { hosts: [a.example, \"*.b.example\"], paths: [{ prefix: /a }, { template: \"/b/{id}\" "
+        "}],\n"
+        "             methods: [GET], headers: { X-Role: admin } }\n"
+        "    plugins: [{ limit: per_key }, greet, { request_id: {} }]\n"
+        "    backends: [{ service: old, weight: 1, group: o }, { service: new, weight: 0 }]\n"
+        "    rollout: { id: one, to: new }\n"
+        "  - { name: second, match: { hosts: [\"*\"], paths: [{ exact: /c }] }, service: old }\n"
+        "observability: { access_log: { to: logs/a.log } }\n";
+    loaded l = load(text);
+    mg_text before = { 0 }, after = { 0 };
+
+    (void)state;
+    check_report(&l.report, "");
+    add_texts(&before, l.config);
+    assert_non_null(l.config->root);
+    mg_config_forget_document(l.config);
+    assert_null(l.config->root);
+    add_texts(&after, l.config);
+    check_str(mg_text_str(&after), before.p);
+    check_str(mg_text_str(&after),
+              "web unix:run/web.sock x-sum 127.0.0.1:9902 unix:run/admin.sock /etc/moongate/state "
+              "/etc/moongate/logs/a.log \n"
+              "old /healthz http://old.internal:1 old.internal new  http://[::1]:2 ::1 per_key x-key \n"
+              "greet ./plugins/greet /etc/moongate/./plugins/greet request_id request_id  \n"
+              "first  one a.example *.b.example /a /b/{id} GET x-role admin o new \n"
+              "second old  * /c \n");
+    assert_ptr_equal(mg_config_service_named(l.config, MG_STR("new")), l.config->services[1]);
+    mg_text_fini(&before);
+    mg_text_fini(&after);
+    loaded_free(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +494,7 @@ int main(void)
         cmocka_unit_test(a_proxy_needs_no_file),
         cmocka_unit_test(the_same_document_in_json_reads_the_same),
         cmocka_unit_test(a_document_for_specs_may_be_partial),
+        cmocka_unit_test(what_was_built_outlives_the_document),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
