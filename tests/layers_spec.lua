@@ -207,6 +207,42 @@ local function requires_of(line)
     return names, unknown
 end
 
+--- The parts of a flight (gateway/request/flight.h), and the file that alone writes each: PART.x, or PART itself.
+local FLIGHT_PARTS = {
+    split = "split", limits = "limits", chain = "chain", filters = "filter", proxy = "proxy", back = "body_back",
+    pause = "pause", replay = "replay", outgoings = "outgoing", barrier = "call_barrier", beside = "job",
+    x = "flight", view = "flight", worker = "flight", route = "pipeline", match = "pipeline", client = "pipeline",
+    caller = "pipeline", error = "flight", deadline_where = "flight", way = "flight",
+}
+
+--- Why a file named `stem` may not write that part of a flight, or nil when it may.
+local function wrong_part(stem, part)
+    local owner = FLIGHT_PARTS[part]
+    if not owner or stem == owner or stem:sub(1, #owner + 1) == owner .. "_" then
+        return nil
+    end
+    if owner == "pipeline" and stem == "flight" then
+        return nil
+    end
+    return "a flight's " .. part .. " is written by " .. owner .. "*.c: call a function of it"
+end
+
+--- The parts of a flight that a line of C writes: by name, or by its timer.
+local function parts_written(line)
+    local parts = {}
+    for part, rest in line:gmatch("flight%->([%w_]+)([^;,]*)") do
+        local path, operator = rest:match("^([%w_.%[%]]*)%s*([-+|&^]?=)")
+        local is_write = path and rest:sub(#path + 1):match("^%s*[-+|&^]?=[^=]")
+            or operator and rest:match("=$")
+            or rest:match("^[%w_.%[%]]*%+%+") or rest:match("^[%w_.%[%]]*%-%-[^>]")
+        local is_timer = rest:match("^%.timer$") and line:find("mg_timer_%w+%(")
+        if is_write or is_timer then
+            parts[#parts + 1] = part
+        end
+    end
+    return parts
+end
+
 ---@param root string  a tree with runtime/, lua/ and plugins/, any of which may be missing
 ---@return string[] violations  each "place: what: why"
 local function violations_in(root)
@@ -225,6 +261,11 @@ local function violations_in(root)
             local open, header = line:match("^%s*#%s*include%s*([<\"])([^>\"]+)")
             if header then
                 add("runtime/" .. path, number, header, wrong_include(path, header, open == "\""))
+            end
+            if path:find("^gateway/.*%.c$") then
+                for _, part in ipairs(parts_written(line)) do
+                    add("runtime/" .. path, number, part, wrong_part(path:match("([%w_]+)%.c$"), part))
+                end
             end
         end
     end)
@@ -518,6 +559,27 @@ describe("the checker", function()
     it("finds a folder of the gateway that is no room", function()
         write("runtime/gateway/misc/all.c", '#include "gateway/shared.h"\n')
         finds_only("runtime/gateway/misc/all.c:1: gateway/shared.h")
+    end)
+
+    for line, part in pairs({
+        ["flight->chain.takes = MG_CHAIN_TAKES_NOTHING;"] = "chain",
+        ["    flight->filters.state[which] |= 1;"] = "filters",
+        ["filter->flight->limits.holds.count++;"] = "limits",
+        ["mg_timer_set(loop, &flight->chain.timer, now);"] = "chain",
+        ["flight->way ="] = "way",
+        ["flight->replay = NULL;"] = "replay",
+    }) do
+        it("finds that " .. line .. " stands in a file of another name", function()
+            write("runtime/gateway/request/tap.c", "/* .. */\n" .. line .. "\n")
+            finds_only("runtime/gateway/request/tap.c:2: " .. part)
+        end)
+    end
+
+    it("lets each file write its own part of a flight, and all read", function()
+        write("runtime/gateway/request/chain_body.c", "flight->chain.takes = flight->limits.refused;\n")
+        write("runtime/gateway/request/tap.c", "if (flight->chain.takes == 1 && flight->proxy.errand.count <= 2)\n")
+        write("runtime/gateway/request/job.c", "const bool is = flight->beside && flight->chain.call != NULL;\n")
+        assert.same({}, violations_in(root))
     end)
 
     it("finds a layer included by moongate.h", function()

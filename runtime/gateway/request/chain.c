@@ -20,6 +20,22 @@ static mg_loop *loop_of(const mg_flight *flight)
     return flight->worker->loop;
 }
 
+static void move(mg_flight *flight, mg_chain_state to)
+{
+#define TO(state) (1u << MG_CHAIN_##state)
+    static const uint8_t may[] = {
+        [MG_CHAIN_NONE] = TO(WAITS),
+        [MG_CHAIN_WAITS] = TO(RUNS) | TO(LOGS), /* the latter where only a body was waited for */
+        [MG_CHAIN_RUNS] = TO(WAITS) | TO(LOGS),
+        [MG_CHAIN_LOGS] = TO(GONE),
+        [MG_CHAIN_GONE] = 0,
+    };
+#undef TO
+
+    MG_CHECK(may[flight->chain.state] & 1u << to);
+    flight->chain.state = to;
+}
+
 static void leave_jobs(mg_flight *flight)
 {
     mg_jobs_leave(flight, flight->chain.is_through && !flight->chain.call->cancelled);
@@ -36,12 +52,13 @@ static void give_back(mg_flight *flight)
     mg_body_back_keep(flight, call);
     mg_text_fini(&call->chunk_out);
     flight->chain.consumer = call->consumer;
+    mg_filter_end(flight);
     call->x = NULL;
     flight->chain.call = NULL;
     mg_vm *vm = mg_task_vm(flight->chain.task);
     mg_task_give(flight->chain.task, flight->chain.is_through);
     flight->chain.task = NULL;
-    flight->chain.state = MG_CHAIN_GONE;
+    move(flight, MG_CHAIN_GONE);
     if (mg_vm_is_crowded(vm) && flight->worker->view->vm && flight->worker->view->vm->vm == vm)
         mg_vm_renew_ask(flight->worker);
 }
@@ -51,10 +68,10 @@ static bool streams_on(const mg_flight *flight)
 {
     const mg_exchange *x = flight->x;
 
-    if ((flight->filters.streams & 1) && !x->request_body.ended)
+    if (mg_filter_is_for(&flight->filters, MG_REQUEST) && !x->request_body.ended)
         return true;
-    return (flight->filters.streams & 2) && x->answer == MG_ANSWER_UPSTREAM && x->response_body.source &&
-           !x->tunnel;
+    return mg_filter_is_for(&flight->filters, MG_RESPONSE) && x->answer == MG_ANSWER_UPSTREAM &&
+           x->response_body.source && !x->tunnel;
 }
 
 static bool has_logs(const mg_flight *flight)
@@ -76,7 +93,7 @@ static void end_handlers(mg_flight *flight, bool is_through, bool filters)
     mg_call_barrier_cancel(flight->chain.call);
     if (!filters)
         mg_filter_end(flight);
-    flight->chain.state = MG_CHAIN_LOGS;
+    move(flight, MG_CHAIN_LOGS);
     if (mg_flight_is_job(flight) || !(has_logs(flight) || (filters && streams_on(flight))))
         give_back(flight);
 }
@@ -196,7 +213,7 @@ static void chain_done(mg_flight *flight)
         mg_chain_take_body(flight, MG_RESPONSE);
         return;
     }
-    if (x->answer == MG_ANSWER_NONE && !flight->client_done) {
+    if (x->answer == MG_ANSWER_NONE && flight->way != MG_WAY_END) {
         raise_unanswered(flight);
         return;
     }
@@ -206,8 +223,8 @@ static void chain_done(mg_flight *flight)
         mg_body_back_response(flight);
     mg_chain_hold_ends(flight);
     end_handlers(flight, true, true);
-    if (flight->client_done) {
-        mg_pipeline_maybe_finish(flight);
+    if (flight->way == MG_WAY_END) {
+        mg_pipeline_go(flight, MG_WAY_END);
         return;
     }
     if (x->reset && comes_from_elsewhere(x) && !x->response_body.source && !x->response_body.ended &&
@@ -215,7 +232,7 @@ static void chain_done(mg_flight *flight)
         mg_pipeline_refuse(flight, 502, mg_reset_text(x->reset),
                            MG_STR("The upstream closed the connection."), -1);
     } else {
-        mg_pipeline_send(flight);
+        mg_pipeline_go(flight, MG_WAY_SEND);
     }
 }
 
@@ -247,10 +264,10 @@ static void send_request(mg_flight *flight)
     }
     mg_body_back_request(flight);
     mg_tap_start(flight);
-    if ((flight->filters.streams & 1) && flight->x->request_body.source)
+    if (mg_filter_is_for(&flight->filters, MG_REQUEST) && flight->x->request_body.source)
         flight->x->request.body = MG_BODY_STREAM; /* a filter may change its length */
     mg_split_again(flight);
-    mg_proxy_start(flight);
+    mg_pipeline_go(flight, MG_WAY_PROXY);
 }
 
 /* Never later than the exchange's own deadline, where that still counts. */
@@ -299,13 +316,13 @@ static void resume(mg_flight *flight)
     const bool timed = mg_access_log_is_on(flight->worker->gateway->access_log);
 
     mg_pause_over(flight);
-    flight->chain.state = MG_CHAIN_RUNS;
+    move(flight, MG_CHAIN_RUNS);
     if (timed)
         flight->chain.since_ns = loop->clock->mono_ns(loop->clock);
     const mg_task_state state = mg_chain_resume(flight, &error);
     if (timed)
         flight->chain.ran_ns += loop->clock->mono_ns(loop->clock) - flight->chain.since_ns;
-    flight->chain.state = MG_CHAIN_WAITS;
+    move(flight, MG_CHAIN_WAITS);
     if (state == MG_TASK_RAISED)
         raised(flight, &error);
     else
@@ -340,7 +357,7 @@ mg_call *mg_chain_take(mg_flight *flight)
     }
     mg_timer_init(&flight->chain.timer, on_timer);
     flight->chain.call = mg_task_call(flight->chain.task);
-    flight->chain.state = MG_CHAIN_WAITS;
+    move(flight, MG_CHAIN_WAITS);
     return flight->chain.call;
 }
 
@@ -374,7 +391,7 @@ bool mg_chain_start(mg_flight *flight)
     call->bodies[MG_REQUEST].max_bytes = bodies->request_bytes;
     call->bodies[MG_RESPONSE].max_bytes = bodies->response_bytes;
     mg_filter_begin(flight, mg_vm_chain_streams(flight->view->vm->vm, call->chain));
-    if ((flight->filters.streams & 1) && flight->x->request.body != MG_BODY_NONE)
+    if (mg_filter_is_for(&flight->filters, MG_REQUEST) && flight->x->request.body != MG_BODY_NONE)
         mg_fields_weaken(&flight->x->request.fields, &flight->x->arena, true);
     resume(flight);
     return true;
@@ -388,8 +405,7 @@ void mg_chain_blame(mg_flight *flight, const char *error)
 
 void mg_chain_continue(mg_flight *flight)
 {
-    if (flight->chain.state != MG_CHAIN_WAITS || flight->chain.call->wait != MG_WAIT_NEXT)
-        return;
+    MG_CHECK(flight->chain.call->wait == MG_WAIT_NEXT);
     mg_chain_hold(flight);
     resume(flight);
 }
@@ -401,7 +417,7 @@ static void unwind(mg_flight *flight, const char *why, mg_task_error *error)
         return;
     }
     flight->chain.call->cancelled = why;
-    flight->chain.state = MG_CHAIN_RUNS;
+    move(flight, MG_CHAIN_RUNS);
     mg_call_http_cancel(flight->chain.call);
     const mg_task_state state = mg_task_resume(flight->chain.task, error);
     end_handlers(flight, state == MG_TASK_YIELDED && flight->chain.call->wait == MG_WAIT_DONE, false);

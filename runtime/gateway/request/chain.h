@@ -23,18 +23,27 @@ typedef enum mg_chain_takes {
     MG_CHAIN_TAKES_RESPONSE,
 } mg_chain_takes;
 
+/* What handlers behind next() do to the response, which has come. */
+typedef enum mg_chain_holding {
+    MG_CHAIN_HOLDS_NONE,  /* there is none yet */
+    MG_CHAIN_HOLDS,       /* they hold it: for so long and no longer */
+    MG_CHAIN_HOLDS_RESTS, /* its body is on its way into memory, and the time for them stands still */
+    MG_CHAIN_HOLDS_OVER,  /* it goes on */
+} mg_chain_holding;
+
 /* Of chain*.c. */
 typedef struct mg_chain {
-    mg_chain_state state;
+    mg_chain_state state; /* changed by one function of chain.c */
     mg_task *task;
     mg_call *call;
-    mg_timer timer;            /* of its wait */
-    mg_chain_takes takes;      /* by `drain` */
-    mg_body_sink drain;        /* takes a body into memory for a plugin */
-    uint64_t patience_ns;      /* when the plugin's own timeout ends its wait; 0: something else does first */
-    uint64_t caller_ns;        /* behind next: when the caller gives up; 0: it did not say */
-    uint64_t held_until_ns;    /* how long its plugins may hold the response; 0: they hold none */
-    uint64_t held_left_ns;     /* what is left of that while it rests; else 0 */
+    mg_timer timer;       /* of its wait */
+    mg_chain_takes takes; /* by `drain` */
+    mg_body_sink drain;   /* takes a body into memory for a plugin */
+    uint64_t patience_ns; /* when the plugin's own timeout ends its wait; 0: something else does first */
+    uint64_t caller_ns;   /* behind next: when the caller gives up; 0: it did not say */
+    mg_chain_holding hold;
+    uint64_t held_until_ns;    /* how long they may, while they do */
+    uint64_t held_left_ns;     /* what is left of that, while it rests */
     uint64_t ran_ns, since_ns; /* computing */
     mg_str consumer;           /* whom a plugin found, once its chain is through */
     bool is_through;           /* its handlers have returned: the coroutine serves again */
@@ -47,7 +56,7 @@ bool mg_chain_start(mg_flight *flight);
 mg_call *mg_chain_take(mg_flight *flight);
 /* The coroutine is to go on: what it waited for is there. */
 void mg_chain_wake(mg_flight *flight);
-/* What NEXT waited for is in x->response. */
+/* What NEXT waits for is in x->response. */
 void mg_chain_continue(mg_flight *flight);
 /* The response behind NEXT is a failure of the upstream side; static. */
 void mg_chain_blame(mg_flight *flight, const char *error);

@@ -22,8 +22,14 @@ static void hold_until(mg_flight *flight, uint64_t due_ns)
 {
     const uint64_t until = mg_min_u64(due_ns, flight->chain.caller_ns ? flight->chain.caller_ns : UINT64_MAX);
 
-    flight->chain.held_until_ns = due_ns;
     flight->x->limit = (mg_time_limit){ .fixed_ns = until == UINT64_MAX ? 0 : until };
+}
+
+static void hold_for(mg_flight *flight, uint64_t ns)
+{
+    flight->chain.hold = MG_CHAIN_HOLDS;
+    flight->chain.held_until_ns = mg_add_sat(mg_loop_now(loop_of(flight)), ns);
+    hold_until(flight, flight->chain.held_until_ns);
 }
 
 /* The route's time has done its work. While plugins hold the response, neither the
@@ -36,7 +42,7 @@ void mg_chain_hold(mg_flight *flight)
     if (flight->split.service)
         patience = mg_min_u64(patience, flight->split.service->lease_conf.read_timeout_ns);
     flight->chain.caller_ns = flight->x->limit.fixed_ns;
-    hold_until(flight, mg_add_sat(mg_loop_now(loop_of(flight)), patience));
+    hold_for(flight, patience);
 }
 
 /* Who stands still meanwhile is found by body_timeout or read_timeout. */
@@ -44,8 +50,9 @@ void mg_chain_hold_rests(mg_flight *flight)
 {
     const uint64_t now = mg_loop_now(loop_of(flight));
 
-    if (!flight->chain.held_until_ns || flight->chain.held_left_ns)
+    if (flight->chain.hold != MG_CHAIN_HOLDS)
         return;
+    flight->chain.hold = MG_CHAIN_HOLDS_RESTS;
     flight->chain.held_left_ns =
         mg_max_u64(1, flight->chain.held_until_ns - mg_min_u64(flight->chain.held_until_ns, now));
     hold_until(flight, UINT64_MAX);
@@ -53,16 +60,16 @@ void mg_chain_hold_rests(mg_flight *flight)
 
 static void hold_goes_on(mg_flight *flight)
 {
-    if (!flight->chain.held_left_ns)
-        return;
-    hold_until(flight, mg_add_sat(mg_loop_now(loop_of(flight)), flight->chain.held_left_ns));
-    flight->chain.held_left_ns = 0;
+    if (flight->chain.hold == MG_CHAIN_HOLDS_RESTS)
+        hold_for(flight, flight->chain.held_left_ns);
 }
 
 void mg_chain_hold_ends(mg_flight *flight)
 {
-    if (flight->chain.held_until_ns)
-        hold_until(flight, UINT64_MAX);
+    if (flight->chain.hold == MG_CHAIN_HOLDS_NONE)
+        return;
+    flight->chain.hold = MG_CHAIN_HOLDS_OVER;
+    hold_until(flight, UINT64_MAX);
 }
 
 void mg_chain_bound_wait(mg_flight *flight)

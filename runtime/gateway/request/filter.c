@@ -22,17 +22,27 @@ const char *mg_call_set_chunk(mg_call *call, const char *bytes, uint32_t n)
     return NULL;
 }
 
+/* Of both bodies: their filters are one chain's. From off nothing leads on. */
+static void move(mg_flight *flight, mg_filter_state to)
+{
+    for (int which = MG_REQUEST; which <= MG_RESPONSE; which++) {
+        mg_filter_state *state = &flight->filters.state[which];
+        if (*state != MG_FILTER_NONE && *state < to)
+            *state = to;
+    }
+}
+
+static bool is_on(const mg_filter *filter)
+{
+    return filter->flight->filters.state[filter->which] == MG_FILTER_ON;
+}
+
 static void on_raised(mg_later *later)
 {
     mg_flight *flight = mg_container_of(later, mg_flight, filters.raised);
 
     mg_chain_abort(flight, "plugin_error");
     mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."), -1);
-}
-
-static bool has_raised(const mg_filter *filter)
-{
-    return filter->flight->filters.raised.run != NULL;
 }
 
 /* The piece as the filters leave it, in `held`. False when one raised: the exchange ends behind this turn,
@@ -53,6 +63,7 @@ static bool run(mg_filter *filter, mg_str piece, bool last)
     call->chunk = MG_STR_NONE;
     if (state == MG_TASK_RAISED) {
         mg_chain_log_error(flight, &error);
+        move(flight, MG_FILTER_RAISED);
         flight->filters.raised.run = on_raised;
         mg_later_add(flight->worker->loop, &flight->filters.raised);
         return false;
@@ -115,7 +126,7 @@ static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
     mg_filter *filter = mg_container_of(sink, mg_filter, sink);
 
-    if (!mg_filter_runs(filter->flight) || has_raised(filter))
+    if (!is_on(filter))
         return n;
     if (filter->which == MG_REQUEST)
         mg_proxy_body_taken(filter->flight); /* what has gone past plugins cannot be sent again */
@@ -138,7 +149,7 @@ static void on_end(mg_body_sink *sink, const mg_fields *trailers)
     mg_text before = { 0 };
 
     filter->outer = NULL; /* it has ended, and may serve another exchange */
-    if (!mg_filter_runs(filter->flight) || has_raised(filter))
+    if (!is_on(filter))
         return;
     if (trailers)
         filter->trailers = *trailers; /* its fields are in the exchange's arena */
@@ -203,17 +214,14 @@ static void on_stop(mg_body_source *source)
 
 void mg_filter_begin(mg_flight *flight, unsigned streams)
 {
-    flight->filters.streams = streams;
-}
-
-bool mg_filter_runs(const mg_flight *flight)
-{
-    return flight->chain.call && !flight->filters.ended;
+    for (int which = MG_REQUEST; which <= MG_RESPONSE; which++)
+        if (streams & 1u << which)
+            flight->filters.state[which] = MG_FILTER_ON;
 }
 
 void mg_filter_end(mg_flight *flight)
 {
-    flight->filters.ended = true;
+    move(flight, MG_FILTER_OFF);
 }
 
 void mg_filter_insert(mg_flight *flight, int which, mg_body *body)

@@ -25,20 +25,38 @@ typedef struct mg_filter {
     bool ended;
 } mg_filter;
 
-/* Of filter.c: those of both bodies. */
+/* The filters of one body. */
+typedef enum mg_filter_state {
+    MG_FILTER_NONE,   /* no plugin of the chain looks at that body */
+    MG_FILTER_ON,     /* its pieces go past them, now or when they come */
+    MG_FILTER_RAISED, /* one of the chain's has: the pieces are dropped until the exchange has ended for that */
+    MG_FILTER_OFF,    /* the chain is over: no piece goes past them any more */
+} mg_filter_state;
+
+/* Of filter.c. */
 typedef struct mg_filters {
-    mg_filter of[2];  /* by MG_REQUEST, MG_RESPONSE */
-    mg_later raised;  /* a filter has raised: ends the exchange with nobody else on the stack */
-    unsigned streams; /* which: mg_vm_chain_streams */
-    bool ended;       /* they failed or were ended: no piece of a body goes past them any more */
+    mg_filter_state state[2]; /* by MG_REQUEST, MG_RESPONSE; changed by one function of filter.c */
+    mg_filter of[2];          /* the same */
+    mg_later raised;          /* ends the exchange with nobody else on the stack */
 } mg_filters;
 
-/* The chain has begun: which bodies go past its filters (mg_vm_chain_streams). */
+/* The chain has begun: which bodies go past its filters (bits of mg_vm_chain_streams). */
 void mg_filter_begin(mg_flight *flight, unsigned streams);
-/* Whether pieces of bodies go past the filters of its chain. */
-bool mg_filter_runs(const mg_flight *flight);
-/* No filter runs any more. */
+/* The chain is over: no filter runs any more. Harmless when it was before. */
 void mg_filter_end(mg_flight *flight);
+
+/* Plugins of the chain look at that body. */
+static inline bool mg_filter_is_for(const mg_filters *filters, int which)
+{
+    return filters->state[which] != MG_FILTER_NONE;
+}
+
+/* Its pieces are to go past them. */
+static inline bool mg_filter_is_on(const mg_filters *filters, int which)
+{
+    return filters->state[which] == MG_FILTER_ON || filters->state[which] == MG_FILTER_RAISED;
+}
+
 /* Stands before the sink that `body` has from now on. */
 void mg_filter_insert(mg_flight *flight, int which, mg_body *body);
 

@@ -1,6 +1,7 @@
 /* flight.c - how a flight begins, and what is told of it whoever finds it out. */
 #include "gateway/request/flight.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 
 void mg_flight_init(mg_flight *flight, mg_exchange *x, mg_view *view)
@@ -14,6 +15,31 @@ void mg_flight_init(mg_flight *flight, mg_exchange *x, mg_view *view)
     flight->view = view;
     mg_view_ref(view);
     x->owner_self = flight;
+}
+
+bool mg_flight_may_move(mg_way from, mg_way to)
+{
+#define TO(way) (1u << MG_WAY_##way)
+    static const uint16_t may[] = {
+        [MG_WAY_NEW] = TO(ROUTE) | TO(CHAIN) | TO(SEND), /* the latter two: a job; no request at all */
+        [MG_WAY_ROUTE] = TO(LIMITS) | TO(CHAIN) | TO(SEND),
+        [MG_WAY_LIMITS] = TO(CHAIN) | TO(SEND) | TO(END),
+        [MG_WAY_CHAIN] = TO(PROXY) | TO(SEND) | TO(END),
+        [MG_WAY_PROXY] = TO(UNWIND) | TO(SEND) | TO(END),
+        [MG_WAY_UNWIND] = TO(SEND) | TO(END),
+        [MG_WAY_SEND] = TO(END),
+        [MG_WAY_END] = TO(END) | TO(OVER), /* again, when its handlers have unwound */
+        [MG_WAY_OVER] = 0,
+    };
+#undef TO
+
+    return may[from] & 1u << to;
+}
+
+void mg_flight_move(mg_flight *flight, mg_way to)
+{
+    MG_CHECK(mg_flight_may_move(flight->way, to));
+    flight->way = to;
 }
 
 void mg_flight_take_names(mg_flight *flight, const mg_flight *of)

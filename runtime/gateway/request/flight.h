@@ -15,6 +15,20 @@
 #include "gateway/request/split.h"
 #include "gateway/worker.h"
 
+/* Where a flight stands on its way, which is pipeline.c from top to bottom. */
+typedef enum mg_way {
+    MG_WAY_NEW,    /* nothing is known of it but its client */
+    MG_WAY_ROUTE,  /* which route, which service */
+    MG_WAY_LIMITS, /* the limiters before the first plugin decide, or it waits for its turn */
+    MG_WAY_CHAIN,  /* its handlers run, up to next() or to an answer of their own. A job stays here */
+    MG_WAY_PROXY,  /* the upstream side is asked */
+    MG_WAY_UNWIND, /* a response is there: its handlers go on behind next() */
+    MG_WAY_SEND,   /* the response is on its way to the client */
+    MG_WAY_END,    /* the client side is gone, well or badly; its handlers may have to unwind */
+    MG_WAY_OVER,   /* nothing of it is left to run: it is freed */
+    MG_WAY_STAYS,  /* no place: what a step says where somebody else will say where the flight goes on */
+} mg_way;
+
 /* Lives in the exchange's arena. */
 struct mg_flight {
     /* of flight.c and pipeline.c */
@@ -27,8 +41,7 @@ struct mg_flight {
     mg_forward_caller caller;
     const char *error;          /* reason of a refusal: "rate_limit", "breaker_open", .. */
     const char *deadline_where; /* the time ran out: "route", "limiter", "plugin", "retry" or "upstream" */
-    bool client_done;           /* the client side is gone, well or badly */
-    bool finished;
+    mg_way way;                 /* changed by mg_flight_move */
 
     mg_split split;
     mg_limits limits;
@@ -45,6 +58,10 @@ struct mg_flight {
 
 /* All of it but x is empty. Takes a reference on the view. */
 void mg_flight_init(mg_flight *flight, mg_exchange *x, mg_view *view);
+/* Whether a flight that stands there may go on to there. */
+bool mg_flight_may_move(mg_way from, mg_way to);
+/* The only way in which it moves. */
+void mg_flight_move(mg_flight *flight, mg_way to);
 /* It is to be found by what another one is found by. */
 void mg_flight_take_names(mg_flight *flight, const mg_flight *of);
 /* Why it is refused; static. */

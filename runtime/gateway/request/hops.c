@@ -1,8 +1,6 @@
 /* hops.c - TRACE and OPTIONS that have come as far as they were to. */
 #include "gateway/request/hops.h"
 
-#include "gateway/request/pipeline.h"
-
 static const mg_str name = { "max-forwards", 12 };
 
 /* A TRACE is read by whoever could send it: perhaps by a page that may not see what the browser adds. */
@@ -71,7 +69,6 @@ static void answer(mg_flight *flight)
                       mg_name_text(MG_NAME_CONTENT_TYPE), MG_STR("message/http"));
     else
         add_allow(flight);
-    mg_pipeline_send(flight);
 }
 
 bool mg_hops_end_here(mg_flight *flight)

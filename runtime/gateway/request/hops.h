@@ -5,8 +5,8 @@
 
 #include "gateway/request/flight.h"
 
-/* Counts this hop in the request's Max-Forwards. True when the request ends here, and then it has been
- * answered. Once an exchange, behind its route and limiters. */
+/* Counts this hop in the request's Max-Forwards. True when the request ends here: then its answer stands
+ * in the exchange. Once an exchange, behind its route and limiters. */
 bool mg_hops_end_here(mg_flight *flight);
 
 #endif

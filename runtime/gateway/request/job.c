@@ -85,6 +85,7 @@ mg_job *mg_job_new(mg_jobs *jobs, mg_view *view, uint32_t plugin, mg_str where, 
     memcpy(x->span_id, &words[2], sizeof x->span_id);
     x->limit.fixed_ns = mg_add_sat(mg_loop_now(worker->loop), timeout_ns);
     mg_flight_init(flight, x, view);
+    mg_flight_move(flight, MG_WAY_CHAIN);
     flight->beside = &job->beside;
     job->beside = (mg_beside){ .flight = flight, .self = job };
     mg_list_init(&job->beside.begun);
@@ -158,6 +159,7 @@ void mg_job_end(mg_flight *flight, mg_task_outcome outcome)
     mg_list_remove(&job->link);
     jobs->count--;
     jobs->of_plugin[job->plugin]--;
+    mg_flight_move(flight, MG_WAY_END);
     mg_chain_finish(flight);
     mg_limits_end(flight);
     mg_net_exchange_free(&worker->net, flight->x);

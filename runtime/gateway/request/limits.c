@@ -174,7 +174,7 @@ static void on_turns_moved(mg_message *message)
         mg_flight *flight = mg_container_of(it, mg_flight, limits.queued);
         const uint64_t turn_ns = mg_holds_turn_ns(&flight->limits.holds), policy_ns = policy_now(flight);
         const uint64_t due = now + (turn_ns > policy_ns ? mg_ms_ceil(turn_ns - policy_ns) * MG_NS_PER_MS : 0);
-        if (turn_ns && mg_chain_is_on(&flight->chain))
+        if (turn_ns && flight->way != MG_WAY_LIMITS)
             mg_chain_hasten(flight, due);
         else if (turn_ns && due < flight->limits.timer.due_ns)
             mg_timer_set(worker->loop, &flight->limits.timer, due);
@@ -340,10 +340,10 @@ static void on_waited(mg_timer *timer)
 {
     mg_flight *flight = mg_container_of(timer, mg_flight, limits.timer);
 
-    if (flight->client_done || flight->x->head_sent) /* it has been answered meanwhile, or is being ended */
+    if (flight->way != MG_WAY_LIMITS) /* it has been answered meanwhile, or is being ended */
         return;
     has_waited(flight);
-    mg_pipeline_limits_passed(flight);
+    mg_pipeline_go(flight, MG_WAY_CHAIN);
 }
 
 static bool pass_all(mg_flight *flight, round *r)
@@ -357,21 +357,20 @@ static bool pass_all(mg_flight *flight, round *r)
     return decide(flight, r);
 }
 
-bool mg_limits_pass(mg_flight *flight)
+mg_limits_result mg_limits_pass(mg_flight *flight)
 {
     mg_loop *loop = flight->worker->loop;
     round r;
 
     if (!pass_all(flight, &r)) {
         answer_refusal(flight, r.refused_by, r.refusal);
-        mg_pipeline_send(flight);
-        return false;
+        return MG_LIMITS_REFUSED;
     }
     if (!r.wait_ms)
-        return true;
+        return MG_LIMITS_PASSED;
     mg_timer_init(&flight->limits.timer, on_waited);
     mg_timer_set(loop, &flight->limits.timer, mg_loop_now(loop) + r.wait_ms * MG_NS_PER_MS);
-    return false;
+    return MG_LIMITS_WAITS;
 }
 
 void mg_limits_end(mg_flight *flight)

@@ -22,9 +22,14 @@ typedef struct mg_limits {
     mg_limiter_answer refusal; /* what it said */
 } mg_limits;
 
-/* The leading native items of the route's chain. True: go on. False: the flight has its answer, or waits and
- * comes back through mg_pipeline_limits_passed. */
-bool mg_limits_pass(mg_flight *flight);
+typedef enum mg_limits_result {
+    MG_LIMITS_PASSED,
+    MG_LIMITS_REFUSED, /* the answer stands in the exchange */
+    MG_LIMITS_WAITS,   /* for its turn; then the flight goes to its chain */
+} mg_limits_result;
+
+/* The leading native items of the route's chain. Once a flight. */
+mg_limits_result mg_limits_pass(mg_flight *flight);
 /* Adds RateLimit and RateLimit-Policy to the response, where a limiter took part. */
 void mg_limits_describe(mg_flight *flight);
 /* The exchange is over, whatever ended it: permits, reservations and the charge of a wait go back. Once,

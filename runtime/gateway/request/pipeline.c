@@ -1,5 +1,5 @@
-/* pipeline.c - the steps of a request, in the order of docs/policies.md 1: route, canary, limits, chain; the
- * upstream side is proxy.c's; then the response, and what happened. */
+/* pipeline.c - the steps of a request, in the order of docs/policies.md 1: route, limits, chain; the upstream
+ * side is proxy.c's; then the response, and what happened. mg_pipeline_go leads from one to the next. */
 #include "gateway/request/pipeline.h"
 
 #include "base/check.h"
@@ -7,8 +7,6 @@
 #include "gateway/request/hops.h"
 #include "http/problem.h"
 #include <stdio.h>
-
-typedef enum step { STEP_ROUTE, STEP_LIMITS, STEP_CHAIN, STEP_PROXY, STEP_WAIT } step;
 
 static mg_flight *flight_of(const mg_exchange *x)
 {
@@ -65,123 +63,7 @@ static mg_flight *flight_new(mg_exchange *x)
     return flight;
 }
 
-/* ---- route ---- */
-
-static bool find_header(void *self, mg_str name, mg_str *value)
-{
-    mg_exchange *x = self;
-
-    *value = mg_fields_value(&x->request.fields, &x->arena, mg_name_find(name), name);
-    return value->p;
-}
-
-static void refuse_route(mg_flight *flight, int status)
-{
-    if (status == 501) {
-        mg_pipeline_refuse(flight, 501, NULL, MG_STR("No route here knows that method."), -1);
-        return;
-    }
-    if (status == 405) {
-        mg_pipeline_refuse(flight, 405, NULL, MG_STR("This path does not take that method."), -1);
-        return;
-    }
-    mg_pipeline_refuse(flight, 404, NULL, MG_STR("No route matches this host and path."), -1);
-}
-
-static step step_route(mg_flight *flight)
-{
-    mg_exchange *x = flight->x;
-    const mg_snapshot *snapshot = flight->view->snapshot;
-    const mg_door *door = x->listener;
-
-    flight->client = mg_forward_receive(x, &door->rules, &flight->caller);
-    const mg_route_query query = { x->request.host,   x->request.path, x->request.method_text, find_header, x,
-                                   x->request.slashed };
-    const int status = mg_router_match(snapshot->router, &query, &flight->match);
-    if (status != 200) {
-        refuse_route(flight, status);
-        return STEP_WAIT;
-    }
-    flight->route = flight->match.route;
-    mg_forward_path(&x->request, flight->route->conf);
-    mg_split_choose(flight);
-    if (x->request.path.n > flight->route->conf->max_path_bytes) {
-        mg_pipeline_refuse(flight, 414, NULL, MG_STR("The path is longer than this route allows."), -1);
-        return STEP_WAIT;
-    }
-    if (flight->caller.looped) {
-        mg_pipeline_refuse(flight, 508, "loop", MG_STR("This request has come back to where it was sent on."),
-                           -1);
-        return STEP_WAIT;
-    }
-    x->limit.own_ns = mg_add_sat(x->times.begin_ns, flight->route->timeout_ns);
-    if (!mg_exchange_left_ns(x, &x->limit, mg_loop_now(flight->worker->loop))) {
-        mg_flight_is_late(flight, "route");
-        mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
-        return STEP_WAIT;
-    }
-    return flight->route->limit_count ? STEP_LIMITS : STEP_CHAIN;
-}
-
-/* ---- the steps ---- */
-
-static void run(mg_flight *flight, step next)
-{
-    for (;;) {
-        switch (next) {
-        case STEP_ROUTE: next = step_route(flight); break;
-        case STEP_LIMITS: next = mg_limits_pass(flight) ? STEP_CHAIN : STEP_WAIT; break;
-        case STEP_CHAIN:
-            if (mg_hops_end_here(flight))
-                return;
-            if (flight->route->chain < 0) {
-                next = STEP_PROXY;
-                break;
-            }
-            if (!mg_chain_start(flight))
-                mg_pipeline_refuse(flight, 503, "lua_memory", MG_STR("The gateway is busy."), 1);
-            return;
-        case STEP_PROXY: mg_proxy_start(flight); return;
-        case STEP_WAIT: return;
-        }
-    }
-}
-
-void mg_pipeline_limits_passed(mg_flight *flight)
-{
-    run(flight, STEP_CHAIN);
-}
-
-static void on_begin(mg_exchange *x)
-{
-    run(flight_new(x), STEP_ROUTE);
-}
-
-/* ---- the response ---- */
-
-void mg_pipeline_send(mg_flight *flight)
-{
-    mg_exchange *x = flight->x;
-
-    if (!x->client || x->head_sent)
-        return;
-    mg_forward_response(x, mg_worker_date(flight->worker));
-    mg_limits_describe(flight);
-    const bool own = x->answer == MG_ANSWER_OWN;
-    const bool filtered = (flight->filters.streams & 2) && mg_filter_runs(flight) &&
-                          x->answer == MG_ANSWER_UPSTREAM && x->response_body.source && !x->tunnel;
-    if (filtered) {
-        x->response.body = MG_BODY_STREAM; /* a filter may change its length */
-        x->response.has_length = false;
-    }
-    x->client->head(x);
-    if (filtered && x->response_body.sink)
-        mg_filter_insert(flight, MG_RESPONSE, &x->response_body);
-    if (own)
-        mg_body_back_own(flight);
-    else if (x->response_body.source)
-        x->response_body.source->resume(x->response_body.source);
-}
+/* ---- no response but our own ---- */
 
 static void add_allow(mg_flight *flight)
 {
@@ -194,63 +76,122 @@ static void add_allow(mg_flight *flight)
     mg_text_fini(&allow);
 }
 
-void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
+/* The answer to a request that is refused; where the head of another is out, that one is cut. */
+static mg_way refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
 {
     mg_exchange *x = flight->x;
 
     mg_flight_blame(flight, error);
     mg_proxy_stop(flight);
     if (!x->client)
-        return;
+        return MG_WAY_STAYS;
     if (x->head_sent) {
         x->client->cut(x, MG_RESET_LOCAL);
-        flight->client_done = true;
-        mg_pipeline_maybe_finish(flight);
-        return;
+        return MG_WAY_END;
     }
     mg_problem_answer(x, status, MG_STR_NONE, detail, retry_after_s);
     if (status == 405 && !flight->route)
         add_allow(flight);
-    mg_pipeline_send(flight);
+    return MG_WAY_SEND;
 }
 
-/* ---- what the client side tells ---- */
-
-static void on_refuse(mg_exchange *x, uint16_t status, const char *why)
+void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
 {
-    mg_flight *flight = x->begun ? flight_of(x) : flight_new(x);
-
-    mg_log_write(flight->worker->gateway->log, MG_LOG_INFO, "bad_request", "%.*s: %d, %s",
-                 MG_STR_ARGS(x->peer), status, why);
-    x->begun = true;
-    if (flight->chain.state == MG_CHAIN_WAITS)
-        mg_chain_abort(flight, "bad_request");
-    mg_pipeline_refuse(flight, status, "bad_request", mg_str_of(why), -1);
+    mg_pipeline_go(flight, refuse(flight, status, error, detail, retry_after_s));
 }
 
-static void on_gone(mg_exchange *x, mg_reset reason)
+/* ---- route ---- */
+
+static bool find_header(void *self, mg_str name, mg_str *value)
 {
-    mg_flight *flight = flight_of(x);
+    mg_exchange *x = self;
 
-    flight->client_done = true;
-    if (!x->reset)
-        x->reset = reason;
-    mg_proxy_stop(flight);
-    if (flight->chain.state == MG_CHAIN_WAITS)
-        mg_chain_abort(flight, mg_reset_text(reason));
-    mg_pipeline_maybe_finish(flight);
+    *value = mg_fields_value(&x->request.fields, &x->arena, mg_name_find(name), name);
+    return value->p;
 }
 
-static void on_done(mg_exchange *x)
+static mg_way refuse_route(mg_flight *flight, int status)
 {
-    mg_flight *flight = flight_of(x);
-
-    flight->client_done = true;
-    mg_proxy_stop(flight);
-    mg_pipeline_maybe_finish(flight);
+    if (status == 501)
+        return refuse(flight, 501, NULL, MG_STR("No route here knows that method."), -1);
+    if (status == 405)
+        return refuse(flight, 405, NULL, MG_STR("This path does not take that method."), -1);
+    return refuse(flight, 404, NULL, MG_STR("No route matches this host and path."), -1);
 }
 
-const mg_owner_ops mg_pipeline_owner = { on_begin, on_refuse, on_gone, on_done };
+static mg_way step_route(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+    const mg_snapshot *snapshot = flight->view->snapshot;
+    const mg_door *door = x->listener;
+
+    flight->client = mg_forward_receive(x, &door->rules, &flight->caller);
+    const mg_route_query query = { x->request.host,   x->request.path, x->request.method_text, find_header, x,
+                                   x->request.slashed };
+    const int status = mg_router_match(snapshot->router, &query, &flight->match);
+    if (status != 200)
+        return refuse_route(flight, status);
+    flight->route = flight->match.route;
+    mg_forward_path(&x->request, flight->route->conf);
+    mg_split_choose(flight);
+    if (x->request.path.n > flight->route->conf->max_path_bytes)
+        return refuse(flight, 414, NULL, MG_STR("The path is longer than this route allows."), -1);
+    if (flight->caller.looped)
+        return refuse(flight, 508, "loop", MG_STR("This request has come back to where it was sent on."), -1);
+    x->limit.own_ns = mg_add_sat(x->times.begin_ns, flight->route->timeout_ns);
+    if (!mg_exchange_left_ns(x, &x->limit, mg_loop_now(flight->worker->loop))) {
+        mg_flight_is_late(flight, "route");
+        return refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
+    }
+    return flight->route->limit_count ? MG_WAY_LIMITS : MG_WAY_CHAIN;
+}
+
+/* ---- limits, chain ---- */
+
+static mg_way step_limits(mg_flight *flight)
+{
+    switch (mg_limits_pass(flight)) {
+    case MG_LIMITS_PASSED: return MG_WAY_CHAIN;
+    case MG_LIMITS_REFUSED: return MG_WAY_SEND;
+    case MG_LIMITS_WAITS: break;
+    }
+    return MG_WAY_STAYS;
+}
+
+static mg_way step_chain(mg_flight *flight)
+{
+    if (mg_hops_end_here(flight))
+        return MG_WAY_SEND;
+    if (flight->route->chain < 0)
+        return MG_WAY_PROXY;
+    if (!mg_chain_start(flight))
+        return refuse(flight, 503, "lua_memory", MG_STR("The gateway is busy."), 1);
+    return MG_WAY_STAYS;
+}
+
+/* ---- the response ---- */
+
+static void step_send(mg_flight *flight)
+{
+    mg_exchange *x = flight->x;
+
+    mg_forward_response(x, mg_worker_date(flight->worker));
+    mg_limits_describe(flight);
+    const bool own = x->answer == MG_ANSWER_OWN;
+    const bool filtered = mg_filter_is_on(&flight->filters, MG_RESPONSE) && x->answer == MG_ANSWER_UPSTREAM &&
+                          x->response_body.source && !x->tunnel;
+    if (filtered) {
+        x->response.body = MG_BODY_STREAM; /* a filter may change its length */
+        x->response.has_length = false;
+    }
+    x->client->head(x);
+    if (filtered && x->response_body.sink)
+        mg_filter_insert(flight, MG_RESPONSE, &x->response_body);
+    if (own)
+        mg_body_back_own(flight);
+    else if (x->response_body.source)
+        x->response_body.source->resume(x->response_body.source);
+}
 
 /* ---- the end ---- */
 
@@ -315,15 +256,13 @@ static void record(mg_flight *flight)
     mg_access_log_add(&worker->log_buffer, x, &line);
 }
 
-void mg_pipeline_maybe_finish(mg_flight *flight)
+/* Frees it. */
+static void step_over(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
     mg_worker *worker = flight->worker;
     mg_view *view = flight->view;
 
-    if (flight->finished || !flight->client_done || mg_chain_is_on(&flight->chain))
-        return;
-    flight->finished = true;
     mg_chain_finish(flight);
     mg_limits_end(flight);
     record(flight);
@@ -334,3 +273,70 @@ void mg_pipeline_maybe_finish(mg_flight *flight)
     mg_view_service_unref(runtime);
     mg_view_unref(view);
 }
+
+/* ---- the way ---- */
+
+void mg_pipeline_answered(mg_flight *flight)
+{
+    mg_pipeline_go(flight, mg_chain_is_on(&flight->chain) ? MG_WAY_UNWIND : MG_WAY_SEND);
+}
+
+void mg_pipeline_go(mg_flight *flight, mg_way way)
+{
+    while (way != MG_WAY_STAYS) {
+        mg_flight_move(flight, way);
+        switch (way) {
+        case MG_WAY_ROUTE: way = step_route(flight); break;
+        case MG_WAY_LIMITS: way = step_limits(flight); break;
+        case MG_WAY_CHAIN: way = step_chain(flight); break;
+        case MG_WAY_PROXY: mg_proxy_start(flight); return;
+        case MG_WAY_UNWIND: mg_chain_continue(flight); return;
+        case MG_WAY_SEND: step_send(flight); return;
+        case MG_WAY_END: way = mg_chain_is_on(&flight->chain) ? MG_WAY_STAYS : MG_WAY_OVER; break;
+        case MG_WAY_OVER: step_over(flight); return;
+        case MG_WAY_NEW:
+        case MG_WAY_STAYS: MG_UNREACHABLE();
+        }
+    }
+}
+
+/* ---- what the client side tells ---- */
+
+static void on_begin(mg_exchange *x)
+{
+    mg_pipeline_go(flight_new(x), MG_WAY_ROUTE);
+}
+
+static void on_refuse(mg_exchange *x, uint16_t status, const char *why)
+{
+    mg_flight *flight = x->begun ? flight_of(x) : flight_new(x);
+
+    mg_log_write(flight->worker->gateway->log, MG_LOG_INFO, "bad_request", "%.*s: %d, %s",
+                 MG_STR_ARGS(x->peer), status, why);
+    x->begun = true;
+    mg_chain_abort(flight, "bad_request");
+    mg_pipeline_refuse(flight, status, "bad_request", mg_str_of(why), -1);
+}
+
+static void on_gone(mg_exchange *x, mg_reset reason)
+{
+    mg_flight *flight = flight_of(x);
+
+    mg_flight_move(flight, MG_WAY_END);
+    if (!x->reset)
+        x->reset = reason;
+    mg_proxy_stop(flight);
+    mg_chain_abort(flight, mg_reset_text(reason));
+    mg_pipeline_go(flight, MG_WAY_END);
+}
+
+static void on_done(mg_exchange *x)
+{
+    mg_flight *flight = flight_of(x);
+
+    mg_flight_move(flight, MG_WAY_END);
+    mg_proxy_stop(flight);
+    mg_pipeline_go(flight, MG_WAY_END);
+}
+
+const mg_owner_ops mg_pipeline_owner = { on_begin, on_refuse, on_gone, on_done };

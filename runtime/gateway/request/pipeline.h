@@ -11,13 +11,12 @@ extern const mg_owner_ops mg_pipeline_owner;
 /* What logs have where the client was gone before any status was sent. */
 enum { MG_STATUS_CLIENT_GONE = 499 };
 
-/* What mg_limits_pass (gateway/request/limits.h) waited for is over: the chain is next. */
-void mg_pipeline_limits_passed(mg_flight *flight);
+/* The flight goes on from there, as far as it can: what it waited for is there. It may be gone when this
+ * returns. */
+void mg_pipeline_go(mg_flight *flight, mg_way way);
+/* A response is there, the upstream's or what stands in for it: handlers behind next() go on, or it is sent. */
+void mg_pipeline_answered(mg_flight *flight);
 /* Answers with a problem document, unless the head is out: then the response is cut. */
 void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s);
-
-/* What chain.c asks of the steps. */
-void mg_pipeline_send(mg_flight *flight); /* the response as it stands in x->response */
-void mg_pipeline_maybe_finish(mg_flight *flight);
 
 #endif

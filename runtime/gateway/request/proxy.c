@@ -2,6 +2,7 @@
  * judged. */
 #include "gateway/request/proxy.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "gateway/request/failure.h"
 #include "gateway/request/pipeline.h"
@@ -32,34 +33,31 @@ static void judge_backend(const mg_flight *flight, int status)
                     mg_errand_clock(errand) - errand->first_ns);
 }
 
-/* NEXT has brought what stands in x->response, or the response is sent. The flight may be gone then. */
-static void go_on(mg_flight *flight)
+static void move(mg_flight *flight, mg_proxy_state to)
 {
-    if (mg_chain_is_on(&flight->chain))
-        mg_chain_continue(flight);
-    else
-        mg_pipeline_send(flight);
+    MG_CHECK(to == MG_PROXY_ASKED ? flight->proxy.state == MG_PROXY_UNASKED
+                                  : flight->proxy.state == MG_PROXY_ASKED);
+    flight->proxy.state = to;
 }
 
-/* A failure of the upstream side takes the place of its response. */
-static void answer(mg_flight *flight, int status, const char *error, const char *detail, int retry_after_s)
+/* A problem document takes the place of its response. The flight may be gone then. */
+static void fail(mg_flight *flight, int status, const char *error, const char *detail, int retry_after_s)
 {
+    move(flight, MG_PROXY_FAILED);
     mg_flight_blame(flight, error);
     mg_chain_blame(flight, error);
-    if (mg_chain_is_on(&flight->chain)) {
-        mg_problem_answer(flight->x, status, MG_STR_NONE, mg_str_of(detail), retry_after_s);
-        mg_chain_continue(flight);
-        return;
-    }
-    mg_pipeline_refuse(flight, status, error, mg_str_of(detail), retry_after_s);
+    mg_proxy_stop(flight);
+    mg_problem_answer(flight->x, status, MG_STR_NONE, mg_str_of(detail), retry_after_s);
+    mg_pipeline_answered(flight);
 }
 
 void mg_proxy_start(mg_flight *flight)
 {
     mg_errand *errand = &flight->proxy.errand;
 
+    move(flight, MG_PROXY_ASKED);
     if (!flight->split.service) {
-        answer(flight, 404, "no_service", "This route has no service and no plugin answered.", -1);
+        fail(flight, 404, "no_service", "This route has no service and no plugin answered.", -1);
         return;
     }
     errand->x = flight->x;
@@ -82,7 +80,7 @@ void mg_proxy_stop(mg_flight *flight)
     if (x->response_body.source && x->answer != MG_ANSWER_OWN)
         x->response_body.source->stop(x->response_body.source);
     mg_errand_stop(&flight->proxy.errand,
-                   flight->proxy.proxied && !x->reset ? MG_SERVED_OK : MG_SERVED_ABORTED);
+                   flight->proxy.state == MG_PROXY_ANSWERED && !x->reset ? MG_SERVED_OK : MG_SERVED_ABORTED);
     x->response_body.source = NULL;
 }
 
@@ -130,12 +128,12 @@ static void on_head(mg_errand *errand)
 {
     mg_flight *flight = flight_of(errand);
 
-    flight->proxy.proxied = true;
-    if (flight->filters.streams & 2) /* its filters may change the body */
+    move(flight, MG_PROXY_ANSWERED);
+    if (mg_filter_is_for(&flight->filters, MG_RESPONSE)) /* its filters may change the body */
         mg_fields_weaken(&flight->x->response.fields, &flight->x->arena, false);
     mg_edits_make(&flight->x->edits, &flight->x->response.fields, &flight->x->arena);
     judge_backend(flight, flight->x->response.status);
-    go_on(flight);
+    mg_pipeline_answered(flight);
 }
 
 static void on_refused(mg_errand *errand, const mg_errand_refusal *why)
@@ -151,7 +149,7 @@ static void on_refused(mg_errand *errand, const mg_errand_refusal *why)
     case MG_ERRAND_LATE_UPSTREAM: mg_flight_is_late(flight, "upstream"); break;
     }
     judge_backend(flight, why->status);
-    answer(flight, why->status, why->error, why->detail, why->retry_after_s);
+    fail(flight, why->status, why->error, why->detail, why->retry_after_s);
 }
 
 static void on_over(mg_errand *errand)

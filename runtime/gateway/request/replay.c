@@ -114,7 +114,7 @@ static void open_way(mg_replay *replay)
     body->sink = &replay->sink;
     if (replay->filtered) {
         body->sink = &flight->filters.of[MG_REQUEST].sink;
-    } else if ((flight->filters.streams & 1) && mg_filter_runs(flight)) {
+    } else if (mg_filter_is_on(&flight->filters, MG_REQUEST)) {
         mg_filter_insert(flight, MG_REQUEST, body);
         replay->filtered = true;
     }
@@ -229,7 +229,7 @@ static mg_str whole_body(const mg_flight *flight)
 {
     const mg_call_buffer *buffer = flight->chain.call ? &flight->chain.call->bodies[MG_REQUEST] : NULL;
 
-    if (!buffer || (flight->filters.streams & 1) || (!buffer->complete && !buffer->replaced))
+    if (!buffer || mg_filter_is_for(&flight->filters, MG_REQUEST) || (!buffer->complete && !buffer->replaced))
         return MG_STR_NONE;
     return mg_text_str(&buffer->text);
 }
@@ -256,7 +256,7 @@ void mg_replay_sending(mg_flight *flight)
     mg_body *body = &flight->x->request_body;
 
     if (!replay || replay->whole.n) {
-        if ((flight->filters.streams & 1) && mg_filter_runs(flight))
+        if (mg_filter_is_on(&flight->filters, MG_REQUEST))
             mg_filter_insert(flight, MG_REQUEST, body);
         return;
     }
