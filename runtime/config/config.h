@@ -134,13 +134,14 @@ typedef struct mg_config_service {
     const mg_node *node;
 } mg_config_service;
 
+/* Stored, in the hash by which a limiter's keys are found again: a number never changes its meaning. */
 typedef enum mg_config_key_kind {
-    MG_CONFIG_KEY_IP,
-    MG_CONFIG_KEY_HEADER, /* name: lower case */
-    MG_CONFIG_KEY_COOKIE, /* name: as written */
-    MG_CONFIG_KEY_CONSUMER,
-    MG_CONFIG_KEY_ROUTE,
-    MG_CONFIG_KEY_GLOBAL,
+    MG_CONFIG_KEY_IP = 0,
+    MG_CONFIG_KEY_HEADER = 1, /* name: lower case */
+    MG_CONFIG_KEY_COOKIE = 2, /* name: as written */
+    MG_CONFIG_KEY_CONSUMER = 3,
+    MG_CONFIG_KEY_ROUTE = 4,
+    MG_CONFIG_KEY_GLOBAL = 5,
 } mg_config_key_kind;
 
 typedef struct mg_config_key_part {

@@ -15,12 +15,13 @@ typedef enum mg_breaker_mode {
     MG_BREAKER_CONSECUTIVE,
 } mg_breaker_mode;
 
+/* Stored: a number never changes its meaning. */
 typedef enum mg_breaker_state {
     MG_BREAKER_CLOSED = 1,
-    MG_BREAKER_OPEN,
-    MG_BREAKER_HALF_OPEN,
-    MG_BREAKER_FORCED_OPEN,
-    MG_BREAKER_FORCED_CLOSED,
+    MG_BREAKER_OPEN = 2,
+    MG_BREAKER_HALF_OPEN = 3,
+    MG_BREAKER_FORCED_OPEN = 4,
+    MG_BREAKER_FORCED_CLOSED = 5,
 } mg_breaker_state;
 
 typedef struct mg_breaker_conf {

@@ -12,13 +12,14 @@
 
 typedef struct mg_limiter mg_limiter;
 
+/* Stored: a number never changes its meaning. */
 typedef enum mg_limiter_algorithm {
-    MG_LIMITER_TOKEN_BUCKET,
-    MG_LIMITER_SLIDING_WINDOW, /* this window's units and a share of the last one's */
-    MG_LIMITER_SLIDING_LOG,    /* every unit's moment: exact, 8 bytes a unit */
-    MG_LIMITER_FIXED_WINDOW,   /* this window's units: twice the limit across an edge */
-    MG_LIMITER_LEAKY,          /* one after the other; take says how long to wait */
-    MG_LIMITER_CONCURRENCY,    /* how many at once; each to be released */
+    MG_LIMITER_TOKEN_BUCKET = 0,
+    MG_LIMITER_SLIDING_WINDOW = 1, /* this window's units and a share of the last one's */
+    MG_LIMITER_SLIDING_LOG = 2,    /* every unit's moment: exact, 8 bytes a unit */
+    MG_LIMITER_FIXED_WINDOW = 3,   /* this window's units: twice the limit across an edge */
+    MG_LIMITER_LEAKY = 4,          /* one after the other; take says how long to wait */
+    MG_LIMITER_CONCURRENCY = 5,    /* how many at once; each to be released */
 } mg_limiter_algorithm;
 
 /* What a key that finds no slot gets. */

@@ -38,11 +38,12 @@ typedef struct mg_rollout_conf {
 
 void mg_rollout_conf_defaults(mg_rollout_conf *conf);
 
+/* Stored: a number never changes its meaning. */
 typedef enum mg_rollout_state {
     MG_ROLLOUT_RUNNING = 1,
-    MG_ROLLOUT_PROMOTED,
-    MG_ROLLOUT_FAILED, /* by its own doing */
-    MG_ROLLOUT_HELD,   /* an operator's word: stays where it is */
+    MG_ROLLOUT_PROMOTED = 2,
+    MG_ROLLOUT_FAILED = 3, /* by its own doing */
+    MG_ROLLOUT_HELD = 4,   /* an operator's word: stays where it is */
 } mg_rollout_state;
 
 typedef enum mg_rollout_action {

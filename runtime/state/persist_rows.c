@@ -48,6 +48,20 @@ static bool open_row(mg_record *record, mg_str key, mg_str row)
 
 /* ---- a limiter's key ---- */
 
+/* Permits are of the process. */
+static bool is_stored_algorithm(uint8_t number)
+{
+    switch ((mg_limiter_algorithm)number) {
+    case MG_LIMITER_TOKEN_BUCKET:
+    case MG_LIMITER_SLIDING_WINDOW:
+    case MG_LIMITER_SLIDING_LOG:
+    case MG_LIMITER_FIXED_WINDOW:
+    case MG_LIMITER_LEAKY: return true;
+    case MG_LIMITER_CONCURRENCY: break;
+    }
+    return false;
+}
+
 static bool is_window(uint8_t algorithm)
 {
     return algorithm == MG_LIMITER_SLIDING_WINDOW || algorithm == MG_LIMITER_FIXED_WINDOW;
@@ -112,7 +126,7 @@ bool persist_read_record(mg_str key, mg_str bytes, mg_limiter_record *record)
     }
     if (record->algorithm == MG_LIMITER_SLIDING_LOG && !read_groups(&row, record))
         return false;
-    return row.ok && record->algorithm < MG_LIMITER_CONCURRENCY;
+    return row.ok && is_stored_algorithm(record->algorithm);
 }
 
 /* ---- a limiter's number ---- */
@@ -221,6 +235,18 @@ void mg_persist_add_breaker(mg_text *row, const mg_breaker_record *record)
     mg_record_u64(row, record->at_ns);
 }
 
+static bool is_breaker_state(uint8_t number)
+{
+    switch ((mg_breaker_state)number) {
+    case MG_BREAKER_CLOSED:
+    case MG_BREAKER_OPEN:
+    case MG_BREAKER_HALF_OPEN:
+    case MG_BREAKER_FORCED_OPEN:
+    case MG_BREAKER_FORCED_CLOSED: return true;
+    }
+    return false;
+}
+
 bool mg_persist_get_breaker(mg_record *row, mg_breaker_record *out)
 {
     const uint8_t state = mg_record_get_u8(row);
@@ -229,7 +255,7 @@ bool mg_persist_get_breaker(mg_record *row, mg_breaker_record *out)
     out->turns = mg_record_get_u32(row);
     out->remaining_ms = mg_record_get_u64(row);
     out->at_ns = mg_record_get_u64(row);
-    return row->ok && state >= MG_BREAKER_CLOSED && state <= MG_BREAKER_FORCED_CLOSED;
+    return row->ok && is_breaker_state(state);
 }
 
 /* ---- a rollout ---- */
@@ -244,14 +270,26 @@ void mg_persist_add_rollout(mg_text *row, mg_str id, const mg_rollout *rollout)
     mg_record_u64(row, rollout->began_ns);
 }
 
+static bool is_rollout_state(uint8_t number)
+{
+    switch ((mg_rollout_state)number) {
+    case MG_ROLLOUT_RUNNING:
+    case MG_ROLLOUT_PROMOTED:
+    case MG_ROLLOUT_FAILED:
+    case MG_ROLLOUT_HELD: return true;
+    }
+    return false;
+}
+
 bool mg_persist_get_rollout(mg_record *row, mg_str *id, mg_rollout *out)
 {
     if (mg_record_get_u8(row) != ROLLOUT_FORM)
         return false;
     *id = mg_record_get_str(row);
-    out->state = mg_record_get_u8(row);
+    const uint8_t state = mg_record_get_u8(row);
+    out->state = (mg_rollout_state)state;
     out->step = mg_record_get_u32(row);
     out->strikes = mg_record_get_u32(row);
     out->began_ns = mg_record_get_u64(row);
-    return row->ok && !row->rest.n && out->state >= MG_ROLLOUT_RUNNING && out->state <= MG_ROLLOUT_HELD;
+    return row->ok && !row->rest.n && is_rollout_state(state);
 }
