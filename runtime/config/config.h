@@ -1,5 +1,5 @@
 /* config.h - text to mg_config: plain structs, owned by one arena, immutable once loaded. Every mistake of a
- * document is reported in one pass, each with its place. The control thread loads; then any thread reads.
+ * document is reported in one pass, each with its place. One thread loads; then any thread reads.
  *
  * Durations are in milliseconds and were checked to be 1 ms..31 days where nothing else is said. A `node` is
  * where an item stands in the document (NULL for what nobody wrote), for messages of those who look closer

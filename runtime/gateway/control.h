@@ -1,11 +1,11 @@
-/* control.h - the actor beside the workers: builds and tries snapshots, publishes them to all workers or to
- * none, drains. On the control loop. */
+/* control.h - the actor beside the workers: what it is made of, the reloads and the drain that it is asked for.
+ * Publications stand in publish.h, what takes long in builder.h. On the control loop. */
 #ifndef MG_GATEWAY_CONTROL_H
 #define MG_GATEWAY_CONTROL_H
 
-#include "base/rand.h"
 #include "base/thread.h"
 #include "gateway/admin/admin.h"
+#include "gateway/builder.h"
 #include "gateway/gateway.h"
 #include "gateway/service/probe.h"
 #include "gateway/service/rollout_run.h"
@@ -36,8 +36,8 @@ struct mg_gateway {
     mg_gateway_options options;
     mg_gateway_shared shared; /* what the workers see */
     mg_policy_clock policy_clock;
-    mg_rand vm_seeds;    /* one for each Lua state that is made */
-    mg_loop **loops;     /* [0] control; owned unless the caller's */
+    mg_builder builder;  /* makes snapshots and Lua states */
+    mg_loop **loops;     /* [0] control, the workers', the builder's; owned unless the caller's */
     mg_mailbox *mailbox; /* control's */
     mg_resolver *resolver;
     bool own_loops, own_resolver;
@@ -49,8 +49,9 @@ struct mg_gateway {
     mg_rollouts *rollouts;              /* owned */
     mg_probe *probe;                    /* owned */
     mg_snapshot *snapshot;              /* counted: the one published last */
-    struct mg_publication *publication; /* under way */
-    bool reload_again;                  /* asked for while one was under way */
+    struct mg_publication *publication; /* in work (gateway/publish.h) */
+    mg_list publications;               /* that wait for their turn */
+    unsigned publications_waiting;      /* how many, and how many askers they have */
     bool renew_later;                   /* names have changed while one was being swapped in */
     uint64_t revision;
     _Atomic uint64_t reloads_ok, reloads_refused, last_success_s;
@@ -59,7 +60,6 @@ struct mg_gateway {
     mg_timer drain_timer;
     _Atomic uint32_t drain_ms; /* how long one takes at most, by the configuration in force */
     mg_watchdog *watchdog;     /* owned; NULL: the loops are the caller's */
-    mg_vm_site site;           /* what control's thread runs in Lua: plugins that are loaded */
     _Atomic uint64_t turn_ns;  /* when control turned last, for the watchdog */
     mg_timer beat;
     mg_status_door *status;
@@ -75,11 +75,10 @@ struct mg_gateway {
     void *stopped_self;
 };
 
-/* Builds and tries a configuration and hands it to all workers. Takes the config. `first` runs before any
- * loop does: then it is applied in place. False with a report: nothing has changed. */
-bool mg_control_publish(mg_gateway *gateway, mg_config *config, bool first, mg_report *report);
-/* Whether one is on its way to the workers: services in force are no longer those of gateway->snapshot. */
-bool mg_control_publishes(const mg_gateway *gateway);
+/* A message that says no more than whose it is: `run` gets the gateway from mg_control_posted, which frees the
+ * message. */
+void mg_control_post(mg_gateway *gateway, mg_mailbox *mailbox, void (*run)(mg_message *));
+mg_gateway *mg_control_posted(mg_message *message);
 /* Looks the names of a snapshot up before anyone needs them, those that are known again, as the hosts file
  * may be another one. `there` is called once for each endpoint, when its name is answered, perhaps before
  * this returns. Returns for how many seconds that is worth waiting: what does not resolve in time answers 503
@@ -90,10 +89,6 @@ unsigned mg_control_ask_names(mg_gateway *gateway, const mg_snapshot *snapshot,
 /* The addresses of an authority have changed, or (absent) any may have: services that have it get other
  * hosts. */
 void mg_control_renew(mg_gateway *gateway, mg_str authority);
-/* A Lua state of the plan for a worker, with random numbers that no other has. NULL with err. */
-mg_vm *mg_control_make_vm(mg_gateway *gateway, unsigned worker, const mg_plan *plan, mg_error *err);
-/* Drops a publication that no loop will finish. */
-void mg_control_discard(mg_gateway *gateway);
 /* It goes on, however long this turn lasts: for the watchdog. */
 void mg_control_beat(mg_gateway *gateway);
 size_t mg_control_lua_memory(mg_gateway *gateway);

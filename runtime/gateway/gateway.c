@@ -1,5 +1,5 @@
 /* gateway.c - new, start, wait, free: what is made in which order, and ended in the other one. */
-#include "gateway/control.h"
+#include "gateway/publish.h"
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -45,9 +45,9 @@ static bool make_loops(mg_gateway *gateway, unsigned count, mg_error *err)
         gateway->loops = gateway->options.loops;
         return true;
     }
-    gateway->loops = MG_NEW_N(mg_loop *, count + 1);
-    gateway->loop_count = count + 1;
-    for (unsigned i = 0; i <= count; i++) {
+    gateway->loop_count = count + 2;
+    gateway->loops = MG_NEW_N(mg_loop *, gateway->loop_count);
+    for (unsigned i = 0; i < gateway->loop_count; i++) {
         gateway->loops[i] = mg_loop_new(gateway->shared.clock, gateway->options.seed + i, err);
         if (!gateway->loops[i])
             return false;
@@ -176,6 +176,7 @@ static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *co
     mg_services_set_names(mg_shared_services(shared->shared), shared->names);
     gateway->probe = mg_probe_new(gateway->loops[0], &gateway->policy_clock, shared->shared, shared->log);
     shared->control = gateway->mailbox;
+    shared->builder = gateway->builder.mailbox;
     shared->workers = MG_NEW_N(mg_worker *, count);
     for (unsigned i = 0; i < count; i++)
         shared->workers[i] = mg_worker_new(i, gateway->loops[i + 1], shared);
@@ -202,6 +203,8 @@ static bool make(mg_gateway *gateway, const mg_config *config, mg_error *err)
         return false;
     name_self(gateway);
     gateway->mailbox = mg_mailbox_new(gateway->loops[0]);
+    mg_builder_init(&gateway->builder, &gateway->shared, gateway->loops[gateway->own_loops ? count + 1 : 0],
+                    gateway->options.seed ^ OF_VMS);
     if (!open_state(gateway, config, err) || !make_shared(gateway, count, config, err))
         return false;
     const mg_rollouts_options rollouts = { .loop = gateway->loops[0],
@@ -228,7 +231,7 @@ mg_gateway *mg_gateway_new(const mg_gateway_options *options, mg_config *config,
         gateway->options.clock = &mg_clock_real;
     if (!gateway->options.seed)
         gateway->options.seed = mg_rand_system_seed();
-    mg_rand_init(&gateway->vm_seeds, gateway->options.seed ^ OF_VMS);
+    mg_list_init(&gateway->publications);
     gateway->shared.clock = gateway->options.clock;
     if (!make(gateway, config, &err)) {
         report_error(report, "start", &err);
@@ -236,7 +239,7 @@ mg_gateway *mg_gateway_new(const mg_gateway_options *options, mg_config *config,
         mg_gateway_free(gateway);
         return NULL;
     }
-    if (!mg_control_publish(gateway, config, true, report)) {
+    if (!mg_publish_first(gateway, config, report)) {
         mg_gateway_free(gateway);
         return NULL;
     }
@@ -286,25 +289,40 @@ static void on_beat(mg_timer *timer)
     mg_timer_set(gateway->loops[0], timer, mg_loop_now(gateway->loops[0]) + MG_NS_PER_S / 2);
 }
 
+/* What the watchdog is to see of loop `i`. */
+static mg_watched watched_of(const mg_gateway *gateway, unsigned i)
+{
+    const unsigned workers = gateway->shared.worker_count;
+
+    if (i == 0)
+        return (mg_watched){ .kind = MG_WATCH_CONTROL, .self = &gateway->turn_ns };
+    if (i > workers)
+        return (mg_watched){ .kind = MG_WATCH_BUILDER,
+                             .self = &gateway->builder.turn_ns,
+                             .site = &gateway->builder.site };
+    const mg_worker *worker = gateway->shared.workers[i - 1];
+    return (mg_watched){
+        .kind = MG_WATCH_WORKER, .index = i - 1, .self = &worker->turn_ns, .site = &worker->site
+    };
+}
+
 static mg_result start_thread(mg_gateway *gateway, unsigned i, mg_error *err)
 {
     mg_gateway_thread *thread = &gateway->threads[i];
-    mg_worker *worker = i ? gateway->shared.workers[i - 1] : NULL;
-    char name[MG_THREAD_NAME_MAX] = "control";
+    mg_watched watched = watched_of(gateway, i);
+    char name[MG_THREAD_NAME_MAX];
 
-    if (worker)
-        snprintf(name, sizeof name, "worker %u", worker->index);
+    if (watched.kind == MG_WATCH_WORKER)
+        snprintf(name, sizeof name, "worker %u", watched.index);
+    else
+        snprintf(name, sizeof name, "%s", mg_watch_names[watched.kind]);
     thread->gateway = gateway;
     thread->loop = gateway->loops[i];
-    thread->turn_ns = worker ? &worker->turn_ns : &gateway->turn_ns;
+    thread->turn_ns = (_Atomic uint64_t *)(uintptr_t)watched.self;
     if (mg_thread_start(&thread->thread, name, MG_THREAD_STACK, run_loop, thread, err) != MG_OK)
         return err->code;
-    const mg_watched watched = { .kind = worker ? MG_WATCH_WORKER : MG_WATCH_CONTROL,
-                                 .index = worker ? worker->index : 0,
-                                 .beat = turn_of,
-                                 .self = thread->turn_ns,
-                                 .thread = thread->thread.id,
-                                 .site = worker ? &worker->site : &gateway->site };
+    watched.beat = turn_of;
+    watched.thread = thread->thread.id;
     mg_watchdog_watch(gateway->watchdog, &watched);
     return MG_OK;
 }
@@ -315,13 +333,13 @@ static mg_result start_loops(mg_gateway *gateway, mg_error *err)
     mg_result result = MG_OK;
 
     pthread_mutex_lock(&gateway->gate);
-    for (unsigned i = 0; i <= gateway->shared.worker_count && result == MG_OK; i++)
+    for (unsigned i = 0; i < gateway->loop_count && result == MG_OK; i++)
         result = start_thread(gateway, i, err);
     if (result == MG_OK)
         result = mg_watchdog_start(gateway->watchdog, err);
     gateway->gate_shut = result != MG_OK;
     pthread_mutex_unlock(&gateway->gate);
-    for (unsigned i = 0; i <= gateway->shared.worker_count && result != MG_OK; i++)
+    for (unsigned i = 0; i < gateway->loop_count && result != MG_OK; i++)
         mg_thread_join(&gateway->threads[i].thread);
     return result;
 }
@@ -332,7 +350,7 @@ static mg_result start_threads(mg_gateway *gateway, mg_error *err)
 
     gateway->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     MG_CHECK(gateway->ended >= 0);
-    gateway->threads = MG_NEW_N(mg_gateway_thread, gateway->shared.worker_count + 1);
+    gateway->threads = MG_NEW_N(mg_gateway_thread, gateway->loop_count);
     mg_timer_init(&gateway->beat, on_beat);
     on_beat(&gateway->beat);
     if (writer.self)
@@ -377,7 +395,7 @@ static unsigned threads_left(const mg_gateway *gateway)
 {
     unsigned left = 0;
 
-    for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
+    for (unsigned i = 0; i < gateway->loop_count; i++)
         left += !atomic_load(&gateway->threads[i].ended);
     return left;
 }
@@ -427,7 +445,7 @@ bool mg_gateway_wait(mg_gateway *gateway, int patience_ms)
             (void)!read(gateway->ended, &count, sizeof count);
     }
     mg_watchdog_stop(gateway->watchdog);
-    for (unsigned i = 0; i <= gateway->shared.worker_count; i++)
+    for (unsigned i = 0; i < gateway->loop_count; i++)
         mg_thread_join(&gateway->threads[i].thread);
     gateway->threads_run = false;
     mg_gateway_save(gateway);
@@ -442,11 +460,13 @@ static void end_questions(mg_gateway *gateway)
 
     for (unsigned i = 0; i < gateway->shared.worker_count; i++)
         mg_worker_close(gateway->shared.workers[i]);
-    gateway->shared.control = NULL; /* what would be posted now, nobody would read */
+    gateway->shared.builder = NULL; /* what would be posted now, nobody would read */
+    mg_builder_fini(&gateway->builder);
+    gateway->shared.control = NULL;
     if (gateway->mailbox)
         mg_mailbox_free(gateway->mailbox);
     gateway->mailbox = NULL;
-    mg_control_discard(gateway); /* the first one, when control never ran */
+    MG_CHECK(!gateway->publication);
     mg_names_stop(gateway->shared.names);
     if (gateway->kv && mg_kv_flush(gateway->kv, &err) != MG_OK)
         mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
@@ -466,7 +486,8 @@ void mg_gateway_free(mg_gateway *gateway)
     if (!gateway)
         return;
     MG_CHECK(!gateway->threads_run);
-    mg_control_discard(gateway);
+    atomic_store(&gateway->state, MG_GATEWAY_STOPPED);
+    mg_publish_end(gateway);
     mg_admin_free(gateway->admin);
     mg_status_free(gateway->status);
     end_questions(gateway);

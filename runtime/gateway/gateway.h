@@ -40,6 +40,30 @@ mg_gateway *mg_gateway_new(const mg_gateway_options *options, mg_config *config,
  * and it can only be freed. */
 MG_MUST_USE mg_result mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self,
                                        mg_error *err);
+/* What became of a publication. */
+typedef struct mg_published {
+    bool taken;        /* all workers serve it; else nothing has changed */
+    uint64_t revision; /* in force now */
+    const mg_report
+        *report; /* borrowed: all that was found; where it was refused, with an error that says why */
+} mg_published;
+
+/* A configuration that somebody wants in force. */
+typedef struct mg_publish {
+    /* Reads the document, on the builder's thread. NULL: options.read_config does. NULL with a report when it
+     * cannot be read. */
+    mg_config *(*read)(void *source, mg_report *report);
+    void *source;
+    /* Once, on the control loop, or as the gateway is freed. NULL: the log says it. */
+    void (*done)(void *self, const mg_published *published);
+    void *self;
+} mg_publish;
+
+/* Reads, checks, builds and tries a configuration aside, and swaps it on all workers or on none; what became of
+ * it stands in the log, too. One is in work at a time, in order of asking; whoever asks for what the last in
+ * the queue reads anyway gets the answer of that. A queue that is full and a gateway that ends refuse at once.
+ * Any thread. */
+void mg_gateway_publish(mg_gateway *gateway, const mg_publish *publish);
 /* Reads the configuration again and swaps it on all workers or on none; says in the log what became of it.
  * Any thread. */
 void mg_gateway_reload(mg_gateway *gateway);

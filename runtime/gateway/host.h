@@ -9,7 +9,7 @@
 #include "net/loop.h"
 
 struct mg_host {
-    mg_loop *loop;     /* borrowed: the worker's; NULL while a candidate VM is tried on the control thread */
+    mg_loop *loop;     /* borrowed: the worker's; NULL where plugins are only checked */
     mg_shared *shared; /* borrowed: the gateway's */
     unsigned worker;   /* index of this worker, for cells with one writer */
     const mg_clock *clock;

@@ -1,6 +1,6 @@
 /* renew.c - names of services: asked for as a snapshot is published; when their addresses have changed, their
  * services get other hosts, beneath the snapshot. */
-#include "gateway/control.h"
+#include "gateway/publish.h"
 
 #include "base/mem.h"
 
@@ -83,7 +83,7 @@ void mg_control_renew(mg_gateway *gateway, mg_str authority)
     bool renewed = false;
 
     /* Between two snapshots the services in force are those of neither: it is done when the later one is. */
-    gateway->renew_later = mg_control_publishes(gateway);
+    gateway->renew_later = mg_publish_is_sent(gateway);
     if (!snapshot || gateway->renew_later)
         return;
     for (size_t s = 0; s < snapshot->config->service_count; s++) {

@@ -67,7 +67,7 @@ static void end_counters(mg_shared *shared, bool adopted)
 void mg_shared_begin(mg_shared *shared)
 {
     pthread_mutex_lock(&shared->lock);
-    MG_CHECK(!shared->draft.collecting && !shared->draft.policies);
+    MG_CHECK(!shared->draft.collecting);
     shared->draft.collecting = true;
     shared->draft.collector = pthread_self();
     pthread_mutex_unlock(&shared->lock);

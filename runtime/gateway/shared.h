@@ -51,10 +51,10 @@ mg_shared *mg_shared_new(const mg_shared_options *options);
 void mg_shared_free(mg_shared *shared);
 
 /* What plugins ask for in `new` while a configuration is tried is the candidate's: between begin and built,
- * on the thread that called begin, mg_shared_limiter, _plugin_breaker and _counter make what is not there yet
- * aside, and nothing that is there changes. mg_shared_adopt puts it in force: it goes on with the state that
+ * as often as these are called for it, on the thread that called begin, mg_shared_limiter, _plugin_breaker and
+ * _counter make what is not there yet aside, and nothing that is there changes. mg_shared_adopt puts it in force: it goes on with the state that
  * is kept under its name, clamped. mg_shared_drop frees it without a trace; nobody may hold any of it then.
- * One candidate at a time. The control thread. */
+ * One candidate at a time. Begin, built and drop on any thread; adopt on the control thread. */
 void mg_shared_begin(mg_shared *shared);
 void mg_shared_built(mg_shared *shared);
 void mg_shared_adopt(mg_shared *shared);

@@ -1,6 +1,6 @@
 /* snapshot.h - a configuration compiled: router, services, routes, the plan of its VMs. Immutable and
- * counted; a worker's view holds one reference and an exchange keeps the view it began with. Built on the
- * control thread without side effects; what it shares with others it takes when it is adopted. */
+ * counted; a worker's view holds one reference and an exchange keeps the view it began with. Built on
+ * one thread without side effects; what it shares with others it takes when it is adopted. */
 #ifndef MG_GATEWAY_SNAPSHOT_H
 #define MG_GATEWAY_SNAPSHOT_H
 

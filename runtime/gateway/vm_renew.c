@@ -1,5 +1,5 @@
-/* vm_renew.c - from a worker to the control thread, which makes the state, and back; and one that has had its
- * time to where it is freed. */
+/* vm_renew.c - from a worker to the builder, which makes the state, and back; and one that has had its time to
+ * where it is freed. */
 #include "gateway/vm_renew.h"
 
 #include "base/mem.h"
@@ -41,11 +41,15 @@ static void on_wanted(mg_message *message)
 {
     renewal *r = mg_container_of(message, renewal, message);
     mg_gateway_shared *shared = r->worker->gateway;
+    mg_builder *builder = &mg_container_of(shared, mg_gateway, shared)->builder;
     mg_error err = MG_ERROR_INIT;
 
-    r->vm = mg_control_make_vm(mg_container_of(shared, mg_gateway, shared), r->worker->index,
-                               &r->snapshot->plan, &err);
-    if (!r->vm)
+    mg_builder_begin(builder);
+    const bool wanted = !atomic_load(&builder->stops);
+    if (wanted)
+        r->vm = mg_builder_make_vm(builder, r->worker->index, &r->snapshot->plan, &err);
+    mg_builder_end(builder);
+    if (wanted && !r->vm)
         mg_log_write(shared->log, MG_LOG_ERROR, "lua_renewal", "worker %u: %s", r->worker->index,
                      err.message);
     r->message.run = on_made;
@@ -78,6 +82,7 @@ static void log_holder(const mg_worker *worker)
 
 typedef struct given_back {
     mg_message message;
+    mg_builder *builder;
     mg_vm *vm; /* owned */
 } given_back;
 
@@ -85,22 +90,25 @@ static void on_given_back(mg_message *message)
 {
     given_back *back = mg_container_of(message, given_back, message);
 
+    mg_builder_begin(back->builder);
     mg_vm_free(back->vm);
+    mg_builder_end(back->builder);
     mg_free(back);
 }
 
 void mg_vm_give_back(mg_worker *worker, mg_vm *vm)
 {
-    mg_mailbox *control = worker->gateway->control;
+    mg_gateway_shared *shared = worker->gateway;
     given_back *back;
 
-    if (!control) {
+    if (!shared->builder) {
         mg_vm_free(vm);
         return;
     }
     back = MG_NEW(given_back);
-    *back = (given_back){ { NULL, on_given_back }, vm };
-    mg_mailbox_post(control, &back->message);
+    *back =
+        (given_back){ { NULL, on_given_back }, &mg_container_of(shared, mg_gateway, shared)->builder, vm };
+    mg_mailbox_post(shared->builder, &back->message);
 }
 
 void mg_vm_renew_ask(mg_worker *worker)
@@ -120,5 +128,5 @@ void mg_vm_renew_ask(mg_worker *worker)
     state->count++;
     *r = (renewal){ { NULL, on_wanted }, worker, worker->view->snapshot, NULL };
     mg_snapshot_ref(r->snapshot);
-    mg_mailbox_post(worker->gateway->control, &r->message);
+    mg_mailbox_post(worker->gateway->builder, &r->message);
 }

@@ -5,7 +5,7 @@
 
 #include "gateway/worker.h"
 
-/* The worker's state is crowded: asks the control thread for another one. Harmless while one is under way.
+/* The worker's state is crowded: asks the builder for another one. Harmless while one is under way.
  * States that fill up within ten seconds are replaced ever later: one second behind the last one, two, four,
  * up to sixteen; meanwhile requests with plugins fail, and /readyz says so. On the worker's loop. */
 void mg_vm_renew_ask(mg_worker *worker);

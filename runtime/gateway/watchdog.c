@@ -15,7 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-const char *const mg_watch_names[MG_WATCH_KINDS] = { "worker", "control", "log" };
+const char *const mg_watch_names[MG_WATCH_KINDS] = { "worker", "control", "builder", "log" };
 
 typedef enum stage {
     STAGE_GOES_ON,
@@ -101,6 +101,7 @@ static void add_name(const post *p, mg_text *out)
     switch (p->conf.kind) {
     case MG_WATCH_WORKER: mg_text_addf(out, "worker %u", p->conf.index); return;
     case MG_WATCH_CONTROL: mg_text_add_c(out, "the control thread"); return;
+    case MG_WATCH_BUILDER: mg_text_add_c(out, "the builder's thread"); return;
     default: mg_text_add_c(out, "a write of the log's thread");
     }
 }

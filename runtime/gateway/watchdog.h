@@ -19,8 +19,14 @@ enum {
     MG_WATCH_END_MS = 30000,  /* a worker: the process ends */
 };
 
-typedef enum mg_watch_kind { MG_WATCH_WORKER, MG_WATCH_CONTROL, MG_WATCH_LOG, MG_WATCH_KINDS } mg_watch_kind;
-extern const char *const mg_watch_names[MG_WATCH_KINDS]; /* "worker", "control", "log" */
+typedef enum mg_watch_kind {
+    MG_WATCH_WORKER,
+    MG_WATCH_CONTROL,
+    MG_WATCH_BUILDER,
+    MG_WATCH_LOG,
+    MG_WATCH_KINDS
+} mg_watch_kind;
+extern const char *const mg_watch_names[MG_WATCH_KINDS]; /* "worker", "control", "builder", "log" */
 
 typedef struct mg_watched {
     mg_watch_kind kind;

@@ -94,6 +94,7 @@ typedef struct mg_gateway_shared {
     mg_access_log *access_log;
     mg_names *names;
     mg_mailbox *control; /* borrowed: the control actor's */
+    mg_mailbox *builder; /* borrowed: the builder's; NULL: none runs */
     mg_log *log;
     const mg_clock *clock;
     mg_str via; /* its member of Via: "1.1 " and a pseudonym that is its own while it runs */
@@ -149,7 +150,7 @@ mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gatew
 void mg_worker_close(mg_worker *worker);
 void mg_worker_free(mg_worker *worker);
 
-/* What a publication brings to one worker; made on the control thread. */
+/* What a publication brings to one worker. */
 typedef struct mg_worker_change {
     mg_snapshot *snapshot; /* a reference */
     mg_vm *vm;             /* NULL: no plugins, or the one in use stays */

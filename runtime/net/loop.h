@@ -73,7 +73,8 @@ typedef struct mg_mailbox mg_mailbox;
 mg_mailbox *mg_mailbox_new(mg_loop *loop);
 /* Any thread. Messages from one poster run in order, on the loop's thread. Never blocks. */
 void mg_mailbox_post(mg_mailbox *mailbox, mg_message *message);
-/* On the loop's thread, when no one posts any more; messages still waiting are run. */
+/* On the loop's thread, when nobody else posts any more; messages that still wait are run, and those that they
+ * post. */
 void mg_mailbox_free(mg_mailbox *mailbox);
 
 /* ---- the loop ---- */

@@ -148,6 +148,7 @@ void mg_mailbox_free(mg_mailbox *mailbox)
 {
     if (!mailbox)
         return;
-    mg_mailbox_drain(mailbox);
+    while (atomic_load(&mailbox->newest))
+        mg_mailbox_drain(mailbox);
     mailbox->release(mailbox);
 }

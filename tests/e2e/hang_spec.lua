@@ -159,20 +159,42 @@ return plugin
     end)
 end)
 
-describe("the control thread", function()
-    it("is told when a plugin that it loads hangs, and TERM ends the process all the same", function()
-        local gw = gateway { extra = { shutdown = { drain_timeout = "200ms" } } }
-        gw:hang()
-        gw:configure { hang = true, files = { ["plugins/own/plugin.lua"] = PLUGIN:gsub("return function", [[
+--- A gateway whose builder hangs in the plugin of a reload, at line 3; and what the log has of that.
+local function stuck_in_new()
+    local slow = PLUGIN:gsub("return function", [[
             if os.date("hang") then conf = 1 end
-    return function]]) }, plugins = { own = { use = "./plugins/own" } }, route = { plugins = { "own" } },
-            up = gw.opts.up, extra = { shutdown = { drain_timeout = "200ms" } } }
-        gw.process:signal(e2e.SIGHUP)
-        local event = e2e.json.decode(gw:log '"event":"hang"')
-        assert.truthy(event.message:find("^the control thread has stood still for %d+ s, in a plugin, "), event.message)
+    return function]])
+    local gw, up = gateway { extra = { shutdown = { drain_timeout = "200ms" } } }
+    gw:hang()
+    gw:configure { hang = true, files = { ["plugins/own/plugin.lua"] = slow },
+        plugins = { own = { use = "./plugins/own" } }, route = { plugins = { "own" } }, up = gw.opts.up,
+        extra = { shutdown = { drain_timeout = "200ms" } } }
+    gw.process:signal(e2e.SIGHUP)
+    return gw, e2e.json.decode(gw:log '"event":"hang"'), up
+end
+
+describe("the builder's thread", function()
+    it("is told when a plugin that it loads hangs, and TERM ends the process all the same", function()
+        local gw, event = stuck_in_new()
+        assert.truthy(event.message:find("^the builder's thread has stood still for %d+ s, in a plugin, "),
+            event.message)
         assert.truthy(event.line:find("plugins/own/plugin.lua:3", 1, true), event.line)
         gw.process:signal(e2e.SIGTERM)
         gw:log '"event":"left"'
+        assert.equal(1, ended(gw))
+    end)
+
+    it("holds up nothing else while it hangs: control answers, and requests are served", function()
+        local gw, _, up = stuck_in_new()
+        assert.equal(200, gw:status("/livez").status)
+        assert.equal(1, gw:metric("moongate_hangs_total", { thread = "builder" }))
+        assert.equal(0, gw:metric("moongate_hangs_total", { thread = "control" }))
+        local client = gw:send(e2e.GET)
+        local conn = up:accept()
+        conn:request()
+        conn:send(e2e.OK)
+        assert.equal(200, client:response().status)
+        gw.process:signal(e2e.SIGTERM)
         assert.equal(1, ended(gw))
     end)
 end)

@@ -8,15 +8,19 @@ local services = require("moongate.ffi.service")
 --- are of the whole gateway.
 ---@param service string  its name
 ---@return { idle: integer, active: integer, waiting: integer, open: integer, max_connections: integer }?
----@return string? problem  when no service has that name
+---@return string? problem  when no service has that name, or while a plugin is made
 return function(service)
     if type(service) ~= "string" then
         object.dot(service, "moongate", "pool", 2)
         error("pool: a service is a string, not " .. type(service), 2)
     end
+    if not running.call then
+        return nil, "pool: connections are this worker's, which a plugin does not run on while it is made: ask in a "
+            .. "handler or a run of mg.every"
+    end
     local view = #service <= 1024 and bind.pool_view(running.host, service)
     if not view then
-        local all = running.call and services.names(running.call, services.of.SERVICES) or {}
+        local all = services.names(running.call, services.of.SERVICES)
         return nil, "no service is named " .. object.quoted(service)
             .. (#all > 0 and ": " .. object.choices(service, all) or "")
     end
