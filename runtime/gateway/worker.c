@@ -308,7 +308,7 @@ static void tell_refused(mg_door *door, uint64_t now_ns)
     mg_gate *gate = door->gate;
     const mg_conn_limits *limits = &door->server.limits;
     const uint64_t refused = atomic_load_explicit(&gate->conns.refused, memory_order_relaxed);
-    const uint32_t max = mg_min_u64(limits->max_connections, limits->max_of_all);
+    const uint32_t max = (uint32_t)mg_min_u64(limits->max_connections, limits->max_of_all);
 
     if (refused == gate->told || (gate->told_ns && now_ns < gate->told_ns + MG_NS_PER_S))
         return;

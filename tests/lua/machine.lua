@@ -1,5 +1,5 @@
---- machine: the Lua side of a worker inside busted. The functions come from libmoongate.so, the exchange from
---- support.c; what C does to a slot between two resumes is done here.
+--- machine: the Lua side of a worker inside busted. Functions and exchange come from liblua_support.so, made
+--- of the layers and support.c; what C does to a slot between two resumes is done here.
 package.path = "lua/?.lua;" .. package.path -- specs run from the project's folder
 
 local ffi = require("ffi")
@@ -13,7 +13,6 @@ local cdef = require("moongate.ffi.cdef")
 local c = require("moongate.ffi.c")
 
 ffi.cdef([[
-const char *mg_abi_hash(void);
 typedef struct fixture fixture;
 fixture *mg_support_new(void);
 void mg_support_free(fixture *f);
@@ -28,10 +27,11 @@ void mg_support_advance(fixture *f, double seconds);
 const char *mg_support_log(fixture *f);
 const void *mg_support_api(void);
 const char *mg_support_embedded(const char *name, size_t *n);
+const char *mg_support_abi_hash(void);
 ]])
 local lib = ffi.load(os.getenv("MG_LUA_SUPPORT") or "build/dev/liblua_support.so")
 if not rawget(c, "mg_call_chain") then -- once a state, however many spec files there are
-    c.bind(lib.mg_support_api(), ffi.string(lib.mg_abi_hash()))
+    c.bind(lib.mg_support_api(), ffi.string(lib.mg_support_abi_hash()))
 end
 
 local running = require("moongate.sdk.running")

@@ -1,6 +1,8 @@
-/* support.c - exchanges in memory for the specs of tests/lua, which reach it through the FFI beside
- * libmoongate.so. */
+/* support.c - exchanges in memory for the specs of tests/lua, which reach it through the FFI. */
+#include "mg_abi.h"
 #include "unit/gateway/call_fixture.h"
+
+#pragma GCC visibility push(default) /* all that liblua_support.so exports */
 
 fixture *mg_support_new(void);
 void mg_support_free(fixture *f);
@@ -15,6 +17,8 @@ void mg_support_advance(fixture *f, double seconds);
 const char *mg_support_log(fixture *f);
 const void *mg_support_api(void);
 const char *mg_support_embedded(const char *name, size_t *n);
+const char *mg_support_abi_hash(void);
+#pragma GCC visibility pop
 
 /* What the exchanges of all specs began with. */
 static const char config_text[] =
@@ -140,4 +144,9 @@ const char *mg_support_embedded(const char *name, size_t *n)
 
     *n = text.n;
     return text.p;
+}
+
+const char *mg_support_abi_hash(void)
+{
+    return mg_abi_hash();
 }
