@@ -81,7 +81,7 @@ static void begin_next(mg_gateway *gateway)
         return;
     mg_publication *publication = mg_container_of(link, mg_publication, link);
     gateway->publication = publication;
-    gateway->publications_waiting -= 1 + publication->asker_count;
+    gateway->publications_waiting -= 1 + (unsigned)publication->asker_count;
     publication->revision = gateway->revision + 1;
     publication->before = gateway->snapshot;
     mg_snapshot_ref(publication->before);
