@@ -30,6 +30,7 @@ static mg_result store_code(int rc)
     case ENOSPC:
     case EDQUOT:
     case EFBIG: return MG_ERR_LIMIT;
+    case STORE_COPIED:
     case MDB_READERS_FULL: return MG_ERR_BUSY;
     default: return MG_ERR_IO;
     }
@@ -56,7 +57,8 @@ static const char *store_advice(int rc)
 
 mg_result store_fail(mg_error *err, int rc, const char *what, const char *path)
 {
-    return mg_fail(err, store_code(rc), "%s '%s': %s%s", what, path, mdb_strerror(rc), store_advice(rc));
+    return mg_fail(err, store_code(rc), "%s '%s': %s%s", what, path,
+                   rc == STORE_COPIED ? "it is being copied" : mdb_strerror(rc), store_advice(rc));
 }
 
 /* ---- opening ---- */
@@ -430,10 +432,12 @@ static int write_once(mg_store *store, const mg_store_change *changes, size_t co
  * may, and its caller tries it in parts. */
 static int write_locked(mg_store *store, const mg_store_change *changes, size_t count)
 {
-    int rc = write_once(store, changes, count);
+    int rc = write_once(store, changes, count), widened = 0;
 
-    while (rc == MDB_MAP_FULL && store_is_small(changes, count) && store_room_widen(store) == 0)
+    while (rc == MDB_MAP_FULL && store_is_small(changes, count) && (widened = store_room_widen(store)) == 0)
         rc = write_once(store, changes, count);
+    if (widened == STORE_COPIED)
+        rc = STORE_COPIED;
     if (rc == MDB_PANIC)
         (void)store_open_again(store); /* LMDB does nothing more until then */
     return rc == STORE_FULL ? MDB_MAP_FULL : rc;

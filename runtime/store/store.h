@@ -45,7 +45,7 @@ typedef struct mg_store_change {
  * disk. What only deletes, or leaves rows with no more than they had, is never refused for max_bytes, and has
  * a reserve of its own on the disk. LMDB copies the pages that a transaction changes: a large one can fail
  * where each of its parts does not, so where MG_ERR_LIMIT comes back, try it in parts of at most
- * MG_STORE_SMALL_ROWS rows. */
+ * MG_STORE_SMALL_ROWS rows. MG_ERR_BUSY: a copy is being made that has to end first; nothing waits for it here. */
 enum { MG_STORE_SMALL_ROWS = 64, MG_STORE_SMALL_BYTES = 128 * 1024 };
 MG_MUST_USE mg_result mg_store_commit(mg_store *store, const mg_store_change *changes, size_t count,
                                       mg_error *err);

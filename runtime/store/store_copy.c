@@ -142,6 +142,23 @@ static int copy_synced(MDB_env *env, const char *directory)
     return rc;
 }
 
+/* A writer that would have to exchange the map is told so from here on, and does not wait for the copy's end. */
+static void begin_copy(mg_store *store)
+{
+    pthread_mutex_lock(&store->writing);
+    store->copies++;
+    pthread_rwlock_rdlock(&store->swapping);
+    pthread_mutex_unlock(&store->writing);
+}
+
+static void end_copy(mg_store *store)
+{
+    pthread_rwlock_unlock(&store->swapping);
+    pthread_mutex_lock(&store->writing);
+    store->copies--;
+    pthread_mutex_unlock(&store->writing);
+}
+
 mg_result mg_store_copy(mg_store *store, const char *directory, mg_error *err)
 {
     const mg_result result = make_empty(directory, err);
@@ -149,10 +166,10 @@ mg_result mg_store_copy(mg_store *store, const char *directory, mg_error *err)
 
     if (result != MG_OK)
         return result;
-    pthread_rwlock_rdlock(&store->swapping);
+    begin_copy(store);
     if (store->env)
         rc = copy_synced(store->env, directory);
-    pthread_rwlock_unlock(&store->swapping);
+    end_copy(store);
     return rc == 0 ? MG_OK : store_fail(err, rc, "cannot copy the store to", directory);
 }
 
@@ -197,6 +214,8 @@ static int open_another(mg_store *store, const char *from)
 
 int store_open_again(mg_store *store)
 {
+    if (store->copies)
+        return STORE_COPIED;
     return store->env ? open_another(store, NULL) : EBADF;
 }
 

@@ -14,6 +14,7 @@ struct mg_store {
     mg_store_options options; /* path: our own */
     MDB_env *env;             /* NULL when an exchanged file could not be opened */
     pthread_mutex_t writing;  /* by whoever changes the file */
+    unsigned copies;          /* under way; under `writing` */
     pthread_rwlock_t swapping;
     char *path;              /* owned */
     int lock_fd;             /* flock held as long as it is open */
@@ -50,7 +51,11 @@ int store_count_free(MDB_txn *txn, uint64_t *pages);
 
 /* ---- store_room.c: whether there is room. Under `writing`. ---- */
 
-enum { STORE_FULL = 1 << 20 }; /* beside LMDB's codes and errnos: rows would take more than max_bytes */
+/* Beside LMDB's codes and errnos. */
+enum {
+    STORE_FULL = 1 << 20, /* rows would take more than max_bytes */
+    STORE_COPIED,         /* the map cannot be exchanged while a copy reads it */
+};
 
 /* What a transaction will want. */
 typedef struct store_need {
@@ -69,7 +74,7 @@ int store_room_before(mg_store *store, MDB_txn *txn, store_need *need);
 int store_room_after(mg_store *store, MDB_txn *txn, const store_need *need);
 /* What a failure means. */
 int store_room_failed(const mg_store *store, int rc);
-/* Another piece for the map; not 0: it has all that it may have. */
+/* Another piece for the map; MDB_MAP_FULL: it has all that it may have; STORE_COPIED. */
 int store_room_widen(mg_store *store);
 
 #endif

@@ -55,6 +55,8 @@ int store_room_widen(mg_store *store)
 
     if (bytes > store->map_most || !store->env)
         return MDB_MAP_FULL;
+    if (store->copies)
+        return STORE_COPIED;
     pthread_rwlock_wrlock(&store->swapping);
     rc = mdb_env_set_mapsize(store->env, bytes);
     if (rc == 0) {
