@@ -34,9 +34,9 @@ local C_MAY = {
 local ROOM_MAY = {
     observe = set "",
     service = set "observe shared.h snapshot.h",
-    request = set "observe service host.h snapshot.h vm_renew.h worker.h",
+    request = set "observe service flusher.h host.h snapshot.h vm_renew.h worker.h",
     sdk = set "request service host.h",
-    admin = set "observe service control.h",
+    admin = set "observe service control.h flusher.h",
 }
 
 --- What the build makes, and who may include it.

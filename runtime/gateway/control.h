@@ -6,6 +6,7 @@
 #include "base/thread.h"
 #include "gateway/admin/admin.h"
 #include "gateway/builder.h"
+#include "gateway/flusher.h"
 #include "gateway/gateway.h"
 #include "gateway/service/probe.h"
 #include "gateway/service/rollout_run.h"
@@ -28,7 +29,7 @@ typedef struct mg_gateway_thread {
     mg_thread thread;
     struct mg_gateway *gateway;
     mg_loop *loop;
-    _Atomic uint64_t *turn_ns; /* borrowed: of the watchdog; 0 once it has ended */
+    _Atomic uint64_t *turn_ns; /* borrowed: of the watchdog; 0 once it has ended. NULL: it has none */
     atomic_bool ended;
 } mg_gateway_thread;
 
@@ -36,16 +37,16 @@ struct mg_gateway {
     mg_gateway_options options;
     mg_gateway_shared shared; /* what the workers see */
     mg_policy_clock policy_clock;
-    mg_builder builder;  /* makes snapshots and Lua states */
-    mg_loop **loops;     /* [0] control, the workers', the builder's; owned unless the caller's */
+    mg_builder builder; /* makes snapshots and Lua states */
+    mg_loop **loops; /* [0] control, the workers', the builder's, the flusher's; owned unless the caller's */
     mg_mailbox *mailbox; /* control's */
     mg_resolver *resolver;
     bool own_loops, own_resolver;
     unsigned loop_count; /* of our own */
     mg_store *store;     /* owned; NULL: in memory */
     mg_kv *kv;
-    mg_persist *persist; /* owned; NULL: in memory */
-    mg_timer persist_turn;
+    mg_persist *persist;                /* owned; NULL: in memory */
+    mg_flusher *flusher;                /* owned */
     mg_rollouts *rollouts;              /* owned */
     mg_probe *probe;                    /* owned */
     mg_snapshot *snapshot;              /* counted: the one published last */

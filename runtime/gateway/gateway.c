@@ -14,7 +14,7 @@ enum { WORKERS_DEFAULT_MAX = 64 };
 static unsigned worker_count_of(const mg_gateway_options *options, const mg_config *config)
 {
     if (options->loops)
-        return options->loop_count - 1;
+        return options->loop_count - 2;
     if (config->workers)
         return config->workers;
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -38,6 +38,12 @@ static uint32_t connection_cap(void)
     return limit.rlim_cur > 256 ? (uint32_t)(limit.rlim_cur - 128) / 2 : (uint32_t)limit.rlim_cur / 4 + 1;
 }
 
+/* Its loop is the last. With loops of the caller's, the builder has none of its own. */
+static unsigned flusher_of(const mg_gateway *gateway, unsigned workers)
+{
+    return gateway->own_loops ? workers + 2 : workers + 1;
+}
+
 static bool make_loops(mg_gateway *gateway, unsigned count, mg_error *err)
 {
     gateway->own_loops = !gateway->options.loops;
@@ -45,7 +51,7 @@ static bool make_loops(mg_gateway *gateway, unsigned count, mg_error *err)
         gateway->loops = gateway->options.loops;
         return true;
     }
-    gateway->loop_count = count + 2;
+    gateway->loop_count = flusher_of(gateway, count) + 1;
     gateway->loops = MG_NEW_N(mg_loop *, gateway->loop_count);
     for (unsigned i = 0; i < gateway->loop_count; i++) {
         gateway->loops[i] = mg_loop_new(gateway->shared.clock, gateway->options.seed + i, err);
@@ -205,7 +211,16 @@ static bool make(mg_gateway *gateway, const mg_config *config, mg_error *err)
     gateway->mailbox = mg_mailbox_new(gateway->loops[0]);
     mg_builder_init(&gateway->builder, &gateway->shared, gateway->loops[gateway->own_loops ? count + 1 : 0],
                     gateway->options.seed ^ OF_VMS);
-    if (!open_state(gateway, config, err) || !make_shared(gateway, count, config, err))
+    if (!open_state(gateway, config, err))
+        return false;
+    const mg_flusher_options flusher = { .loop = gateway->loops[flusher_of(gateway, count)],
+                                         .log = gateway->options.log,
+                                         .kv = gateway->kv,
+                                         .ledger = gateway->store,
+                                         .persist = gateway->persist,
+                                         .copies_aside = gateway->own_loops };
+    gateway->shared.flusher = gateway->flusher = mg_flusher_new(&flusher);
+    if (!make_shared(gateway, count, config, err))
         return false;
     const mg_rollouts_options rollouts = { .loop = gateway->loops[0],
                                            .shared = gateway->shared.shared,
@@ -266,7 +281,8 @@ static void run_loop(void *self)
         return;
     mg_watchdog_hear(thread->gateway->watchdog);
     mg_loop_run(thread->loop);
-    atomic_store(thread->turn_ns, 0);
+    if (thread->turn_ns)
+        atomic_store(thread->turn_ns, 0);
     atomic_store(&thread->ended, true);
     (void)!write(thread->gateway->ended, &one, sizeof one);
 }
@@ -309,10 +325,13 @@ static mg_watched watched_of(const mg_gateway *gateway, unsigned i)
 static mg_result start_thread(mg_gateway *gateway, unsigned i, mg_error *err)
 {
     mg_gateway_thread *thread = &gateway->threads[i];
-    mg_watched watched = watched_of(gateway, i);
+    const bool flushes = i == flusher_of(gateway, gateway->shared.worker_count);
+    mg_watched watched = flushes ? (mg_watched){ .self = NULL } : watched_of(gateway, i);
     char name[MG_THREAD_NAME_MAX];
 
-    if (watched.kind == MG_WATCH_WORKER)
+    if (flushes)
+        snprintf(name, sizeof name, "flush");
+    else if (watched.kind == MG_WATCH_WORKER)
         snprintf(name, sizeof name, "worker %u", watched.index);
     else
         snprintf(name, sizeof name, "%s", mg_watch_names[watched.kind]);
@@ -321,6 +340,8 @@ static mg_result start_thread(mg_gateway *gateway, unsigned i, mg_error *err)
     thread->turn_ns = (_Atomic uint64_t *)(uintptr_t)watched.self;
     if (mg_thread_start(&thread->thread, name, MG_THREAD_STACK, run_loop, thread, err) != MG_OK)
         return err->code;
+    if (flushes)
+        return MG_OK;
     watched.beat = turn_of;
     watched.thread = thread->thread.id;
     mg_watchdog_watch(gateway->watchdog, &watched);
@@ -358,29 +379,14 @@ static mg_result start_threads(mg_gateway *gateway, mg_error *err)
     if (start_loops(gateway, err) != MG_OK)
         return err->code;
     gateway->threads_run = true;
-    mg_kv_flusher_start(gateway->kv, 0);
-    if (gateway->persist)
-        mg_persist_start(gateway->persist);
     return MG_OK;
-}
-
-static void on_persist_turn(mg_timer *timer)
-{
-    mg_gateway *gateway = mg_container_of(timer, mg_gateway, persist_turn);
-
-    mg_timer_set(gateway->loops[0], timer,
-                 mg_loop_now(gateway->loops[0]) + MG_PERSIST_LOOK_MS * MG_NS_PER_MS);
-    mg_persist_turn(gateway->persist);
 }
 
 mg_result mg_gateway_start(mg_gateway *gateway, void (*ready)(void *self), void *self, mg_error *err)
 {
     gateway->ready = ready;
     gateway->ready_self = self;
-    if (!gateway->own_loops && gateway->persist) {
-        mg_timer_init(&gateway->persist_turn, on_persist_turn);
-        on_persist_turn(&gateway->persist_turn);
-    }
+    mg_flusher_start(gateway->flusher);
     return gateway->own_loops ? start_threads(gateway, err) : MG_OK;
 }
 
@@ -390,12 +396,12 @@ void mg_gateway_on_stopped(mg_gateway *gateway, void (*stopped)(void *self), voi
     gateway->stopped_self = self;
 }
 
-/* How many threads have not ended. */
+/* How many threads have not ended. The flusher's comes behind the others. */
 static unsigned threads_left(const mg_gateway *gateway)
 {
     unsigned left = 0;
 
-    for (unsigned i = 0; i < gateway->loop_count; i++)
+    for (unsigned i = 0; i < flusher_of(gateway, gateway->shared.worker_count); i++)
         left += !atomic_load(&gateway->threads[i].ended);
     return left;
 }
@@ -420,12 +426,8 @@ static void tell_left(mg_gateway *gateway)
 
 void mg_gateway_save(mg_gateway *gateway)
 {
-    mg_error err = MG_ERROR_INIT;
-
-    if (mg_kv_flusher_stop(gateway->kv, &err) != MG_OK)
-        mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
-    if (gateway->persist && mg_persist_stop(gateway->persist, &err) != MG_OK)
-        mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
+    mg_flusher_stop(gateway->flusher);
+    mg_thread_join(&gateway->threads[flusher_of(gateway, gateway->shared.worker_count)].thread);
 }
 
 bool mg_gateway_wait(mg_gateway *gateway, int patience_ms)
@@ -444,11 +446,11 @@ bool mg_gateway_wait(mg_gateway *gateway, int patience_ms)
         if (n > 0)
             (void)!read(gateway->ended, &count, sizeof count);
     }
+    mg_gateway_save(gateway);
     mg_watchdog_stop(gateway->watchdog);
     for (unsigned i = 0; i < gateway->loop_count; i++)
         mg_thread_join(&gateway->threads[i].thread);
     gateway->threads_run = false;
-    mg_gateway_save(gateway);
     return true;
 }
 
@@ -456,29 +458,18 @@ bool mg_gateway_wait(mg_gateway *gateway, int patience_ms)
  * answer to, and nobody can ask again. */
 static void end_questions(mg_gateway *gateway)
 {
-    mg_error err = MG_ERROR_INIT;
-
     for (unsigned i = 0; i < gateway->shared.worker_count; i++)
         mg_worker_close(gateway->shared.workers[i]);
     gateway->shared.builder = NULL; /* what would be posted now, nobody would read */
     mg_builder_fini(&gateway->builder);
+    if (gateway->flusher)
+        mg_flusher_close(gateway->flusher);
     gateway->shared.control = NULL;
     if (gateway->mailbox)
         mg_mailbox_free(gateway->mailbox);
     gateway->mailbox = NULL;
     MG_CHECK(!gateway->publication);
     mg_names_stop(gateway->shared.names);
-    if (gateway->kv && mg_kv_flush(gateway->kv, &err) != MG_OK)
-        mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
-}
-
-/* What policies remember is stored while they are there, and again what they said when they were dropped. */
-static void flush_policies(mg_gateway *gateway)
-{
-    mg_error err = MG_ERROR_INIT;
-
-    if (gateway->persist && mg_persist_flush(gateway->persist, &err) != MG_OK)
-        mg_log_write(gateway->options.log, MG_LOG_ERROR, "state", "the last flush failed: %s", err.message);
 }
 
 void mg_gateway_free(mg_gateway *gateway)
@@ -494,9 +485,7 @@ void mg_gateway_free(mg_gateway *gateway)
     for (unsigned i = 0; i < gateway->shared.worker_count; i++)
         mg_worker_free(gateway->shared.workers[i]);
     mg_timer_stop(&gateway->drain_timer);
-    mg_timer_stop(&gateway->persist_turn);
     mg_timer_stop(&gateway->beat);
-    flush_policies(gateway);
     mg_rollouts_free(gateway->rollouts);
     mg_probe_free(gateway->probe);
     mg_snapshot_unref(gateway->snapshot);
@@ -506,7 +495,9 @@ void mg_gateway_free(mg_gateway *gateway)
     mg_access_log_free(gateway->shared.access_log);
     mg_stats_free(gateway->shared.stats);
     mg_shared_free(gateway->shared.shared);
-    flush_policies(gateway);
+    if (gateway->flusher)
+        mg_flusher_flush(gateway->flusher); /* what policies said when they were dropped */
+    mg_flusher_free(gateway->flusher);
     mg_persist_free(gateway->persist);
     mg_kv_free(gateway->kv);
     mg_store_close(gateway->store);

@@ -17,8 +17,8 @@ typedef struct mg_gateway_options {
     const mg_clock *clock; /* borrowed; NULL: the real one */
     uint64_t seed;         /* 0: from the system */
     /* Loops of the caller's, for a gateway that runs whole on a simulated world: [0] is control's, then one a
-     * worker. NULL: real loops, each on a thread of its own. With `loops` nothing blocks, and the caller
-     * turns them. */
+     * worker, the last is the flusher's. NULL: real loops, each on a thread of its own. With `loops` nothing
+     * waits but for the disk, and the caller turns them. */
     mg_loop **loops;
     unsigned loop_count;
     /* With loops of its own, a thread watches the others (gateway/watchdog.h); this is a signal that nothing

@@ -3,6 +3,7 @@
 #ifndef MG_GATEWAY_WORKER_H
 #define MG_GATEWAY_WORKER_H
 
+#include "gateway/flusher.h"
 #include "gateway/host.h"
 #include "gateway/observe/access_log.h"
 #include "gateway/observe/metrics.h"
@@ -95,6 +96,7 @@ typedef struct mg_gateway_shared {
     mg_names *names;
     mg_mailbox *control; /* borrowed: the control actor's */
     mg_mailbox *builder; /* borrowed: the builder's; NULL: none runs */
+    mg_flusher *flusher; /* borrowed */
     mg_log *log;
     const mg_clock *clock;
     mg_str via; /* its member of Via: "1.1 " and a pseudonym that is its own while it runs */

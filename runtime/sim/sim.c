@@ -123,7 +123,7 @@ bool mg_sim_step(mg_sim *sim, uint64_t end_ns)
     uint64_t next_ns = UINT64_MAX;
 
     MG_LIST_EACH(&sim->loops, it)
-    next_ns = mg_min_u64(next_ns, mg_container_of(it, sim_loop, link)->armed_ns);
+    next_ns = mg_min_u64(next_ns, mg_sim_loop_armed(mg_container_of(it, sim_loop, link)));
     if (next_ns == UINT64_MAX || next_ns > end_ns)
         return false;
     set_time(sim, mg_max_u64(next_ns, sim->mono_ns));

@@ -13,6 +13,8 @@ void mg_sim_free(mg_sim *sim);
 const mg_clock *mg_sim_clock(mg_sim *sim);
 /* A loop of this world. Several may exist (one an actor): ready ones take turns in seeded order. */
 mg_loop *mg_sim_loop_new(mg_sim *sim);
+/* The loop does not turn, as a thread that waits for its disk does not, until it is let go. */
+void mg_sim_hold(mg_loop *loop, bool held);
 /* Runs everything that is ready at this moment, until nothing is. Returns turns taken; ends the process past
  * a million (a loop that spins). */
 unsigned mg_sim_settle(mg_sim *sim);

@@ -25,8 +25,8 @@ void mg_sim_source_raise(sim_loop *loop, sim_source *source)
 
 bool mg_sim_loop_ready(const sim_loop *loop)
 {
-    return !mg_list_empty(&loop->ready) || !mg_list_empty(&loop->loop.laters) ||
-           loop->armed_ns <= loop->sim->mono_ns;
+    return !loop->held && (!mg_list_empty(&loop->ready) || !mg_list_empty(&loop->loop.laters) ||
+                           loop->armed_ns <= loop->sim->mono_ns);
 }
 
 /* Each goes to a random place among those before it (the inside-out shuffle of Fisher and Yates). As epoll
@@ -164,6 +164,11 @@ const mg_loop_ops mg_sim_ops = {
     .local_addr = mg_sim_local_addr,
     .resolve = mg_sim_resolve,
 };
+
+void mg_sim_hold(mg_loop *loop, bool held)
+{
+    mg_sim_loop_of(loop)->held = held;
+}
 
 mg_loop *mg_sim_loop_new(mg_sim *sim)
 {

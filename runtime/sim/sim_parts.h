@@ -24,8 +24,14 @@ typedef struct sim_loop {
     mg_list ready;
     uint64_t armed_ns;
     size_t watches;
-    bool stopped;
+    bool stopped, held;
 } sim_loop;
+
+/* When its timers want it next. */
+static inline uint64_t mg_sim_loop_armed(const sim_loop *loop)
+{
+    return loop->held ? UINT64_MAX : loop->armed_ns;
+}
 
 typedef enum sim_state { SIM_LISTENING, SIM_CONNECTING, SIM_OPEN } sim_state;
 

@@ -38,31 +38,24 @@ typedef struct mg_kv_options {
 /* Reads every row once to learn what each namespace holds. A row that fails its checksum is logged, counted
  * and not served. NULL with `err` when the store cannot be read. */
 mg_kv *mg_kv_new(const mg_kv_options *options, mg_error *err);
-/* Does not flush: call mg_kv_flush first. No space may be left open, no flusher running. NULL is fine. */
+/* Does not flush: call mg_kv_flush first. No space may be left open. NULL is fine. */
 void mg_kv_free(mg_kv *kv);
 
 /* A handle on a namespace, made when missing, for one thread at a time; any number of handles may share a
  * namespace. NULL with `err` for a name that is none. mg_kv_space_free ends it; it must not outlive `kv`. */
 mg_kv_space *mg_kv_open(mg_kv *kv, mg_str name, mg_error *err);
 
-/* Writes all that was set before into the store, in one transaction, and answers the barriers asked for
- * before. Drops at most a thousand values that are past their time. MG_ERR_LIMIT: the store or its disk is
- * full. Then what was deleted has been deleted there by itself, and of the values those are written that have
- * room. What was not written is kept for the next flush. Any thread; a second caller waits for the first. */
+/* Writes all that was set before into the store, in one transaction. Drops at most a thousand values that are past
+ * their time. MG_ERR_LIMIT: the store or its disk is full. Then what was deleted has been deleted there by itself,
+ * and of the values those are written that have room. MG_ERR_BUSY: a copy of the store has to end first. What was
+ * not written is kept for the next flush. One thread at a time: the flusher (gateway/flusher.h), at least once a
+ * second. A failure has been logged and counted. */
 MG_MUST_USE mg_result mg_kv_flush(mg_kv *kv, mg_error *err);
+/* Why the last flush did not store all there was: static text; NULL: it did. Any thread. */
+const char *mg_kv_failure(const mg_kv *kv);
 
-/* Asks to be told once all that was set before is durable: `done` runs once, with NULL, or with static text
- * that says why the flush failed (what was set then still stands in memory and is tried again). It runs on
- * the thread that flushes and so must only post a message; without a store, or when nothing waits to be
- * written, it runs before this returns. Wakes the flusher. */
-typedef void mg_kv_done(void *self, const char *error);
-void mg_kv_barrier(mg_kv *kv, mg_kv_done *done, void *self);
-
-/* A thread that flushes every `every_ms` (0 = 1000) and at once for a barrier. stop flushes a last time and
- * joins; its result is that flush's. */
-void mg_kv_flusher_start(mg_kv *kv, uint64_t every_ms);
-MG_MUST_USE mg_result mg_kv_flusher_stop(mg_kv *kv, mg_error *err);
-
+/* Whether anything is not in the store yet; never without a store. Any thread. */
+bool mg_kv_waits_any(mg_kv *kv);
 /* Whether the key's last change is not in the store yet. */
 bool mg_kv_waits(mg_kv *kv, mg_str name, mg_str key);
 

@@ -7,17 +7,14 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     SWEEP_LOOK = 10000, /* rows that one flush looks at */
     SWEEP_DROP = 1000,  /* and that it drops at most */
-    FLUSH_EVERY_MS = 1000,
 };
 
-#define FULL    "the store is full"
-#define DISK    "the store cannot be written"
-#define CLOSING "the gateway is stopping"
+#define FULL "the store is full"
+#define DISK "the store cannot be written"
 
 /* ---- new and free ---- */
 
@@ -55,7 +52,6 @@ static mg_result read_store(mg_kv *kv, mg_error *err)
 mg_kv *mg_kv_new(const mg_kv_options *options, mg_error *err)
 {
     mg_kv *kv = aligned_alloc(_Alignof(mg_kv), sizeof(mg_kv));
-    pthread_condattr_t monotonic;
 
     MG_CHECK(kv && options->clock);
     memset(kv, 0, sizeof(*kv));
@@ -66,12 +62,6 @@ mg_kv *mg_kv_new(const mg_kv_options *options, mg_error *err)
     kv->seed = options->seed;
     kv->names = mg_map_new(options->seed);
     pthread_mutex_init(&kv->names_lock, NULL);
-    pthread_mutex_init(&kv->flush_lock, NULL);
-    pthread_mutex_init(&kv->barriers_lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&kv->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
     for (unsigned i = 0; i < KV_SHARDS; i++)
         pthread_mutex_init(&kv->shards[i].lock, NULL);
     if (!kv->store || read_store(kv, err) == MG_OK)
@@ -91,39 +81,17 @@ void kv_map_free(mg_map *map)
     mg_map_free(map);
 }
 
-static void answer(kv_barrier *barriers, const char *error)
-{
-    kv_barrier *oldest = NULL;
-
-    while (barriers) { /* newest first: turned round */
-        kv_barrier *next = barriers->next;
-        barriers->next = oldest;
-        oldest = barriers;
-        barriers = next;
-    }
-    while (oldest) {
-        kv_barrier *next = oldest->next;
-        oldest->done(oldest->self, error);
-        mg_free(oldest);
-        oldest = next;
-    }
-}
-
 void mg_kv_free(mg_kv *kv)
 {
     if (!kv)
         return;
-    MG_CHECK(!kv->flusher.runs && atomic_load(&kv->open_spaces) == 0);
-    answer(kv->barriers, CLOSING);
+    MG_CHECK(atomic_load(&kv->open_spaces) == 0);
     for (unsigned i = 0; i < KV_SHARDS; i++) {
         kv_map_free(kv->shards[i].pending);
         kv_map_free(kv->shards[i].flushing);
         pthread_mutex_destroy(&kv->shards[i].lock);
     }
     kv_map_free(kv->names); /* its values are owned too */
-    pthread_cond_destroy(&kv->wake);
-    pthread_mutex_destroy(&kv->barriers_lock);
-    pthread_mutex_destroy(&kv->flush_lock);
     pthread_mutex_destroy(&kv->names_lock);
     free(kv);
 }
@@ -326,15 +294,6 @@ static void sweep(mg_kv *kv)
 
 /* ---- a flush ---- */
 
-static kv_barrier *take_barriers(mg_kv *kv)
-{
-    pthread_mutex_lock(&kv->barriers_lock);
-    kv_barrier *barriers = kv->barriers;
-    kv->barriers = NULL;
-    pthread_mutex_unlock(&kv->barriers_lock);
-    return barriers;
-}
-
 /* For those who ask about their own namespace. */
 static void note_namespaces(mg_kv *kv, const char *error)
 {
@@ -354,10 +313,14 @@ static void note_namespaces(mg_kv *kv, const char *error)
 /* Says it once when flushing begins to fail, and once when it works again. */
 static void note_result(mg_kv *kv, mg_result result, const mg_error *err)
 {
-    const char *error = result == MG_OK ? NULL : result == MG_ERR_LIMIT ? FULL : DISK;
-    const char *before = atomic_exchange(&kv->flush_error, error);
+    const char *before = atomic_load(&kv->flush_error);
+    const char *error = result == MG_OK          ? NULL
+                        : result == MG_ERR_LIMIT ? FULL
+                        : result == MG_ERR_BUSY  ? before /* nothing is wrong: a copy has to end */
+                                                 : DISK;
 
-    if (error || before)
+    atomic_store(&kv->flush_error, error);
+    if (result != MG_OK || before)
         note_namespaces(kv, error);
 
     if (error && !before)
@@ -377,7 +340,7 @@ static mg_result flush_store(mg_kv *kv, mg_error *err)
     else
         give_generation_back(kv);
     if (count)
-        atomic_fetch_add(result == MG_OK ? &kv->flushes : &kv->failures, 1);
+        atomic_fetch_add(result == MG_OK ? &kv->flushes : &kv->failures, result != MG_ERR_BUSY);
     note_result(kv, result, err);
     return result;
 }
@@ -385,26 +348,18 @@ static mg_result flush_store(mg_kv *kv, mg_error *err)
 mg_result mg_kv_flush(mg_kv *kv, mg_error *err)
 {
     mg_error own = MG_ERROR_INIT;
-    mg_result result = MG_OK;
 
-    pthread_mutex_lock(&kv->flush_lock);
-    kv_barrier *barriers = take_barriers(kv); /* before the cut: what they wait for is in it */
     sweep(kv);
-    if (kv->store)
-        result = flush_store(kv, err ? err : &own);
-    const char *error = result == MG_OK ? NULL : atomic_load(&kv->flush_error);
-    pthread_mutex_unlock(&kv->flush_lock);
-    answer(barriers, error);
-    return result;
+    return kv->store ? flush_store(kv, err ? err : &own) : MG_OK;
 }
 
-/* ---- barriers and the flusher ---- */
+/* ---- what waits ---- */
 
-static bool anything_waits(mg_kv *kv)
+bool mg_kv_waits_any(mg_kv *kv)
 {
     bool waits = false;
 
-    for (unsigned i = 0; i < KV_SHARDS && !waits; i++) {
+    for (unsigned i = 0; i < KV_SHARDS && kv->store && !waits; i++) {
         kv_shard *shard = &kv->shards[i];
         pthread_mutex_lock(&shard->lock);
         waits = (shard->pending && mg_map_count(shard->pending) > 0) || shard->flushing;
@@ -413,77 +368,9 @@ static bool anything_waits(mg_kv *kv)
     return waits;
 }
 
-void mg_kv_barrier(mg_kv *kv, mg_kv_done *done, void *self)
+const char *mg_kv_failure(const mg_kv *kv)
 {
-    if (!kv->store || !anything_waits(kv)) {
-        done(self, NULL);
-        return;
-    }
-    kv_barrier *barrier = MG_NEW(kv_barrier);
-    barrier->done = done;
-    barrier->self = self;
-    pthread_mutex_lock(&kv->barriers_lock);
-    barrier->next = kv->barriers;
-    kv->barriers = barrier;
-    kv->flusher_wanted = true;
-    pthread_cond_signal(&kv->wake);
-    pthread_mutex_unlock(&kv->barriers_lock);
-}
-
-static struct timespec after_ms(uint64_t ms)
-{
-    struct timespec at;
-
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += (time_t)(ms / 1000);
-    at.tv_nsec += (long)(ms % 1000 * MG_NS_PER_MS);
-    if (at.tv_nsec >= (long)MG_NS_PER_S) {
-        at.tv_sec++;
-        at.tv_nsec -= (long)MG_NS_PER_S;
-    }
-    return at;
-}
-
-static void flusher_main(void *self)
-{
-    mg_kv *kv = self;
-    bool stop = false;
-
-    while (!stop) {
-        const struct timespec at = after_ms(kv->flush_every_ms);
-
-        pthread_mutex_lock(&kv->barriers_lock);
-        while (!kv->stopping && !kv->flusher_wanted &&
-               pthread_cond_timedwait(&kv->wake, &kv->barriers_lock, &at) == 0)
-            continue;
-        kv->flusher_wanted = false;
-        stop = kv->stopping;
-        pthread_mutex_unlock(&kv->barriers_lock);
-        if (!stop && mg_kv_flush(kv, NULL) != MG_OK)
-            continue; /* logged and counted; the next turn tries again */
-    }
-}
-
-void mg_kv_flusher_start(mg_kv *kv, uint64_t every_ms)
-{
-    mg_error err = MG_ERROR_INIT;
-
-    MG_CHECK(!kv->flusher.runs);
-    kv->flush_every_ms = every_ms ? every_ms : FLUSH_EVERY_MS;
-    kv->stopping = false;
-    if (mg_thread_start(&kv->flusher, "kv", MG_THREAD_STACK_SMALL, flusher_main, kv, &err) != MG_OK)
-        mg_end_with("%s\n", err.message);
-}
-
-mg_result mg_kv_flusher_stop(mg_kv *kv, mg_error *err)
-{
-    MG_CHECK(kv->flusher.runs);
-    pthread_mutex_lock(&kv->barriers_lock);
-    kv->stopping = true;
-    pthread_cond_signal(&kv->wake);
-    pthread_mutex_unlock(&kv->barriers_lock);
-    mg_thread_join(&kv->flusher);
-    return mg_kv_flush(kv, err);
+    return atomic_load(&kv->flush_error);
 }
 
 bool mg_kv_waits(mg_kv *kv, mg_str name, mg_str key)

@@ -3,14 +3,14 @@
  *
  * A shard has two generations: `pending`, which is written, and `flushing`, which a flush has taken away and
  * only reads. A key's value is in the first of pending, flushing and store that has it. Locks are taken in
- * this order: flush, then shards by index, then `barriers_lock` or `names_lock`. */
+ * this order: shards by index, then `names_lock`. One thread at a time flushes. */
 #ifndef MG_STATE_KV_TABLE_H
 #define MG_STATE_KV_TABLE_H
 
 #include "base/map.h"
-#include "base/thread.h"
 #include "state/kv.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 enum {
@@ -46,12 +46,6 @@ typedef struct kv_shard {
     size_t pending_bytes, flushing_bytes; /* of their keys and values */
 } kv_shard;
 
-typedef struct kv_barrier {
-    struct kv_barrier *next;
-    mg_kv_done *done;
-    void *self;
-} kv_barrier;
-
 struct mg_kv {
     mg_store *store; /* borrowed; NULL: in memory */
     unsigned table;
@@ -62,17 +56,10 @@ struct mg_kv {
     pthread_mutex_t names_lock;
     mg_map *names; /* kv_names by name */
 
-    pthread_mutex_t flush_lock; /* one flush at a time; guards the sweep's place */
+    /* The flush thread's: the sweep's place. */
     char swept[KV_FULL_KEY_MAX];
     size_t swept_n;
     unsigned swept_shard;
-
-    pthread_mutex_t barriers_lock; /* also of the flusher's wishes */
-    kv_barrier *barriers;          /* newest first */
-    pthread_cond_t wake;
-    mg_thread flusher;
-    uint64_t flush_every_ms;
-    bool flusher_wanted, stopping;
 
     _Atomic(const char *) flush_error; /* static text; NULL: the last one was stored */
     _Atomic uint64_t flushes, failures, skipped_rows, expired;

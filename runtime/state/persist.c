@@ -7,10 +7,8 @@
 #include "base/rand.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     TABLES = 4,
@@ -326,7 +324,6 @@ mg_persist *mg_persist_open(const mg_persist_options *options, mg_policy_clock *
 {
     mg_persist *persist = MG_NEW(mg_persist);
     mg_error own = MG_ERROR_INIT;
-    pthread_condattr_t monotonic;
 
     MG_CHECK(options->path && options->clock && policy_clock);
     persist->options = *options;
@@ -339,12 +336,6 @@ mg_persist *mg_persist_open(const mg_persist_options *options, mg_policy_clock *
     mg_list_init(&persist->numbers);
     mg_arena_init(&persist->batch.arena, NULL, 0);
     pthread_mutex_init(&persist->lock, NULL);
-    pthread_mutex_init(&persist->flushing, NULL);
-    pthread_mutex_init(&persist->wake_lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&persist->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
     if (begin(persist, err ? err : &own) == MG_OK) {
         persist->options.path = persist->options.boot_id = NULL;
         persist->looked_ns = persist->drained_ns = persist->items_swept_ns = persist_mono(persist);
@@ -359,15 +350,11 @@ void mg_persist_free(mg_persist *persist)
 {
     if (!persist)
         return;
-    MG_CHECK(!persist->thread.runs);
     persist_free_items(persist);
     persist_free_numbers(persist);
     mg_arena_fini(&persist->batch.arena);
     mg_text_fini(&persist->batch.row);
     mg_store_close(persist->store);
-    pthread_cond_destroy(&persist->wake);
-    pthread_mutex_destroy(&persist->wake_lock);
-    pthread_mutex_destroy(&persist->flushing);
     pthread_mutex_destroy(&persist->lock);
     mg_free(persist);
 }
@@ -379,19 +366,93 @@ const uint64_t *mg_persist_secret(const mg_persist *persist)
 
 /* ---- flushing ---- */
 
-/* `err` is not NULL. */
-static mg_result flush_all(mg_persist *persist, bool sweep, mg_error *err)
+static void begin_pass(mg_persist *persist, bool sweeps)
 {
+    const uint64_t now_ns = persist_mono(persist);
+
+    persist->looked_ns = persist->drained_ns = now_ns;
+    persist->pass = (persist_pass){ .stage = PERSIST_DRAINS, .began_ns = now_ns, .sweeps = sweeps };
+    persist_begin_drain(persist);
+}
+
+/* Small things do not wait for long behind keys. */
+static mg_result look_between(mg_persist *persist, mg_error *err)
+{
+    const uint64_t now_ns = persist_mono(persist);
+
+    if (now_ns - persist->looked_ns < MG_PERSIST_LOOK_MS * MG_NS_PER_MS)
+        return MG_OK;
+    persist->looked_ns = now_ns;
+    return persist_flush_items(persist, err);
+}
+
+static mg_result drain(mg_persist *persist, mg_error *err)
+{
+    bool more = false;
+    mg_result result = look_between(persist, err);
+
+    if (result == MG_OK)
+        result = persist_drain_some(persist, &more, err);
+    if (result == MG_OK && !more) {
+        persist->pass.stage = PERSIST_SETTLES;
+        persist_begin_settling(persist);
+    }
+    return result;
+}
+
+static mg_result settle(mg_persist *persist, mg_error *err)
+{
+    bool more = false;
+    const mg_result result = persist_settle_some(persist, &more, err);
+
+    if (result == MG_OK && !more)
+        persist->pass.stage = PERSIST_SWEEPS;
+    return result;
+}
+
+/* Makes room, too. */
+static mg_result sweep(mg_persist *persist, mg_error *err)
+{
+    persist_pass *pass = &persist->pass;
+    const bool full = pass->full.code != MG_OK;
+    mg_error ignored = MG_ERROR_INIT;
+    mg_result result = MG_OK;
+
+    if (pass->sweeps)
+        result = persist_sweep_keys(persist, full ? &ignored : err);
+    if (full)
+        *err = pass->full;
+    if (full)
+        result = pass->full.code;
+    if (result == MG_OK)
+        result = save_clock(persist, err);
+    pass->stage = PERSIST_RESTS;
+    return result;
+}
+
+/* A step of the pass under way. Where there is no room, it goes on with what makes some. */
+static mg_result step(mg_persist *persist, mg_error *err)
+{
+    persist_pass *pass = &persist->pass;
     mg_result result;
 
-    persist->looked_ns = persist->drained_ns = persist_mono(persist);
-    result = persist_flush_keys(persist, err);
-    if (sweep && (result == MG_OK || result == MG_ERR_LIMIT)) { /* which makes room */
-        mg_error ignored;
-        const mg_result swept = persist_sweep_keys(persist, result == MG_OK ? err : &ignored);
-        result = result == MG_OK ? swept : result;
-    }
-    return result == MG_OK ? save_clock(persist, err) : result;
+    if (pass->stage == PERSIST_SWEEPS)
+        return sweep(persist, err);
+    result = pass->stage == PERSIST_DRAINS ? drain(persist, err) : settle(persist, err);
+    if (result == MG_OK)
+        return MG_OK;
+    persist_end_drain(persist);
+    pass->stage = result == MG_ERR_LIMIT && pass->sweeps ? PERSIST_SWEEPS : PERSIST_RESTS;
+    pass->full = *err;
+    return pass->stage == PERSIST_SWEEPS ? MG_OK : result;
+}
+
+/* A pass has ended, or a look. One that only has to wait for a copy of the store says nothing. */
+static mg_result ended(mg_persist *persist, mg_result result, const mg_error *err)
+{
+    if (result != MG_ERR_BUSY)
+        say_failing(persist, result, err);
+    return result;
 }
 
 mg_result mg_persist_flush(mg_persist *persist, mg_error *err)
@@ -401,85 +462,43 @@ mg_result mg_persist_flush(mg_persist *persist, mg_error *err)
 
     if (!err)
         err = &own;
-    pthread_mutex_lock(&persist->flushing);
-    result = flush_all(persist, false, err);
-    say_failing(persist, result, err);
-    pthread_mutex_unlock(&persist->flushing);
-    return result;
+    begin_pass(persist, false); /* what one under way has not stored, is still marked */
+    result = persist_flush_items(persist, err);
+    while (result == MG_OK && persist->pass.stage != PERSIST_RESTS)
+        result = step(persist, err);
+    persist_end_drain(persist);
+    persist->pass.stage = PERSIST_RESTS;
+    return ended(persist, result, err);
 }
 
-static void turn(mg_persist *persist)
+static mg_result look(mg_persist *persist, uint64_t now_ns, mg_error *err)
+{
+    if (atomic_load(&persist->failing)) /* tried again once a second */
+        return MG_OK;
+    persist->looked_ns = now_ns;
+    return ended(persist, persist_flush_items(persist, err), err);
+}
+
+mg_result mg_persist_turn(mg_persist *persist, bool all, bool *more, mg_error *err)
 {
     const uint64_t now_ns = persist_mono(persist);
-    const bool due = now_ns - persist->drained_ns >= MG_PERSIST_FLUSH_MS * MG_NS_PER_MS;
-    mg_error err = MG_ERROR_INIT;
+    mg_error own = MG_ERROR_INIT;
     mg_result result;
 
-    if (!due && atomic_load(&persist->failing)) /* tried again once a second */
-        return;
-    persist->looked_ns = now_ns;
-    result = due ? flush_all(persist, true, &err) : persist_flush_items(persist, &err);
-    say_failing(persist, result, &err);
-}
-
-void mg_persist_turn(mg_persist *persist)
-{
-    pthread_mutex_lock(&persist->flushing);
-    turn(persist);
-    pthread_mutex_unlock(&persist->flushing);
-}
-
-static struct timespec next_look(void)
-{
-    struct timespec at;
-
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_nsec += MG_PERSIST_LOOK_MS * (long)MG_NS_PER_MS;
-    if (at.tv_nsec >= (long)MG_NS_PER_S) {
-        at.tv_sec++;
-        at.tv_nsec -= (long)MG_NS_PER_S;
+    if (!err)
+        err = &own;
+    *more = false;
+    if (persist->pass.stage != PERSIST_RESTS) {
+        result = step(persist, err);
+    } else {
+        if (!all && now_ns - persist->drained_ns < MG_PERSIST_FLUSH_MS * MG_NS_PER_MS)
+            return look(persist, now_ns, err);
+        begin_pass(persist, true);
+        persist->looked_ns = 0; /* small things first */
+        result = step(persist, err);
     }
-    return at;
-}
-
-static void flush_for_ever(void *self)
-{
-    mg_persist *persist = self;
-    bool stop = false;
-
-    while (!stop) {
-        const struct timespec at = next_look();
-
-        pthread_mutex_lock(&persist->wake_lock);
-        while (!persist->stopping && pthread_cond_timedwait(&persist->wake, &persist->wake_lock, &at) == 0)
-            continue;
-        stop = persist->stopping;
-        pthread_mutex_unlock(&persist->wake_lock);
-        if (!stop)
-            mg_persist_turn(persist);
-    }
-}
-
-void mg_persist_start(mg_persist *persist)
-{
-    mg_error err = MG_ERROR_INIT;
-
-    MG_CHECK(!persist->thread.runs);
-    persist->stopping = false;
-    if (mg_thread_start(&persist->thread, "persist", MG_THREAD_STACK_SMALL, flush_for_ever, persist, &err) !=
-        MG_OK)
-        mg_end_with("%s\n", err.message);
-}
-
-mg_result mg_persist_stop(mg_persist *persist, mg_error *err)
-{
-    MG_CHECK(persist->thread.runs);
-    pthread_mutex_lock(&persist->wake_lock);
-    persist->stopping = true;
-    pthread_cond_signal(&persist->wake);
-    pthread_mutex_unlock(&persist->wake_lock);
-    mg_thread_join(&persist->thread);
-    return mg_persist_flush(persist, err);
+    *more = persist->pass.stage != PERSIST_RESTS;
+    return *more ? MG_OK : ended(persist, result, err);
 }
 
 /* ---- how it goes ---- */
@@ -508,11 +527,9 @@ void mg_persist_stats_get(mg_persist *persist, mg_persist_stats *out)
     out->commits.count.value = mg_cell_get(&persist->commits.count);
 }
 
-mg_result mg_persist_backup(mg_persist *persist, const char *directory, mg_error *err)
+mg_result mg_persist_copy(mg_persist *persist, const char *directory, mg_error *err)
 {
-    const mg_result result = mg_persist_flush(persist, err);
-
-    return result == MG_OK ? mg_store_copy(persist->store, directory, err) : result;
+    return mg_store_copy(persist->store, directory, err);
 }
 
 mg_result mg_persist_compact(mg_persist *persist, mg_error *err)

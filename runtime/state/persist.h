@@ -1,5 +1,5 @@
 /* persist.h - policy state that outlives the process (docs/policies.md 10, docs/architecture.md 10): the
- * environment state/policy, written by one flush thread. What serves requests never waits for it and never
+ * environment state/policy, written by one thread at a time, the flusher (gateway/flusher.h). What serves requests never waits for it and never
  * learns of its failures; without a store (persist NULL) keeping and dropping do nothing. */
 #ifndef MG_STATE_PERSIST_H
 #define MG_STATE_PERSIST_H
@@ -35,18 +35,20 @@ typedef struct mg_persist_options {
  * of is renamed to policy.broken-TIME with a message in the log, and a fresh one made; a lock that is held, a
  * right that is missing or a disk that is full rename nothing: NULL with err. */
 mg_persist *mg_persist_open(const mg_persist_options *options, mg_policy_clock *policy_clock, mg_error *err);
-/* Does not flush: what was not, is lost. No thread of ours may run. NULL is fine. */
+/* Does not flush: what was not, is lost. NULL is fine. */
 void mg_persist_free(mg_persist *persist);
 
 /* The key of limiters' fingerprints, as old as the store. */
 const uint64_t *mg_persist_secret(const mg_persist *persist);
 
-/* The thread that flushes. stop flushes a last time. */
-void mg_persist_start(mg_persist *persist);
-MG_MUST_USE mg_result mg_persist_stop(mg_persist *persist, mg_error *err);
-/* What the thread does every MG_PERSIST_LOOK_MS, for those who turn their loops themselves. */
-void mg_persist_turn(mg_persist *persist);
-/* Everything that has changed, now. Any thread; waits for a flush under way. */
+/* A turn of whoever flushes, which is one thread at a time: at least every MG_PERSIST_LOOK_MS. It stores small
+ * things that have changed, and begins a pass over all of it every MG_PERSIST_FLUSH_MS, or where `all` says so and
+ * none is under way. `*more`: the pass goes on with the next turn, which is best called at once; each has a
+ * transaction or a few, so that whatever else there is to do can be done in between. Its result is known when there
+ * is no more; a failure has been logged and counted. MG_ERR_BUSY: a copy of the store is in the way. err may be
+ * NULL. */
+MG_MUST_USE mg_result mg_persist_turn(mg_persist *persist, bool all, bool *more, mg_error *err);
+/* Everything that has changed, in one call, in place of a pass that is under way. On the thread that flushes. */
 MG_MUST_USE mg_result mg_persist_flush(mg_persist *persist, mg_error *err);
 
 /* ---- what is kept ---- */
@@ -116,9 +118,10 @@ MG_MUST_USE mg_result mg_persist_scan(mg_persist *persist, mg_str space, mg_str 
 /* Appends one row's JSON. */
 MG_MUST_USE mg_result mg_persist_get(mg_persist *persist, mg_str space, mg_str key, mg_text *json,
                                      mg_error *err);
-/* Flushes, then copies the store into a directory that is empty or not there yet (mg_store_copy). */
-MG_MUST_USE mg_result mg_persist_backup(mg_persist *persist, const char *directory, mg_error *err);
-/* Gives the disk back what rows that are gone had taken (mg_store_compact). */
+/* Copies the store, as far as it was flushed, into a directory that is empty or not there yet (mg_store_copy). Any
+ * thread. */
+MG_MUST_USE mg_result mg_persist_copy(mg_persist *persist, const char *directory, mg_error *err);
+/* Gives the disk back what rows that are gone had taken (mg_store_compact). Any thread; a turn would wait for it. */
 MG_MUST_USE mg_result mg_persist_compact(mg_persist *persist, mg_error *err);
 
 #endif

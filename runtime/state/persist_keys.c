@@ -308,17 +308,6 @@ static void give_back(mg_persist *persist, const persist_number *number, size_t 
     pthread_mutex_unlock(&persist->lock);
 }
 
-/* Small things do not wait for long behind keys. */
-static mg_result look_between(mg_persist *persist, mg_error *err)
-{
-    const uint64_t now_ns = persist_mono(persist);
-
-    if (now_ns - persist->looked_ns < MG_PERSIST_LOOK_MS * MG_NS_PER_MS)
-        return MG_OK;
-    persist->looked_ns = now_ns;
-    return persist_flush_items(persist, err);
-}
-
 /* Keys leave a part of the store to small things: breakers, rollouts, the clock. */
 static mg_result find_room(const mg_persist *persist, mg_error *err)
 {
@@ -332,23 +321,17 @@ static mg_result find_room(const mg_persist *persist, mg_error *err)
     return result;
 }
 
-static mg_result flush_limiter(mg_persist *persist, persist_number *number, mg_error *err)
+static mg_result store_gathered(mg_persist *persist, persist_number *number, size_t count, mg_error *err)
 {
-    size_t cursor = 0, count;
-    mg_result result = MG_OK;
+    mg_result result = find_room(persist, err);
 
-    while (result == MG_OK && (count = gather(persist, number, &cursor)) > 0) {
-        result = find_room(persist, err);
-        if (result == MG_OK)
-            result = persist_commit(persist, err);
-        if (result == MG_OK)
-            was_stored(persist, number);
-        else
-            give_back(persist, number, count);
-        persist_batch_clear(persist);
-        if (result == MG_OK)
-            result = look_between(persist, err);
-    }
+    if (result == MG_OK)
+        result = persist_commit(persist, err);
+    if (result == MG_OK)
+        was_stored(persist, number);
+    else
+        give_back(persist, number, count);
+    persist_batch_clear(persist);
     return result;
 }
 
@@ -410,21 +393,30 @@ static void take_back(mg_persist *persist, persist_number *number)
     pthread_mutex_unlock(&persist->lock);
 }
 
-/* Numbers whose keys are all stored under another one by now, and those whose keys are all clamped. */
-static mg_result settle_numbers(mg_persist *persist, mg_error *err)
+void persist_begin_settling(mg_persist *persist)
+{
+    persist->pass.number = next_number(persist, NULL);
+}
+
+mg_result persist_settle_some(mg_persist *persist, bool *more, mg_error *err)
 {
     const uint64_t drains = atomic_load(&persist->drains);
+    persist_number *number = persist->pass.number;
     mg_result result = MG_OK;
+    bool wrote = false;
 
-    for (persist_number *n = NULL; result == MG_OK && (n = next_number(persist, n));) {
-        if (confirm(persist, n, drains))
+    for (; number && result == MG_OK && !wrote; number = next_number(persist, number)) {
+        if ((wrote = confirm(persist, number, drains)))
             result = persist_commit(persist, err);
-        if (result != MG_OK || !give_up(persist, n, false, drains))
+        if (result != MG_OK || !give_up(persist, number, false, drains))
             continue;
-        result = forget_number(persist, n, err);
+        wrote = true;
+        result = forget_number(persist, number, err);
         if (result != MG_OK)
-            take_back(persist, n);
+            take_back(persist, number);
     }
+    persist->pass.number = number;
+    *more = number != NULL;
     return result;
 }
 
@@ -435,21 +427,32 @@ static void set_draining(mg_persist *persist, bool draining)
     pthread_mutex_unlock(&persist->lock);
 }
 
-mg_result persist_flush_keys(mg_persist *persist, mg_error *err)
+void persist_begin_drain(mg_persist *persist)
 {
-    const uint64_t began_ns = persist_mono(persist);
-    mg_result result = persist_flush_items(persist, err);
-
     set_draining(persist, true);
-    for (persist_number *n = NULL; result == MG_OK && (n = next_number(persist, n));)
-        result = flush_limiter(persist, n, err);
-    if (result == MG_OK)
-        atomic_fetch_add(&persist->drains, 1);
+    persist->pass.number = next_number(persist, NULL);
+    persist->pass.cursor = 0;
+}
+
+void persist_end_drain(mg_persist *persist)
+{
     set_draining(persist, false);
-    if (result != MG_OK)
-        return result;
-    atomic_store(&persist->complete_ns, began_ns);
-    return settle_numbers(persist, err);
+}
+
+mg_result persist_drain_some(mg_persist *persist, bool *more, mg_error *err)
+{
+    persist_pass *pass = &persist->pass;
+
+    for (*more = true; pass->number; pass->number = next_number(persist, pass->number), pass->cursor = 0) {
+        const size_t count = gather(persist, pass->number, &pass->cursor);
+        if (count)
+            return store_gathered(persist, pass->number, count, err);
+    }
+    *more = false;
+    atomic_fetch_add(&persist->drains, 1);
+    persist_end_drain(persist);
+    atomic_store(&persist->complete_ns, pass->began_ns);
+    return MG_OK;
 }
 
 /* ---- sweeping ---- */

@@ -2,8 +2,8 @@
  * persist_keys.c (limiters' keys), persist_rows.c (how rows look) and persist_view.c (for people). Nobody
  * else includes this.
  *
- * Two locks: `flushing` is held by whoever writes to the store, `lock` guards what is kept. Who needs both
- * takes `flushing` first; no commit runs under `lock`. */
+ * One thread at a time flushes; what it alone uses needs no lock. `lock` guards what is kept; no commit runs under
+ * it. */
 #ifndef MG_STATE_PERSIST_PARTS_H
 #define MG_STATE_PERSIST_PARTS_H
 
@@ -11,7 +11,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
-#include "base/thread.h"
+#include <pthread.h>
 
 enum {
     PERSIST_VERSION = 1,         /* of every table's rows */
@@ -62,6 +62,23 @@ typedef struct persist_batch {
     };
 } persist_batch;
 
+/* A pass stores all that had changed when it began, a transaction or a few in each turn. */
+typedef enum persist_stage {
+    PERSIST_RESTS,   /* no pass is under way */
+    PERSIST_DRAINS,  /* limiters' keys */
+    PERSIST_SETTLES, /* numbers whose rows are all stored */
+    PERSIST_SWEEPS,  /* rows that say nothing any more, and the clock */
+} persist_stage;
+
+typedef struct persist_pass {
+    persist_stage stage;
+    persist_number *number; /* of DRAINS and SETTLES: the next one; NULL: that was the last */
+    size_t cursor;          /* in its limiter */
+    uint64_t began_ns;      /* monotonic */
+    bool sweeps;            /* it has the last stage */
+    mg_error full;          /* MG_ERR_LIMIT: a stage before the sweep found no room */
+} persist_pass;
+
 struct mg_persist {
     mg_store *store;            /* owned */
     mg_persist_options options; /* path and boot_id: none of its */
@@ -76,7 +93,8 @@ struct mg_persist {
     bool draining;        /* limiters are, now */
     uint32_t last_number; /* the highest that any row has ever had */
 
-    pthread_mutex_t flushing;
+    /* Of the thread that flushes. */
+    persist_pass pass;
     persist_batch batch;
     uint64_t looked_ns, drained_ns; /* monotonic: when small things were looked at, limiters were drained */
     uint64_t saved_ns;              /* monotonic: of the clock's row; 0: not yet */
@@ -91,16 +109,11 @@ struct mg_persist {
     _Atomic uint64_t drains, errors, skipped, restored;
     _Atomic bool failing;
     mg_histogram commits;
-
-    mg_thread thread;
-    pthread_mutex_t wake_lock;
-    pthread_cond_t wake;
-    bool stopping;
 };
 
 /* ---- persist.c ---- */
 
-/* The batch's rows and the clock's in one transaction; the batch is empty again. Under `flushing`. */
+/* The batch's rows and the clock's in one transaction; the batch is empty again. */
 MG_MUST_USE mg_result persist_commit(mg_persist *persist, mg_error *err);
 /* The same for a batch that only deletes: without the clock's row, so that it needs no room. */
 MG_MUST_USE mg_result persist_commit_deletions(mg_persist *persist, mg_error *err);
@@ -115,7 +128,7 @@ void persist_skip(mg_persist *persist, uint64_t rows);
 
 /* ---- persist_keep.c ---- */
 
-/* Stores what has changed. Under `flushing`. */
+/* Stores what has changed. */
 MG_MUST_USE mg_result persist_flush_items(mg_persist *persist, mg_error *err);
 /* Drops rows that nobody has kept for a month. */
 MG_MUST_USE mg_result persist_sweep_items(mg_persist *persist, mg_error *err);
@@ -124,8 +137,16 @@ void persist_free_items(mg_persist *persist);
 /* ---- persist_keys.c ---- */
 
 MG_MUST_USE mg_result persist_load_numbers(mg_persist *persist, mg_error *err);
-/* All keys that have changed, small things first and in between. Under `flushing`. */
-MG_MUST_USE mg_result persist_flush_keys(mg_persist *persist, mg_error *err);
+/* Begins to store all keys that have changed. */
+void persist_begin_drain(mg_persist *persist);
+/* A transaction of them; `*more`: that was not the last. */
+MG_MUST_USE mg_result persist_drain_some(mg_persist *persist, bool *more, mg_error *err);
+/* No more are stored, for now. */
+void persist_end_drain(mg_persist *persist);
+/* Numbers whose keys are all stored under another one by now, and those whose keys are all clamped: begins with
+ * the first, then one in each call. */
+void persist_begin_settling(mg_persist *persist);
+MG_MUST_USE mg_result persist_settle_some(mg_persist *persist, bool *more, mg_error *err);
 /* Drops rows that say nothing any more, a bounded number of them. */
 MG_MUST_USE mg_result persist_sweep_keys(mg_persist *persist, mg_error *err);
 void persist_free_numbers(mg_persist *persist);

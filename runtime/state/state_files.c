@@ -15,26 +15,20 @@ static const char *const part_names[PARTS] = { "ledger", "policy" };
 
 /* ---- of a running gateway ---- */
 
-mg_result mg_state_backup(mg_kv *kv, mg_store *ledger, mg_persist *persist, const char *folder, mg_error *err)
+mg_result mg_state_copy_ledger(mg_store *ledger, const char *folder, mg_error *err)
 {
     char path[PATH_BYTES];
-    mg_result result = mg_kv_flush(kv, err);
 
-    if (result != MG_OK)
-        return result;
     snprintf(path, sizeof path, "%s/%s", folder, part_names[0]);
-    result = mg_store_copy(ledger, path, err);
-    if (result != MG_OK || !persist)
-        return result;
-    snprintf(path, sizeof path, "%s/%s", folder, part_names[1]);
-    return mg_persist_backup(persist, path, err);
+    return mg_store_copy(ledger, path, err);
 }
 
-mg_result mg_state_compact(mg_store *ledger, mg_persist *persist, mg_error *err)
+mg_result mg_state_copy_policy(mg_persist *persist, const char *folder, mg_error *err)
 {
-    const mg_result result = mg_store_compact(ledger, err);
+    char path[PATH_BYTES];
 
-    return result == MG_OK && persist ? mg_persist_compact(persist, err) : result;
+    snprintf(path, sizeof path, "%s/%s", folder, part_names[1]);
+    return mg_persist_copy(persist, path, err);
 }
 
 /* ---- of a stopped one ---- */

@@ -7,12 +7,10 @@
 #include "state/kv.h"
 #include "state/persist.h"
 
-/* Into a folder that is empty or not there yet; the gateway goes on meanwhile. What was set before is in it.
- * `persist` may be NULL. */
-MG_MUST_USE mg_result mg_state_backup(mg_kv *kv, mg_store *ledger, mg_persist *persist, const char *folder,
-                                      mg_error *err);
-/* Gives the disk back what is gone. */
-MG_MUST_USE mg_result mg_state_compact(mg_store *ledger, mg_persist *persist, mg_error *err);
+/* The parts of a backup, into a folder that is empty or not there yet; the gateway goes on meanwhile. What was
+ * flushed before is in it. */
+MG_MUST_USE mg_result mg_state_copy_ledger(mg_store *ledger, const char *folder, mg_error *err);
+MG_MUST_USE mg_result mg_state_copy_policy(mg_persist *persist, const char *folder, mg_error *err);
 
 /* Puts a backup in the place of a state folder that no gateway uses. What stood there is kept beside it:
  * *aside is what its parts' names were given behind ("ledger" + aside), empty when nothing stood there.

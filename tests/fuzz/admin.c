@@ -34,7 +34,7 @@ static const char config_text[] =
 /* Lives as long as the process. */
 typedef struct world {
     mg_sim *sim;
-    mg_loop *loops[2], *outside;
+    mg_loop *loops[3], *outside;
     mg_gateway *gateway;
     char *answer;
     size_t answer_n;
@@ -55,12 +55,12 @@ static void build(world *w)
 
     w->sim = mg_sim_new(1);
     w->outside = mg_sim_loop_new(w->sim);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         w->loops[i] = mg_sim_loop_new(w->sim);
     const mg_gateway_options options = { .clock = mg_sim_clock(w->sim),
                                          .seed = 1,
                                          .loops = w->loops,
-                                         .loop_count = 2,
+                                         .loop_count = 3,
                                          .resolver = mg_resolver_new(w->loops[0], NULL, &err),
                                          .read_config = read_config };
     mg_config *config = read_config(NULL, &report);

@@ -12,7 +12,7 @@ struct mg_admin {
     mg_gateway *gateway; /* borrowed */
     mg_desk *desk;       /* owned */
     mg_list jobs;        /* that answer later (admin_state.c) */
-    mg_thread worker;    /* the one that copies */
+    bool copying;        /* a backup is made, or the state compacted */
 };
 
 /* A request on its way to its resource: what its path names, decoded, in order. Lives as long as the ask. */

@@ -1,19 +1,19 @@
 /* call_barrier.c - ctx.kv:barrier: waits until all that was written is durable. */
 #include "gateway/request/call_barrier.h"
 #include "base/mem.h"
+#include "gateway/flusher.h"
 #include "gateway/request/flight.h"
-#include "state/kv.h"
 
-/* Owned by the messages. */
+/* Owned by its message. */
 typedef struct mg_barrier {
-    mg_message message;
-    mg_worker *worker;
+    mg_flush_barrier flush;
     mg_flight *flight; /* borrowed; NULL once the exchange is over, or waits for something else */
 } mg_barrier;
 
+/* The coroutine asks whether it has failed. */
 static void on_durable(mg_message *message)
 {
-    mg_barrier *barrier = mg_container_of(message, mg_barrier, message);
+    mg_barrier *barrier = mg_container_of(message, mg_barrier, flush.ask.message);
     mg_flight *flight = barrier->flight;
 
     mg_free(barrier);
@@ -23,23 +23,16 @@ static void on_durable(mg_message *message)
     mg_chain_wake(flight);
 }
 
-/* On the flush thread. */
-static void barrier_done(void *self, const char *error)
-{
-    mg_barrier *barrier = self;
-
-    (void)error; /* the coroutine asks for it */
-    mg_mailbox_post(barrier->worker->mailbox, &barrier->message);
-}
-
 void mg_call_barrier_run(mg_call *call)
 {
     mg_flight *flight = call->owner;
     mg_barrier *barrier = MG_NEW(mg_barrier);
 
-    *barrier = (mg_barrier){ { NULL, on_durable }, flight->worker, flight };
+    barrier->flush.ask.answered = on_durable;
+    barrier->flush.ask.from = flight->worker->mailbox;
+    barrier->flight = flight;
     flight->barrier = barrier;
-    mg_kv_barrier(mg_shared_kv(flight->worker->gateway->shared), barrier_done, barrier);
+    mg_flusher_barrier(flight->worker->gateway->flusher, &barrier->flush);
 }
 
 void mg_call_barrier_cancel(mg_call *call)

@@ -75,7 +75,7 @@ static void flush(model *o, bool by_turn)
 {
     if (by_turn) {
         mg_fake_clock_advance(&o->m.clock, S);
-        mg_persist_turn(o->m.persist);
+        memory_turn(&o->m);
     } else {
         memory_flush(&o->m);
     }
@@ -290,7 +290,7 @@ static void run_spoiled(uint64_t seed)
                 mg_persist_scan(m.persist, mg_str_of(spaces[s]), MG_STR(""), MG_STR(""), ignore, NULL, NULL),
                 MG_OK);
         mg_fake_clock_advance(&m.clock, 3 * S);
-        mg_persist_turn(m.persist);
+        memory_turn(&m);
         for (uint64_t key = 0; key < 20; key++) {
             if (granted(&m, l, key) < 1)
                 fail_msg("SEED=%llu: a key does not come back", (unsigned long long)seed);

@@ -9,6 +9,7 @@
 #include "support/tmpdir.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define CONFIG_OF(rollout)                                                                                   \
     "services: { old: { endpoints: [{ url: \"http://10.0.0.2:9000\" }] }, "                                  \
@@ -341,21 +342,39 @@ static void rows_that_no_rollout_can_have_are_refused(void **state)
     mg_text_fini(&row);
 }
 
+typedef struct flusher {
+    mg_persist *persist;
+    atomic_bool ends;
+} flusher;
+
+static void *flush_for_ever(void *self)
+{
+    flusher *f = self;
+    bool more;
+
+    while (!atomic_load(&f->ends))
+        assert_int_equal(mg_persist_turn(f->persist, true, &more, NULL), MG_OK);
+    return NULL;
+}
+
 static void control_moves_on_while_the_flush_thread_stores(void **state)
 {
-    mg_error err = MG_ERROR_INIT;
+    pthread_t flushing;
     stage s;
 
     (void)state;
     stage_open(&s);
-    mg_persist_start(s.persist);
+    flusher f = { .persist = s.persist };
+    assert_int_equal(pthread_create(&flushing, NULL, flush_for_ever, &f), 0);
     for (unsigned i = 0; i < 2000; i++) {
         assert_true(
             mg_rollouts_force(s.rollouts, MG_STR("all"), i % 2 ? MG_ROLLOUT_PROMOTED : MG_ROLLOUT_HELD));
         if (i % 500 == 0)
             follow(&s, i % 1000 ? CONFIG("r1", STEPS) : CONFIG("r2", STEPS));
     }
-    assert_int_equal(mg_persist_stop(s.persist, &err), MG_OK);
+    atomic_store(&f.ends, true);
+    pthread_join(flushing, NULL);
+    flush(&s);
     stop(&s);
     start(&s, CONFIG("r1", STEPS));
     assert_int_equal(look(&s).state, MG_ROLLOUT_PROMOTED);

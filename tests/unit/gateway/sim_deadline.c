@@ -158,7 +158,7 @@ static void second_open(world *b, world *a, const char *config)
     mg_error err = MG_ERROR_INIT;
 
     *b = (world){ .sim = a->sim, .outside = a->outside, .workers = 1 };
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 3; i++)
         b->loops[i] = mg_sim_loop_new(b->sim);
     b->resolver = mg_resolver_new(b->loops[0], NULL, &err);
     b->log = mg_log_new(MG_LOG_DEBUG, mg_sim_clock(b->sim), world_sink, &b->logged);
@@ -172,7 +172,7 @@ static void second_close(world *b)
 {
     world_free_gateway(b);
     mg_resolver_free(b->resolver);
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 3; i++)
         mg_loop_free(b->loops[i]);
     mg_log_free(b->log);
     mg_text_fini(&b->logged);

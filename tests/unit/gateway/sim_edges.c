@@ -1,6 +1,8 @@
 /* sim_edges.c - exchanges that end in the middle: who lets go of what, in every state. */
 #include "sim_exchange.h"
 
+#include "sim/sim_parts.h"
+
 /* ---- tunnels ---- */
 
 #define UPGRADE  "GET /t HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n"
@@ -198,42 +200,51 @@ static void a_plugin_that_asks_in_vain_ten_thousand_times_does_not_pile_up(void 
     line_close(&l);
 }
 
+/* In every turn between the write and its answer: `end` ends the exchange that waits for the disk. */
+static void end_in_each_turn_of_a_barrier(void (*end)(line *l))
+{
+    for (unsigned turns = 0; turns < 12; turns++) {
+        line l;
+
+        line_open(&l, BASE "state: { path: state }\n" ROUTE_P,
+                  HANDLER("ctx.kv:set('a', 'b') ctx.kv:barrier() ctx:respond(200)"));
+        const struct iovec request = { (void *)(uintptr_t)GET, strlen(GET) };
+        assert_int_equal(l.w.outside->ops->send(l.w.outside, l.client, &request, 1), strlen(GET));
+        while (!mg_kv_waits_any(l.w.gateway->kv))
+            assert_true(mg_sim_turn(l.w.sim));
+        for (unsigned i = 0; i < turns; i++)
+            (void)mg_sim_turn(l.w.sim);
+        end(&l);
+        settle(&l.w);
+        assert_false(mg_kv_waits_any(l.w.gateway->kv));
+        assert_int_equal(world_live_exchanges(&l.w), 0);
+        line_close(&l);
+    }
+}
+
+static void hang_up_now(line *l)
+{
+    line_drop(l, &l->client);
+}
+
 static void a_barrier_may_outlive_its_request(void **state)
 {
-    line l;
-
     (void)state;
-    line_open(&l, BASE "state: { path: state }\n" ROUTE_P,
-              HANDLER("ctx.kv:set('a', 'b') ctx.kv:barrier() next(ctx)"));
-    say(&l.w, l.client, GET);
-    assert_int_equal(world_live_exchanges(&l.w), 1);
-    assert_int_equal(hear(&l.w, l.client), HEAR_OPEN);
-    assert_string_equal(l.w.heard, "");
-    hang_up(&l.w, l.client);
-    l.client = -1;
-    assert_int_equal(world_live_exchanges(&l.w), 0);
-    mg_error err = MG_ERROR_INIT;
-    assert_int_equal(mg_kv_flush(l.w.gateway->kv, &err), MG_OK);
-    settle(&l.w);
-    line_close(&l);
+    end_in_each_turn_of_a_barrier(hang_up_now);
+}
+
+static void stop_now(line *l)
+{
+    mg_gateway_drain(l->w.gateway);
+    mg_gateway_drain(l->w.gateway);
+    settle(&l->w);
+    assert_true(l->w.stopped);
 }
 
 static void a_barrier_may_be_open_at_the_end(void **state)
 {
-    line l;
-
     (void)state;
-    line_open(&l, BASE "state: { path: state }\n" ROUTE_P,
-              HANDLER("ctx.kv:set('a', 'b') ctx.kv:barrier() next(ctx)"));
-    say(&l.w, l.client, GET);
-    assert_int_equal(world_live_exchanges(&l.w), 1);
-    assert_int_equal(hear(&l.w, l.client), HEAR_OPEN);
-    assert_string_equal(l.w.heard, "");
-    mg_gateway_drain(l.w.gateway);
-    mg_gateway_drain(l.w.gateway);
-    settle(&l.w);
-    assert_true(l.w.stopped);
-    line_close(&l);
+    end_in_each_turn_of_a_barrier(stop_now);
 }
 
 static void endless_interim_answers_are_a_fault(void **state)

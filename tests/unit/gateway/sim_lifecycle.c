@@ -204,7 +204,7 @@ static void a_gateway_that_never_started_ends(void **state)
                                          .clock = mg_sim_clock(w.sim),
                                          .seed = 1,
                                          .loops = w.loops,
-                                         .loop_count = 3,
+                                         .loop_count = 4,
                                          .resolver = w.resolver };
     w.gateway = mg_gateway_new(&options, world_config(&w, BASE ROUTE, &report), &report);
     assert_non_null(w.gateway);

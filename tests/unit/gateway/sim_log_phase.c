@@ -320,6 +320,7 @@ static bool ends(const ending *way, bool broken)
                  HEAD("q", "{ request = 'buffer(1KiB)', response = 'buffer(8KiB)' }") "next(ctx)" LOG("q")
                      END);
     assert_true(world_try_start(&l.w, 1, way->config));
+    world_hold_disk(&l.w, true);
     l.upstream = listen_at(&l.w, "10.0.0.2", 9000);
     l.client = dial(&l.w, "10.0.0.1", 80);
     l.up = -1;

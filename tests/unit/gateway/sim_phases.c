@@ -59,6 +59,7 @@ static void a_response_is_held_no_longer_than_a_body_may_stand_still(void **stat
         char handler[1024];
         snprintf(handler, sizeof handler, UNLESS_FINE("next(ctx)\n%s"), waits[i]);
         line_open(&l, DOORS("") "state: { path: state }\n" ROUTE_P, handler);
+        world_hold_disk(&l.w, true);
         const int mute = listen_at(&l.w, "10.0.0.3", 9001);
         line_ask(&l, GET);
         say(&l.w, l.up, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfull");
@@ -199,6 +200,7 @@ static void a_plugins_own_timeout_holds_there_too(void **state)
                          "next(ctx)\n%s"),
                  cases[i].wait);
         line_open(&l, WITH("timeout: 400ms") "state: { path: state }\n", handler);
+        world_hold_disk(&l.w, true);
         const int mute = listen_at(&l.w, "10.0.0.3", 9001);
         line_ask(&l, GET);
         say(&l.w, l.up,
@@ -257,6 +259,7 @@ static void the_line_that_waited_for_too_long_is_in_the_log(void **state)
                       "timeout: 2s }]\n",
             modes[i % 3]);
         line_open(&l, config, handler);
+        world_hold_disk(&l.w, true);
         const int mute = listen_at(&l.w, "10.0.0.3", 9001);
         say(&l.w, l.client, GET);
         happens_after(&l, 2000);

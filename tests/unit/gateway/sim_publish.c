@@ -261,7 +261,7 @@ static void a_reload_before_it_serves_follows_the_start(void **state)
                                          .clock = mg_sim_clock(w.sim),
                                          .seed = 1,
                                          .loops = w.loops,
-                                         .loop_count = 2,
+                                         .loop_count = 3,
                                          .resolver = w.resolver,
                                          .read_config = world_read_config,
                                          .self = &w };

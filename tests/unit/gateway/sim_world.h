@@ -23,8 +23,8 @@ enum { WORLD_WORKERS_MAX = 3, HEARD_BYTES = 1 << 20 };
 
 typedef struct world {
     mg_sim *sim;
-    mg_loop *outside; /* of clients and upstreams */
-    mg_loop *loops[WORLD_WORKERS_MAX + 1];
+    mg_loop *outside;                      /* of clients and upstreams */
+    mg_loop *loops[WORLD_WORKERS_MAX + 2]; /* control, workers, flusher */
     unsigned workers;
     mg_resolver *resolver;
     mg_log *log;
@@ -91,7 +91,7 @@ static inline void world_init(world *w, uint64_t seed, unsigned workers)
 
     *w = (world){ .sim = mg_sim_new(seed), .workers = workers };
     w->outside = mg_sim_loop_new(w->sim);
-    for (unsigned i = 0; i <= workers; i++)
+    for (unsigned i = 0; i < workers + 2; i++)
         w->loops[i] = mg_sim_loop_new(w->sim);
     w->resolver = mg_resolver_new(w->loops[0], NULL, &err);
     assert_non_null(w->resolver);
@@ -119,7 +119,7 @@ static inline bool world_try_start(world *w, uint64_t seed, const char *text)
                                          .clock = mg_sim_clock(w->sim),
                                          .seed = seed,
                                          .loops = w->loops,
-                                         .loop_count = w->workers + 1,
+                                         .loop_count = w->workers + 2,
                                          .resolver = w->resolver,
                                          .read_config = world_read_config,
                                          .self = w };
@@ -146,6 +146,12 @@ static inline void world_open(world *w, const char *text)
     assert_true(w->ready);
 }
 
+/* The disk takes nothing, and barriers wait, until it is let go. */
+static inline void world_hold_disk(world *w, bool held)
+{
+    mg_sim_hold(w->loops[w->workers + 1], held);
+}
+
 static inline size_t world_live_exchanges(const world *w)
 {
     size_t live = 0;
@@ -168,7 +174,7 @@ static inline void world_close(world *w)
     mg_resolver_free(w->resolver);
     assert_int_equal(mg_sim_open_sockets(w->sim), 0);
     assert_int_equal(mg_sim_live_timers(w->sim), 0);
-    for (unsigned i = 0; i <= w->workers; i++)
+    for (unsigned i = 0; i < w->workers + 2; i++)
         mg_loop_free(w->loops[i]);
     mg_loop_free(w->outside);
     mg_sim_free(w->sim);

@@ -381,6 +381,40 @@ static void names_are_what_the_spec_says_and_nothing_of_the_machine(void **state
     mg_sim_free(sim);
 }
 
+typedef struct bell {
+    mg_timer timer;
+    int rung;
+} bell;
+
+static void on_bell(mg_timer *timer)
+{
+    mg_container_of(timer, bell, timer)->rung++;
+}
+
+static void a_loop_that_is_held_does_nothing_until_it_is_let_go(void **state)
+{
+    mg_sim *sim = mg_sim_new(1);
+    mg_loop *held = mg_sim_loop_new(sim), *other = mg_sim_loop_new(sim);
+    bell of_held = { .rung = 0 }, of_other = { .rung = 0 };
+
+    (void)state;
+    mg_timer_init(&of_held.timer, on_bell);
+    mg_timer_init(&of_other.timer, on_bell);
+    mg_timer_set(held, &of_held.timer, mg_loop_now(held) + MG_NS_PER_S);
+    mg_timer_set(other, &of_other.timer, mg_loop_now(other) + MG_NS_PER_S);
+    mg_sim_hold(held, true);
+    assert_int_equal(mg_sim_settle(sim), 0);
+    mg_sim_advance(sim, 2 * MG_NS_PER_S);
+    assert_int_equal(of_other.rung, 1);
+    assert_int_equal(of_held.rung, 0);
+    mg_sim_hold(held, false);
+    mg_sim_settle(sim);
+    assert_int_equal(of_held.rung, 1);
+    mg_loop_free(held);
+    mg_loop_free(other);
+    mg_sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +427,7 @@ int main(void)
         cmocka_unit_test(actors_take_turns_in_an_order_that_the_seed_repeats),
         cmocka_unit_test(work_that_stands_over_takes_a_turn_each_time),
         cmocka_unit_test(names_are_what_the_spec_says_and_nothing_of_the_machine),
+        cmocka_unit_test(a_loop_that_is_held_does_nothing_until_it_is_let_go),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,6 @@
 /* The key-value store: what outlives a flush, a reopening and a kill. */
 #include "kv_fixture.h"
 
-#include <pthread.h>
-#include <semaphore.h>
-#include <signal.h>
-#include <sys/wait.h>
-
 static void a_flush_outlives_the_process_and_what_came_after_does_not(void **state)
 {
     fixture f;
@@ -40,74 +35,29 @@ static void what_is_deleted_before_any_flush_leaves_nothing_behind(void **state)
     close_kv(&f);
 }
 
-/* A mailbox of one message. */
-typedef struct told {
-    int times;
-    const char *error;
-} told;
-
-static void tell(void *self, const char *error)
-{
-    told *t = self;
-
-    t->times++;
-    t->error = error;
-}
-
-static void a_barrier_is_told_by_the_next_flush(void **state)
+static void whether_anything_waits_is_known(void **state)
 {
     fixture f;
-    told first = { 0 }, second = { 0 }, idle = { 0 };
 
     (void)state;
     begin(&f, true);
-    mg_kv_barrier(f.kv, tell, &idle);
-    assert_int_equal(idle.times, 1); /* nothing had to be written */
+    assert_false(mg_kv_waits_any(f.kv));
     set(f.space, "k", "v");
-    mg_kv_barrier(f.kv, tell, &first);
-    mg_kv_barrier(f.kv, tell, &second);
-    assert_int_equal(first.times + second.times, 0);
+    assert_true(mg_kv_waits_any(f.kv));
     flush(&f);
-    assert_int_equal(first.times, 1);
-    assert_int_equal(second.times, 1);
-    assert_null(first.error);
-    assert_null(mg_kv_flush_error(f.space));
+    assert_false(mg_kv_waits_any(f.kv));
+    assert_null(mg_kv_failure(f.kv));
     close_kv(&f);
-}
-
-static void without_a_store_a_barrier_is_told_at_once(void **state)
-{
-    fixture f;
-    told t = { 0 };
-
-    (void)state;
     begin(&f, false);
     set(f.space, "k", "v");
-    mg_kv_barrier(f.kv, tell, &t);
-    assert_int_equal(t.times, 1);
-    assert_null(t.error);
+    assert_false(mg_kv_waits_any(f.kv)); /* which is never written */
     close_kv(&f);
-}
-
-static void a_barrier_that_nobody_flushed_is_told_at_the_end(void **state)
-{
-    fixture f;
-    told t = { 0 };
-
-    (void)state;
-    begin(&f, true);
-    set(f.space, "k", "v");
-    mg_kv_barrier(f.kv, tell, &t);
-    close_kv(&f);
-    assert_int_equal(t.times, 1);
-    assert_non_null(t.error);
 }
 
 static void a_full_store_keeps_everything_in_memory_until_there_is_room(void **state)
 {
     fixture f;
     char *big = mg_calloc(1, MG_KV_VALUE_MAX);
-    told t = { 0 };
     mg_kv_stats stats;
 
     (void)state;
@@ -120,11 +70,9 @@ static void a_full_store_keeps_everything_in_memory_until_there_is_room(void **s
     for (char key = 'a'; key < 'k'; key++)
         assert_null(mg_kv_set(f.space, &key, 1, big, MG_KV_VALUE_MAX, 0));
     set(f.space, "small", "second");
-    mg_kv_barrier(f.kv, tell, &t);
     assert_int_equal(mg_kv_flush(f.kv, NULL), MG_ERR_LIMIT);
-    assert_int_equal(t.times, 1);
-    assert_non_null(t.error);
-    assert_ptr_equal(mg_kv_flush_error(f.space), t.error);
+    assert_non_null(mg_kv_failure(f.kv));
+    assert_ptr_equal(mg_kv_flush_error(f.space), mg_kv_failure(f.kv));
     check_value(f.space, "small", "second");
     for (char key = 'a'; key < 'k'; key++)
         assert_null(mg_kv_delete(f.space, &key, 1));
@@ -184,84 +132,14 @@ static void a_damaged_row_is_reported_until_it_is_written_again(void **state)
     close_kv(&f);
 }
 
-static void post(void *self, const char *error)
-{
-    if (!error)
-        sem_post(self);
-}
-
-static void the_flusher_answers_a_barrier_without_waiting_for_its_turn(void **state)
-{
-    fixture f;
-    sem_t done;
-
-    (void)state;
-    begin(&f, true);
-    sem_init(&done, 0, 0);
-    mg_kv_flusher_start(f.kv, 3600 * 1000);
-    set(f.space, "k", "v");
-    mg_kv_barrier(f.kv, post, &done);
-    sem_wait(&done);
-    set(f.space, "last", "flushed by stop");
-    assert_int_equal(mg_kv_flusher_stop(f.kv, NULL), MG_OK);
-    reopen(&f);
-    check_value(f.space, "k", "v");
-    check_value(f.space, "last", "flushed by stop");
-    sem_destroy(&done);
-    close_kv(&f);
-}
-
-/* Sets, waits for the barrier, tells its parent and is killed. */
-static void set_and_wait_to_be_killed(int told_fd)
-{
-    fixture f;
-    sem_t done;
-
-    begin(&f, true);
-    sem_init(&done, 0, 0);
-    mg_kv_flusher_start(f.kv, 3600 * 1000);
-    set(f.space, "k", "durable");
-    mg_kv_barrier(f.kv, post, &done);
-    sem_wait(&done);
-    set(f.space, "k", "not durable");
-    if (write(told_fd, "x", 1) == 1)
-        pause();
-    _exit(1);
-}
-
-static void what_a_barrier_answered_for_survives_a_kill(void **state)
-{
-    int pipe_fds[2], status;
-    char byte;
-
-    (void)state;
-    assert_int_equal(pipe(pipe_fds), 0);
-    const pid_t child = fork();
-    if (child == 0)
-        set_and_wait_to_be_killed(pipe_fds[1]);
-    assert_int_equal(read(pipe_fds[0], &byte, 1), 1);
-    kill(child, SIGKILL);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    close(pipe_fds[0]);
-    close(pipe_fds[1]);
-    fixture f;
-    begin(&f, true);
-    check_value(f.space, "k", "durable");
-    close_kv(&f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_flush_outlives_the_process_and_what_came_after_does_not),
         TEST(what_is_deleted_before_any_flush_leaves_nothing_behind),
-        TEST(a_barrier_is_told_by_the_next_flush),
-        TEST(without_a_store_a_barrier_is_told_at_once),
-        TEST(a_barrier_that_nobody_flushed_is_told_at_the_end),
+        TEST(whether_anything_waits_is_known),
         TEST(a_full_store_keeps_everything_in_memory_until_there_is_room),
         TEST(a_damaged_row_is_reported_until_it_is_written_again),
-        TEST(the_flusher_answers_a_barrier_without_waiting_for_its_turn),
-        TEST(what_a_barrier_answered_for_survives_a_kill),
     };
     return cmocka_run_group_tests_name("gateway/kv_durability", tests, NULL, NULL);
 }

@@ -130,12 +130,12 @@ static void a_barrier_asked_for_meanwhile_waits_for_the_next_flush(void **state)
     fixture *f = *state;
 
     take_four(f);
-    assert_true(anything_waits(f->kv));
+    assert_true(mg_kv_waits_any(f->kv));
     assert_int_equal(kv_write_generation(f->kv, 4, NULL), MG_OK);
     assert_true(
-        anything_waits(f->kv)); /* until it is dropped: whoever asks now is told a flush later, not never */
+        mg_kv_waits_any(f->kv)); /* until it is dropped: whoever asks now is told a flush later, not never */
     drop_generation(f->kv);
-    assert_false(anything_waits(f->kv));
+    assert_false(mg_kv_waits_any(f->kv));
 }
 
 int main(void)

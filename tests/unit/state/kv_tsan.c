@@ -1,11 +1,11 @@
-/* The key-value store under threads: writers, a flusher that never rests and barriers. */
+/* The key-value store under threads: writers, and one that flushes and never rests. */
 #include "support/check.h"
 #include "support/tmpdir.h"
 
 #include "state/kv.h"
 
 #include <pthread.h>
-#include <semaphore.h>
+#include <stdatomic.h>
 
 enum { WRITERS = 4, ROUNDS = 2000 };
 
@@ -15,12 +15,6 @@ typedef struct writer {
     unsigned swaps;
     bool ok;
 } writer;
-
-static void post(void *self, const char *error)
-{
-    if (!error)
-        sem_post(self);
-}
 
 static bool swap_once(mg_kv_space *space, unsigned *swaps)
 {
@@ -55,19 +49,26 @@ static void *write_many(void *self)
 {
     writer *w = self;
     mg_kv_space *space = mg_kv_open(w->kv, MG_STR("plugin"), NULL);
-    sem_t durable;
 
     w->ok = space != NULL;
-    sem_init(&durable, 0, 0);
-    for (int round = 0; w->ok && round < ROUNDS; round++) {
+    for (int round = 0; w->ok && round < ROUNDS; round++)
         w->ok = write_round(w, space, round);
-        if (round % 500 == 0) {
-            mg_kv_barrier(w->kv, post, &durable);
-            sem_wait(&durable);
-        }
-    }
-    sem_destroy(&durable);
     mg_kv_space_free(space);
+    return NULL;
+}
+
+typedef struct flusher {
+    mg_kv *kv;
+    atomic_bool ends;
+} flusher;
+
+static void *flush_for_ever(void *self)
+{
+    flusher *f = self;
+
+    while (!atomic_load(&f->ends))
+        if (mg_kv_waits_any(f->kv))
+            assert_int_equal(mg_kv_flush(f->kv, NULL), MG_OK);
     return NULL;
 }
 
@@ -86,7 +87,7 @@ static void check_number(mg_kv *kv, const char *key, unsigned want)
 static void nothing_is_counted_twice_or_lost_between_threads_and_flushes(void **state)
 {
     char dir[TMPDIR_PATH_BYTES];
-    pthread_t threads[WRITERS];
+    pthread_t threads[WRITERS], flushing;
     writer writers[WRITERS];
     mg_result result;
     unsigned swaps = 0;
@@ -98,7 +99,9 @@ static void nothing_is_counted_twice_or_lost_between_threads_and_flushes(void **
     const mg_kv_options options = { store, &mg_clock_real, NULL, 0, 7 };
     mg_kv *kv = mg_kv_new(&options, NULL);
 
-    mg_kv_flusher_start(kv, 1);
+    flusher f = { .kv = kv };
+
+    assert_int_equal(pthread_create(&flushing, NULL, flush_for_ever, &f), 0);
     for (int i = 0; i < WRITERS; i++) {
         writers[i] = (writer){ kv, i, 0, false };
         assert_int_equal(pthread_create(&threads[i], NULL, write_many, &writers[i]), 0);
@@ -110,7 +113,10 @@ static void nothing_is_counted_twice_or_lost_between_threads_and_flushes(void **
     }
     check_number(kv, "shared", WRITERS * ROUNDS);
     check_number(kv, "swapped", swaps);
-    assert_int_equal(mg_kv_flusher_stop(kv, NULL), MG_OK);
+    atomic_store(&f.ends, true);
+    pthread_join(flushing, NULL);
+    assert_int_equal(mg_kv_flush(kv, NULL), MG_OK);
+    assert_false(mg_kv_waits_any(kv));
     mg_kv_free(kv);
 
     kv = mg_kv_new(&options, NULL);

@@ -75,6 +75,17 @@ static inline void memory_flush(memory *m)
         fail_msg("%s", err.message);
 }
 
+/* A look, or a pass to its end. False: it failed. */
+static inline bool memory_turn(memory *m)
+{
+    bool more = true;
+    mg_result result = MG_OK;
+
+    while (more)
+        result = mg_persist_turn(m->persist, false, &more, NULL);
+    return result == MG_OK;
+}
+
 static inline uint64_t memory_now(const memory *m)
 {
     return mg_policy_clock_now(&m->policy_clock);

@@ -96,7 +96,7 @@ static inline void turn(unsigned seconds)
 {
     while (seconds--) {
         mg_fake_clock_advance(&m.clock, S);
-        mg_persist_turn(m.persist);
+        memory_turn(&m);
     }
 }
 

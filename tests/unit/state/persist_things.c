@@ -8,10 +8,10 @@ static void a_small_thing_is_stored_within_50_ms_of_a_change(void **state)
     (void)state;
     keep_thing(&t, MG_KEEP_ROLLOUT, "a");
     assert_int_equal(t.reads, 0);
-    mg_persist_turn(m.persist);
+    memory_turn(&m);
     change(&t, 42);
     mg_fake_clock_advance(&m.clock, MG_PERSIST_LOOK_MS * MS);
-    mg_persist_turn(m.persist);
+    memory_turn(&m);
     change(&t, 43); /* not seen any more */
     memory_restart(&m, 0);
     keep_thing(&again, MG_KEEP_ROLLOUT, "a");
@@ -27,11 +27,11 @@ static void what_has_not_changed_is_not_written_again(void **state)
 
     (void)state;
     keep_thing(&t, MG_KEEP_ROLLOUT, "a");
-    mg_persist_turn(m.persist);
+    memory_turn(&m);
     mg_persist_stats_get(m.persist, &before);
     for (int i = 0; i < 100; i++) {
         mg_fake_clock_advance(&m.clock, MG_PERSIST_LOOK_MS * MS);
-        mg_persist_turn(m.persist);
+        memory_turn(&m);
     }
     mg_persist_stats_get(m.persist, &after);
     assert_int_equal(mg_cell_get(&after.commits.count), mg_cell_get(&before.commits.count));

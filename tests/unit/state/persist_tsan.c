@@ -35,6 +35,7 @@ typedef struct world {
     mg_persist *persist;
     mg_limiter_conf conf;
     mg_limiter *limiter;
+    atomic_bool ends;
 } world;
 
 static void open_world(world *w)
@@ -104,9 +105,18 @@ static void *look(void *self)
         assert_int_equal(
             mg_persist_scan(w->persist, MG_STR("limiters"), MG_STR(""), MG_STR(""), ignore, NULL, NULL),
             MG_OK);
-        assert_int_equal(mg_persist_flush(w->persist, NULL), MG_OK);
         assert_int_equal(mg_persist_compact(w->persist, NULL), MG_OK);
     }
+    return NULL;
+}
+
+static void *flush_for_ever(void *self)
+{
+    world *w = self;
+    bool more;
+
+    while (!atomic_load(&w->ends))
+        assert_int_equal(mg_persist_turn(w->persist, true, &more, NULL), MG_OK);
     return NULL;
 }
 
@@ -138,21 +148,23 @@ static void close_world(world *w)
 static void everybody_at_once_loses_nothing(void **state)
 {
     static void *(*const jobs[])(void *) = { charge, charge, keep_and_drop, look, reconfigure };
-    pthread_t threads[mg_countof(jobs)];
+    pthread_t threads[mg_countof(jobs)], flushing;
     mg_persist_stats stats;
-    world w;
+    world w = { .ends = false };
     thing last;
 
     (void)state;
     tmpdir_make(w.folder);
     snprintf(w.path, sizeof(w.path), "%s/policy", w.folder);
     open_world(&w);
-    mg_persist_start(w.persist);
+    assert_int_equal(pthread_create(&flushing, NULL, flush_for_ever, &w), 0);
     for (size_t i = 0; i < mg_countof(jobs); i++)
         assert_int_equal(pthread_create(&threads[i], NULL, jobs[i], &w), 0);
     for (size_t i = 0; i < mg_countof(jobs); i++)
         pthread_join(threads[i], NULL);
-    assert_int_equal(mg_persist_stop(w.persist, NULL), MG_OK);
+    atomic_store(&w.ends, true);
+    pthread_join(flushing, NULL);
+    assert_int_equal(mg_persist_flush(w.persist, NULL), MG_OK);
     close_world(&w);
 
     open_world(&w);
