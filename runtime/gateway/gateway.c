@@ -287,11 +287,6 @@ static void run_loop(void *self)
     (void)!write(thread->gateway->ended, &one, sizeof one);
 }
 
-static uint64_t turn_of(const void *self)
-{
-    return atomic_load_explicit((const _Atomic uint64_t *)self, memory_order_relaxed);
-}
-
 static uint64_t write_of(const void *self)
 {
     return mg_log_writer_at(self);
@@ -322,6 +317,18 @@ static mg_watched watched_of(const mg_gateway *gateway, unsigned i)
     };
 }
 
+/* A disk that hangs is told, and ends nothing. */
+static void watch_stores(mg_gateway *gateway)
+{
+    for (unsigned store = 0; store < MG_FLUSH_STORES; store++) {
+        const mg_watched watched = { .kind = MG_WATCH_STATE,
+                                     .index = store,
+                                     .beat = mg_watchdog_number,
+                                     .self = mg_flusher_writing(gateway->flusher, store) };
+        mg_watchdog_watch(gateway->watchdog, &watched);
+    }
+}
+
 static mg_result start_thread(mg_gateway *gateway, unsigned i, mg_error *err)
 {
     mg_gateway_thread *thread = &gateway->threads[i];
@@ -342,7 +349,7 @@ static mg_result start_thread(mg_gateway *gateway, unsigned i, mg_error *err)
         return err->code;
     if (flushes)
         return MG_OK;
-    watched.beat = turn_of;
+    watched.beat = mg_watchdog_number;
     watched.thread = thread->thread.id;
     mg_watchdog_watch(gateway->watchdog, &watched);
     return MG_OK;
@@ -376,6 +383,7 @@ static mg_result start_threads(mg_gateway *gateway, mg_error *err)
     on_beat(&gateway->beat);
     if (writer.self)
         mg_watchdog_watch(gateway->watchdog, &writer);
+    watch_stores(gateway);
     if (start_loops(gateway, err) != MG_OK)
         return err->code;
     gateway->threads_run = true;

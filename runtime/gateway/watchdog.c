@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "gateway/flusher.h"
 #include "script/place.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-const char *const mg_watch_names[MG_WATCH_KINDS] = { "worker", "control", "builder", "log" };
+const char *const mg_watch_names[MG_WATCH_KINDS] = { "worker", "control", "builder", "log", "state" };
 
 typedef enum stage {
     STAGE_GOES_ON,
@@ -87,6 +88,11 @@ void mg_watchdog_hear(const mg_watchdog *dog)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
+uint64_t mg_watchdog_number(const void *self)
+{
+    return atomic_load_explicit((const _Atomic uint64_t *)self, memory_order_relaxed);
+}
+
 /* ---- telling ---- */
 
 static const mg_vm_place *place_of(const post *p)
@@ -102,6 +108,9 @@ static void add_name(const post *p, mg_text *out)
     case MG_WATCH_WORKER: mg_text_addf(out, "worker %u", p->conf.index); return;
     case MG_WATCH_CONTROL: mg_text_add_c(out, "the control thread"); return;
     case MG_WATCH_BUILDER: mg_text_add_c(out, "the builder's thread"); return;
+    case MG_WATCH_STATE:
+        mg_text_addf(out, "a write to state/%s", p->conf.index == MG_FLUSH_LEDGER ? "ledger" : "policy");
+        return;
     default: mg_text_add_c(out, "a write of the log's thread");
     }
 }

@@ -24,19 +24,23 @@ typedef enum mg_watch_kind {
     MG_WATCH_CONTROL,
     MG_WATCH_BUILDER,
     MG_WATCH_LOG,
+    MG_WATCH_STATE,
     MG_WATCH_KINDS
 } mg_watch_kind;
-extern const char *const mg_watch_names[MG_WATCH_KINDS]; /* "worker", "control", "builder", "log" */
+extern const char *const mg_watch_names[MG_WATCH_KINDS]; /* "worker", "control", "builder", "log", "state" */
 
 typedef struct mg_watched {
     mg_watch_kind kind;
-    unsigned index; /* of a worker */
+    unsigned index; /* of a worker; of a store (mg_flush_store) */
     /* Any thread: a number that changes while `self` (borrowed) goes on; 0: it has nothing to do. */
     uint64_t (*beat)(const void *self);
     const void *self;
     pthread_t thread;
     const mg_vm_site *site; /* borrowed: what that thread runs in Lua; NULL: nothing, or nobody may ask it */
 } mg_watched;
+
+/* A beat that is a number: `self` is an _Atomic uint64_t. */
+uint64_t mg_watchdog_number(const void *self);
 
 /* `signal` is one that nothing else in the process uses: a thread that stands still is asked for its line by
  * it. 0: no signal, and no line. `end` is called when the process is to end; NULL: abort(). Log and clock are

@@ -2,6 +2,7 @@
 #include "flusher_fixture.h"
 
 #include "base/thread.h"
+#include "gateway/watchdog.h"
 #include "state/persist_parts.h"
 #include "store/store_parts.h"
 
@@ -226,6 +227,51 @@ static void a_copy_that_takes_long_holds_up_no_barrier_and_no_stop_cuts_it(void 
     stores_fini(&m.s);
 }
 
+static void never(void)
+{
+    fail_msg("a disk that hangs ends no process");
+}
+
+/* Another writer holds the ledger's file, as a disk does that has gone. */
+static void a_disk_that_hangs_is_told_by_name_and_ends_nothing(void **state)
+{
+    mg_fake_clock clock;
+    asked barrier;
+    machine m;
+
+    (void)state;
+    set_up(&m);
+    mg_fake_clock_init(&clock, 100 * MG_NS_PER_S, 0);
+    mg_watchdog *dog = mg_watchdog_new(m.s.log, &clock.clock, 0, never);
+    for (unsigned store = 0; store < MG_FLUSH_STORES; store++) {
+        const mg_watched watched = { .kind = MG_WATCH_STATE,
+                                     .index = store,
+                                     .beat = mg_watchdog_number,
+                                     .self = mg_flusher_writing(m.s.flusher, store) };
+        mg_watchdog_watch(dog, &watched);
+    }
+    pthread_mutex_lock(&m.s.ledger->writing);
+    set(&m.s, "k", "v");
+    ask_barrier(&m.s, &barrier, 'b', NULL);
+    while (!mg_watchdog_number(mg_flusher_writing(m.s.flusher, MG_FLUSH_LEDGER)))
+        sched_yield();
+    for (int look = 0; look < 200; look++) {
+        mg_watchdog_look(dog);
+        mg_fake_clock_advance(&clock, MG_WATCH_LOOK_MS * MG_NS_PER_MS);
+    }
+    assert_int_equal(mg_watchdog_hangs(dog, MG_WATCH_STATE), 1);
+    assert_non_null(strstr(m.s.logged.p, "a write to state/ledger has stood still for 2 s"));
+    assert_null(strstr(m.s.logged.p, "state/policy"));
+    pthread_mutex_unlock(&m.s.ledger->writing);
+    await(&m.s.in, &barrier);
+    assert_int_equal(barrier.ask.result, MG_OK);
+    mg_watchdog_look(dog);
+    assert_non_null(strstr(m.s.logged.p, "a write to state/ledger goes on after"));
+    mg_watchdog_free(dog);
+    stop(&m);
+    stores_fini(&m.s);
+}
+
 /* ---- killed ---- */
 
 /* Sets, waits for the barrier, tells its parent and is killed. */
@@ -275,6 +321,7 @@ int main(void)
         cmocka_unit_test(what_a_barrier_answered_for_survives_a_kill),
         cmocka_unit_test(everybody_is_answered_and_nothing_is_lost),
         cmocka_unit_test(a_copy_that_takes_long_holds_up_no_barrier_and_no_stop_cuts_it),
+        cmocka_unit_test(a_disk_that_hangs_is_told_by_name_and_ends_nothing),
     };
 
     return cmocka_run_group_tests_name("gateway/flusher_tsan", tests, NULL, NULL);
