@@ -1,6 +1,7 @@
---- abi.lua: cuts the part between the ffi marks out of moongate.h and makes both sides of the ABI of it.
---- luajit abi.lua MOONGATE_H OUT_DIR writes OUT_DIR/mg_abi.h (struct mg_api and the hash), OUT_DIR/abi_table.c (the
---- pointers) and OUT_DIR/cdef.lua (what a VM reads: declarations, names of functions, constants). Nothing is written
+--- abi.lua: cuts the part between the ffi marks out of a header and makes both sides of an ABI of it.
+--- luajit abi.lua HEADER OUT_DIR writes OUT_DIR/mg_abi.h (struct mg_api and the hash), OUT_DIR/abi_table.c (the
+--- pointers) and OUT_DIR/cdef.lua (what a VM reads: declarations, names of functions, constants). With a third argument
+--- NAME, the files are mg_NAME_abi.h, NAME_table.c and NAME_cdef.lua, and the struct is mg_NAME_api. Nothing is written
 --- twice, so nothing drifts.
 local ffi = require("ffi")
 local bit = require("bit")
@@ -73,20 +74,23 @@ local function constants(cdef)
     return found
 end
 
-local function struct(list)
-    local lines = { "typedef struct mg_api {" }
+local function struct(list, api)
+    local lines = { "typedef struct " .. api .. " {" }
     for _, f in ipairs(list) do
         lines[#lines + 1] = ("    %s(*%s)%s;"):format(f.result, f.name, f.arguments)
     end
-    lines[#lines + 1] = "} mg_api;"
+    lines[#lines + 1] = "} " .. api .. ";"
     return table.concat(lines, "\n")
 end
 
-local header, out = arg[1], arg[2]
+local header, out, part = arg[1], arg[2], arg[3]
+local from = header:match("[^/]+$")
+local include = part and header:match("runtime/(.+)$") or from
+local word = part and "mg_" .. part or "mg"
 local cdef = marked(read(header), header)
 local list = functions(cdef)
 local hex = hash(cdef)
-local api = struct(list)
+local api = struct(list, word .. "_api")
 local pointers, names, values = {}, {}, {}
 for i, f in ipairs(list) do
     pointers[i] = ("    .%s = %s,"):format(f.name, f.name)
@@ -96,31 +100,31 @@ for i, constant in ipairs(constants(cdef)) do
     values[i] = ("    %s = %d,"):format(constant.name, constant.value)
 end
 
-write(out .. "/mg_abi.h", ([[
-/* Generated from moongate.h by runtime/base/abi.lua. */
-#ifndef MG_ABI_H
-#define MG_ABI_H
+write(("%s/%s_abi.h"):format(out, word), ([[
+/* Generated from FROM by runtime/base/abi.lua. */
+#ifndef WORD_ABI_H
+#define WORD_ABI_H
 
-#include "moongate.h"
+#include "INCLUDE"
 
-#define MG_ABI_HASH "%s"
+#define WORD_ABI_HASH "%s"
 
 %s
 
-extern const mg_api mg_api_table;
+extern const LOWER_api LOWER_api_table;
 
 #endif
-]]):format(hex, api))
-write(out .. "/abi_table.c", ([[
-/* Generated from moongate.h by runtime/base/abi.lua. */
-#include "mg_abi.h"
+]]):gsub("FROM", from):gsub("WORD", word:upper()):gsub("LOWER", word):gsub("INCLUDE", include):format(hex, api))
+write(("%s/%stable.c"):format(out, part and part .. "_" or "abi_"), ([[
+/* Generated from FROM by runtime/base/abi.lua. */
+#include "LOWER_abi.h"
 
-const mg_api mg_api_table = {
+const LOWER_api LOWER_api_table = {
 %s
 };
-]]):format(table.concat(pointers, "\n")))
-write(out .. "/cdef.lua", ([[
--- Generated from moongate.h by runtime/base/abi.lua.
+]]):gsub("FROM", from):gsub("LOWER", word):format(table.concat(pointers, "\n")))
+write(("%s/%scdef.lua"):format(out, part and part .. "_" or ""), ([[
+-- Generated from FROM by runtime/base/abi.lua.
 return { hash = %q, names = {
 %s
 }, constants = {
@@ -130,5 +134,5 @@ return { hash = %q, names = {
 
 %s
 ]==] }
-]]):format(hex, table.concat(names, "\n"), table.concat(values, "\n"),
+]]):gsub("FROM", from):format(hex, table.concat(names, "\n"), table.concat(values, "\n"),
     cdef:gsub("/%*.-%*/", ""):gsub("[ \t]+\n", "\n"):gsub("\n\n+", "\n"), api))

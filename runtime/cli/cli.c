@@ -13,6 +13,9 @@ static const char help[] =
     "                                       read configuration, load every plugin, touch nothing\n"
     "  routes [-c FILE] [--explain 'METHOD URL'] [-H 'name: value']\n"
     "                                       the routes in match order; why a request matches\n"
+    "  test [PATH..] [--filter P] [--seed N] [-o tap|junit|json]\n"
+    "                                       specs with busted, on a virtual clock (default: tests, "
+    "plugins/*/spec)\n"
     "  state get|set|del|scan|stats|backup|restore|compact ..\n"
     "                                       the durable store of a running gateway (see: moongate state)\n"
     "  top [--once] [--interval 1s]         what a running gateway does, live in the terminal\n"
@@ -90,11 +93,17 @@ static const struct command {
     int (*run)(mg_args *args);
     bool asks; /* a running gateway: takes --admin */
 } commands[] = {
-    { "run", mg_cli_run, false },       { "check", mg_cli_check, false },
-    { "routes", mg_cli_routes, false }, { "state", mg_cli_state, true },
-    { "top", mg_cli_top, true },        { "version", mg_cli_version, false },
-    { "help", cli_help, false },        { "--version", mg_cli_version, false },
-    { "--help", cli_help, false },      { "-h", cli_help, false },
+    { "run", mg_cli_run, false },
+    { "check", mg_cli_check, false },
+    { "routes", mg_cli_routes, false },
+    { "state", mg_cli_state, true },
+    { "top", mg_cli_top, true },
+    { "test", mg_cli_test, false },
+    { "version", mg_cli_version, false },
+    { "help", cli_help, false },
+    { "--version", mg_cli_version, false },
+    { "--help", cli_help, false },
+    { "-h", cli_help, false },
 };
 
 static const struct command *command_named(const char *name)

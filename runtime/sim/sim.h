@@ -20,6 +20,9 @@ void mg_sim_hold(mg_loop *loop, bool held);
 unsigned mg_sim_settle(mg_sim *sim);
 /* Settles, then moves the clock from timer to timer, settling at each, until `ns` have passed. */
 void mg_sim_advance(mg_sim *sim, uint64_t ns);
+/* Moves the clock to the next timer that is due by `end_ns` of the monotonic clock; false: there is none. Settle before
+ * and behind it. */
+bool mg_sim_step(mg_sim *sim, uint64_t end_ns);
 void mg_sim_step_wall(mg_sim *sim, int64_t ns); /* the wall clock steps; the monotonic one does not */
 /* Bytes a socket's queue holds before EAGAIN; default 64 KiB. */
 void mg_sim_set_buffer(mg_sim *sim, size_t bytes);

@@ -93,8 +93,6 @@ extern const mg_loop_ops mg_sim_ops;
 
 /* One turn of a random ready loop, or one connect arriving; false when nothing is ready. */
 bool mg_sim_turn(mg_sim *sim);
-/* Moves the clock to the next armed moment, if that is not past `end_ns`. */
-bool mg_sim_step(mg_sim *sim, uint64_t end_ns);
 
 void mg_sim_loop_turn(sim_loop *loop);
 bool mg_sim_loop_ready(const sim_loop *loop);

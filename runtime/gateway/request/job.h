@@ -43,6 +43,9 @@ void mg_jobs_beat(mg_worker *worker);
 /* Of a worker that drains and has no connection left: begins the last runs. True when nothing runs any more;
  * else mg_worker_check_drained is called again. */
 bool mg_jobs_are_over(mg_worker *worker);
+/* Appends a line for each task that has not ended: "a task of greet, plugins/greet/plugin.lua:12". Returns how many jobs
+ * there are, runs of mg.every included: each has an exchange. */
+size_t mg_jobs_tell(const mg_worker *worker, mg_text *out);
 /* Ends all of it now. */
 void mg_jobs_close(mg_worker *worker);
 

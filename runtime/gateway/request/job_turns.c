@@ -219,6 +219,25 @@ static void close_all(mg_jobs *jobs)
     mg_view_unref(held);
 }
 
+size_t mg_jobs_tell(const mg_worker *worker, mg_text *out)
+{
+    size_t count = 0;
+
+    MG_LIST_EACH(&worker->jobs, it)
+    {
+        const mg_jobs *jobs = mg_container_of(it, mg_jobs, link);
+        count += jobs->count;
+        MG_LIST_EACH(&jobs->all, inner)
+        {
+            const mg_job *job = mg_container_of(inner, mg_job, link);
+            if (!job->ticker)
+                mg_text_addf(out, "a task of %s, %.*s\n", mg_vm_plugin_at(jobs->vm->vm, job->plugin)->name,
+                             MG_STR_ARGS(job->where));
+        }
+    }
+    return count;
+}
+
 void mg_jobs_close(mg_worker *worker)
 {
     MG_LIST_EACH(&worker->jobs, link)
