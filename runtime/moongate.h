@@ -437,6 +437,10 @@ typedef struct mg_memory {
     int32_t over;  /* 1 while so much is in use that a full collection is due */
     int32_t owner; /* set by Lua: index of the plugin that runs, -1 for none; it is counted as the holder */
 } mg_memory;
+/* What a plugin did wrong while it was loaded: its place in the plan, the file and the line of it (0: not known). */
+typedef struct mg_fault mg_fault;
+void mg_fault_set(mg_fault *fault, uint32_t plugin, const char *file, uint32_t file_n, uint32_t line,
+                  const char *message, uint32_t message_n);
 /* Whether so many bytes more stay within the cap. The state's thread only, as all of these. */
 bool mg_memory_fits(const mg_memory *memory, double bytes);
 /* Whether a full collection may free anything worth its time. */

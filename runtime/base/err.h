@@ -40,6 +40,14 @@ mg_result mg_fail_errno(mg_error *err, int error_number, const char *format, ...
     __attribute__((format(printf, 3, 4)));
 void mg_error_print(const mg_error *err, FILE *out);
 
+/* What a plugin did wrong while it was loaded. The caller owns it by value. Text that does not fit is cut. */
+typedef struct mg_fault {
+    int plugin;         /* its place in the plan; -1: it is of no plugin */
+    int line;           /* 0: not known */
+    char file[512];     /* "" not known */
+    char message[1024]; /* without any of these */
+} mg_fault;
+
 typedef enum mg_severity { MG_SEVERITY_ERROR, MG_SEVERITY_WARNING } mg_severity;
 
 /* One finding. Strings are the report's. `pointer` is the dotted path for people: services.cart.breaker. */

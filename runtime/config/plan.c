@@ -472,42 +472,29 @@ static size_t read_line(const char *path, int line, char *out, size_t room)
     return n;
 }
 
-/* The plugin that `plugin "greet": ..` names, or NULL. */
-static const mg_config_plugin *named_plugin(const mg_config *config, const char *message)
+void mg_plan_fault(const mg_config *config, const mg_fault *fault, mg_report *report)
 {
-    mg_str rest = mg_str_of(message), name;
+    const mg_config_plugin *plugin = fault->plugin >= 0 && (size_t)fault->plugin < config->plugin_count
+                                         ? config->plugins[fault->plugin]
+                                         : NULL;
+    mg_text text = { 0 };
+    char source[512];
 
-    if (!mg_str_cut(&rest, '"', &name)) /* what stands before the name */
-        return NULL;
-    if (!mg_str_cut(&rest, '"', &name))
-        return NULL;
-    for (size_t i = 0; i < config->plugin_count; i++)
-        if (mg_str_eq(config->plugins[i]->name, name))
-            return config->plugins[i];
-    return NULL;
-}
-
-/* Lua's messages: `plugin "greet": plugins/greet/plugin.lua:9: what is wrong`. One without a line stands
- * where the document names the plugin. */
-void mg_plan_fault(const mg_config *config, const mg_error *err, mg_report *report)
-{
-    const char *lua = strstr(err->message, ".lua:"), *start = lua;
-    char path[512], source[512];
-
-    while (start && start > err->message && start[-1] != ' ')
-        start--;
-    const int line = lua ? atoi(lua + 5) : 0;
-    const char *text = lua ? strchr(lua + 5, ':') : NULL;
-    if (!text || line < 1) {
-        const mg_config_plugin *plugin = named_plugin(config, err->message);
-        mg_node_error(report, plugin ? plugin->node : NULL, "plugin", "%s", err->message);
-        return;
+    if (plugin)
+        mg_text_addf(&text, "plugin \"%.*s\": ", MG_STR_ARGS(plugin->name));
+    if (!fault->line && fault->file[0])
+        mg_text_addf(&text, "%s: ", fault->file);
+    mg_text_add_c(&text, fault->message);
+    if (fault->line) {
+        mg_finding *f =
+            mg_report_add(report, MG_SEVERITY_ERROR, "plugin", "%.*s", MG_STR_ARGS(mg_text_str(&text)));
+        const size_t n = read_line(fault->file, fault->line, source, sizeof source);
+        const size_t indent = strspn(source, " \t");
+        mg_finding_place(f, fault->file, fault->line, (int)indent + 1, n > indent ? (int)(n - indent) : 1,
+                         (mg_str){ source, n });
+    } else {
+        mg_node_error(report, plugin ? plugin->node : NULL, "plugin", "%.*s",
+                      MG_STR_ARGS(mg_text_str(&text)));
     }
-    snprintf(path, sizeof path, "%.*s", (int)(lua + 4 - start), start);
-    mg_finding *f = mg_report_add(report, MG_SEVERITY_ERROR, "plugin", "%.*s%s", (int)(start - err->message),
-                                  err->message, text + 1 + (text[1] == ' '));
-    const size_t n = read_line(path, line, source, sizeof source);
-    const size_t indent = strspn(source, " \t");
-    mg_finding_place(f, path, line, (int)indent + 1, n > indent ? (int)(n - indent) : 1,
-                     (mg_str){ source, n });
+    mg_text_fini(&text);
 }

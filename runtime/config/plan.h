@@ -31,8 +31,8 @@ bool mg_plan_mentions(const mg_config_plugin *plugin, mg_str name);
 /* Whether that code chooses services: it calls set_service, or gives ctx.http a `service`. `any_name`: with a
  * name that is not written there, but comes about as it runs. */
 bool mg_plan_chooses(const mg_config_plugin *plugin, bool any_name);
-/* What a VM said of a plan it did not take, as a finding with its place: in the plugin's file, or where the
- * document names it. */
-void mg_plan_fault(const mg_config *config, const mg_error *err, mg_report *report);
+/* What kept a VM from taking the plan, as a finding with its place: in the plugin's file, or where the document
+ * names it. */
+void mg_plan_fault(const mg_config *config, const mg_fault *fault, mg_report *report);
 
 #endif

@@ -36,7 +36,8 @@ void mg_builder_end(mg_builder *builder)
     atomic_store_explicit(&builder->turn_ns, 0, memory_order_relaxed);
 }
 
-mg_vm *mg_builder_make_vm(mg_builder *builder, unsigned worker, const mg_plan *plan, mg_error *err)
+mg_vm *mg_builder_make_vm(mg_builder *builder, unsigned worker, const mg_plan *plan, mg_error *err,
+                          mg_fault *fault)
 {
     mg_worker *runner = builder->shared->workers[worker];
     const mg_vm_conf conf = { .api = &mg_api_table,
@@ -46,6 +47,7 @@ mg_vm *mg_builder_make_vm(mg_builder *builder, unsigned worker, const mg_plan *p
                               .call_bytes = sizeof(mg_call),
                               .seed = mg_rand_next(&builder->seeds),
                               .log = builder->shared->log,
+                              .fault = fault,
                               .maker = &builder->site,
                               .runner = &runner->site };
 

@@ -26,8 +26,9 @@ void mg_builder_fini(mg_builder *builder);
 /* Around each message, on its thread: for the watchdog. */
 void mg_builder_begin(mg_builder *builder);
 void mg_builder_end(mg_builder *builder);
-/* A Lua state of the plan for a worker, with random numbers that no other has. NULL with err. On its thread,
- * or before that runs. */
-mg_vm *mg_builder_make_vm(mg_builder *builder, unsigned worker, const mg_plan *plan, mg_error *err);
+/* A Lua state of the plan for a worker, with random numbers that no other has. NULL with err and
+ * fault, either of which may be NULL. On its thread, or before that runs. */
+mg_vm *mg_builder_make_vm(mg_builder *builder, unsigned worker, const mg_plan *plan, mg_error *err,
+                          mg_fault *fault);
 
 #endif

@@ -11,19 +11,20 @@
 static bool try_vm(const mg_snapshot *snapshot, mg_shared *shared, mg_report *report)
 {
     mg_host host = { .shared = shared, .clock = &mg_clock_real };
+    mg_fault fault;
     const mg_vm_conf conf = { .api = &mg_api_table,
                               .abi_hash = mg_abi_hash(),
                               .host = &host,
                               .source = mg_embedded,
                               .call_bytes = sizeof(mg_call),
-                              .seed = 1 };
-    mg_error err = MG_ERROR_INIT;
+                              .seed = 1,
+                              .fault = &fault };
 
     if (!snapshot->plan.plugin_count)
         return true;
-    mg_vm *vm = mg_vm_new(&conf, mg_text_str(&snapshot->plan.json), &err);
+    mg_vm *vm = mg_vm_new(&conf, mg_text_str(&snapshot->plan.json), NULL);
     if (!vm)
-        mg_plan_fault(snapshot->config, &err, report);
+        mg_plan_fault(snapshot->config, &fault, report);
     mg_vm_free(vm);
     return vm != NULL;
 }

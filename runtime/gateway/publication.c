@@ -81,14 +81,14 @@ static bool make_state(mg_publication *publication)
 {
     mg_gateway *gateway = publication->gateway;
     const unsigned worker = publication->states++;
-    mg_error err = MG_ERROR_INIT;
+    mg_fault fault;
 
     mg_shared_begin(gateway->shared.shared);
-    mg_vm *vm = mg_builder_make_vm(&gateway->builder, worker, &publication->snapshot->plan, &err);
+    mg_vm *vm = mg_builder_make_vm(&gateway->builder, worker, &publication->snapshot->plan, NULL, &fault);
     mg_shared_built(gateway->shared.shared);
     publication->changes[worker].vm = vm;
     if (!vm)
-        mg_plan_fault(publication->snapshot->config, &err, &publication->report);
+        mg_plan_fault(publication->snapshot->config, &fault, &publication->report);
     if (publication->states == gateway->shared.worker_count)
         publication->stage = MG_PUBLICATION_TRY;
     return vm;

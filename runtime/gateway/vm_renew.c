@@ -47,7 +47,7 @@ static void on_wanted(mg_message *message)
     mg_builder_begin(builder);
     const bool wanted = !atomic_load(&builder->stops);
     if (wanted)
-        r->vm = mg_builder_make_vm(builder, r->worker->index, &r->snapshot->plan, &err);
+        r->vm = mg_builder_make_vm(builder, r->worker->index, &r->snapshot->plan, &err, NULL);
     mg_builder_end(builder);
     if (wanted && !r->vm)
         mg_log_write(shared->log, MG_LOG_ERROR, "lua_renewal", "worker %u: %s", r->worker->index,

@@ -144,7 +144,24 @@ static int open_libraries(lua_State *L)
 typedef struct boot_args {
     mg_vm *vm;
     mg_str plan;
+    mg_fault *fault;
 } boot_args;
+
+void mg_fault_set(mg_fault *fault, uint32_t plugin, const char *file, uint32_t file_n, uint32_t line,
+                  const char *message, uint32_t message_n)
+{
+    fault->plugin = (int)plugin;
+    fault->line = (int)line;
+    snprintf(fault->file, sizeof fault->file, "%.*s", (int)file_n, file);
+    snprintf(fault->message, sizeof fault->message, "%.*s", (int)message_n, message);
+}
+
+/* What no plugin did: there is the message alone. */
+static void complete_fault(mg_fault *fault, const char *message)
+{
+    if (fault->plugin < 0)
+        snprintf(fault->message, sizeof fault->message, "%s", message);
+}
 
 static int boot(lua_State *L)
 {
@@ -167,7 +184,8 @@ static int boot(lua_State *L)
     lua_pushlightuserdata(L, vm);
     lua_pushcclosure(L, source, 1);
     lua_pushlightuserdata(L, &vm->memory.shown);
-    lua_call(L, 7, 1);
+    lua_pushlightuserdata(L, args->fault);
+    lua_call(L, 8, 1);
     luaL_checktype(L, -1, LUA_TTABLE);
     read_plugins(L, vm);
     read_everies(L, vm);
@@ -191,7 +209,11 @@ static int boot(lua_State *L)
 mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err)
 {
     mg_vm *vm = MG_NEW(mg_vm);
+    mg_fault own, *fault = conf->fault ? conf->fault : &own;
+    mg_error failure = MG_ERROR_INIT;
 
+    *fault = (mg_fault){ .plugin = -1 };
+    err = err ? err : &failure;
     vm->conf = *conf;
     vm->site = conf->maker;
     mg_vm_memory_init(&vm->memory);
@@ -203,7 +225,7 @@ mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err)
     if (!vm->L || !mg_vm_protected(vm, open_libraries, NULL, err))
         goto failed;
     mg_vm_memory_bound(&vm->memory, conf->memory_max ? conf->memory_max : DEFAULT_CAP_BYTES);
-    if (!mg_vm_protected(vm, boot, &(boot_args){ vm, plan }, err))
+    if (!mg_vm_protected(vm, boot, &(boot_args){ vm, plan, fault }, err))
         goto failed;
     if (mg_vm_memory_relieve(&vm->memory, vm->L)) {
         vm->site = conf->runner;
@@ -212,6 +234,7 @@ mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err)
     (void)mg_fail(err, MG_ERR_LIMIT, "plugins need more than the %zu KiB of memory a Lua state may have",
                   vm->memory.cap_bytes >> 10);
 failed:
+    complete_fault(fault, err->message);
     mg_vm_free(vm);
     return NULL;
 }

@@ -25,12 +25,13 @@ typedef struct mg_vm_conf {
     size_t memory_max;     /* bytes; 0: 64 MiB */
     uint64_t seed;         /* of math.random */
     mg_log *log;           /* borrowed */
+    mg_fault *fault;       /* borrowed: what a plugin did wrong, where mg_vm_new fails; NULL: nobody asks */
     mg_vm_site *maker;     /* borrowed: of the thread that makes it; NULL: nobody looks */
     mg_vm_site *runner;    /* borrowed: of the thread that runs it then; NULL: nobody looks */
 } mg_vm_conf;
 
 /* Boots the SDK and runs the plan: loads every plugin, calls new(conf), composes the chains. NULL with err,
- * whose message names file and line. */
+ * whose message names plugin, file and line, and with conf->fault, which has them apart. */
 mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err);
 void mg_vm_free(mg_vm *vm);
 size_t mg_vm_used_bytes(const mg_vm *vm); /* bytes in use */

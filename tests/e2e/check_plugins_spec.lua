@@ -38,6 +38,15 @@ describe("check", function()
         assert.truthy(result.err:find("no such mood", 1, true))
     end)
 
+    it("takes what a plugin says for text, though it looks like a line of a file", function()
+        for _, text in ipairs { "other.lua:9: no such mood", "10.0.0.1:80: no such mood" } do
+            local result = check("return { name = 'own', new = function() error('" .. text .. "', 0) end }\n")
+            assert.equal(3, result.code)
+            assert.truthy(result.err:find('moongate.yaml:5:', 1, true), result.err)
+            assert.truthy(result.err:find('plugin "idle": ' .. text, 1, true), result.err)
+        end
+    end)
+
     local function checked(config, files)
         files["moongate.yaml"] = config
         return e2e.run({ "check", "moongate.yaml" }, { files = files })
@@ -54,6 +63,25 @@ describe("check", function()
         result = checked(config, files)
         assert.equal(0, result.code, result.err)
     end)
+
+    for what, name in pairs {
+        ["a long name"] = ("long_"):rep(20), ["a colon in its name"] = "a:7: b", ["a blank"] = "a b",
+    } do
+        it("shows the line in a folder with " .. what, function()
+            local config = CONFIG:gsub("./plugins/own", '"./plugins/' .. name .. '"')
+            for file, text in pairs {
+                ["plugin.lua"] = "local plugin = {}\nfunction plugin.new() error('no such mood') end\nreturn plugin\n",
+                ["lib/part.lua"] = "\n return }\n",
+            } do
+                local files = { ["plugins/good/plugin.lua"] = GOOD }
+                files["plugins/" .. name .. "/plugin.lua"] = "require('" .. name .. ".part')\nreturn {}"
+                files["plugins/" .. name .. "/" .. file] = text
+                local result = checked(config, files)
+                assert.equal(3, result.code)
+                assert.truthy(result.err:find("plugins/" .. name .. "/" .. file .. ":2:", 1, true), result.err)
+            end
+        end)
+    end
 
     it("lists the built-ins beside the one that was meant", function()
         local result = checked(CONFIG:gsub("./plugins/own", "key_aut"), { ["plugins/good/plugin.lua"] = GOOD })

@@ -19,6 +19,30 @@ local function load(source, more)
 end
 
 describe("the loader", function()
+    it("notes the plugin, the file, the line and the message of what it does not load, apart", function()
+        local long = "plugins/" .. ("long_"):rep(20) .. "/plugin.lua"
+        local good = plan("return { new = function() return function() end end }", { name = "good" })
+        local cases = {
+            { "\nerror('at load')", 2, "at load" },
+            { "return {", 1, "unexpected symbol near" },
+            { "return { new = function()\n\nerror('no.lua:7: key') end }", 3, "no.lua:7: key" },
+            { "return { new = function() error('no key', 0) end }", 1, "no key" },
+            { "return { new = function()\nerror({ no = 'key' }) end }", 2, "a table: {no" },
+            { "local plugin = {}\nreturn plugin", nil, "plugin.new is a function, not nil" },
+            { "return {\nnew = function() end }", 2, "new returns the handler, a function, or a table of functions" },
+        }
+        for i, case in ipairs(cases) do
+            for _, chunkname in ipairs { "plugins/greet/plugin.lua", long, "a b:7/plugin.lua" } do
+                local noted
+                local ok, problem = pcall(loader.all, { good, plan(case[1], { chunkname = chunkname }) }, {},
+                    function(...) noted = { ... } end)
+                assert.is_false(ok)
+                assert.same({ 1, chunkname, case[2] }, { noted[1], noted[2], noted[3] }, i .. ": " .. problem)
+                assert.equal(case[3], noted[4]:sub(1, #case[3]), i)
+            end
+        end
+    end)
+
     it("makes a handler of each instance with its own configuration", function()
         local source = [[return { version = "1.0.0", new = function(conf) return function() return conf.n end end }]]
         local all = loader.all({

@@ -1,5 +1,5 @@
 --- boot: the first chunk of a VM. C calls it once with what it lends and the plan; what it returns is all C knows.
-local api, hash, host, plan, seed, source, memory = ...
+local api, hash, host, plan, seed, source, memory, fault = ...
 
 --- Modules come from the binary, never from a disk.
 local function embedded(name)
@@ -77,7 +77,7 @@ local function filters_of(items, instances)
     return { request, response }, (#request > 0 and 1 or 0) + (#response > 0 and 2 or 0)
 end
 
-local instances = loader.all(wanted.plugins or {}, wanted.chains or {})
+local instances = loader.all(wanted.plugins or {}, wanted.chains or {}, require("moongate.ffi.fault").of(fault))
 local chains, logs, chunks, filters, streams = {}, {}, {}, {}, {}
 for i, items in ipairs(wanted.chains or {}) do
     local layers
@@ -93,13 +93,13 @@ for i, plugin in ipairs(wanted.plugins or {}) do
     end
 end
 
-local fault = require("moongate.worker.fault")(chunks)
+local describe = require("moongate.worker.fault")(chunks)
 return {
     plugins = instances,
     everies = require("moongate.sdk.task").everies,
     streams = streams,
-    aside = require("moongate.worker.aside")(filters, logs, fault),
+    aside = require("moongate.worker.aside")(filters, logs, describe),
     logs = logs,
     slot = require("moongate.worker.slot")(chains, logs),
-    fault = fault,
+    fault = describe,
 }

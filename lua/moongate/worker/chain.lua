@@ -6,7 +6,7 @@
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
 local text_of = require("moongate.sdk.shown")
-local message_of = require("moongate.worker.raised")
+local message_of = require("moongate.worker.raised").message
 
 local error, getinfo, setmetatable = error, debug.getinfo, setmetatable
 local INNERMOST = running.INNERMOST

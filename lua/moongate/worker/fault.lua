@@ -2,7 +2,7 @@
 local await = require("moongate.worker.await")
 local context = require("moongate.sdk.ctx")
 local running = require("moongate.sdk.running")
-local message_of = require("moongate.worker.raised")
+local message_of = require("moongate.worker.raised").message
 local text_of = require("moongate.sdk.shown")
 
 local TRACE = 8192 -- bytes of a traceback that are shown

@@ -2,7 +2,7 @@
 --- on the stack for recursion, and then neither the way in nor the way out becomes one trace.
 local call = require("moongate.ffi.call")
 local running = require("moongate.sdk.running")
-local message_of = require("moongate.worker.raised")
+local message_of = require("moongate.worker.raised").message
 local text_of = require("moongate.sdk.shown")
 
 local xpcall, error = xpcall, error

@@ -5,7 +5,7 @@ local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 local sandbox = require("moongate.worker.sandbox")
 local sdk = require("moongate.sdk.init")
-local message_of = require("moongate.worker.raised")
+local raised = require("moongate.worker.raised")
 local text_of = require("moongate.sdk.shown")
 
 local getinfo = debug.getinfo
@@ -27,6 +27,19 @@ local function buffered(kind, declared)
             :format(kind, tostring(declared)), 0)
     end
     return bytes
+end
+
+--- What C is told of a plugin that cannot be loaded.
+---@class moongate.Fault
+---@field file string?
+---@field line integer?
+---@field message string
+local fault = {}
+fault.__index = fault
+
+--- Raises something whose place is known.
+local function raise_at(file, line, message)
+    error(setmetatable({ file = file, line = line, message = message }, fault), 0)
 end
 
 local function check_type(what, value, wanted, optional)
@@ -107,16 +120,20 @@ end
 local function line_of(plugin, text)
     if plugin == nil then
         local _, ends = text:gsub("%s+$", ""):gsub("\n", "")
-        return ends + 1 .. ":"
+        return ends + 1
     end
     local _, value = misplaced(plugin)
-    return type(value) == "function" and getinfo(value, "S").linedefined .. ":" or ""
+    return type(value) == "function" and getinfo(value, "S").linedefined or nil
 end
 
 --- Runs a plugin's file.
 local function run(wanted)
     local module = wanted.module or wanted.use:match("([^/]+)/*$")
     local env = sandbox.env(module, wanted.lib or {}, sdk)
+    raised.know(wanted.chunkname)
+    for _, part in pairs(wanted.lib or {}) do
+        raised.know(part.chunkname)
+    end
     local chunk, problem = sandbox.load(wanted.source, wanted.chunkname, env)
     if not chunk then
         error(problem, 0)
@@ -124,7 +141,7 @@ local function run(wanted)
     local plugin = chunk()
     local ok, wrong = pcall(check_plugin, plugin)
     if not ok then
-        error(wanted.chunkname .. ":" .. line_of(plugin, wanted.source) .. " " .. wrong, 0)
+        raise_at(wanted.chunkname, line_of(plugin, wanted.source), wrong)
     end
     return plugin
 end
@@ -166,11 +183,10 @@ local function functions_of(plugin, made)
     return copy
 end
 
---- Where new stands, as messages begin with it.
-local function place_of(new, chunkname)
+--- The line where new begins, if it stands in that file.
+local function line_of_new(new, chunkname)
     local info = getinfo(new, "S")
-    local line = info.source == "@" .. chunkname and info.linedefined .. ":" or ""
-    return chunkname .. ":" .. line .. " "
+    return info.source == "@" .. chunkname and info.linedefined or nil
 end
 
 ---@class moongate.Instance : moongate.Functions
@@ -192,7 +208,7 @@ function loader.instance(wanted, loaded, copy)
     loaded[key] = plugin
     local ok, made = pcall(functions_of, plugin, (plugin.new(sandbox.freeze(wanted.config or {}))))
     if not ok then
-        error(place_of(plugin.new, wanted.chunkname) .. made, 0)
+        raise_at(wanted.chunkname, line_of_new(plugin.new, wanted.chunkname), made)
     end
     local body, instance = plugin.body or {}, made
     instance.name = wanted.name
@@ -222,16 +238,22 @@ local function copies(plugins, chains)
     return copy
 end
 
---- What was raised, as text, while the stack stands and the plugin's budget bounds what its __tostring does.
+--- What was raised, while the stack stands and the plugin's budget bounds what its __tostring does.
+---@return moongate.Fault
 local function described(err)
-    return message_of(err, text_of(err), debug.traceback("", 2))
+    if getmetatable(err) == fault then
+        return err
+    end
+    local file, line, message = raised.place(err, text_of(err), debug.traceback("", 2))
+    return { file = file, line = line, message = message }
 end
 
---- Loads all plugins of a plan. Raises with the name of the one that failed and why.
+--- Loads all plugins of a plan. Raises with the name of the one that failed and why, and notes that.
 ---@param plugins table[]
 ---@param chains (integer|table)[][]
+---@param note? fun(plugin: integer, file: string?, line: integer?, message: string)
 ---@return moongate.Instance[]
-function loader.all(plugins, chains)
+function loader.all(plugins, chains, note)
     local instances, loaded = {}, {}
     local copy = copies(plugins, chains)
     for i, wanted in ipairs(plugins) do
@@ -241,7 +263,10 @@ function loader.all(plugins, chains)
         local ok, result = xpcall(loader.instance, described, wanted, loaded, copy[i - 1] or 1)
         running.plugin, running.memory.owner = -1, -1
         if not ok then
-            error(("plugin %q: %s"):format(wanted.name, result), 0)
+            if note then
+                note(i - 1, result.file, result.line, result.message)
+            end
+            error(("plugin %q: %s"):format(wanted.name, raised.text(result.file, result.line, result.message)), 0)
         end
         instances[i] = result
     end
