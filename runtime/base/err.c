@@ -253,58 +253,55 @@ void mg_report_print(const mg_report *report, mg_text *out)
                      report->keeps ? "" : ": moongate check tells all");
 }
 
-static void add_field(mg_text *out, const char *name, const char *value)
+static void add_field(mg_json_out *json, const char *name, const char *value)
 {
-    if (!value)
-        return;
-    mg_text_addf(out, ",\"%s\":", name);
-    mg_text_add_json(out, mg_str_of(value));
+    if (value)
+        mg_json_out_text(json, name, mg_str_of(value));
 }
 
-static void add_number(mg_text *out, const char *name, int value)
+static void add_number(mg_json_out *json, const char *name, int value)
 {
     if (value > 0)
-        mg_text_addf(out, ",\"%s\":%d", name, value);
+        mg_json_out_i64(json, name, value);
 }
 
-static void add_json_finding(mg_text *out, const mg_finding *f)
+static void add_json_finding(mg_json_out *json, const mg_finding *f)
 {
-    mg_text_add_c(out, "{\"code\":");
-    mg_text_add_json(out, mg_str_of(f->code));
-    add_field(out, "pointer", f->pointer);
-    add_field(out, "message", f->message);
-    add_field(out, "hint", f->hint);
-    add_field(out, "file", f->file);
-    add_number(out, "line", f->line);
-    add_number(out, "column", f->column);
-    mg_text_add_char(out, '}');
+    mg_json_out_map(json, NULL);
+    mg_json_out_text(json, "code", mg_str_of(f->code));
+    add_field(json, "pointer", f->pointer);
+    add_field(json, "message", f->message);
+    add_field(json, "hint", f->hint);
+    add_field(json, "file", f->file);
+    add_number(json, "line", f->line);
+    add_number(json, "column", f->column);
+    mg_json_out_end(json);
 }
 
-static void add_json_list(mg_text *out, const mg_report *report, mg_severity severity)
+static void add_json_list(mg_json_out *json, const char *key, const mg_report *report, mg_severity severity)
 {
-    bool first = true;
+    mg_json_out_list(json, key);
+    for (size_t i = 0; i < report->count; i++)
+        if (report->findings[i].severity == severity)
+            add_json_finding(json, &report->findings[i]);
+    mg_json_out_end(json);
+}
 
-    mg_text_add_char(out, '[');
-    for (size_t i = 0; i < report->count; i++) {
-        if (report->findings[i].severity != severity)
-            continue;
-        if (!first)
-            mg_text_add_char(out, ',');
-        first = false;
-        add_json_finding(out, &report->findings[i]);
-    }
-    mg_text_add_char(out, ']');
+void mg_report_add_json(const mg_report *report, mg_json_out *json)
+{
+    add_json_list(json, "errors", report, MG_SEVERITY_ERROR);
+    add_json_list(json, "warnings", report, MG_SEVERITY_WARNING);
+    if (report->full)
+        mg_json_out_u64(json, "more", report->errors + report->warnings - report->count);
 }
 
 void mg_report_print_json(const mg_report *report, mg_text *out)
 {
-    mg_text_add_c(out, "{\"errors\":");
-    add_json_list(out, report, MG_SEVERITY_ERROR);
-    mg_text_add_c(out, ",\"warnings\":");
-    add_json_list(out, report, MG_SEVERITY_WARNING);
-    if (report->full)
-        mg_text_addf(out, ",\"more\":%zu", report->errors + report->warnings - report->count);
-    mg_text_add_char(out, '}');
+    mg_json_out json = { .text = out };
+
+    mg_json_out_map(&json, NULL);
+    mg_report_add_json(report, &json);
+    mg_json_out_end(&json);
 }
 
 void mg_report_fini(mg_report *report)

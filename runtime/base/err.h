@@ -3,7 +3,7 @@
 #ifndef MG_BASE_ERR_H
 #define MG_BASE_ERR_H
 
-#include "base/str.h"
+#include "base/json_out.h"
 #include <stdio.h>
 
 typedef enum mg_result {
@@ -94,6 +94,8 @@ void mg_finding_hint(mg_finding *f, const char *format, ...) __attribute__((form
 void mg_report_print(const mg_report *report, mg_text *out);
 /* {"errors":[..],"warnings":[..]}, and "more":N where N were not kept. */
 void mg_report_print_json(const mg_report *report, mg_text *out);
+/* The members of that document, into a map that is open. */
+void mg_report_add_json(const mg_report *report, mg_json_out *json);
 void mg_report_fini(mg_report *report);
 
 #endif

@@ -2,6 +2,7 @@
  * shared. */
 #include "base/log.h"
 
+#include "base/json_out.h"
 #include "base/mem.h"
 
 #include <stdatomic.h>
@@ -70,17 +71,18 @@ typedef struct line_parts {
 
 static void add_machine_line(mg_text *line, const char *time, const line_parts *parts)
 {
-    mg_text_addf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":", time, level_name(parts->level));
-    mg_text_add_json(line, mg_str_of(parts->event));
-    mg_text_add_c(line, ",\"message\":");
-    mg_text_add_json(line, parts->message);
-    for (size_t i = 0; i < parts->count; i++) {
-        if (!parts->members[i].value.n)
-            continue;
-        mg_text_addf(line, ",\"%s\":", parts->members[i].name);
-        mg_text_add_json(line, parts->members[i].value);
-    }
-    mg_text_add_c(line, "}\n");
+    mg_json_out json = { .text = line };
+
+    mg_json_out_map(&json, NULL);
+    mg_json_out_text(&json, "time", mg_str_of(time));
+    mg_json_out_text(&json, "level", mg_str_of(level_name(parts->level)));
+    mg_json_out_text(&json, "event", mg_str_of(parts->event));
+    mg_json_out_text(&json, "message", parts->message);
+    for (size_t i = 0; i < parts->count; i++)
+        if (parts->members[i].value.n)
+            mg_json_out_text(&json, parts->members[i].name, parts->members[i].value);
+    mg_json_out_end(&json);
+    mg_text_add_char(line, '\n');
 }
 
 /* Further lines of a message, as a traceback has, are indented, so that no message can pass for an event of

@@ -149,6 +149,25 @@ static bool must_escape(unsigned char c)
     return c < 0x20 || c == '"' || c == '\\' || c == 0x7f;
 }
 
+/* How many bytes from `at` on stand in a JSON string as they are; looks at eight at once. */
+static size_t plain_bytes(mg_str s, size_t at)
+{
+    const uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+    const size_t from = at;
+    uint64_t word;
+
+    for (; at + sizeof word <= s.n; at += sizeof word) {
+        memcpy(&word, s.p + at, sizeof word);
+        const uint64_t quote = (word ^ '"' * ones) - ones, slash = (word ^ '\\' * ones) - ones;
+        const uint64_t del = (word ^ 0x7f * ones) - ones, control = word - 0x20 * ones;
+        if ((word | quote | slash | del | control) & tops)
+            break;
+    }
+    while (at < s.n && (unsigned char)s.p[at] < 0x80 && !must_escape((unsigned char)s.p[at]))
+        at++;
+    return at - from;
+}
+
 void mg_text_add_json(mg_text *t, mg_str s)
 {
     const unsigned char *p = (const unsigned char *)s.p;
@@ -156,15 +175,15 @@ void mg_text_add_json(mg_text *t, mg_str s)
 
     mg_text_reserve(t, s.n + 2);
     mg_text_add_char(t, '"');
-    while (at < s.n) {
-        const size_t length = mg_str_utf8_at(s, at);
+    while ((at += plain_bytes(s, at)) < s.n) {
+        const size_t length = must_escape(p[at]) ? 0 : mg_str_utf8_at(s, at);
 
-        if (length && !must_escape(p[at])) {
+        if (length) {
             at += length;
             continue;
         }
         mg_text_add(t, mg_str_make(s.p + from, at - from));
-        if (length)
+        if (must_escape(p[at]))
             add_escape(t, p[at]);
         else
             mg_text_add_c(t, "\xef\xbf\xbd");

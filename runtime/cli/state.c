@@ -38,6 +38,7 @@ typedef struct options {
     const char *ttl, *state;
     uint64_t limit;        /* of a scan; 0: all */
     bool json, words_only; /* behind "--" nothing is an option */
+    mg_json_out list;      /* the rows of a scan, as JSON */
 } options;
 
 /* /v1/state/NS[/KEY] */
@@ -63,13 +64,13 @@ static int print_value(const options *opt, mg_str value)
     mg_text out = { 0 };
 
     if (opt->json) {
-        mg_text_add_c(&out, "{\"namespace\":");
-        mg_text_add_json(&out, mg_str_of(opt->words[0]));
-        mg_text_add_c(&out, ",\"key\":");
-        mg_text_add_json(&out, mg_str_of(opt->words[1]));
-        mg_text_add_c(&out, ",\"value\":");
-        mg_text_add_json(&out, value);
-        mg_text_add_c(&out, "}\n");
+        mg_json_out json = { .text = &out };
+        mg_json_out_map(&json, NULL);
+        mg_json_out_text(&json, "namespace", mg_str_of(opt->words[0]));
+        mg_json_out_text(&json, "key", mg_str_of(opt->words[1]));
+        mg_json_out_text(&json, "value", value);
+        mg_json_out_end(&json);
+        mg_text_add_char(&out, '\n');
     } else {
         mg_text_add(&out, value);
         if (isatty(STDOUT_FILENO))
@@ -219,7 +220,7 @@ static int print_page(options *opt, const mg_node *root, uint64_t *rows, mg_str 
         (*rows)++;
         if (opt->json) {
             mg_node_to_json(row, &json);
-            printf("%s%s", *rows > 1 ? "," : "", json.p);
+            mg_json_out_json(&opt->list, NULL, mg_text_str(&json));
         } else {
             print_row(row);
         }
@@ -255,18 +256,24 @@ static int scan_page(options *opt, mg_text *after, uint64_t *rows)
 
 static int run_scan(options *opt)
 {
-    mg_text after = { 0 };
+    mg_text after = { 0 }, list = { 0 };
     uint64_t rows = 0;
     int status;
 
+    opt->list = (mg_json_out){ .text = &list };
     if (opt->json)
-        putchar('[');
+        mg_json_out_list(&opt->list, NULL);
     do {
         status = scan_page(opt, &after, &rows);
+        fwrite(list.p ? list.p : "", 1, list.n, stdout);
+        mg_text_clear(&list);
     } while (status == MG_EXIT_OK && after.n);
-    if (opt->json)
-        puts("]");
+    if (opt->json) {
+        mg_json_out_end(&opt->list);
+        puts(list.p);
+    }
     mg_text_fini(&after);
+    mg_text_fini(&list);
     return status;
 }
 
@@ -409,13 +416,14 @@ static int run_backup(options *opt)
 {
     char path[PATH_MAX];
     mg_text body = { 0 };
+    mg_json_out json = { .text = &body };
     int status = whole_path(opt->words[0], path);
 
     if (status != MG_EXIT_OK)
         return status;
-    mg_text_add_c(&body, "{\"path\":");
-    mg_text_add_json(&body, mg_str_of(path));
-    mg_text_add_char(&body, '}');
+    mg_json_out_map(&json, NULL);
+    mg_json_out_text(&json, "path", mg_str_of(path));
+    mg_json_out_end(&json);
     status = run_copy(opt, "/v1/state/backup", mg_text_str(&body), path);
     mg_text_fini(&body);
     return status;

@@ -87,9 +87,15 @@ static int fail(const options *opt, int status, const char *why)
 
 static void print_json(const sample *s)
 {
+    mg_text text = { 0 };
+    mg_json_out json = { .text = &text };
+
+    mg_json_out_map(&json, NULL);
     for (int i = 0; i < DOCUMENTS; i++)
-        printf("%s\"%s\":%.*s", i ? "," : "{", document_names[i], MG_STR_ARGS(s->texts[i]));
-    puts("}");
+        mg_json_out_json(&json, document_names[i], s->texts[i]);
+    mg_json_out_end(&json);
+    puts(text.p);
+    mg_text_fini(&text);
 }
 
 /* COLUMNS where there is no terminal to ask. */

@@ -2,6 +2,7 @@
 #include "config/plan.h"
 
 #include "base/embed.h"
+#include "base/json_out.h"
 #include "base/mem.h"
 #include "text/json.h"
 #include <dirent.h>
@@ -74,12 +75,10 @@ static bool check_config(mg_config *config, mg_config_plugin *plugin, mg_report 
     return report->errors == before;
 }
 
-static void add_source(mg_text *out, const char *chunkname, mg_str source)
+static void add_source(mg_json_out *out, const char *chunkname, mg_str source)
 {
-    mg_text_add_c(out, "\"chunkname\":");
-    mg_text_add_json(out, mg_str_of(chunkname));
-    mg_text_add_c(out, ",\"source\":");
-    mg_text_add_json(out, source);
+    mg_json_out_text(out, "chunkname", mg_str_of(chunkname));
+    mg_json_out_text(out, "source", source);
 }
 
 static int by_name(const void *a, const void *b)
@@ -242,30 +241,33 @@ bool mg_plan_chooses(const mg_config_plugin *plugin, bool any_name)
     return any_file(plugin, any_name ? is_free_chooser : is_chooser, MG_STR_NONE);
 }
 
-static bool add_libs(mg_text *out, const mg_config_plugin *plugin, mg_arena *arena, mg_report *report)
+static bool add_libs(mg_json_out *out, const mg_config_plugin *plugin, mg_arena *arena, mg_report *report)
 {
     char *names[MG_PLUGIN_LIBS], path[512];
     const mg_str folder = plugin_folder_name(plugin);
+    bool ok = true;
 
-    mg_text_add_c(out, ",\"lib\":{");
+    mg_json_out_map(out, "lib");
     const size_t count =
         plugin->path.n ? list_libs(plugin, arena, names) : list_embedded(plugin, arena, names);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && ok; i++) {
         char file[300];
         mg_str source;
         mg_error err = MG_ERROR_INIT;
         snprintf(file, sizeof file, "lib/%.250s", names[i]);
-        if (!read_source(plugin, file, arena, &source, path, &err)) {
+        ok = read_source(plugin, file, arena, &source, path, &err);
+        if (!ok) {
             mg_node_error(report, plugin->node, "unreadable", "%s", err.message);
-            return false;
+            break;
         }
-        mg_text_addf(out, "%s\"%.*s.%.*s\":{", i ? "," : "", MG_STR_ARGS(folder), (int)strlen(names[i]) - 4,
-                     names[i]);
+        mg_json_out_key(out, mg_arena_printf(arena, "%.*s.%.*s", MG_STR_ARGS(folder),
+                                             (int)strlen(names[i]) - 4, names[i]));
+        mg_json_out_map(out, NULL);
         add_source(out, path, source);
-        mg_text_add_char(out, '}');
+        mg_json_out_end(out);
     }
-    mg_text_add_char(out, '}');
-    return true;
+    mg_json_out_end(out);
+    return ok;
 }
 
 static const char *on_error_name(mg_config_on_error on_error)
@@ -276,15 +278,12 @@ static const char *on_error_name(mg_config_on_error on_error)
     return names[on_error];
 }
 
-static void add_lua_source(mg_text *out, const mg_config_plugin *plugin, const char *path, mg_str source)
+static void add_lua_source(mg_json_out *out, const mg_config_plugin *plugin, const char *path, mg_str source)
 {
-    mg_text_add_c(out, "{\"name\":");
-    mg_text_add_json(out, plugin->name);
-    mg_text_add_c(out, ",\"use\":");
-    mg_text_add_json(out, plugin_folder_name(plugin));
-    mg_text_add_char(out, ',');
+    mg_json_out_text(out, "name", plugin->name);
+    mg_json_out_text(out, "use", plugin_folder_name(plugin));
     add_source(out, path, source);
-    mg_text_addf(out, ",\"version_hash\":\"%06x\"", (unsigned)(mg_hash(source, 0) & 0xffffff));
+    mg_json_out_textf(out, "version_hash", "%06x", (unsigned)(mg_hash(source, 0) & 0xffffff));
 }
 
 static void hint_plugin(mg_finding *f, const mg_config_plugin *plugin)
@@ -311,7 +310,7 @@ static void hint_plugin(mg_finding *f, const mg_config_plugin *plugin)
     mg_text_fini(&all);
 }
 
-static bool add_plugin(mg_text *out, mg_config *config, mg_config_plugin *plugin, mg_report *report)
+static bool add_plugin(mg_json_out *out, mg_config *config, mg_config_plugin *plugin, mg_report *report)
 {
     mg_str source;
     char path[512];
@@ -325,34 +324,33 @@ static bool add_plugin(mg_text *out, mg_config *config, mg_config_plugin *plugin
                                       MG_STR_ARGS(plugin->name), err.message);
         hint_plugin(f, plugin);
     } else if (check_config(config, plugin, report)) {
+        mg_json_out_map(out, NULL);
         add_lua_source(out, plugin, path, source);
         ok = add_libs(out, plugin, &arena, report);
-        mg_text_addf(out, ",\"on_error\":\"%s\",\"timeout_ms\":%llu,\"cpu_ms\":%llu,\"config\":",
-                     on_error_name(plugin->on_error), (unsigned long long)plugin->timeout_ms,
-                     (unsigned long long)plugin->cpu_ms);
-        mg_text_add(out, plugin->config_json.n ? plugin->config_json : MG_STR("{}"));
-        mg_text_add_char(out, '}');
+        mg_json_out_text(out, "on_error", mg_str_of(on_error_name(plugin->on_error)));
+        mg_json_out_u64(out, "timeout_ms", plugin->timeout_ms);
+        mg_json_out_u64(out, "cpu_ms", plugin->cpu_ms);
+        mg_json_out_json(out, "config", plugin->config_json.n ? plugin->config_json : MG_STR("{}"));
+        mg_json_out_end(out);
     }
     mg_arena_fini(&arena);
     return ok;
 }
 
-static void add_chain(mg_text *out, const mg_config_route *route, size_t leading)
+static void add_chain(mg_json_out *out, const mg_config_route *route, size_t leading)
 {
-    mg_text_add_char(out, '[');
+    mg_json_out_list(out, NULL);
     for (size_t i = leading; i < route->item_count; i++) {
         const mg_config_item *item = &route->items[i];
-        if (i > leading)
-            mg_text_add_char(out, ',');
         if (item->kind == MG_CONFIG_ITEM_PLUGIN) {
-            mg_text_addf(out, "%u", item->plugin->index);
+            mg_json_out_u64(out, NULL, item->plugin->index);
         } else {
-            mg_text_add_c(out, "{\"limit\":");
-            mg_text_add_json(out, item->limiter->name);
-            mg_text_add_char(out, '}');
+            mg_json_out_map(out, NULL);
+            mg_json_out_text(out, "limit", item->limiter->name);
+            mg_json_out_end(out);
         }
     }
-    mg_text_add_char(out, ']');
+    mg_json_out_end(out);
 }
 
 /* Chains of equal items are one chain. Ten thousand routes with the same plugins compose it once. */
@@ -380,14 +378,14 @@ static uint64_t chain_hash(const mg_config_route *route, size_t leading)
 }
 
 /* Numbers the chains and writes each once. */
-static void add_chains(mg_plan *plan, const mg_config *config)
+static void add_chains(mg_json_out *out, mg_plan *plan, const mg_config *config)
 {
     size_t size = 16;
     while (size < config->route_count * 2)
         size *= 2;
     int *table = MG_NEW_N(int, size); /* route index + 1 of the first with this chain */
 
-    mg_text_add_c(&plan->json, "],\"chains\":[");
+    mg_json_out_list(out, "chains");
     for (size_t r = 0; r < config->route_count; r++) {
         const mg_config_route *route = config->routes[r];
         plan->chains[r] = -1;
@@ -405,10 +403,9 @@ static void add_chains(mg_plan *plan, const mg_config *config)
             continue;
         table[at] = (int)r + 1;
         plan->chains[r] = (int)plan->chain_count++;
-        if (plan->chains[r])
-            mg_text_add_char(&plan->json, ',');
-        add_chain(&plan->json, route, plan->leading[r]);
+        add_chain(out, route, plan->leading[r]);
     }
+    mg_json_out_end(out);
     mg_free(table);
 }
 
@@ -426,6 +423,7 @@ static void find_leading(mg_plan *plan, const mg_config *config)
 bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report)
 {
     const size_t before = report->errors;
+    mg_json_out out = { .text = &plan->json };
 
     *plan = (mg_plan){ 0 };
     plan->chains = MG_NEW_N(int, config->route_count + 1);
@@ -433,16 +431,16 @@ bool mg_plan_build(mg_plan *plan, mg_config *config, mg_report *report)
     plan->chooses = MG_NEW_N(bool, config->plugin_count + 1);
     find_leading(plan, config);
     plan->plugin_count = config->plugin_count;
-    mg_text_add_c(&plan->json, "{\"plugins\":[");
+    mg_json_out_map(&out, NULL);
+    mg_json_out_list(&out, "plugins");
     for (size_t i = 0; i < config->plugin_count; i++) {
-        if (i)
-            mg_text_add_char(&plan->json, ',');
-        (void)add_plugin(&plan->json, config, config->plugins[i], report);
+        (void)add_plugin(&out, config, config->plugins[i], report);
         plan->chooses[i] = mg_plan_chooses(config->plugins[i], false);
     }
+    mg_json_out_end(&out);
     if (report->errors == before)
-        add_chains(plan, config);
-    mg_text_add_c(&plan->json, "]}");
+        add_chains(&out, plan, config);
+    mg_json_out_end(&out);
     plan->hash = mg_hash(mg_text_str(&plan->json), 0);
     return report->errors == before;
 }

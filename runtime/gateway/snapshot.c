@@ -198,14 +198,13 @@ static mg_snapshot_split *split_of(mg_snapshot *snapshot, const mg_config_route 
 static mg_str plugin_names(mg_snapshot *snapshot, const mg_config_route *conf)
 {
     mg_text text = { 0 };
+    mg_json_out json = { .text = &text };
 
-    mg_text_add_c(&text, "[");
+    mg_json_out_list(&json, NULL);
     for (size_t i = 0; i < conf->item_count; i++)
-        if (conf->items[i].kind == MG_CONFIG_ITEM_PLUGIN) {
-            mg_text_add_c(&text, text.n > 1 ? "," : "");
-            mg_text_add_json(&text, conf->items[i].plugin->name);
-        }
-    mg_text_add_c(&text, "]");
+        if (conf->items[i].kind == MG_CONFIG_ITEM_PLUGIN)
+            mg_json_out_text(&json, NULL, conf->items[i].plugin->name);
+    mg_json_out_end(&json);
     const mg_str names = mg_arena_str(&snapshot->config->arena, mg_text_str(&text));
     mg_text_fini(&text);
     return names;

@@ -31,29 +31,43 @@ static void add_field(mg_exchange *x, mg_name name, mg_str value)
     mg_fields_set(&x->response.fields, &x->arena, name, mg_name_text(name), value);
 }
 
-void mg_problem_answer(mg_exchange *x, int status, mg_str title, mg_str detail, int retry_after_s)
+void mg_problem_write(const mg_problem *problem, mg_str id, mg_text *out)
 {
-    const mg_response head = { .status = (uint16_t)status };
+    mg_json_out json = { .text = out };
+
+    mg_json_out_map(&json, NULL);
+    mg_json_out_text(&json, "type", mg_str_of(problem->type ? problem->type : "about:blank"));
+    mg_json_out_text(&json, "title",
+                     problem->title.p ? problem->title : mg_status_text((uint16_t)problem->status));
+    mg_json_out_i64(&json, "status", problem->status);
+    if (problem->detail.p)
+        mg_json_out_text(&json, "detail", problem->detail);
+    mg_json_out_text(&json, "instance", id);
+    if (problem->more)
+        problem->more(problem->self, &json);
+    mg_json_out_end(&json);
+    mg_text_add_char(out, '\n');
+}
+
+void mg_problem_send(mg_exchange *x, const mg_problem *problem)
+{
+    const mg_response head = { .status = (uint16_t)problem->status };
     mg_text text = { 0 };
     char room[MG_REQUEST_ID_MAX];
     const mg_str id = mg_exchange_request_id(x, room);
 
-    if (!title.p)
-        title = mg_status_text((uint16_t)status);
-    mg_text_add_c(&text, "{\"type\":\"about:blank\",\"title\":");
-    mg_text_add_json(&text, title);
-    mg_text_addf(&text, ",\"status\":%d", status);
-    if (detail.p) {
-        mg_text_add_c(&text, ",\"detail\":");
-        mg_text_add_json(&text, detail);
-    }
-    mg_text_add_c(&text, ",\"instance\":");
-    mg_text_add_json(&text, id);
-    mg_text_add_c(&text, "}\n");
+    mg_problem_write(problem, id, &text);
     mg_exchange_answer_copy(x, &head, mg_text_str(&text));
     mg_text_fini(&text);
     add_field(x, MG_NAME_CONTENT_TYPE, MG_STR("application/problem+json"));
     (void)mg_fields_put(&x->response.fields, &x->arena, mg_name_text(MG_NAME_X_REQUEST_ID), id, true);
-    if (retry_after_s >= 0)
-        add_field(x, MG_NAME_RETRY_AFTER, mg_arena_printf(&x->arena, "%d", retry_after_s));
+    if (problem->retry_after_s >= 0)
+        add_field(x, MG_NAME_RETRY_AFTER, mg_arena_printf(&x->arena, "%d", problem->retry_after_s));
+}
+
+void mg_problem_answer(mg_exchange *x, int status, mg_str title, mg_str detail, int retry_after_s)
+{
+    mg_problem_send(
+        x,
+        &(mg_problem){ .status = status, .title = title, .detail = detail, .retry_after_s = retry_after_s });
 }

@@ -5,6 +5,7 @@
  * What it reads is in conn_in.c, what it writes in conn_out.c, whose it is in conn_server.c. RFC 9112. */
 #include "base/check.h"
 #include "base/mem.h"
+#include "http/problem.h"
 #include "net/conn_parts.h"
 #include <stdio.h>
 
@@ -322,18 +323,20 @@ static void cut(mg_conn_entry *entry)
 static void turn_away(mg_conn_server *server, int fd)
 {
     mg_loop *loop = server->net->loop;
-    char body[192], answer[512];
-    const int body_n = snprintf(
-        body, sizeof body,
-        "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
-        "\"detail\":\"The gateway has all the connections it may have.\",\"instance\":\"%016llx\"}\n",
-        (unsigned long long)mg_rand_next(&loop->rand));
-    const int n = snprintf(answer, sizeof answer,
-                           "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n"
-                           "content-length: %d\r\nretry-after: 1\r\nconnection: close\r\n\r\n%s",
-                           body_n, body);
+    const mg_problem problem = { .status = 503,
+                                 .detail = MG_STR("The gateway has all the connections it may have.") };
+    mg_text body = { 0 }, answer = { 0 };
+    char id[17];
 
-    mg_stream_turn_away(loop, fd, mg_str_make(answer, (size_t)n));
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)mg_rand_next(&loop->rand));
+    mg_problem_write(&problem, mg_str_of(id), &body);
+    mg_text_addf(&answer,
+                 "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n"
+                 "content-length: %zu\r\nretry-after: 1\r\nconnection: close\r\n\r\n%s",
+                 body.n, body.p);
+    mg_stream_turn_away(loop, fd, mg_text_str(&answer));
+    mg_text_fini(&body);
+    mg_text_fini(&answer);
 }
 
 const mg_protocol mg_protocol_h1 = { open_conn, turn_away, drain, cut };

@@ -2,6 +2,7 @@
 #include "state/persist_parts.h"
 
 #include "base/check.h"
+#include "base/json_out.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -41,7 +42,11 @@ static uint64_t ms_since(const view *v, uint64_t at_ns)
 
 static void add_damaged(view *v)
 {
-    mg_text_add_c(&v->json, "{\"damaged\":true}");
+    mg_json_out out = { .text = &v->json };
+
+    mg_json_out_map(&out, NULL);
+    mg_json_out_bool(&out, "damaged", true);
+    mg_json_out_end(&out);
 }
 
 /* ---- limiters ---- */
@@ -49,14 +54,17 @@ static void add_damaged(view *v)
 static void add_record(view *v, const mg_limiter_record *record)
 {
     const uint64_t idle_ms = record->idle_ns > v->now_ns ? mg_ms_ceil(record->idle_ns - v->now_ns) : 0;
+    mg_json_out out = { .text = &v->json };
 
-    mg_text_add_c(&v->json, "{\"limiter\":");
-    mg_text_add_json(&v->json, v->limiter->name);
+    mg_json_out_map(&out, NULL);
+    mg_json_out_text(&out, "limiter", v->limiter->name);
     if (!record->cell)
-        mg_text_addf(&v->json, ",\"fingerprint\":\"%016llx\"", (unsigned long long)record->fingerprint);
-    mg_text_addf(&v->json, ",\"algorithm\":\"%s\",\"used\":%llu,\"idle_in_ms\":%llu,\"stored_ms_ago\":%llu}",
-                 algorithms[record->algorithm], (unsigned long long)record->used, (unsigned long long)idle_ms,
-                 (unsigned long long)ms_since(v, record->at_ns));
+        mg_json_out_textf(&out, "fingerprint", "%016llx", (unsigned long long)record->fingerprint);
+    mg_json_out_text(&out, "algorithm", mg_str_of(algorithms[record->algorithm]));
+    mg_json_out_u64(&out, "used", record->used);
+    mg_json_out_u64(&out, "idle_in_ms", idle_ms);
+    mg_json_out_u64(&out, "stored_ms_ago", ms_since(v, record->at_ns));
+    mg_json_out_end(&out);
 }
 
 /* A prefix may leave out most of a million rows: what is not shown is not read either. */
@@ -206,33 +214,47 @@ static mg_result get_limiter_key(view *v, mg_str key, mg_error *err)
 
 /* ---- small things ---- */
 
-static void add_item(view *v, mg_str key, uint64_t at_ns, mg_record *payload)
+static bool add_breaker(mg_json_out *out, mg_record *payload)
 {
-    const mg_str bytes = payload->rest;
     mg_breaker_record breaker;
+
+    if (!mg_persist_get_breaker(payload, &breaker))
+        return false;
+    mg_json_out_text(out, "state", mg_str_of(mg_breaker_state_name(breaker.state)));
+    mg_json_out_u64(out, "turns", breaker.turns);
+    mg_json_out_u64(out, "remaining_ms", breaker.remaining_ms);
+    return true;
+}
+
+static bool add_rollout(const view *v, mg_json_out *out, mg_record *payload)
+{
     mg_rollout rollout;
     mg_str id;
 
-    mg_text_addf(&v->json, "{\"stored_ms_ago\":%llu,", (unsigned long long)ms_since(v, at_ns));
-    if (key.p[0] == MG_KEEP_BREAKER && mg_persist_get_breaker(payload, &breaker)) {
-        mg_text_addf(&v->json, "\"state\":\"%s\",\"turns\":%u,\"remaining_ms\":%llu}",
-                     mg_breaker_state_name(breaker.state), breaker.turns,
-                     (unsigned long long)breaker.remaining_ms);
-        return;
-    }
+    if (!mg_persist_get_rollout(payload, &id, &rollout))
+        return false;
+    mg_json_out_text(out, "id", id);
+    mg_json_out_text(out, "state", mg_str_of(mg_rollout_state_name(rollout.state)));
+    mg_json_out_u64(out, "step", rollout.step);
+    mg_json_out_u64(out, "strikes", rollout.strikes);
+    mg_json_out_u64(out, "interval_ms_old", ms_since(v, rollout.began_ns));
+    return true;
+}
+
+/* Bytes that are no breaker's and no rollout's are shown as they are. */
+static void add_item(view *v, mg_str key, uint64_t at_ns, mg_record *payload)
+{
+    const mg_str bytes = payload->rest;
+    mg_json_out out = { .text = &v->json };
+
+    mg_json_out_map(&out, NULL);
+    mg_json_out_u64(&out, "stored_ms_ago", ms_since(v, at_ns));
+    bool known = key.p[0] == MG_KEEP_BREAKER && add_breaker(&out, payload);
     *payload = (mg_record){ bytes, payload->version, true };
-    if (key.p[0] == MG_KEEP_ROLLOUT && mg_persist_get_rollout(payload, &id, &rollout)) {
-        mg_text_add_c(&v->json, "\"id\":");
-        mg_text_add_json(&v->json, id);
-        mg_text_addf(&v->json, ",\"state\":\"%s\",\"step\":%u,\"strikes\":%u,\"interval_ms_old\":%llu}",
-                     mg_rollout_state_name(rollout.state), rollout.step, rollout.strikes,
-                     (unsigned long long)ms_since(v, rollout.began_ns));
-        return;
-    }
-    mg_text_add_c(&v->json, "\"bytes\":\"");
-    for (size_t i = 0; i < bytes.n; i++)
-        mg_text_addf(&v->json, "%02x", (unsigned char)bytes.p[i]);
-    mg_text_add_c(&v->json, "\"}");
+    known = known || (key.p[0] == MG_KEEP_ROLLOUT && add_rollout(v, &out, payload));
+    if (!known)
+        mg_json_out_hex(&out, "bytes", bytes.p, bytes.n);
+    mg_json_out_end(&out);
 }
 
 static bool show_item(void *self, mg_str key, mg_str row)
@@ -272,6 +294,7 @@ static bool show_meta(void *self, mg_str key, mg_str row)
 {
     view *v = self;
     mg_policy_clock_saved saved;
+    mg_json_out out = { .text = &v->json };
     char wall[32];
 
     mg_text_clear(&v->key);
@@ -279,12 +302,13 @@ static bool show_meta(void *self, mg_str key, mg_str row)
     mg_text_add(&v->key, key);
     if (mg_str_eq_c(key, "clock") && persist_read_clock(key, row, &saved)) {
         mg_iso_time(wall, saved.wall_ns);
-        mg_text_addf(&v->json, "{\"policy_ms\":%llu,\"saved_at\":\"%s\",\"boot_id\":",
-                     (unsigned long long)(saved.policy_ns / MG_NS_PER_MS), wall);
-        mg_text_add_json(&v->json, mg_str_of(saved.boot_id));
-        mg_text_add_char(&v->json, '}');
+        mg_json_out_map(&out, NULL);
+        mg_json_out_u64(&out, "policy_ms", saved.policy_ns / MG_NS_PER_MS);
+        mg_json_out_text(&out, "saved_at", mg_str_of(wall));
+        mg_json_out_text(&out, "boot_id", mg_str_of(saved.boot_id));
+        mg_json_out_end(&out);
     } else {
-        mg_text_add_c(&v->json, "\"***\"");
+        mg_json_out_text(&out, NULL, MG_STR("***"));
     }
     return show(v);
 }

@@ -367,49 +367,47 @@ mg_finding *mg_node_warning(mg_report *report, const mg_node *node, const char *
 
 /* --- JSON --- */
 
-static void float_to_json(double number, mg_text *out)
+/* The shortest number that reads back the same. */
+static void add_float(mg_json_out *out, double number)
 {
-    char text[32];
+    char text[36];
+    int n = 0;
 
     if (!isfinite(number)) {
-        mg_text_add_c(out, "null");
+        mg_json_out_null(out, NULL);
         return;
     }
-    snprintf(text, sizeof text, "%.17g", number);
-    for (int digits_kept = 15; digits_kept < 17; digits_kept++) { /* the shortest that reads back the same */
-        char shorter[32];
-        snprintf(shorter, sizeof shorter, "%.*g", digits_kept, number);
-        if (strtod(shorter, NULL) == number) {
-            memcpy(text, shorter, sizeof text);
+    for (int digits_kept = 15; digits_kept <= 17; digits_kept++) {
+        n = snprintf(text, 32, "%.*g", digits_kept, number);
+        if (strtod(text, NULL) == number)
             break;
-        }
     }
-    mg_text_add_c(out, text);
     if (!strpbrk(text, ".e"))
-        mg_text_add_c(out, ".0");
+        n += snprintf(text + n, sizeof text - (size_t)n, ".0");
+    mg_json_out_json(out, NULL, mg_str_make(text, (size_t)n));
+}
+
+static void add_node(mg_json_out *out, const mg_node *node)
+{
+    switch (node->kind) {
+    case MG_NODE_NULL: mg_json_out_null(out, NULL); return;
+    case MG_NODE_BOOL: mg_json_out_bool(out, NULL, node->boolean); return;
+    case MG_NODE_INT: mg_json_out_i64(out, NULL, node->integer); return;
+    case MG_NODE_FLOAT: add_float(out, node->number); return;
+    case MG_NODE_STRING: mg_json_out_text(out, NULL, node->text); return;
+    case MG_NODE_LIST: mg_json_out_list(out, NULL); break;
+    case MG_NODE_MAP: mg_json_out_map(out, NULL); break;
+    }
+    MG_NODE_EACH(node, it)
+    {
+        if (it->key)
+            mg_json_out_key(out, it->key->text);
+        add_node(out, it);
+    }
+    mg_json_out_end(out);
 }
 
 void mg_node_to_json(const mg_node *node, mg_text *out)
 {
-    switch (node->kind) {
-    case MG_NODE_NULL: mg_text_add_c(out, "null"); return;
-    case MG_NODE_BOOL: mg_text_add_c(out, node->boolean ? "true" : "false"); return;
-    case MG_NODE_INT: mg_text_addf(out, "%lld", (long long)node->integer); return;
-    case MG_NODE_FLOAT: float_to_json(node->number, out); return;
-    case MG_NODE_STRING: mg_text_add_json(out, node->text); return;
-    case MG_NODE_LIST:
-    case MG_NODE_MAP: break;
-    }
-    mg_text_add_char(out, node->kind == MG_NODE_MAP ? '{' : '[');
-    MG_NODE_EACH(node, it)
-    {
-        if (it != node->first)
-            mg_text_add_char(out, ',');
-        if (it->key) {
-            mg_text_add_json(out, it->key->text);
-            mg_text_add_char(out, ':');
-        }
-        mg_node_to_json(it, out);
-    }
-    mg_text_add_char(out, node->kind == MG_NODE_MAP ? '}' : ']');
+    add_node(&(mg_json_out){ .text = out }, node);
 }

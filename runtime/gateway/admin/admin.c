@@ -1,6 +1,7 @@
 /* admin.c - the door, and which resource a request is for. One table says what there is. */
 #include "gateway/admin/admin_parts.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "http/uri.h"
 #include "state/kv.h"
@@ -40,35 +41,17 @@ enum { RESOURCES = sizeof resources / sizeof *resources };
 
 /* ---- answers ---- */
 
-void mg_admin_comma(mg_text *out)
-{
-    if (out->n && out->p[out->n - 1] != '[' && out->p[out->n - 1] != '{')
-        mg_text_add_char(out, ',');
-}
-
-void mg_admin_name(mg_text *out, const char *key, mg_str name)
-{
-    mg_admin_comma(out);
-    mg_text_addf(out, "\"%s\":", key);
-    mg_text_add_json(out, name);
-}
-
-void mg_admin_count(mg_text *out, const char *key, uint64_t count)
-{
-    mg_admin_comma(out);
-    mg_text_addf(out, "\"%s\":%llu", key, (unsigned long long)count);
-}
-
 void mg_admin_begin(mg_admin_call *call)
 {
     const mg_clock *clock = call->admin->gateway->shared.clock;
 
-    mg_text_add_char(call->out, '{');
-    mg_admin_count(call->out, "at_ms", clock->mono_ns(clock) / MG_NS_PER_MS);
+    mg_json_out_map(&call->json, NULL);
+    mg_json_out_u64(&call->json, "at_ms", clock->mono_ns(clock) / MG_NS_PER_MS);
 }
 
 void mg_admin_send_json(mg_admin_call *call)
 {
+    MG_CHECK(!call->json.depth);
     mg_text_add_char(call->out, '\n');
     mg_ask_send(call->ask, 200, MG_STR("application/json"));
 }
@@ -255,7 +238,9 @@ static void refuse_path(mg_admin_call *call)
 
 static void dispatch(void *self, mg_ask *ask)
 {
-    mg_admin_call call = { .admin = self, .ask = ask, .arena = &ask->x->arena, .out = &ask->out };
+    mg_admin_call call = {
+        .admin = self, .ask = ask, .arena = &ask->x->arena, .out = &ask->out, .json = { .text = &ask->out }
+    };
     mg_text allowed = { 0 };
     path_parts path;
 

@@ -19,8 +19,9 @@ struct mg_admin {
 typedef struct mg_admin_call {
     mg_admin *admin;
     mg_ask *ask;
-    mg_arena *arena; /* the exchange's */
-    mg_text *out;    /* the document to answer with */
+    mg_arena *arena;  /* the exchange's */
+    mg_text *out;     /* the body to answer with */
+    mg_json_out json; /* writes it where it is JSON */
     mg_str names[MG_ADMIN_NAMES];
 } mg_admin_call;
 
@@ -44,11 +45,7 @@ bool mg_admin_query_number(mg_admin_call *call, const char *name, uint64_t usual
 /* The body, which is {"KEY": "TEXT"} and nothing else; false when it was refused. */
 bool mg_admin_body_text(mg_admin_call *call, const char *key, mg_str *value);
 
-/* Documents. A `,` unless this is the first of a list or map; `"KEY":"name"`; `"KEY":count`. */
-void mg_admin_comma(mg_text *out);
-void mg_admin_name(mg_text *out, const char *key, mg_str name);
-void mg_admin_count(mg_text *out, const char *key, uint64_t count);
-/* Opens a document with the moment it is of: at_ms, of the monotonic clock. */
+/* Opens a document, a map, with the moment it is of: at_ms, of the monotonic clock. */
 void mg_admin_begin(mg_admin_call *call);
 
 /* admin_services.c */
@@ -67,8 +64,7 @@ mg_persist *mg_admin_persist(const mg_admin *admin); /* NULL: nothing outlives t
 void mg_admin_send_written(mg_admin_call *call);
 void mg_admin_refuse_error(mg_admin_call *call, mg_result result, const mg_error *err);
 void mg_admin_refuse_memory(mg_admin_call *call); /* there is no store */
-/* `"KEY":{..}` */
-void mg_admin_store(mg_text *out, const char *key, const mg_store_stats *stats);
+void mg_admin_store(mg_json_out *out, const char *key, const mg_store_stats *stats);
 /* Nobody will ask again; waits for the work under way. */
 void mg_admin_work_end(mg_admin *admin);
 

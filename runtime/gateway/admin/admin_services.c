@@ -54,10 +54,13 @@ typedef struct pool_figures {
     uint32_t idle, active, waiting;
 } pool_figures;
 
-static void add_pool(mg_text *out, const pool_figures *pool)
+static void add_pool(mg_json_out *out, const pool_figures *pool)
 {
-    mg_text_addf(out, ",\"pool\":{\"idle\":%u,\"active\":%u,\"waiting\":%u}", pool->idle, pool->active,
-                 pool->waiting);
+    mg_json_out_map(out, "pool");
+    mg_json_out_u64(out, "idle", pool->idle);
+    mg_json_out_u64(out, "active", pool->active);
+    mg_json_out_u64(out, "waiting", pool->waiting);
+    mg_json_out_end(out);
 }
 
 /* The connections that all workers have to it. */
@@ -73,24 +76,23 @@ static pool_figures read_pool(const mg_account *account)
 
 static void add_host(mg_admin_call *call, const mg_service *service, size_t i, pool_figures *sum)
 {
-    mg_text *out = call->out;
+    mg_json_out *out = &call->json;
     mg_host_view host;
 
     mg_service_host_view(service, i, policy_now(call), &host);
     const pool_figures pool = read_pool(mg_service_account(service, i));
-    mg_admin_comma(out);
-    mg_text_add_char(out, '{');
-    mg_admin_name(out, "endpoint", host.authority);
+    mg_json_out_map(out, NULL);
+    mg_json_out_text(out, "endpoint", host.authority);
     if (host.address.n)
-        mg_admin_name(out, "address", host.address);
-    mg_admin_name(out, "health", mg_str_of(mg_health_state_name(host.health)));
-    mg_admin_name(out, "state", host.down ? MG_STR("down") : MG_STR("up"));
-    mg_text_addf(out, ",\"ejected\":%s,\"usable\":%s", host.ejected ? "true" : "false",
-                 host.usable ? "true" : "false");
-    mg_admin_count(out, "weight", host.weight);
-    mg_admin_count(out, "inflight", host.inflight);
+        mg_json_out_text(out, "address", host.address);
+    mg_json_out_text(out, "health", mg_str_of(mg_health_state_name(host.health)));
+    mg_json_out_text(out, "state", host.down ? MG_STR("down") : MG_STR("up"));
+    mg_json_out_bool(out, "ejected", host.ejected);
+    mg_json_out_bool(out, "usable", host.usable);
+    mg_json_out_u64(out, "weight", host.weight);
+    mg_json_out_u64(out, "inflight", host.inflight);
     add_pool(out, &pool);
-    mg_text_add_char(out, '}');
+    mg_json_out_end(out);
     sum->idle += pool.idle;
     sum->active += pool.active;
     sum->waiting += pool.waiting;
@@ -100,12 +102,12 @@ static void add_hosts(mg_admin_call *call, const mg_service *service)
 {
     pool_figures sum = { 0 };
 
-    mg_text_add_c(call->out, ",\"endpoints\":[");
+    mg_json_out_list(&call->json, "endpoints");
     for (size_t i = 0; i < service->host_count; i++)
         add_host(call, service, i, &sum);
-    mg_text_addf(call->out, "],\"panic\":%s",
-                 mg_service_in_panic(service, policy_now(call)) ? "true" : "false");
-    add_pool(call->out, &sum);
+    mg_json_out_end(&call->json);
+    mg_json_out_bool(&call->json, "panic", mg_service_in_panic(service, policy_now(call)));
+    add_pool(&call->json, &sum);
 }
 
 static bool is_of(const mg_circuit *circuit, const mg_config_service *conf)
@@ -136,14 +138,13 @@ static mg_breaker_state add_circuits(mg_admin_call *call, const mg_service_name 
             continue;
         const mg_breaker_state state = mg_breaker_now(c->breaker, now);
         const uint64_t retry_ms = mg_breaker_retry_after_ms(c->breaker, now);
-        mg_admin_comma(call->out);
-        mg_text_add_char(call->out, '{');
+        mg_json_out_map(&call->json, NULL);
         if (conf->breaker.per_route)
-            mg_admin_name(call->out, "route", c->route);
-        mg_admin_name(call->out, "state", mg_str_of(mg_breaker_state_name(state)));
+            mg_json_out_text(&call->json, "route", c->route);
+        mg_json_out_text(&call->json, "state", mg_str_of(mg_breaker_state_name(state)));
         if (retry_ms && retry_ms != UINT64_MAX)
-            mg_admin_count(call->out, "retry_after_ms", retry_ms);
-        mg_text_add_char(call->out, '}');
+            mg_json_out_u64(&call->json, "retry_after_ms", retry_ms);
+        mg_json_out_end(&call->json);
         worst = rank(state) > rank(worst) ? state : worst;
     }
     return worst;
@@ -152,47 +153,48 @@ static mg_breaker_state add_circuits(mg_admin_call *call, const mg_service_name 
 static void add_breaker(mg_admin_call *call, const mg_service_name *known, const mg_config_service *conf)
 {
     if (!conf->breaker.on) {
-        mg_text_add_c(call->out, ",\"breaker\":null");
+        mg_json_out_null(&call->json, "breaker");
         return;
     }
-    mg_text_add_c(call->out, ",\"breaker\":{");
-    mg_admin_name(call->out, "per", conf->breaker.per_route ? MG_STR("route") : MG_STR("service"));
-    mg_text_add_c(call->out, ",\"circuits\":[");
+    mg_json_out_map(&call->json, "breaker");
+    mg_json_out_text(&call->json, "per", conf->breaker.per_route ? MG_STR("route") : MG_STR("service"));
+    mg_json_out_list(&call->json, "circuits");
     const mg_breaker_state worst = add_circuits(call, known, conf);
-    mg_text_add_char(call->out, ']');
-    mg_admin_name(call->out, "state", mg_str_of(mg_breaker_state_name(worst)));
-    mg_text_add_char(call->out, '}');
+    mg_json_out_end(&call->json);
+    mg_json_out_text(&call->json, "state", mg_str_of(mg_breaker_state_name(worst)));
+    mg_json_out_end(&call->json);
 }
 
 /* [upper bound in ms, calls]; what took longer than all bounds stands under the last. */
-static void add_buckets(mg_text *out, const mg_figures_sum *sum)
+static void add_buckets(mg_json_out *out, const mg_figures_sum *sum)
 {
-    mg_text_add_c(out, ",\"buckets\":[");
+    mg_json_out_list(out, "buckets");
     for (size_t i = 0; i < MG_FIGURES_BUCKETS; i++) {
         mg_figures_sum one = { .calls = 1 };
         if (!sum->buckets[i])
             continue;
         one.buckets[i] = 1;
-        mg_admin_comma(out);
-        mg_text_addf(out, "[%g,%llu]", mg_figures_quantile_ms(&one, 500),
-                     (unsigned long long)sum->buckets[i]);
+        mg_json_out_list(out, NULL);
+        mg_json_out_double(out, NULL, mg_figures_quantile_ms(&one, 500));
+        mg_json_out_u64(out, NULL, sum->buckets[i]);
+        mg_json_out_end(out);
     }
-    mg_text_add_char(out, ']');
+    mg_json_out_end(out);
 }
 
-static void add_figures(mg_text *out, const mg_figures *figures)
+static void add_figures(mg_json_out *out, const mg_figures *figures)
 {
     mg_figures_sum sum;
 
     mg_figures_read(figures, &sum);
-    mg_text_add_c(out, ",\"figures\":{");
-    mg_admin_count(out, "calls", sum.calls);
-    mg_admin_count(out, "errors", sum.errors);
-    mg_admin_count(out, "timeouts", sum.timeouts);
-    mg_text_addf(out, ",\"p50_ms\":%g,\"p99_ms\":%g", mg_figures_quantile_ms(&sum, 500),
-                 mg_figures_quantile_ms(&sum, 990));
+    mg_json_out_map(out, "figures");
+    mg_json_out_u64(out, "calls", sum.calls);
+    mg_json_out_u64(out, "errors", sum.errors);
+    mg_json_out_u64(out, "timeouts", sum.timeouts);
+    mg_json_out_double(out, "p50_ms", mg_figures_quantile_ms(&sum, 500));
+    mg_json_out_double(out, "p99_ms", mg_figures_quantile_ms(&sum, 990));
     add_buckets(out, &sum);
-    mg_text_add_char(out, '}');
+    mg_json_out_end(out);
 }
 
 static const char *balance_name(mg_balancer_algorithm balance)
@@ -207,38 +209,45 @@ static const char *balance_name(mg_balancer_algorithm balance)
     return "unknown";
 }
 
+static void add_adaptive(mg_json_out *out, const mg_adaptive *adaptive)
+{
+    if (!adaptive) {
+        mg_json_out_null(out, "adaptive");
+        return;
+    }
+    mg_json_out_map(out, "adaptive");
+    mg_json_out_u64(out, "limit", mg_adaptive_limit(adaptive));
+    mg_json_out_u64(out, "inflight", mg_adaptive_inflight(adaptive));
+    mg_json_out_end(out);
+}
+
 static void add_service(mg_admin_call *call, const mg_config_service *conf)
 {
     const mg_service_name *known = known_of(call, conf);
-    mg_text *out = call->out;
+    mg_json_out *out = &call->json;
 
-    mg_admin_name(out, "name", conf->name);
-    mg_admin_name(out, "balance", mg_str_of(balance_name(conf->balance)));
+    mg_json_out_text(out, "name", conf->name);
+    mg_json_out_text(out, "balance", mg_str_of(balance_name(conf->balance)));
     if (!known || !known->newest)
         return;
     add_hosts(call, known->newest);
     add_breaker(call, known, conf);
-    mg_admin_count(out, "inflight", atomic_load_explicit(&known->concurrent, memory_order_relaxed));
-    if (known->newest->adaptive)
-        mg_text_addf(out, ",\"adaptive\":{\"limit\":%u,\"inflight\":%u}",
-                     mg_adaptive_limit(known->newest->adaptive),
-                     mg_adaptive_inflight(known->newest->adaptive));
-    else
-        mg_text_add_c(out, ",\"adaptive\":null");
+    mg_json_out_u64(out, "inflight", atomic_load_explicit(&known->concurrent, memory_order_relaxed));
+    add_adaptive(out, known->newest->adaptive);
     add_figures(out, known->figures);
 }
 
 void mg_admin_services(mg_admin_call *call)
 {
     mg_admin_begin(call);
-    mg_text_add_c(call->out, ",\"services\":[");
+    mg_json_out_list(&call->json, "services");
     for (size_t i = 0; i < config_of(call)->service_count; i++) {
-        mg_admin_comma(call->out);
-        mg_text_add_char(call->out, '{');
+        mg_json_out_map(&call->json, NULL);
         add_service(call, config_of(call)->services[i]);
-        mg_text_add_char(call->out, '}');
+        mg_json_out_end(&call->json);
     }
-    mg_text_add_c(call->out, "]}");
+    mg_json_out_end(&call->json);
+    mg_json_out_end(&call->json);
     mg_admin_send_json(call);
 }
 
@@ -246,7 +255,7 @@ static void send_service(mg_admin_call *call, const mg_config_service *conf)
 {
     mg_admin_begin(call);
     add_service(call, conf);
-    mg_text_add_char(call->out, '}');
+    mg_json_out_end(&call->json);
     mg_admin_send_json(call);
 }
 

@@ -31,13 +31,6 @@ static bool is_text(mg_str bytes)
     return mg_str_is_utf8(bytes);
 }
 
-static void add_base64(mg_text *out, mg_str bytes)
-{
-    mg_text_reserve(out, mg_codec_room(bytes.n));
-    out->n += mg_codec_encode(MG_CODEC_BASE64, bytes, out->p + out->n);
-    out->p[out->n] = '\0';
-}
-
 /* A key as it stands in a path. */
 static void add_escaped(mg_text *out, mg_str key)
 {
@@ -55,23 +48,39 @@ static void add_escaped(mg_text *out, mg_str key)
 /* ---- scan ---- */
 
 typedef struct scan_page {
-    mg_text *out;
+    mg_json_out *out;
     uint64_t left; /* rows that may still come */
 } scan_page;
 
 static bool page_has_room(scan_page *page)
 {
-    return --page->left && page->out->n < SCAN_BYTES;
+    return --page->left && page->out->text->n < SCAN_BYTES;
 }
 
-static void begin_row(mg_text *out, mg_str key)
+static void add_id(mg_json_out *out, const char *name, mg_str key)
 {
-    mg_admin_comma(out);
-    mg_text_add_c(out, "{\"key\":");
-    mg_text_add_json(out, key);
-    mg_text_add_c(out, ",\"id\":\"");
-    add_escaped(out, key);
-    mg_text_add_char(out, '"');
+    mg_text escaped = { 0 };
+
+    add_escaped(&escaped, key);
+    mg_json_out_text(out, name, mg_text_str(&escaped));
+    mg_text_fini(&escaped);
+}
+
+static void begin_row(mg_json_out *out, mg_str key)
+{
+    mg_json_out_map(out, NULL);
+    mg_json_out_text(out, "key", key);
+    add_id(out, "id", key);
+}
+
+static void add_base64(mg_json_out *out, mg_str bytes)
+{
+    mg_text text = { 0 };
+
+    mg_text_reserve(&text, mg_codec_room(bytes.n));
+    text.n = mg_codec_encode(MG_CODEC_BASE64, bytes, text.p);
+    mg_json_out_text(out, "base64", mg_text_str(&text));
+    mg_text_fini(&text);
 }
 
 static bool add_value(void *self, mg_str key, mg_str value, uint64_t expires_ms)
@@ -79,17 +88,13 @@ static bool add_value(void *self, mg_str key, mg_str value, uint64_t expires_ms)
     scan_page *page = self;
 
     begin_row(page->out, key);
-    if (is_text(value)) {
-        mg_text_add_c(page->out, ",\"value\":");
-        mg_text_add_json(page->out, value);
-    } else {
-        mg_text_add_c(page->out, ",\"base64\":\"");
+    if (is_text(value))
+        mg_json_out_text(page->out, "value", value);
+    else
         add_base64(page->out, value);
-        mg_text_add_char(page->out, '"');
-    }
     if (expires_ms)
-        mg_text_addf(page->out, ",\"expires_at_ms\":%llu", (unsigned long long)expires_ms);
-    mg_text_add_char(page->out, '}');
+        mg_json_out_u64(page->out, "expires_at_ms", expires_ms);
+    mg_json_out_end(page->out);
     return page_has_room(page);
 }
 
@@ -104,7 +109,8 @@ static bool add_policy_row(void *self, mg_str key, mg_str json)
     policy_page *policy = self;
 
     begin_row(policy->page.out, key);
-    mg_text_addf(policy->page.out, ",\"row\":%.*s}", MG_STR_ARGS(json));
+    mg_json_out_json(policy->page.out, "row", json);
+    mg_json_out_end(policy->page.out);
     mg_text_clear(&policy->last);
     mg_text_add(&policy->last, key);
     policy->more = !page_has_room(&policy->page);
@@ -113,21 +119,18 @@ static bool add_policy_row(void *self, mg_str key, mg_str json)
 
 static void end_page(mg_admin_call *call, bool more, mg_str reached)
 {
-    mg_text_add_c(call->out, "],\"next\":");
-    if (more) {
-        mg_text_add_char(call->out, '"');
-        add_escaped(call->out, reached);
-        mg_text_add_char(call->out, '"');
-    } else {
-        mg_text_add_c(call->out, "null");
-    }
-    mg_text_add_char(call->out, '}');
+    mg_json_out_end(&call->json);
+    if (more)
+        add_id(&call->json, "next", reached);
+    else
+        mg_json_out_null(&call->json, "next");
+    mg_json_out_end(&call->json);
     mg_admin_send_json(call);
 }
 
 static void scan_policy(mg_admin_call *call, mg_str space, mg_str prefix, mg_str after, uint64_t limit)
 {
-    policy_page policy = { .page = { .out = call->out, .left = limit } };
+    policy_page policy = { .page = { .out = &call->json, .left = limit } };
     mg_persist *persist = mg_admin_persist(call->admin);
     mg_error err = MG_ERROR_INIT;
 
@@ -188,16 +191,16 @@ void mg_admin_state_scan(mg_admin_call *call)
     (void)mg_admin_query(call, "after", &after);
     if (!mg_admin_query_number(call, "limit", SCAN_USUAL, SCAN_MOST, &limit))
         return;
-    mg_text_add_c(call->out, "{\"namespace\":");
-    mg_text_add_json(call->out, call->names[0]);
-    mg_text_add_c(call->out, ",\"keys\":[");
+    mg_json_out_map(&call->json, NULL);
+    mg_json_out_text(&call->json, "namespace", call->names[0]);
+    mg_json_out_list(&call->json, "keys");
     if (is_policy(call->names[0], &space)) {
         scan_policy(call, space, prefix, after, limit);
         return;
     }
     if (!has_space(call))
         return;
-    scan_page page = { call->out, limit };
+    scan_page page = { &call->json, limit };
     mg_kv_scan scan = {
         .name = call->names[0], .prefix = prefix, .after = after, .each = add_value, .self = &page
     };
@@ -343,67 +346,70 @@ void mg_admin_state_del(mg_admin_call *call)
 
 static void add_space(void *self, mg_str name, uint64_t used_bytes)
 {
-    mg_text *out = self;
+    mg_json_out *out = self;
 
-    mg_admin_comma(out);
-    mg_text_add_c(out, "{\"name\":");
-    mg_text_add_json(out, name);
-    mg_text_addf(out, ",\"used_bytes\":%llu}", (unsigned long long)used_bytes);
+    mg_json_out_map(out, NULL);
+    mg_json_out_text(out, "name", name);
+    mg_json_out_u64(out, "used_bytes", used_bytes);
+    mg_json_out_end(out);
 }
 
-static void add_kv(mg_admin_call *call)
+static void add_kv(mg_json_out *out, mg_kv *kv)
 {
     mg_kv_stats stats;
 
-    mg_kv_stats_get(call->admin->gateway->kv, &stats);
-    mg_text_addf(call->out,
-                 "\"pending\":%llu,\"flushes\":%llu,\"failures\":%llu,\"failing\":%s,\"skipped_rows\":%llu,"
-                 "\"expired\":%llu",
-                 (unsigned long long)stats.pending, (unsigned long long)stats.flushes,
-                 (unsigned long long)stats.failures, stats.failing ? "true" : "false",
-                 (unsigned long long)stats.skipped_rows, (unsigned long long)stats.expired);
+    mg_kv_stats_get(kv, &stats);
+    mg_json_out_u64(out, "pending", stats.pending);
+    mg_json_out_u64(out, "flushes", stats.flushes);
+    mg_json_out_u64(out, "failures", stats.failures);
+    mg_json_out_bool(out, "failing", stats.failing);
+    mg_json_out_u64(out, "skipped_rows", stats.skipped_rows);
+    mg_json_out_u64(out, "expired", stats.expired);
 }
 
-static void add_policy(mg_admin_call *call)
+static void add_policy(mg_json_out *out, mg_persist *persist)
 {
-    mg_persist *persist = mg_admin_persist(call->admin);
     mg_persist_stats stats;
 
     if (!persist) {
-        mg_text_add_c(call->out, ",\"policy\":null");
+        mg_json_out_null(out, "policy");
         return;
     }
     mg_persist_stats_get(persist, &stats);
-    mg_text_addf(call->out,
-                 ",\"policy\":{\"rows\":%llu,\"restored_keys\":%llu,\"skipped_rows\":%llu,\"lag_ms\":%llu,"
-                 "\"errors\":%llu,\"failing\":%s,\"used_bytes\":%llu,\"max_bytes\":%llu}",
-                 (unsigned long long)stats.rows, (unsigned long long)stats.restored_keys,
-                 (unsigned long long)stats.skipped_rows, (unsigned long long)stats.lag_ms,
-                 (unsigned long long)stats.errors, stats.failing ? "true" : "false",
-                 (unsigned long long)stats.used_bytes, (unsigned long long)stats.max_bytes);
+    mg_json_out_map(out, "policy");
+    mg_json_out_u64(out, "rows", stats.rows);
+    mg_json_out_u64(out, "restored_keys", stats.restored_keys);
+    mg_json_out_u64(out, "skipped_rows", stats.skipped_rows);
+    mg_json_out_u64(out, "lag_ms", stats.lag_ms);
+    mg_json_out_u64(out, "errors", stats.errors);
+    mg_json_out_bool(out, "failing", stats.failing);
+    mg_json_out_u64(out, "used_bytes", stats.used_bytes);
+    mg_json_out_u64(out, "max_bytes", stats.max_bytes);
+    mg_json_out_end(out);
 }
 
 void mg_admin_state(mg_admin_call *call)
 {
     mg_store *store = call->admin->gateway->store;
+    mg_json_out *out = &call->json;
     mg_store_stats stats;
     mg_error err = MG_ERROR_INIT;
 
-    mg_text_add_c(call->out, "{\"namespaces\":[");
-    mg_kv_each_space(call->admin->gateway->kv, add_space, call->out);
-    mg_text_add_c(call->out, "],");
-    add_kv(call);
-    mg_text_add_char(call->out, ',');
+    mg_json_out_map(out, NULL);
+    mg_json_out_list(out, "namespaces");
+    mg_kv_each_space(call->admin->gateway->kv, add_space, out);
+    mg_json_out_end(out);
+    add_kv(out, call->admin->gateway->kv);
     const mg_result result = store ? mg_store_stats_get(store, &stats, &err) : MG_OK;
     if (result != MG_OK) {
         mg_admin_refuse_error(call, result, &err);
         return;
     }
     if (store)
-        mg_admin_store(call->out, "ledger", &stats);
+        mg_admin_store(out, "ledger", &stats);
     else
-        mg_text_add_c(call->out, "\"ledger\":null");
-    add_policy(call);
-    mg_text_add_char(call->out, '}');
+        mg_json_out_null(out, "ledger");
+    add_policy(out, mg_admin_persist(call->admin));
+    mg_json_out_end(out);
     mg_admin_send_json(call);
 }

@@ -16,19 +16,18 @@ static void add_listeners(mg_admin_call *call)
 {
     const mg_snapshot *snapshot = call->admin->gateway->snapshot;
 
-    mg_text_add_c(call->out, ",\"listeners\":[");
+    mg_json_out_list(&call->json, "listeners");
     for (size_t i = 0; i < snapshot->config->listener_count; i++) {
         const mg_config_listener *conf = snapshot->config->listeners[i];
         const mg_conn_gate *gate = &snapshot->gates[i]->conns;
-        mg_admin_comma(call->out);
-        mg_text_add_char(call->out, '{');
-        mg_admin_name(call->out, "name", conf->name);
-        mg_admin_count(call->out, "connections", atomic_load(&gate->open));
-        mg_admin_count(call->out, "max_connections", conf->max_connections);
-        mg_admin_count(call->out, "refused", atomic_load(&gate->refused));
-        mg_text_add_char(call->out, '}');
+        mg_json_out_map(&call->json, NULL);
+        mg_json_out_text(&call->json, "name", conf->name);
+        mg_json_out_u64(&call->json, "connections", atomic_load(&gate->open));
+        mg_json_out_u64(&call->json, "max_connections", conf->max_connections);
+        mg_json_out_u64(&call->json, "refused", atomic_load(&gate->refused));
+        mg_json_out_end(&call->json);
     }
-    mg_text_add_char(call->out, ']');
+    mg_json_out_end(&call->json);
 }
 
 void mg_admin_about(mg_admin_call *call)
@@ -40,13 +39,13 @@ void mg_admin_about(mg_admin_call *call)
     mg_gateway *gateway = call->admin->gateway;
 
     mg_admin_begin(call);
-    mg_admin_name(call->out, "version", MG_STR(MG_VERSION));
-    mg_admin_name(call->out, "state", mg_str_of(states[atomic_load(&gateway->state)]));
-    mg_admin_count(call->out, "revision", gateway->revision);
-    mg_admin_count(call->out, "workers", gateway->shared.worker_count);
-    mg_admin_count(call->out, "in_flight", mg_stats_in_flight_now(gateway->shared.stats));
+    mg_json_out_text(&call->json, "version", MG_STR(MG_VERSION));
+    mg_json_out_text(&call->json, "state", mg_str_of(states[atomic_load(&gateway->state)]));
+    mg_json_out_u64(&call->json, "revision", gateway->revision);
+    mg_json_out_u64(&call->json, "workers", gateway->shared.worker_count);
+    mg_json_out_u64(&call->json, "in_flight", mg_stats_in_flight_now(gateway->shared.stats));
     add_listeners(call);
-    mg_text_add_char(call->out, '}');
+    mg_json_out_end(&call->json);
     mg_admin_send_json(call);
 }
 
@@ -65,35 +64,35 @@ static void count_request(void *self, uint32_t route, uint16_t status, uint64_t 
 }
 
 /* [upper bound in ms, requests]; the last has no bound. */
-static void add_durations(mg_text *out, const mg_histogram *durations)
+static void add_durations(mg_json_out *out, const mg_histogram *durations)
 {
-    mg_text_add_c(out, ",\"buckets\":[");
+    mg_json_out_list(out, "buckets");
     for (int i = 0; i <= MG_HISTOGRAM_BOUNDS; i++) {
         const uint64_t count = mg_cell_get(&durations->cells[i]);
         if (!count)
             continue;
-        mg_admin_comma(out);
+        mg_json_out_list(out, NULL);
         if (i < MG_HISTOGRAM_BOUNDS)
-            mg_text_addf(out, "[%g,%llu]", (double)mg_histogram_bounds_us[i] / 1e3,
-                         (unsigned long long)count);
+            mg_json_out_double(out, NULL, (double)mg_histogram_bounds_us[i] / 1e3);
         else
-            mg_text_addf(out, "[null,%llu]", (unsigned long long)count);
+            mg_json_out_null(out, NULL);
+        mg_json_out_u64(out, NULL, count);
+        mg_json_out_end(out);
     }
-    mg_text_add_char(out, ']');
+    mg_json_out_end(out);
 }
 
 static void add_route(mg_admin_call *call, const mg_snapshot_route *route, const route_counts *counts)
 {
     mg_histogram durations;
 
-    mg_admin_comma(call->out);
-    mg_text_add_char(call->out, '{');
-    mg_admin_name(call->out, "name", route->name);
-    mg_admin_count(call->out, "requests", counts->requests);
-    mg_admin_count(call->out, "errors", counts->errors);
+    mg_json_out_map(&call->json, NULL);
+    mg_json_out_text(&call->json, "name", route->name);
+    mg_json_out_u64(&call->json, "requests", counts->requests);
+    mg_json_out_u64(&call->json, "errors", counts->errors);
     (void)mg_stats_route_duration(call->admin->gateway->shared.stats, route->stat, &durations);
-    add_durations(call->out, &durations);
-    mg_text_add_char(call->out, '}');
+    add_durations(&call->json, &durations);
+    mg_json_out_end(&call->json);
 }
 
 void mg_admin_routes(mg_admin_call *call)
@@ -103,12 +102,13 @@ void mg_admin_routes(mg_admin_call *call)
 
     mg_stats_each_request(gateway->shared.stats, count_request, counts);
     mg_admin_begin(call);
-    mg_text_add_c(call->out, ",\"routes\":[");
+    mg_json_out_list(&call->json, "routes");
     for (size_t i = 0; i < config_of(call)->route_count; i++) {
         const mg_snapshot_route *route = &gateway->snapshot->routes[i];
         add_route(call, route, &counts[route->stat]);
     }
-    mg_text_add_c(call->out, "]}");
+    mg_json_out_end(&call->json);
+    mg_json_out_end(&call->json);
     mg_free(counts);
     mg_admin_send_json(call);
 }
@@ -133,22 +133,21 @@ static const char *mode_name(mg_config_limiter_mode mode)
     return mode == MG_CONFIG_ENFORCE ? "enforce" : mode == MG_CONFIG_SHADOW ? "shadow" : "deny";
 }
 
-/* `"KEY":[..]`, the hottest first. `seen` counts samples, and is at most `over` too high. */
-static void add_hot(mg_text *out, const char *key, const mg_limiter *limiter, uint64_t top)
+/* A list, the hottest first. `seen` counts samples, and is at most `over` too high. */
+static void add_hot(mg_json_out *out, const char *key, const mg_limiter *limiter, uint64_t top)
 {
     mg_limiter_hot hot[MG_LIMITER_HOT];
     const size_t count = limiter ? mg_limiter_hottest(limiter, hot) : 0;
 
-    mg_text_addf(out, ",\"%s\":[", key);
+    mg_json_out_list(out, key);
     for (size_t i = 0; i < count && i < top; i++) {
-        mg_admin_comma(out);
-        mg_text_add_char(out, '{');
-        mg_admin_name(out, "key", mg_str_make(hot[i].key, hot[i].n));
-        mg_admin_count(out, "seen", hot[i].seen);
-        mg_admin_count(out, "over", hot[i].over);
-        mg_text_add_char(out, '}');
+        mg_json_out_map(out, NULL);
+        mg_json_out_text(out, "key", mg_str_make(hot[i].key, hot[i].n));
+        mg_json_out_u64(out, "seen", hot[i].seen);
+        mg_json_out_u64(out, "over", hot[i].over);
+        mg_json_out_end(out);
     }
-    mg_text_add_char(out, ']');
+    mg_json_out_end(out);
 }
 
 static void add_decisions(mg_admin_call *call, const mg_limit_stat *stat)
@@ -157,31 +156,30 @@ static void add_decisions(mg_admin_call *call, const mg_limit_stat *stat)
 
     if (stat)
         mg_limit_stat_read(mg_shared_limit_stats(call->admin->gateway->shared.shared), stat, &sum);
-    mg_text_add_c(call->out, ",\"decisions\":{");
-    mg_admin_count(call->out, "allow", sum.allow);
-    mg_admin_count(call->out, "deny", sum.deny);
-    mg_admin_count(call->out, "shadow_deny", sum.shadow_deny);
-    mg_admin_count(call->out, "overflow", sum.overflow);
-    mg_text_add_char(call->out, '}');
+    mg_json_out_map(&call->json, "decisions");
+    mg_json_out_u64(&call->json, "allow", sum.allow);
+    mg_json_out_u64(&call->json, "deny", sum.deny);
+    mg_json_out_u64(&call->json, "shadow_deny", sum.shadow_deny);
+    mg_json_out_u64(&call->json, "overflow", sum.overflow);
+    mg_json_out_end(&call->json);
 }
 
 static void add_limiter(mg_admin_call *call, const mg_snapshot_limit *limit, uint64_t top)
 {
     const mg_config_limiter *conf = limit->conf;
 
-    mg_admin_comma(call->out);
-    mg_text_add_char(call->out, '{');
-    mg_admin_name(call->out, "name", conf->name);
-    mg_admin_name(call->out, "mode", mg_str_of(mode_name(conf->mode)));
+    mg_json_out_map(&call->json, NULL);
+    mg_json_out_text(&call->json, "name", conf->name);
+    mg_json_out_text(&call->json, "mode", mg_str_of(mode_name(conf->mode)));
     if (limit->limiter) {
-        mg_admin_name(call->out, "algorithm", mg_str_of(algorithm_name(conf->conf.algorithm)));
-        mg_admin_count(call->out, "quota", mg_limiter_quota(limit->limiter));
-        mg_admin_count(call->out, "window_ms", mg_limiter_window_ms(limit->limiter));
+        mg_json_out_text(&call->json, "algorithm", mg_str_of(algorithm_name(conf->conf.algorithm)));
+        mg_json_out_u64(&call->json, "quota", mg_limiter_quota(limit->limiter));
+        mg_json_out_u64(&call->json, "window_ms", mg_limiter_window_ms(limit->limiter));
     }
     add_decisions(call, limit->stat);
     if (top)
-        add_hot(call->out, "hot", limit->limiter, top);
-    mg_text_add_char(call->out, '}');
+        add_hot(&call->json, "hot", limit->limiter, top);
+    mg_json_out_end(&call->json);
 }
 
 /* `?top=N` adds the hottest keys of each. */
@@ -193,10 +191,11 @@ void mg_admin_limiters(mg_admin_call *call)
     if (!mg_admin_query_number(call, "top", 0, MG_LIMITER_HOT, &top))
         return;
     mg_admin_begin(call);
-    mg_text_add_c(call->out, ",\"limiters\":[");
+    mg_json_out_list(&call->json, "limiters");
     for (size_t i = 0; i < snapshot->config->limiter_count; i++)
         add_limiter(call, &snapshot->limits[i], top);
-    mg_text_add_c(call->out, "]}");
+    mg_json_out_end(&call->json);
+    mg_json_out_end(&call->json);
     mg_admin_send_json(call);
 }
 
@@ -219,9 +218,9 @@ void mg_admin_limiter_keys(mg_admin_call *call)
     if (!mg_admin_query_number(call, "top", 20, MG_LIMITER_HOT, &top))
         return;
     mg_admin_begin(call);
-    mg_admin_name(call->out, "limiter", conf->name);
-    add_hot(call->out, "keys", call->admin->gateway->snapshot->limits[conf->index].limiter, top);
-    mg_text_add_char(call->out, '}');
+    mg_json_out_text(&call->json, "limiter", conf->name);
+    add_hot(&call->json, "keys", call->admin->gateway->snapshot->limits[conf->index].limiter, top);
+    mg_json_out_end(&call->json);
     mg_admin_send_json(call);
 }
 
@@ -229,31 +228,31 @@ void mg_admin_limiter_keys(mg_admin_call *call)
 
 static void add_rollout(void *self, const mg_rollout_view *view)
 {
-    mg_text *out = self;
+    mg_json_out *out = self;
 
-    mg_admin_comma(out);
-    mg_text_add_char(out, '{');
-    mg_admin_name(out, "route", view->route);
-    mg_admin_name(out, "id", view->id);
-    mg_admin_name(out, "canary", view->canary);
-    mg_admin_name(out, "state", mg_str_of(mg_rollout_state_name(view->state)));
-    mg_admin_count(out, "step", view->step);
-    mg_admin_count(out, "steps", view->steps);
-    mg_admin_count(out, "percent", view->percent);
-    mg_admin_count(out, "strikes", view->strikes);
-    mg_admin_count(out, "interval_left_ms", view->interval_left_ms);
-    mg_admin_count(out, "requests", view->figures.requests);
-    mg_admin_count(out, "errors", view->figures.errors);
-    mg_admin_count(out, "p99_ms", view->figures.p99_ms);
-    mg_text_add_char(out, '}');
+    mg_json_out_map(out, NULL);
+    mg_json_out_text(out, "route", view->route);
+    mg_json_out_text(out, "id", view->id);
+    mg_json_out_text(out, "canary", view->canary);
+    mg_json_out_text(out, "state", mg_str_of(mg_rollout_state_name(view->state)));
+    mg_json_out_u64(out, "step", view->step);
+    mg_json_out_u64(out, "steps", view->steps);
+    mg_json_out_u64(out, "percent", view->percent);
+    mg_json_out_u64(out, "strikes", view->strikes);
+    mg_json_out_u64(out, "interval_left_ms", view->interval_left_ms);
+    mg_json_out_u64(out, "requests", view->figures.requests);
+    mg_json_out_u64(out, "errors", view->figures.errors);
+    mg_json_out_u64(out, "p99_ms", view->figures.p99_ms);
+    mg_json_out_end(out);
 }
 
 void mg_admin_rollouts(mg_admin_call *call)
 {
     mg_admin_begin(call);
-    mg_text_add_c(call->out, ",\"rollouts\":[");
-    mg_rollouts_each(call->admin->gateway->rollouts, add_rollout, call->out);
-    mg_text_add_c(call->out, "]}");
+    mg_json_out_list(&call->json, "rollouts");
+    mg_rollouts_each(call->admin->gateway->rollouts, add_rollout, &call->json);
+    mg_json_out_end(&call->json);
+    mg_json_out_end(&call->json);
     mg_admin_send_json(call);
 }
 

@@ -33,11 +33,13 @@ void mg_admin_refuse_memory(mg_admin_call *call)
                     "this gateway keeps its state in memory");
 }
 
-void mg_admin_store(mg_text *out, const char *key, const mg_store_stats *stats)
+void mg_admin_store(mg_json_out *out, const char *key, const mg_store_stats *stats)
 {
-    mg_text_addf(out, "\"%s\":{\"used_bytes\":%llu,\"file_bytes\":%llu,\"max_bytes\":%llu}", key,
-                 (unsigned long long)stats->used_bytes, (unsigned long long)stats->file_bytes,
-                 (unsigned long long)stats->max_bytes);
+    mg_json_out_map(out, key);
+    mg_json_out_u64(out, "used_bytes", stats->used_bytes);
+    mg_json_out_u64(out, "file_bytes", stats->file_bytes);
+    mg_json_out_u64(out, "max_bytes", stats->max_bytes);
+    mg_json_out_end(out);
 }
 
 /* ---- jobs ---- */
@@ -130,17 +132,13 @@ static void send_copied(mg_state_job *job)
         mg_admin_refuse_error(call, copy->ask.result, &copy->err);
         return;
     }
-    mg_text_add_char(call->out, '{');
-    if (!copy->folder) {
-        mg_admin_store(call->out, "before", &copy->before);
-        mg_text_add_char(call->out, ',');
-    } else {
-        mg_text_add_c(call->out, "\"path\":");
-        mg_text_add_json(call->out, mg_str_of(copy->folder));
-        mg_text_add_char(call->out, ',');
-    }
-    mg_admin_store(call->out, copy->folder ? "store" : "after", &copy->after);
-    mg_text_add_char(call->out, '}');
+    mg_json_out_map(&call->json, NULL);
+    if (copy->folder)
+        mg_json_out_text(&call->json, "path", mg_str_of(copy->folder));
+    else
+        mg_admin_store(&call->json, "before", &copy->before);
+    mg_admin_store(&call->json, copy->folder ? "store" : "after", &copy->after);
+    mg_json_out_end(&call->json);
     mg_admin_send_json(call);
 }
 

@@ -101,20 +101,10 @@ void mg_ask_drop(mg_ask *ask)
         free_ask(a);
 }
 
-/* `{problem}` and `{"errors":..}` as one object. */
-static mg_str joined(mg_exchange *x, mg_str problem, const mg_report *report)
+static void add_report(const void *self, mg_json_out *json)
 {
-    mg_text text = { 0 }, list = { 0 };
-
-    mg_report_print_json(report, &list);
-    mg_text_add(&text, mg_str_sub(problem, 0, problem.n - 2));
-    mg_text_add_char(&text, ',');
-    mg_text_add(&text, mg_str_sub(mg_text_str(&list), 1, list.n));
-    mg_text_add_char(&text, '\n');
-    const mg_str whole = mg_arena_str(&x->arena, mg_text_str(&text));
-    mg_text_fini(&text);
-    mg_text_fini(&list);
-    return whole;
+    if (self)
+        mg_report_add_json(self, json);
 }
 
 void mg_ask_problem(mg_ask *ask, int status, mg_str detail, const mg_report *report)
@@ -122,9 +112,9 @@ void mg_ask_problem(mg_ask *ask, int status, mg_str detail, const mg_report *rep
     mg_exchange *x = ask->x;
 
     name_request(x);
-    mg_problem_answer(x, status, MG_STR_NONE, detail, -1);
-    if (report)
-        mg_exchange_answer(x, MG_ANSWER_OWN, &x->response, joined(x, x->own_body, report));
+    mg_problem_send(
+        x, &(mg_problem){
+               .status = status, .detail = detail, .retry_after_s = -1, .more = add_report, .self = report });
     if (ask->allow.p)
         mg_fields_add(&x->response.fields, &x->arena, MG_NAME_OTHER, MG_STR("allow"),
                       mg_arena_str(&x->arena, ask->allow));

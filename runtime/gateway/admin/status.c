@@ -57,7 +57,7 @@ static bool run_checks(const mg_gateway *gateway, check checks[CHECKS])
 
 /* Whether what policies and plugins remember reaches the disk: traffic does not depend on it, so neither does
  * the check. */
-static void write_storing(const mg_gateway *gateway, mg_text *out)
+static void write_storing(const mg_gateway *gateway, mg_json_out *out)
 {
     mg_persist_stats policy;
     mg_kv_stats ledger;
@@ -66,24 +66,29 @@ static void write_storing(const mg_gateway *gateway, mg_text *out)
         return;
     mg_persist_stats_get(gateway->persist, &policy);
     mg_kv_stats_get(gateway->kv, &ledger);
-    mg_text_addf(out, ",\"stored\":%s,\"lag_ms\":%llu", policy.failing || ledger.failing ? "false" : "true",
-                 (unsigned long long)policy.lag_ms);
+    mg_json_out_bool(out, "stored", !policy.failing && !ledger.failing);
+    mg_json_out_u64(out, "lag_ms", policy.lag_ms);
 }
 
-static int write_checks(const mg_gateway *gateway, mg_text *out)
+static int write_checks(const mg_gateway *gateway, mg_text *text)
 {
+    mg_json_out out = { .text = text };
     check checks[CHECKS];
     const bool ok = run_checks(gateway, checks);
 
-    mg_text_addf(out, "{\"status\":\"%s\",\"checks\":{", ok ? "ok" : "failed");
+    mg_json_out_map(&out, NULL);
+    mg_json_out_text(&out, "status", ok ? MG_STR("ok") : MG_STR("failed"));
+    mg_json_out_map(&out, "checks");
     for (int i = 0; i < CHECKS; i++) {
-        mg_text_addf(out, "%s\"%s\":{\"ok\":%s", i ? "," : "", checks[i].name,
-                     checks[i].ok ? "true" : "false");
+        mg_json_out_map(&out, checks[i].name);
+        mg_json_out_bool(&out, "ok", checks[i].ok);
         if (strcmp(checks[i].name, "state") == 0)
-            write_storing(gateway, out);
-        mg_text_add_char(out, '}');
+            write_storing(gateway, &out);
+        mg_json_out_end(&out);
     }
-    mg_text_add_c(out, "}}\n");
+    mg_json_out_end(&out);
+    mg_json_out_end(&out);
+    mg_text_add_char(text, '\n');
     return ok ? 200 : 503;
 }
 

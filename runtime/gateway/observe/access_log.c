@@ -1,6 +1,7 @@
 /* access_log.c - one JSON line an exchange. */
 #include "gateway/observe/access_log.h"
 
+#include "base/json_out.h"
 #include "base/mem.h"
 
 #include <stdatomic.h>
@@ -98,26 +99,10 @@ void mg_log_buffer_fini(mg_log_buffer *buffer)
     mg_text_fini(&buffer->text);
 }
 
-static void add_text(mg_text *out, const char *name, mg_str value)
+static void add_text(mg_json_out *out, const char *name, mg_str value)
 {
-    if (!value.n)
-        return;
-    mg_text_addf(out, ",\"%s\":", name);
-    mg_text_add_json(out, value);
-}
-
-static void add_seconds(mg_text *out, const char *name, uint64_t ns)
-{
-    mg_text_addf(out, ",\"%s\":%llu.%06llu", name, (unsigned long long)(ns / MG_NS_PER_S),
-                 (unsigned long long)(ns % MG_NS_PER_S / 1000));
-}
-
-static void add_hex(mg_text *out, const char *name, const uint8_t *bytes, size_t n)
-{
-    mg_text_addf(out, ",\"%s\":\"", name);
-    for (size_t i = 0; i < n; i++)
-        mg_text_addf(out, "%02x", bytes[i]);
-    mg_text_add_char(out, '"');
+    if (value.n)
+        mg_json_out_text(out, name, value);
 }
 
 static uint64_t between(uint64_t from, uint64_t to)
@@ -125,31 +110,22 @@ static uint64_t between(uint64_t from, uint64_t to)
     return from && to > from ? to - from : 0;
 }
 
-static void add_times(mg_text *out, const mg_exchange *x, const mg_access_line *line)
+static void add_times(mg_json_out *out, const mg_exchange *x, const mg_access_line *line)
 {
     const mg_exchange_times *t = &x->times;
-    const uint64_t whole = between(t->begin_ns, line->end_ns);
-    const uint64_t upstream = between(t->upstream_ns, t->first_byte_ns);
 
-    add_seconds(out, "duration_s", whole);
-    add_seconds(out, "gateway_s", line->gateway_ns);
+    mg_json_out_seconds(out, "duration_s", between(t->begin_ns, line->end_ns));
+    mg_json_out_seconds(out, "gateway_s", line->gateway_ns);
     if (line->plugin_ns)
-        add_seconds(out, "plugin_s", line->plugin_ns);
+        mg_json_out_seconds(out, "plugin_s", line->plugin_ns);
     if (t->connected_ns)
-        add_seconds(out, "pool_wait_s", between(t->upstream_ns, t->connected_ns));
+        mg_json_out_seconds(out, "pool_wait_s", between(t->upstream_ns, t->connected_ns));
     if (t->first_byte_ns)
-        add_seconds(out, "upstream_s", upstream);
+        mg_json_out_seconds(out, "upstream_s", between(t->upstream_ns, t->first_byte_ns));
 }
 
-void mg_access_log_add(mg_log_buffer *buffer, mg_exchange *x, const mg_access_line *line)
+static void add_request(mg_json_out *out, mg_exchange *x, const mg_access_line *line)
 {
-    mg_text *out = &buffer->text;
-    char time[32];
-
-    mg_iso_time(time, line->end_wall_ns);
-    mg_text_addf(out, "{\"time\":\"%s\"", time);
-    add_hex(out, "trace_id", x->trace_id, sizeof x->trace_id);
-    add_hex(out, "span_id", x->span_id, sizeof x->span_id);
     add_text(out, "request_id",
              mg_fields_value(&x->request.fields, &x->arena, MG_NAME_X_REQUEST_ID, MG_STR_NONE));
     add_text(out, "listener", line->listener);
@@ -162,22 +138,35 @@ void mg_access_log_add(mg_log_buffer *buffer, mg_exchange *x, const mg_access_li
     add_text(out, "host", x->request.host);
     add_text(out, "path", x->request.path);
     add_text(out, "protocol", mg_request_protocol(&x->request));
-    mg_text_addf(out, ",\"status\":%d", line->status);
-    add_text(out, "error", mg_str_of(line->error));
-    add_times(out, x, line);
-    mg_text_addf(out, ",\"attempts\":%u,\"bytes_in\":%llu,\"bytes_out\":%llu", line->attempts,
-                 (unsigned long long)x->bytes_in, (unsigned long long)x->bytes_out);
-    add_text(out, "client_ip", line->client);
-    add_text(out, "user_agent", mg_fields_get(&x->request.fields, MG_NAME_USER_AGENT));
-    add_text(out, "consumer", line->consumer);
-    add_text(out, "limiter", line->limiter);
-    add_text(out, "breaker", mg_str_of(line->breaker));
-    if (line->plugins.n) {
-        mg_text_add_c(out, ",\"plugins\":");
-        mg_text_add(out, line->plugins);
-    }
-    mg_text_add_c(out, "}\n");
-    if (out->n >= BUFFER_FULL)
+}
+
+void mg_access_log_add(mg_log_buffer *buffer, mg_exchange *x, const mg_access_line *line)
+{
+    mg_json_out out = { .text = &buffer->text };
+    char time[32];
+
+    mg_iso_time(time, line->end_wall_ns);
+    mg_json_out_map(&out, NULL);
+    mg_json_out_text(&out, "time", mg_str_of(time));
+    mg_json_out_hex(&out, "trace_id", x->trace_id, sizeof x->trace_id);
+    mg_json_out_hex(&out, "span_id", x->span_id, sizeof x->span_id);
+    add_request(&out, x, line);
+    mg_json_out_i64(&out, "status", line->status);
+    add_text(&out, "error", mg_str_of(line->error));
+    add_times(&out, x, line);
+    mg_json_out_u64(&out, "attempts", line->attempts);
+    mg_json_out_u64(&out, "bytes_in", x->bytes_in);
+    mg_json_out_u64(&out, "bytes_out", x->bytes_out);
+    add_text(&out, "client_ip", line->client);
+    add_text(&out, "user_agent", mg_fields_get(&x->request.fields, MG_NAME_USER_AGENT));
+    add_text(&out, "consumer", line->consumer);
+    add_text(&out, "limiter", line->limiter);
+    add_text(&out, "breaker", mg_str_of(line->breaker));
+    if (line->plugins.n)
+        mg_json_out_json(&out, "plugins", line->plugins);
+    mg_json_out_end(&out);
+    mg_text_add_char(&buffer->text, '\n');
+    if (buffer->text.n >= BUFFER_FULL)
         mg_log_buffer_flush(buffer);
     else if (!buffer->timer.due_ns)
         mg_timer_set(buffer->loop, &buffer->timer, mg_loop_now(buffer->loop) + BUFFER_OLD_NS);

@@ -74,21 +74,24 @@ bool mg_limits_is_permit(const mg_snapshot_limit *rule)
 }
 
 /* RateLimit draft, section 5: which policies were violated. */
+static void add_violated(const void *self, mg_json_out *json)
+{
+    const mg_snapshot_limit *rule = self;
+
+    mg_json_out_list(json, "violated-policies");
+    mg_json_out_text(json, NULL, rule->conf->name);
+    mg_json_out_end(json);
+}
+
 static void answer_quota_exceeded(mg_flight *flight, const mg_snapshot_limit *rule, int retry_s)
 {
-    mg_exchange *x = flight->x;
-    mg_text text = { 0 };
-
-    mg_problem_answer(x, 429, MG_STR_NONE, MG_STR("Too many requests."), retry_s);
-    const mg_str rest = mg_str_sub(x->own_body, sizeof "{\"type\":\"about:blank\"" - 1,
-                                   x->own_body.n - 2); /* without "}\n" */
-    mg_text_add_c(&text, "{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\"");
-    mg_text_add(&text, rest);
-    mg_text_add_c(&text, ",\"violated-policies\":[");
-    mg_text_add_json(&text, rule->conf->name);
-    mg_text_add_c(&text, "]}\n");
-    mg_exchange_answer_copy(x, &x->response, mg_text_str(&text));
-    mg_text_fini(&text);
+    mg_problem_send(flight->x,
+                    &(mg_problem){ .status = 429,
+                                   .detail = MG_STR("Too many requests."),
+                                   .retry_after_s = retry_s,
+                                   .type = "https://iana.org/assignments/http-problem-types#quota-exceeded",
+                                   .more = add_violated,
+                                   .self = rule });
 }
 
 /* Answers for a rule that refused. `answer` NULL: it never looked. */
