@@ -6,12 +6,12 @@
 #include "gateway/request/job.h"
 #include "text/json.h"
 
-enum { SPEC_WORKERS_MAX = 16 };
+enum { SPEC_WORKERS_MAX = 16, FLOOR_LOOPS = 2 }; /* control and the flusher */
 
 struct mg_spec_node {
     mg_list link; /* in the world's */
     mg_spec *spec;
-    mg_loop *loops[SPEC_WORKERS_MAX + 1];
+    mg_loop *loops[SPEC_WORKERS_MAX + FLOOR_LOOPS];
     unsigned loop_count;
     mg_resolver *resolver;
     mg_log *log;
@@ -22,6 +22,8 @@ struct mg_spec_node {
     char **set;                  /* owned, each of them too */
     size_t set_count;
     bool ready, stopped;
+    mg_spec_outcome outcome; /* of the last reload */
+    mg_text report;
 };
 
 static void log_sink(void *self, mg_log_level level, mg_str line)
@@ -67,6 +69,7 @@ static void free_node(mg_spec_node *node)
         mg_log_writer_free(node->writer);
     mg_log_free(node->log);
     mg_text_fini(&node->logged);
+    mg_text_fini(&node->report);
     for (size_t i = 0; i < node->set_count; i++)
         mg_free(node->set[i]);
     mg_free(node->set);
@@ -136,7 +139,7 @@ mg_spec_node *mg_spec_node_open(mg_spec *spec, const mg_spec_conf *conf)
     node->log = mg_log_new(MG_LOG_DEBUG, mg_sim_clock(spec->sim), log_sink, &node->logged);
     if (conf->access_log)
         node->writer = mg_log_writer_new(MG_LOG_OFF, false);
-    while (node->loop_count < 1 + conf->workers)
+    while (node->loop_count < FLOOR_LOOPS + conf->workers)
         node->loops[node->loop_count++] = mg_sim_loop_new(spec->sim);
     node->resolver = mg_resolver_new(node->loops[0], NULL, &err);
     if (!node->resolver) {
@@ -152,13 +155,31 @@ mg_spec_node *mg_spec_node_open(mg_spec *spec, const mg_spec_conf *conf)
     return NULL;
 }
 
+static void published(void *self, const mg_published *published)
+{
+    mg_spec_node *node = self;
+
+    node->outcome = published->taken ? MG_SPEC_TAKEN : MG_SPEC_REFUSED;
+    mg_text_clear(&node->report);
+    mg_report_print(published->report, &node->report);
+}
+
 void mg_spec_node_reload(mg_spec_node *node, const char *text)
 {
+    const mg_publish publish = { .done = published, .self = node };
+
     if (text) {
         mg_free(node->text);
         node->text = copy(text);
     }
-    mg_gateway_reload(node->gateway);
+    node->outcome = MG_SPEC_UNDER_WAY;
+    mg_gateway_publish(node->gateway, &publish);
+}
+
+int mg_spec_node_outcome(mg_spec_node *node, mg_spec_text *report)
+{
+    *report = (mg_spec_text){ node->report.p, (uint32_t)node->report.n };
+    return (int)node->outcome;
 }
 
 void mg_spec_node_drain(mg_spec_node *node)

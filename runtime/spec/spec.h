@@ -74,8 +74,11 @@ typedef struct mg_spec_conf {
 
 /* Loads, builds, starts, and settles until it serves. NULL: the problem is the report. `conf` is copied. */
 mg_spec_node *mg_spec_node_open(mg_spec *spec, const mg_spec_conf *conf);
-/* Reads its document again, or another one. What came of it stands in the log. */
+typedef enum mg_spec_outcome { MG_SPEC_UNDER_WAY, MG_SPEC_TAKEN, MG_SPEC_REFUSED } mg_spec_outcome;
+/* Reads its document again, or another one. */
 void mg_spec_node_reload(mg_spec_node *node, const char *text);
+/* What came of it, and what was found. */
+int mg_spec_node_outcome(mg_spec_node *node, mg_spec_text *report);
 /* It drains; settle, and step on, until it has stopped. */
 void mg_spec_node_drain(mg_spec_node *node);
 bool mg_spec_node_stopped(const mg_spec_node *node);

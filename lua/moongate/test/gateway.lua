@@ -326,34 +326,22 @@ end
 
 -- ---- its life ----
 
-local OUTCOMES = { reloaded = true, reload_refused = true }
+local UNDER_WAY, TAKEN = 0, 1 -- enum mg_spec_outcome
 
---- Reads the document again; a table or { file = .. } is another one. What came of it.
----@return boolean ok, string problems  what its log has said of it, a line each
+--- Reads the document again; a table or { file = .. } is another one. Whether it is in force, and what was found.
+---@return boolean ok, string report
 function Gateway:reload(conf)
     local node = must_run(self)
-    local before = #self:log()
-    local function outcome()
-        local lines = self:log()
-        for at = before + 1, #lines do
-            if OUTCOMES[lines[at].event] then
-                return lines[at].event, lines
-            end
-        end
-    end
     if conf then
         self.conf = conf
     end
     c.node_reload(node, conf and document_of(conf, self.number) or nil)
-    if not self.world:wait(RELOAD_MS, outcome) then
+    if not self.world:wait(RELOAD_MS, function()
+        return c.node_outcome(node, c.text) ~= UNDER_WAY
+    end) then
         units.fail("the reload has no outcome within 30 s of virtual time")
     end
-    local event, lines = outcome()
-    local said = {}
-    for at = before + 1, #lines do
-        said[#said + 1] = lines[at].message
-    end
-    return event == "reloaded", table.concat(said, "\n")
+    return c.node_outcome(node, c.text) == TAKEN, c.taken()
 end
 
 --- Drains it, and waits until it has stopped.
