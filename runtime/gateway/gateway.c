@@ -27,15 +27,27 @@ static bool report_error(mg_report *report, const char *code, const mg_error *er
     return false;
 }
 
-/* docs/architecture.md 3: the connection cap follows from the descriptor limit. Each connection may need one
- * upstream. */
-static uint32_t connection_cap(void)
+enum {
+    OWN_DESCRIPTORS = 128, /* for all that is no connection; where there are few, pipes are among them */
+    FEW_DESCRIPTORS = 8192,
+    FEW_PIPES = 32, /* of all workers together then */
+};
+
+/* docs/architecture.md 3: pipes and the connection cap follow from the descriptor limit. Each connection may
+ * need one upstream. */
+static void share_descriptors(mg_gateway_shared *shared, unsigned workers)
 {
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 1 << 20)
-        return 1 << 19;
-    return limit.rlim_cur > 256 ? (uint32_t)(limit.rlim_cur - 128) / 2 : (uint32_t)limit.rlim_cur / 4 + 1;
+        limit.rlim_cur = 1 << 20;
+    const bool few = limit.rlim_cur <= FEW_DESCRIPTORS;
+    const uint32_t all = few ? FEW_PIPES : (uint32_t)mg_min_u64(workers * MG_PIPES_MAX, limit.rlim_cur / 64);
+    shared->pipes = (uint32_t)mg_min_u64(mg_max_u64(all / workers, 1), MG_PIPES_MAX);
+    shared->own_descriptors = OWN_DESCRIPTORS + (few ? 0 : 2 * workers * shared->pipes);
+    shared->connection_cap = limit.rlim_cur > 2 * OWN_DESCRIPTORS
+                                 ? (uint32_t)(limit.rlim_cur - shared->own_descriptors) / 2
+                                 : (uint32_t)limit.rlim_cur / 4 + 1;
 }
 
 /* Its loop is the last. With loops of the caller's, the builder has none of its own. */
@@ -163,7 +175,7 @@ static bool make_shared(mg_gateway *gateway, unsigned count, const mg_config *co
         gateway->watchdog =
             mg_watchdog_new(gateway->options.log, shared->clock, gateway->options.hang_signal, NULL);
     shared->log = gateway->options.log;
-    shared->connection_cap = connection_cap();
+    share_descriptors(shared, count);
     shared->shared = mg_shared_new(&options);
     shared->stats = mg_stats_new(count);
     shared->access_log =

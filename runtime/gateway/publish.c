@@ -211,8 +211,8 @@ static void tell_few_descriptors(const mg_gateway *gateway, const mg_config *con
         mg_log_write(
             gateway->options.log, MG_LOG_WARN, "few_descriptors",
             "max_connections of all listeners together is %llu, but ulimit -n leaves %u, as many again "
-            "for upstreams, and 128; raise ulimit -n, or lower max_connections",
-            (unsigned long long)most, gateway->shared.connection_cap);
+            "for upstreams, and %u for itself; raise ulimit -n, or lower max_connections",
+            (unsigned long long)most, gateway->shared.connection_cap, gateway->shared.own_descriptors);
 }
 
 /* "reloaded" is told by the lower of both levels: whoever turns the log down sees that it was taken. */

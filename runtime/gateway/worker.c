@@ -354,6 +354,7 @@ mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gatew
     worker->loop = loop;
     worker->gateway = gateway;
     mg_net_init(&worker->net, loop, gateway->log);
+    worker->net.pipes.max = gateway->pipes;
     worker->host = (mg_host){ .loop = loop,
                               .shared = gateway->shared,
                               .worker = index,

@@ -103,9 +103,11 @@ typedef struct mg_gateway_shared {
     char via_text[32];
     mg_worker **workers;
     unsigned worker_count;
-    uint32_t connection_cap; /* for listeners that name none: of all clients' connections together. Half the
+    uint32_t connection_cap;  /* for listeners that name none: of all clients' connections together. Half the
                                 descriptors, the other half is the upstreams' */
-    mg_conn_gate clients;    /* all of these connections */
+    uint32_t own_descriptors; /* not among those: what the gateway needs itself, its pipes included */
+    uint32_t pipes;           /* of each worker, at most */
+    mg_conn_gate clients;     /* all of these connections */
     _Atomic uint32_t idle_total; /* idle connections of requests that plugins made */
 } mg_gateway_shared;
 

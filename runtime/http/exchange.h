@@ -15,6 +15,7 @@ typedef struct mg_exchange mg_exchange;
 typedef struct mg_body_source mg_body_source;
 typedef struct mg_body_sink mg_body_sink;
 typedef struct mg_body_tap mg_body_tap;
+struct mg_stream; /* net/stream.h */
 
 /* Why an exchange ended before its last byte. */
 typedef enum mg_reset {
@@ -45,6 +46,18 @@ struct mg_body_sink {
     void (*end)(mg_body_sink *sink, const mg_fields *trailers);
     /* The source died. Nothing follows. */
     void (*reset)(mg_body_sink *sink, mg_reset reason);
+    /* Moves at most n bytes from the socket on which they come to where the sink's go, without their being
+     * looked at. Returns how many, 0 at the end of the socket, or one of MG_MOVE_*. NULL: the sink looks at
+     * them. The same bytes never come by `data` as well. */
+    int64_t (*move)(mg_body_sink *sink, struct mg_stream *from, uint64_t n);
+};
+
+/* What a sink says that moved nothing. The first two are those of a stream (net/stream.h). */
+enum {
+    MG_MOVE_WAIT = -1,  /* the socket has no bytes */
+    MG_MOVE_ERROR = -2, /* of the socket that is read */
+    MG_MOVE_FULL = -3,  /* the sink has no room: it calls source->resume, as with `data` */
+    MG_MOVE_NOT = -4,   /* it takes them by `data` alone, at least now */
 };
 
 struct mg_body_source {

@@ -94,6 +94,9 @@ void mg_h1_body_fini(mg_h1_body *body);
 mg_h1_step mg_h1_body_next(mg_h1_body *body, const char *in, size_t n, size_t *used, mg_str *payload,
                            mg_h1_fault *fault);
 void mg_h1_body_take(mg_h1_body *body, size_t n);
+/* How many bytes of the body come next and as they are, whatever is in them: of a length all that are left, of
+ * one that only the end ends UINT64_MAX, of chunks none. */
+uint64_t mg_h1_body_plain(const mg_h1_body *body);
 /* The connection ended. True when that is a legal end of this body (until-close), or it had ended already. */
 bool mg_h1_body_eof(mg_h1_body *body);
 

@@ -212,6 +212,11 @@ void mg_h1_body_take(mg_h1_body *body, size_t n)
         body->state = body->framing == MG_H1_CHUNKED ? DATA_CR : ENDED;
 }
 
+uint64_t mg_h1_body_plain(const mg_h1_body *body)
+{
+    return body->state == DATA && body->framing != MG_H1_CHUNKED ? body->left : 0;
+}
+
 bool mg_h1_body_eof(mg_h1_body *body)
 {
     if (body->framing == MG_H1_UNTIL_CLOSE && body->state == DATA)

@@ -209,10 +209,25 @@ static void conn_turn(mg_conn *conn)
     mg_conn_leave(conn);
 }
 
+/* False: not yet, and the time for the head goes on; or it failed, and there is nobody to answer. */
+static bool greet(mg_conn *conn)
+{
+    const int greeted = mg_stream_greet(&conn->wire.stream);
+
+    if (greeted > 0) {
+        mg_conn_enter(conn);
+        mg_conn_close(conn, false);
+        mg_conn_leave(conn);
+    }
+    return greeted == 0;
+}
+
 static void on_ready(mg_stream *stream)
 {
     mg_conn *conn = mg_container_of(stream, mg_conn, wire.stream);
 
+    if (!mg_stream_is_open(stream) && !greet(conn))
+        return;
     /* libevent tells an RST as if there were bytes and room. */
     if (!mg_stream_is_ended(stream) && mg_conn_is_unread(conn))
         mg_wire_look(&conn->wire);
@@ -279,7 +294,7 @@ static void open_conn(mg_conn_server *server, int fd, const mg_addr *peer, bool 
     memcpy(conn->peer, text, conn->peer_n);
     mg_timer_init(&conn->timer, on_timer);
     mg_conn_server_add(server, &conn->entry, &mg_protocol_h1);
-    mg_stream_accept(&conn->wire.stream, server->net->loop, fd, &mg_transport_socket, on_ready);
+    mg_stream_accept(&conn->wire.stream, server->net->loop, fd, server->transport, on_ready);
     mg_conn_set_timer(conn, server->limits.head_timeout_ns);
 }
 
@@ -297,7 +312,7 @@ static void drain(mg_conn_entry *entry)
     mg_conn *conn = conn_of(entry);
 
     mg_conn_enter(conn);
-    if (conn->state == CONN_IDLE) {
+    if (conn->state == CONN_IDLE && mg_stream_is_open(&conn->wire.stream)) {
         mg_stream_expect(&conn->wire.stream);
         mg_wire_feed_held(&conn->wire);
         mg_wire_read(&conn->wire);
@@ -328,6 +343,10 @@ static void turn_away(mg_conn_server *server, int fd)
     mg_text body = { 0 }, answer = { 0 };
     char id[17];
 
+    if (!server->transport->is_socket) { /* it could not read that */
+        mg_stream_turn_away(loop, fd, MG_STR_NONE);
+        return;
+    }
     snprintf(id, sizeof id, "%016llx", (unsigned long long)mg_rand_next(&loop->rand));
     mg_problem_write(&problem, mg_str_of(id), &body);
     mg_text_addf(&answer,

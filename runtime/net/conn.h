@@ -6,7 +6,8 @@
 #include "http/h1.h"
 #include "net/net.h"
 
-struct mg_protocol; /* net/protocol.h */
+struct mg_protocol;  /* net/protocol.h */
+struct mg_transport; /* net/stream.h */
 
 /* One connection, as its server has it. */
 typedef struct mg_conn_entry {
@@ -32,11 +33,12 @@ typedef struct mg_conn_gate {
 
 /* One listener's connections on one loop. The owner's fields may change at any time between turns. */
 typedef struct mg_conn_server {
-    mg_net *net;               /* borrowed */
-    const mg_owner_ops *owner; /* borrowed */
-    void *owner_self;          /* borrowed: x->owner_self of every exchange */
-    const void *listener;      /* borrowed: x->listener of every exchange */
-    mg_str scheme;             /* borrowed: "http" */
+    mg_net *net;                          /* borrowed */
+    const mg_owner_ops *owner;            /* borrowed */
+    void *owner_self;                     /* borrowed: x->owner_self of every exchange */
+    const struct mg_transport *transport; /* borrowed: what carries the bytes of those that are accepted */
+    const void *listener;                 /* borrowed: x->listener of every exchange */
+    mg_str scheme;                        /* borrowed: "http" */
     mg_conn_limits limits;
     mg_cidr *trusted; /* borrowed: proxies that are believed */
     size_t trusted_count;

@@ -57,6 +57,7 @@ static void start_exchange(mg_conn *conn, const char *bytes, size_t n, size_t be
         mg_h1_body_init(&conn->body, x->request.body == MG_BODY_LENGTH ? MG_H1_LENGTH : MG_H1_CHUNKED,
                         x->request.length, &limits->h1, &x->arena);
         mg_conn_request_to(conn, x->request.expect_continue ? CONN_ASKS : CONN_BODY);
+        mg_wire_bulk(&conn->wire, x->request.body == MG_BODY_LENGTH ? x->request.length : 0);
         mg_wire_block(&conn->wire);
         x->body_is_here = x->request.body == MG_BODY_LENGTH && x->request.length <= behind;
         x->request_body.source = &conn->source;
@@ -359,7 +360,32 @@ static void wire_sent(mg_wire *wire, size_t n)
     mg_conn_progress(conn);
 }
 
-const mg_wire_ops mg_conn_wire = { wire_wants, wire_came, wire_feed, wire_ended, wire_sent };
+static mg_body *wire_bulk(mg_wire *wire, uint64_t *left)
+{
+    mg_conn *conn = conn_of(wire);
+
+    if (conn->state != CONN_EXCHANGE || conn->request != CONN_BODY)
+        return NULL;
+    *left = mg_h1_body_plain(&conn->body);
+    return &conn->x->request_body;
+}
+
+static void wire_moved(mg_wire *wire, size_t n)
+{
+    mg_conn *conn = conn_of(wire);
+    mg_exchange *x = conn->x;
+
+    if (!x)
+        return;
+    x->request_body.bytes += n;
+    x->bytes_in += n;
+    mg_h1_body_take(&conn->body, n);
+    if (!mg_h1_body_plain(&conn->body))
+        body_ended(conn);
+}
+
+const mg_wire_ops mg_conn_wire = { wire_wants, wire_came, wire_feed, wire_ended,
+                                   wire_sent,  wire_bulk, wire_moved };
 
 /* ---- the source of the request body: what its taker calls ---- */
 

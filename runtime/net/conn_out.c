@@ -90,6 +90,23 @@ static size_t response_data(mg_body_sink *sink, const char *bytes, size_t n)
     return taken;
 }
 
+static int64_t response_move(mg_body_sink *sink, mg_stream *from, uint64_t n)
+{
+    mg_conn *conn = mg_container_of(sink, mg_conn, sink);
+
+    if (conn->state == CONN_GONE || conn->out_framing == MG_H1_CHUNKED || mg_conn_is_tunnel(conn) ||
+        (conn->out_framing == MG_H1_LENGTH && conn->out_left < n))
+        return MG_MOVE_NOT;
+    const int64_t moved = mg_wire_move(&conn->wire, from, n);
+    if (moved > 0 && conn->out_framing == MG_H1_LENGTH)
+        conn->out_left -= (uint64_t)moved;
+    if (moved > 0 && conn->wire.broken)
+        (void)break_later(conn, 0);
+    else if (conn->wire.waiting || !mg_wire_is_flushed(&conn->wire))
+        mg_conn_await(conn);
+    return moved;
+}
+
 static void response_end(mg_body_sink *sink, const mg_fields *trailers)
 {
     mg_conn *conn = mg_container_of(sink, mg_conn, sink);
@@ -206,5 +223,5 @@ static void client_cut(mg_exchange *x, mg_reset reason)
     mg_conn_leave(conn);
 }
 
-const mg_body_sink mg_conn_sink = { response_data, response_end, response_reset };
+const mg_body_sink mg_conn_sink = { response_data, response_end, response_reset, response_move };
 const mg_client_ops mg_conn_client = { client_interim, client_head, client_cut };

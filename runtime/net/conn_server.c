@@ -2,6 +2,7 @@
  * of them end. */
 #include "base/mem.h"
 #include "net/protocol.h"
+#include "net/stream.h"
 
 void mg_conn_server_init(mg_conn_server *server, mg_net *net, const mg_owner_ops *owner, void *owner_self)
 {
@@ -14,6 +15,7 @@ void mg_conn_server_init(mg_conn_server *server, mg_net *net, const mg_owner_ops
                                        .max_connections = UINT32_MAX,
                                        .max_of_all = UINT32_MAX };
     server->gate = &server->own;
+    server->transport = &mg_transport_socket;
     mg_list_init(&server->conns);
 }
 

@@ -195,6 +195,8 @@ static const mg_loop_ops event_ops = {
     .shutdown_write = mg_socket_shutdown_write,
     .close = mg_socket_close,
     .local_addr = mg_socket_local_addr,
+    .pipe = mg_socket_pipe,
+    .splice = mg_socket_splice,
 };
 
 /* NO_CACHE_TIME: libevent then reads its clock only where a timer is armed. No PRECISE_TIMER: it would set a

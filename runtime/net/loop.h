@@ -104,6 +104,10 @@ typedef struct mg_loop_ops {
     void (*shutdown_write)(mg_loop *loop, int fd);
     void (*close)(mg_loop *loop, int fd, bool reset); /* reset: RST instead of FIN */
     bool (*local_addr)(mg_loop *loop, int fd, mg_addr *addr);
+    /* Bytes from a socket to a pipe, or from a pipe to a socket, that are not looked at: NULL where every byte
+     * is copied. pipe: false when there is none to be had; ends[0] is the one to read from. */
+    bool (*pipe)(mg_loop *loop, int ends[2]);
+    ssize_t (*splice)(mg_loop *loop, int from, int to, size_t n);
     /* Names of a simulated world, at once; NULL where the resolver asks the real ones. */
     mg_result (*resolve)(mg_loop *loop, mg_str name, struct mg_resolved *answer);
 } mg_loop_ops;

@@ -25,7 +25,7 @@ static unsigned spares(unsigned most)
 
 void mg_net_init(mg_net *net, mg_loop *loop, mg_log *log)
 {
-    *net = (mg_net){ .loop = loop, .log = log };
+    *net = (mg_net){ .loop = loop, .log = log, .pipes = { .max = MG_PIPES_MAX } };
     net->scratch = mg_alloc(MG_NET_SCRATCH);
 }
 
@@ -41,6 +41,7 @@ static void free_spares(struct mg_spare *spare)
 void mg_net_fini(mg_net *net)
 {
     MG_CHECK(net->live_exchanges == 0 && net->held == 0);
+    mg_pipes_fini(&net->pipes, net->loop);
     free_spares(net->buffers);
     free_spares(net->exchanges);
     mg_free(net->scratch);

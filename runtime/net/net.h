@@ -7,6 +7,7 @@
 #include "base/stat.h"
 #include "http/exchange.h"
 #include "net/loop.h"
+#include "net/pipe.h"
 
 enum {
     MG_NET_SCRATCH = 256 * 1024,
@@ -23,6 +24,7 @@ typedef struct mg_net {
     mg_log *log;   /* borrowed */
     char *scratch; /* owned: every read goes here first; what must stay is copied to a held buffer */
     bool scratch_busy;
+    mg_pipes pipes;
     struct mg_spare *buffers, *exchanges; /* owned free lists */
     unsigned buffer_count, exchange_count;
     size_t live_exchanges;

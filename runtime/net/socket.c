@@ -1,6 +1,7 @@
 /* socket.c - the kernel's sockets: never blocking, never inherited by a child, never raising SIGPIPE. */
 #include "net/socket.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -165,4 +166,24 @@ bool mg_socket_local_addr(mg_loop *loop, int fd, mg_addr *addr)
     UNUSED(loop);
     *addr = (mg_addr){ .n = sizeof(*addr) - offsetof(mg_addr, sa) };
     return getsockname(fd, &addr->sa, &addr->n) == 0;
+}
+
+/* ---- bytes that are not copied ---- */
+
+enum { PIPE_BYTES = 256 * 1024 };
+
+/* The size is a wish: an unprivileged process may have used up what it may have. */
+bool mg_socket_pipe(mg_loop *loop, int ends[2])
+{
+    UNUSED(loop);
+    if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0)
+        return false;
+    (void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);
+    return true;
+}
+
+ssize_t mg_socket_splice(mg_loop *loop, int from, int to, size_t n)
+{
+    UNUSED(loop);
+    return splice(from, NULL, to, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 }

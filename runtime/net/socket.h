@@ -15,5 +15,7 @@ ssize_t mg_socket_send(mg_loop *loop, int fd, const struct iovec *parts, int cou
 void mg_socket_shutdown_write(mg_loop *loop, int fd);
 void mg_socket_close(mg_loop *loop, int fd, bool reset);
 bool mg_socket_local_addr(mg_loop *loop, int fd, mg_addr *addr);
+bool mg_socket_pipe(mg_loop *loop, int ends[2]);
+ssize_t mg_socket_splice(mg_loop *loop, int from, int to, size_t n);
 
 #endif

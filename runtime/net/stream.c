@@ -122,6 +122,17 @@ void mg_stream_shutdown(mg_stream *stream)
         stream->transport->shutdown(stream);
 }
 
+ssize_t mg_stream_fill(mg_stream *stream, mg_pipe *pipe, size_t n)
+{
+    MG_CHECK(pipe->n == 0);
+    return stream->transport->fill(stream, pipe, n);
+}
+
+ssize_t mg_stream_drain(mg_stream *stream, mg_pipe *pipe)
+{
+    return stream->transport->drain(stream, pipe);
+}
+
 bool mg_stream_is_quiet(mg_stream *stream)
 {
     return stream->transport->is_quiet(stream);
@@ -186,6 +197,45 @@ static ssize_t socket_send(mg_stream *stream, const struct iovec *parts, int cou
     return sent;
 }
 
+/* What comes of a call of splice: it tells neither whether the socket is drained nor whether it is full but by
+ * EAGAIN. */
+static ssize_t spliced(mg_stream *stream, int from, int to, size_t n)
+{
+    mg_loop *loop = stream->watch.loop;
+    ssize_t moved;
+
+    do
+        moved = loop->ops->splice(loop, from, to, n);
+    while (moved < 0 && errno == EINTR);
+    if (moved >= 0)
+        return moved;
+    return is_wait(errno) ? MG_STREAM_WAIT : MG_STREAM_ERROR;
+}
+
+static ssize_t socket_fill(mg_stream *stream, mg_pipe *pipe, size_t n)
+{
+    const ssize_t got = spliced(stream, stream->watch.fd, pipe->write, n);
+
+    stream->unsure = false;
+    if (got <= 0)
+        stream->readable = false;
+    else
+        pipe->n = (size_t)got;
+    return got;
+}
+
+static ssize_t socket_drain(mg_stream *stream, mg_pipe *pipe)
+{
+    const ssize_t sent = spliced(stream, pipe->read, stream->watch.fd, pipe->n);
+
+    if (sent == MG_STREAM_WAIT || sent == MG_STREAM_ERROR)
+        stream->writable = false;
+    if (sent < 0)
+        return sent == MG_STREAM_WAIT ? 0 : sent;
+    pipe->n -= (size_t)sent;
+    return sent;
+}
+
 static void socket_shutdown(mg_stream *stream)
 {
     mg_loop *loop = stream->watch.loop;
@@ -210,5 +260,7 @@ const mg_transport mg_transport_socket = {
     .send = socket_send,
     .shutdown = socket_shutdown,
     .is_quiet = socket_is_quiet,
+    .fill = socket_fill,
+    .drain = socket_drain,
     .is_socket = true,
 };

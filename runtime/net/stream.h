@@ -13,6 +13,7 @@
 #define MG_NET_STREAM_H
 
 #include "net/loop.h"
+#include "net/pipe.h"
 
 typedef struct mg_stream mg_stream;
 
@@ -27,6 +28,9 @@ typedef struct mg_transport {
     ssize_t (*send)(mg_stream *stream, const struct iovec *parts, int count);
     void (*shutdown)(mg_stream *stream);
     bool (*is_quiet)(mg_stream *stream);
+    /* The bytes by way of a pipe, as recv and send tell of theirs. NULL: they are not those of the descriptor. */
+    ssize_t (*fill)(mg_stream *stream, mg_pipe *pipe, size_t n);
+    ssize_t (*drain)(mg_stream *stream, mg_pipe *pipe);
     bool is_socket; /* the bytes are those of the descriptor */
 } mg_transport;
 
@@ -75,6 +79,17 @@ ssize_t mg_stream_recv(mg_stream *stream, void *bytes, size_t n);
 /* Bytes taken, which may be fewer than given: then the stream is not writable until `ready` says so. */
 ssize_t mg_stream_send(mg_stream *stream, const struct iovec *parts, int count);
 void mg_stream_shutdown(mg_stream *stream); /* nothing more will be sent */
+
+/* Both ends of a pipe may be streams of this kind: the bytes are not looked at. */
+static inline bool mg_stream_can_splice(const mg_stream *stream)
+{
+    return stream->transport->fill && stream->watch.loop->ops->splice;
+}
+
+/* At most n bytes into the pipe, which is empty. As mg_stream_recv. */
+ssize_t mg_stream_fill(mg_stream *stream, mg_pipe *pipe, size_t n);
+/* What is in the pipe. As mg_stream_send. */
+ssize_t mg_stream_drain(mg_stream *stream, mg_pipe *pipe);
 
 /* ---- what is known of it ---- */
 

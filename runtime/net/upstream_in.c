@@ -136,6 +136,7 @@ static void on_head(mg_up *up, const char *bytes, size_t n, bool more)
     mg_slot_answer_to(&up->slot, SLOT_BODY);
     mg_h1_body_init(&up->slot.body, framing, response.length, &lease->conf->h1, &x->arena);
     up->slot.body.may_pad = true;
+    mg_wire_bulk(&up->wire, x->tunnel ? 0 : mg_h1_body_plain(&up->slot.body));
     mg_wire_block(&up->wire);
     x->response_body.source = &up->slot.source;
     mg_up_wait(up, mg_slot_is_tunnel(&up->slot) ? lease->conf->tunnel_idle_timeout_ns
@@ -282,7 +283,32 @@ static void wire_sent(mg_wire *wire, size_t n)
     up->slot.since_ns = mg_loop_now(wire->net->loop);
 }
 
-const mg_wire_ops mg_up_wire = { wire_wants, wire_came, wire_feed, wire_ended, wire_sent };
+static mg_body *wire_bulk(mg_wire *wire, uint64_t *left)
+{
+    mg_up *up = mg_container_of(wire, mg_up, wire);
+
+    if (up->slot.answer != SLOT_BODY)
+        return NULL;
+    mg_body *body = &up->slot.lease->x->response_body;
+    *left = mg_h1_body_plain(&up->slot.body);
+    /* How long one is that only the end ends is not known: it is large once it has been. */
+    return *left == UINT64_MAX && body->bytes < MG_WIRE_BULK ? NULL : body;
+}
+
+static void wire_moved(mg_wire *wire, size_t n)
+{
+    mg_up *up = mg_container_of(wire, mg_up, wire);
+
+    if (!up->slot.lease)
+        return;
+    up->slot.lease->x->response_body.bytes += n;
+    mg_h1_body_take(&up->slot.body, n);
+    if (!mg_h1_body_plain(&up->slot.body))
+        answer_complete(up, true);
+}
+
+const mg_wire_ops mg_up_wire = { wire_wants, wire_came, wire_feed, wire_ended,
+                                 wire_sent,  wire_bulk, wire_moved };
 
 static void source_resume(mg_body_source *source)
 {

@@ -66,6 +66,27 @@ static size_t request_data(mg_body_sink *sink, const char *bytes, size_t n)
     return taken;
 }
 
+static int64_t request_move(mg_body_sink *sink, mg_stream *from, uint64_t n)
+{
+    mg_up *up = mg_container_of(sink, mg_slot, sink)->up;
+
+    if (up->state == UP_GONE || !up->slot.lease || up->slot.chunked || mg_slot_is_tunnel(&up->slot))
+        return MG_MOVE_NOT;
+    mg_exchange_body_flows(up->slot.lease->x, mg_loop_now(mg_up_loop(up)));
+    const bool waited = waits_to_send(up);
+    const int64_t moved = mg_wire_move(&up->wire, from, n);
+    if (moved > 0) {
+        mg_lease_pin(up->slot.lease);
+        if (up->wire.broken) {
+            send_failed(up);
+            mg_wire_later(&up->wire);
+        }
+    }
+    if (!waited && waits_to_send(up) && up->slot.answer <= SLOT_AWAITS)
+        mg_up_await_room(up);
+    return moved;
+}
+
 static void request_end(mg_body_sink *sink, const mg_fields *trailers)
 {
     mg_up *up = mg_container_of(sink, mg_slot, sink)->up;
@@ -93,4 +114,4 @@ static void request_reset(mg_body_sink *sink, mg_reset reason)
         mg_up_fail(up, reason);
 }
 
-const mg_body_sink mg_up_sink = { request_data, request_end, request_reset };
+const mg_body_sink mg_up_sink = { request_data, request_end, request_reset, request_move };

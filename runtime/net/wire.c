@@ -7,7 +7,8 @@
 
 enum {
     READS_A_TURN = 4,
-    SMALL = 4096, /* copied behind what waits, instead of a send of its own */
+    MOVE_MOST = 1 << 20, /* at once; a pipe takes less */
+    SMALL = 4096,        /* copied behind what waits, instead of a send of its own */
     CHUNK_SIZE = 18,
 };
 
@@ -62,6 +63,26 @@ static void take(mg_wire *wire, const char *bytes, size_t n)
         mg_net_hold(wire->net, &wire->in, bytes + used, n - used);
 }
 
+/* Bytes of a large body that nobody wants to look at go by a pipe. As mg_body_sink.move. */
+static int64_t move(mg_wire *wire)
+{
+    uint64_t left;
+    mg_body *body = wire->ops->bulk(wire, &left);
+
+    if (!body || left < MG_WIRE_BULK || wire->in.n || body->tap || !body->sink || !body->sink->move)
+        return MG_MOVE_NOT;
+    const int64_t moved = body->sink->move(body->sink, &wire->stream, left);
+    if (moved == MG_MOVE_FULL)
+        mg_wire_block(wire);
+    if (moved <= 0)
+        return moved;
+    wire->ops->came(wire, (size_t)moved);
+    if ((uint64_t)moved == left)
+        (void)mg_stream_is_quiet(&wire->stream); /* is what was read all that had come? */
+    wire->ops->moved(wire, (size_t)moved);
+    return moved;
+}
+
 void mg_wire_read(mg_wire *wire)
 {
     mg_net *net = wire->net;
@@ -77,14 +98,17 @@ void mg_wire_read(mg_wire *wire)
             mg_wire_later(wire);
             break;
         }
-        const ssize_t got = mg_stream_recv(&wire->stream, net->scratch, most);
-        if (got == MG_STREAM_WAIT)
+        const int64_t moved = wire->bulk ? move(wire) : MG_MOVE_NOT;
+        const bool copies = moved == MG_MOVE_NOT;
+        const int64_t got = copies ? mg_stream_recv(&wire->stream, net->scratch, most) : moved;
+        if (got == MG_STREAM_WAIT || got == MG_MOVE_FULL)
             break;
         if (got <= 0) {
             wire->ops->ended(wire, got < 0);
             break;
         }
-        take(wire, net->scratch, (size_t)got);
+        if (copies)
+            take(wire, net->scratch, (size_t)got);
     }
     net->scratch_busy = false;
 }
@@ -93,7 +117,7 @@ void mg_wire_read(mg_wire *wire)
 
 bool mg_wire_has_room(mg_wire *wire)
 {
-    if (wire->out.n < MG_NET_BUFFER && (!wire->out.n || mg_stream_can_write(&wire->stream)))
+    if (!wire->pipe && wire->out.n < MG_NET_BUFFER && (!wire->out.n || mg_stream_can_write(&wire->stream)))
         return true;
     wire->waiting = true;
     return false;
@@ -108,11 +132,45 @@ bool mg_wire_give_room(mg_wire *wire, const mg_body *body)
     return true;
 }
 
+static void drop_pipe(mg_wire *wire)
+{
+    if (wire->pipe)
+        mg_pipe_give(&wire->net->pipes, wire->net->loop, wire->pipe);
+    wire->pipe = NULL;
+}
+
+void mg_wire_drop_out(mg_wire *wire)
+{
+    drop_pipe(wire);
+    mg_net_drop(wire->net, &wire->out, wire->out.n);
+}
+
+/* False: broken. What the kernel does not take stays in the pipe. */
+static bool send_pipe(mg_wire *wire)
+{
+    while (wire->pipe->n && mg_stream_can_write(&wire->stream)) {
+        const ssize_t sent = mg_stream_drain(&wire->stream, wire->pipe);
+        if (sent < 0) {
+            wire->broken = true;
+            return false;
+        }
+        if (sent)
+            wire->ops->sent(wire, (size_t)sent);
+    }
+    if (!wire->pipe->n)
+        drop_pipe(wire);
+    return true;
+}
+
 ssize_t mg_wire_send(mg_wire *wire, const struct iovec *parts, int count)
 {
     struct iovec all[4];
     int n = 0;
 
+    if (wire->pipe && !send_pipe(wire))
+        return -1;
+    if (wire->pipe)
+        return 0;
     if (wire->out.n)
         all[n++] = (struct iovec){ wire->out.p, wire->out.n };
     for (int i = 0; i < count; i++)
@@ -139,6 +197,27 @@ ssize_t mg_wire_send_bytes(mg_wire *wire, const char *bytes, size_t n)
     if (taken >= 0 && (size_t)taken < n)
         wire->waiting = true;
     return taken;
+}
+
+int64_t mg_wire_move(mg_wire *wire, mg_stream *from, uint64_t n)
+{
+    if (wire->broken || !mg_stream_can_splice(from) || !mg_stream_can_splice(&wire->stream))
+        return MG_MOVE_NOT;
+    if (!mg_wire_has_room(wire))
+        return MG_MOVE_FULL;
+    if (wire->out.n && mg_wire_send(wire, NULL, 0) < 0)
+        return MG_MOVE_NOT; /* `data` knows what to do */
+    if (wire->out.n) {
+        wire->waiting = true;
+        return MG_MOVE_FULL;
+    }
+    mg_pipe *pipe = mg_pipe_take(&wire->net->pipes, wire->net->loop);
+    if (!pipe)
+        return MG_MOVE_NOT;
+    wire->pipe = pipe;
+    const ssize_t got = mg_stream_fill(from, pipe, mg_min_u64(n, MOVE_MOST));
+    (void)send_pipe(wire);
+    return got;
 }
 
 bool mg_wire_is_small(const mg_wire *wire, size_t n)

@@ -12,6 +12,8 @@
 
 typedef struct mg_wire mg_wire;
 
+enum { MG_WIRE_BULK = 64 * 1024 }; /* fewer bytes of a body are copied: moving them costs more calls */
+
 typedef struct mg_wire_ops {
     /* How many bytes would be used now, at most. 0: none are wanted, or none can have come. */
     size_t (*wants)(mg_wire *wire);
@@ -24,6 +26,11 @@ typedef struct mg_wire_ops {
     void (*ended)(mg_wire *wire, bool error);
     /* So many bytes are with the kernel. */
     void (*sent)(mg_wire *wire, size_t n);
+    /* Of a wire in bulk: the body that is being read, and in *left how many bytes of it come as they are. NULL:
+     * none now. */
+    mg_body *(*bulk)(mg_wire *wire, uint64_t *left);
+    /* So many of those went past without being looked at; `came` was called. */
+    void (*moved)(mg_wire *wire, size_t n);
 } mg_wire_ops;
 
 struct mg_wire {
@@ -33,9 +40,11 @@ struct mg_wire {
     const mg_wire_ops *ops;
     mg_text in;    /* held bytes not used yet */
     mg_text out;   /* held bytes not sent yet */
+    mg_pipe *pipe; /* borrowed of the net: bytes to be sent before those of `out`; NULL: none */
     bool feeding;  /* `feed` is on the stack */
     bool blocked;  /* who takes the bytes has no room, or is not there yet: mg_wire_block, mg_wire_unblock */
     bool waiting;  /* a source was refused room, and is to be resumed: mg_wire_has_room, mg_wire_give_room */
+    bool bulk;     /* a large body comes, whose bytes nobody may want to look at: mg_wire_bulk */
     bool broken;   /* a send failed: what reads as an end from now on may have been an RST */
     uint8_t depth; /* callbacks of the connection on the stack */
 };
@@ -65,7 +74,7 @@ static inline void mg_wire_later(mg_wire *wire)
 /* Another exchange begins. */
 static inline void mg_wire_restart(mg_wire *wire)
 {
-    wire->blocked = wire->waiting = false;
+    wire->blocked = wire->waiting = wire->bulk = false;
 }
 
 /* ---- in ---- */
@@ -74,6 +83,12 @@ static inline void mg_wire_restart(mg_wire *wire)
 void mg_wire_read(mg_wire *wire);
 /* What is held is tried again. Nothing while bytes are being used. */
 void mg_wire_feed_held(mg_wire *wire);
+
+/* A body begins whose bytes come as they are, so many of them: a large one may be moved by the kernel. */
+static inline void mg_wire_bulk(mg_wire *wire, uint64_t length)
+{
+    wire->bulk = length >= MG_WIRE_BULK;
+}
 
 static inline void mg_wire_block(mg_wire *wire)
 {
@@ -97,7 +112,7 @@ static inline void mg_wire_look(mg_wire *wire)
 /* Nothing is held that has to be sent before anything else. */
 static inline bool mg_wire_is_flushed(const mg_wire *wire)
 {
-    return !wire->out.n;
+    return !wire->out.n && !wire->pipe;
 }
 
 /* Whether a body's bytes are taken now. If not, its source is resumed by mg_wire_give_room. */
@@ -112,6 +127,8 @@ ssize_t mg_wire_send(mg_wire *wire, const struct iovec *parts, int count);
 ssize_t mg_wire_send_bytes(mg_wire *wire, const char *bytes, size_t n);
 /* The same as a chunk, of which all is taken: what the kernel does not take is held. False: broken. */
 bool mg_wire_send_chunk(mg_wire *wire, const char *bytes, size_t n);
+/* The `move` of a sink whose bytes go out on the wire as they are. */
+int64_t mg_wire_move(mg_wire *wire, mg_stream *from, uint64_t n);
 /* A small piece that goes with what follows it, or at the end of the turn. */
 bool mg_wire_is_small(const mg_wire *wire, size_t n);
 void mg_wire_hold(mg_wire *wire, const char *bytes, size_t n);
@@ -139,9 +156,6 @@ static inline void mg_wire_drop_in(mg_wire *wire)
 }
 
 /* Nobody wants what is held to be sent. */
-static inline void mg_wire_drop_out(mg_wire *wire)
-{
-    mg_net_drop(wire->net, &wire->out, wire->out.n);
-}
+void mg_wire_drop_out(mg_wire *wire);
 
 #endif

@@ -187,7 +187,7 @@ static void read_body(desk_ask *a)
         x->request.expect_continue = false;
         x->client->interim(x, &go_on);
     }
-    a->sink = (mg_body_sink){ body_data, body_end, body_reset };
+    a->sink = (mg_body_sink){ body_data, body_end, body_reset, NULL };
     x->request_body.sink = &a->sink;
     x->request_body.source->resume(x->request_body.source);
 }

@@ -155,7 +155,7 @@ void mg_chain_take_body(mg_flight *flight, int which)
         return;
     }
     flight->chain.takes = which == MG_REQUEST ? MG_CHAIN_TAKES_REQUEST : MG_CHAIN_TAKES_RESPONSE;
-    flight->chain.drain = (mg_body_sink){ body_data, body_end, body_reset };
+    flight->chain.drain = (mg_body_sink){ body_data, body_end, body_reset, NULL };
     body->sink = &flight->chain.drain;
     if (which == MG_REQUEST && x->request.expect_continue && x->client) {
         const mg_response go_on = { .status = 100 };

@@ -231,7 +231,7 @@ void mg_filter_insert(mg_flight *flight, int which, mg_body *body)
 
     mg_later_cancel(&filter->later); /* of a try before */
     *filter = (mg_filter){ .out = out,
-                           .sink = { on_data, on_end, on_reset },
+                           .sink = { on_data, on_end, on_reset, NULL },
                            .source = { on_resume, on_stop },
                            .later = { .run = on_later },
                            .inner = body->sink,

@@ -171,7 +171,7 @@ static void head_came(mg_outgoing *out)
             wake(out, NULL);
         return; /* `over` follows */
     }
-    out->sink = (mg_body_sink){ on_data, on_end, on_reset };
+    out->sink = (mg_body_sink){ on_data, on_end, on_reset, NULL };
     x->response_body.sink = &out->sink;
     if (out->streams)
         wake(out, NULL);

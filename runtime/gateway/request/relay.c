@@ -30,6 +30,16 @@ static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
     return taken;
 }
 
+static int64_t on_move(mg_body_sink *sink, struct mg_stream *from, uint64_t n)
+{
+    mg_body *to = mg_container_of(sink, mg_relay, sink)->to;
+    const int64_t moved = to->sink && to->sink->move ? to->sink->move(to->sink, from, n) : MG_MOVE_NOT;
+
+    if (moved > 0)
+        to->bytes += (uint64_t)moved;
+    return moved;
+}
+
 static void on_end(mg_body_sink *sink, const mg_fields *trailers)
 {
     mg_relay *relay = mg_container_of(sink, mg_relay, sink);
@@ -73,7 +83,7 @@ static void on_stop(mg_body_source *source)
 
 void mg_relay_start(mg_relay *relay, mg_body *from, mg_exchange *x, mg_body *to)
 {
-    relay->sink = (mg_body_sink){ on_data, on_end, on_reset };
+    relay->sink = (mg_body_sink){ on_data, on_end, on_reset, on_move };
     relay->source = (mg_body_source){ on_resume, on_stop };
     relay->from = from;
     relay->x = x;

@@ -86,6 +86,17 @@ static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
     return taken;
 }
 
+/* Once no copy is wanted any more. */
+static int64_t on_move(mg_body_sink *sink, struct mg_stream *from, uint64_t n)
+{
+    mg_replay *replay = mg_container_of(sink, mg_replay, sink);
+    mg_body_sink *inner = replay->inner;
+
+    if ((!replay->let_go && !replay->last_try) || !inner->move)
+        return MG_MOVE_NOT;
+    return inner->move(inner, from, n);
+}
+
 static void on_end(mg_body_sink *sink, const mg_fields *trailers)
 {
     mg_replay *replay = mg_container_of(sink, mg_replay, sink);
@@ -242,8 +253,8 @@ void mg_replay_begin(mg_flight *flight)
         return;
     flight->replay = MG_ARENA_NEW(&x->arena, mg_replay);
     *flight->replay = (mg_replay){
-        .sink = { on_data, on_end, on_reset },
-        .gate = { gate_data, gate_end, gate_reset },
+        .sink = { on_data, on_end, on_reset, on_move },
+        .gate = { gate_data, gate_end, gate_reset, NULL },
         .source = { on_resume, on_stop },
         .flight = flight,
         .whole = whole_body(flight),

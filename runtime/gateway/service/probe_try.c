@@ -152,7 +152,7 @@ static void on_head(mg_lease *lease)
         answered(probe, true);
         return;
     }
-    probe->sink = (mg_body_sink){ on_data, on_end, on_reset };
+    probe->sink = (mg_body_sink){ on_data, on_end, on_reset, NULL };
     x->response_body.sink = &probe->sink;
     x->response_body.source->resume(x->response_body.source);
 }

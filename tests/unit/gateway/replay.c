@@ -125,7 +125,7 @@ static void begin(fixture *f)
         (client){ .source = { client_resume, client_stop }, .body = &f->x->request_body, .blocked = true };
     f->x->request_body.source = &f->client.source;
     for (int i = 0; i < 4; i++)
-        f->up[i] = (upstream){ .sink = { up_data, up_end, up_reset }, .room = SIZE_MAX };
+        f->up[i] = (upstream){ .sink = { up_data, up_end, up_reset, NULL }, .room = SIZE_MAX };
     mg_replay_begin(&f->flight);
 }
 
