@@ -11,8 +11,8 @@
  * At most once an exchange, and never behind an answer.
  * - SLEEP: resume after call->wait_s.
  * - HTTP: ctx.http; resume when the answer is there or failed.
- * - BODY: the whole body of call->wait_which; resume when bodies[which].complete. Where it outgrows max_bytes
- *   set too_large and cancelled, answer 413 or 502, resume (it unwinds).
+ * - BODY: the whole body of call->wait_which; resume when bodies[which] is there. Where it outgrows max_bytes
+ *   set cancelled, answer 413 or 502, resume (it unwinds).
  * - BARRIER: ctx.kv:barrier; resume when durable.
  * - PAUSE: long work goes on in the next turn of the loop that is free.
  * - DONE: every handler has returned, and x->response goes out as they left it. x->answer is MG_ANSWER_NONE

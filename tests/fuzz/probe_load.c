@@ -22,11 +22,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > MG_PROBE_BODY_MAX)
         return 0;
     mg_arena_init(&x.arena, NULL, 0);
-    mg_text_add(&probe.body, mg_str_make((const char *)data, size));
+    mg_text_add(&probe.body.text, mg_str_make((const char *)data, size));
     if (read_load(&probe, &load))
         (void)mg_health_weight(BASE, load.cpu, load.mem, load.latency_ms, &weight);
     MG_CHECK(isfinite(weight) && weight >= 0 && weight <= BASE);
-    mg_text_fini(&probe.body);
+    mg_gather_fini(&probe.body);
     mg_arena_fini(&x.arena);
     return 0;
 }

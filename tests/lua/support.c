@@ -64,8 +64,8 @@ fixture *mg_support_new(void)
 void mg_support_free(fixture *f)
 {
     fixture_end(f);
-    mg_text_fini(&f->call->bodies[0].text);
-    mg_text_fini(&f->call->bodies[1].text);
+    mg_gather_fini(&f->call->bodies[0]);
+    mg_gather_fini(&f->call->bodies[1]);
     mg_free(f->call);
     mg_arena_fini(&f->x.arena);
     mg_snapshot_unref(f->snapshot);

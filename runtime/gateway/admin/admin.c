@@ -134,7 +134,7 @@ bool mg_admin_body_text(mg_admin_call *call, const char *key, mg_str *value)
     mg_source *source = MG_ARENA_NEW(call->arena, mg_source);
     mg_report report = MG_REPORT_INIT;
 
-    *source = (mg_source){ "body", mg_text_str(&call->ask->body) };
+    *source = (mg_source){ "body", mg_text_str(&call->ask->body.text) };
     const mg_node *root = mg_json_parse(call->arena, source, &report);
     if (!root) {
         send_report(call, 400, &report);

@@ -310,7 +310,7 @@ static bool read_ttl(mg_admin_call *call, double *seconds)
 
 void mg_admin_state_put(mg_admin_call *call)
 {
-    const mg_str value = mg_text_str(&call->ask->body);
+    const mg_str value = mg_text_str(&call->ask->body.text);
     double ttl_s;
 
     if (!can_write(call) || !read_ttl(call, &ttl_s))

@@ -16,7 +16,6 @@ struct mg_desk {
 typedef struct desk_ask {
     mg_ask ask;
     mg_desk *desk; /* borrowed */
-    mg_body_sink sink;
     mg_bytes_source bytes;
     mg_later too_large; /* answers with no source of bytes on the stack */
     bool asked;         /* conf.answer has it */
@@ -30,7 +29,7 @@ static void free_ask(desk_ask *a)
     mg_desk *desk = a->desk;
 
     mg_later_cancel(&a->too_large);
-    mg_text_fini(&a->ask.body);
+    mg_gather_fini(&a->ask.body);
     mg_text_fini(&a->ask.out);
     mg_net_exchange_free(&desk->net, a->ask.x);
 }
@@ -147,31 +146,15 @@ static void on_too_large(mg_later *later)
     refuse_large(mg_container_of(later, desk_ask, too_large));
 }
 
-static size_t body_data(mg_body_sink *sink, const char *bytes, size_t n)
+/* Where the client is gone its owner is told as well. */
+static void on_body(mg_gather *gather)
 {
-    desk_ask *a = mg_container_of(sink, desk_ask, sink);
+    desk_ask *a = mg_container_of(gather, desk_ask, ask.body);
 
-    if (a->ask.body.n + n > a->desk->conf.max_body_bytes)
-        mg_later_add(a->desk->net.loop, &a->too_large); /* what comes until then is dropped */
-    else
-        mg_text_add(&a->ask.body, mg_str_make(bytes, n));
-    return n;
-}
-
-static void body_end(mg_body_sink *sink, const mg_fields *trailers)
-{
-    desk_ask *a = mg_container_of(sink, desk_ask, sink);
-
-    (void)trailers;
-    if (!a->too_large.link.next)
+    if (gather->state == MG_GATHER_WHOLE)
         answer(a);
-}
-
-/* The client is gone, which its owner is told as well. */
-static void body_reset(mg_body_sink *sink, mg_reset reason)
-{
-    (void)sink;
-    (void)reason;
+    else if (gather->state == MG_GATHER_TOO_LARGE)
+        mg_later_add(a->desk->net.loop, &a->too_large);
 }
 
 static void read_body(desk_ask *a)
@@ -187,9 +170,7 @@ static void read_body(desk_ask *a)
         x->request.expect_continue = false;
         x->client->interim(x, &go_on);
     }
-    a->sink = (mg_body_sink){ body_data, body_end, body_reset, NULL };
-    x->request_body.sink = &a->sink;
-    x->request_body.source->resume(x->request_body.source);
+    mg_gather_start(&a->ask.body, &x->request_body, on_body);
 }
 
 static desk_ask *new_ask(mg_exchange *x)
@@ -198,6 +179,7 @@ static desk_ask *new_ask(mg_exchange *x)
 
     a->ask.x = x;
     a->desk = x->owner_self;
+    a->ask.body.max_bytes = a->desk->conf.max_body_bytes;
     a->too_large.run = on_too_large;
     x->owner_self = a;
     return a;

@@ -3,6 +3,7 @@
 #ifndef MG_GATEWAY_ADMIN_DESK_H
 #define MG_GATEWAY_ADMIN_DESK_H
 
+#include "http/gather.h"
 #include "net/conn.h"
 
 typedef struct mg_desk mg_desk;
@@ -10,7 +11,7 @@ typedef struct mg_desk mg_desk;
 /* One request and what it is to be answered with. Holds until one of mg_ask_* has answered it. */
 typedef struct mg_ask {
     mg_exchange *x; /* its request is whole and valid */
-    mg_text body;   /* of the request */
+    mg_gather body; /* of the request: whole, or empty */
     mg_text out;    /* of the answer: the answering code's to write */
     mg_str allow;   /* of a 405: the methods that there are; borrowed until it is answered */
 } mg_ask;

@@ -8,20 +8,20 @@
 void mg_body_back_request(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
-    mg_call_buffer *buffer = &flight->chain.call->bodies[MG_REQUEST];
+    mg_gather *body = &flight->chain.call->bodies[MG_REQUEST];
 
-    if (!buffer->complete && !buffer->replaced)
+    if (!mg_gather_is_there(body))
         return;
-    if (x->request_body.source && buffer->replaced)
+    if (x->request_body.source && body->state == MG_GATHER_REPLACED)
         x->request_body.source->stop(x->request_body.source);
-    x->request.body = buffer->text.n || x->request.body != MG_BODY_NONE ? MG_BODY_LENGTH : MG_BODY_NONE;
-    x->request.length = buffer->text.n;
+    x->request.body = body->text.n || x->request.body != MG_BODY_NONE ? MG_BODY_LENGTH : MG_BODY_NONE;
+    x->request.length = body->text.n;
     x->body_is_here = true;
-    x->request_body.ended = buffer->text.n == 0;
+    x->request_body.ended = body->text.n == 0;
     x->request_body.sink = NULL;
-    if (buffer->text.n) {
+    if (body->text.n) {
         mg_bytes_source *bytes = MG_ARENA_NEW(&x->arena, mg_bytes_source);
-        mg_bytes_source_init(bytes, &x->request_body, mg_text_str(&buffer->text));
+        mg_bytes_source_init(bytes, &x->request_body, mg_text_str(&body->text));
     }
 }
 
@@ -29,15 +29,15 @@ void mg_body_back_request(mg_flight *flight)
 void mg_body_back_response(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
-    mg_call_buffer *buffer = &flight->chain.call->bodies[MG_RESPONSE];
+    mg_gather *body = &flight->chain.call->bodies[MG_RESPONSE];
 
-    if (!mg_exchange_has_body(x) || (!buffer->complete && !buffer->replaced))
+    if (!mg_exchange_has_body(x) || !mg_gather_is_there(body))
         return;
-    if (buffer->replaced)
+    if (body->state == MG_GATHER_REPLACED)
         mg_proxy_stop(flight);
     x->response.body = MG_BODY_LENGTH;
-    x->response.length = buffer->text.n;
-    mg_bytes_source_init(&flight->back.bytes, &x->response_body, mg_text_str(&buffer->text));
+    x->response.length = body->text.n;
+    mg_bytes_source_init(&flight->back.bytes, &x->response_body, mg_text_str(&body->text));
 }
 
 void mg_body_back_own(mg_flight *flight)

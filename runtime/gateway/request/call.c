@@ -107,21 +107,21 @@ static const char *not_declared(int which)
 
 bool mg_call_body(mg_call *call, int which, mg_slice *bytes, const char **error)
 {
-    const mg_call_buffer *buffer = &call->bodies[which];
+    const mg_gather *body = &call->bodies[which];
 
     *error = no_response(call, which);
     if (*error)
         return false;
     if (which == MG_RESPONSE && call->x->answer == MG_ANSWER_OWN)
         return give(call->x->own_body.p ? call->x->own_body : MG_STR(""), bytes);
-    if (!buffer->replaced && buffer->max_bytes == 0)
+    if (body->state != MG_GATHER_REPLACED && body->max_bytes == 0)
         *error = not_declared(which);
-    else if (buffer->too_large)
+    else if (body->state == MG_GATHER_TOO_LARGE)
         *error = "it is larger than declared";
     if (*error)
         return false;
     call->wait_which = which; /* of the wait that follows, if it is not there yet */
-    return (buffer->complete || buffer->replaced) && give(mg_text_str(&buffer->text), bytes);
+    return mg_gather_is_there(body) && give(mg_text_str(&body->text), bytes);
 }
 
 const char *mg_call_bodiless(const mg_call *call, int which)
@@ -143,7 +143,6 @@ const char *mg_call_bodiless(const mg_call *call, int which)
 
 const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32_t n)
 {
-    mg_call_buffer *buffer = &call->bodies[which];
     mg_exchange *x = call->x;
     const char *wrong = no_response(call, which);
 
@@ -162,9 +161,7 @@ const char *mg_call_set_body(mg_call *call, int which, const char *bytes, uint32
         mg_exchange_answer_copy(x, &x->response, mg_str_make(bytes, n));
         return NULL;
     }
-    mg_text_clear(&buffer->text);
-    mg_text_add(&buffer->text, mg_str_make(bytes, n));
-    buffer->replaced = true;
+    mg_gather_replace(&call->bodies[which], mg_str_make(bytes, n));
     return NULL;
 }
 

@@ -7,15 +7,10 @@
 #include "gateway/request/limit_hold.h"
 #include "gateway/snapshot.h"
 #include "http/exchange.h"
+#include "http/gather.h"
 #include "moongate.h"
 #include "policy/router.h"
 #include "script/task.h"
-
-typedef struct mg_call_buffer { /* a whole body in memory */
-    mg_text text;
-    size_t max_bytes; /* 0: not declared */
-    bool complete, too_large, replaced;
-} mg_call_buffer;
 
 /* Texts that a plugin has set: pieces of the exchange's arena. */
 typedef enum mg_call_own {
@@ -54,7 +49,7 @@ struct mg_call {
     bool body_sent;                /* ctx.http has sent the client's body, which is not there for next */
     mg_str own[MG_CALL_OWN_COUNT]; /* each {NULL, 0} until it is set */
     mg_str read;                   /* a piece: what the last read made, where it made something */
-    mg_call_buffer bodies[2];      /* MG_REQUEST, MG_RESPONSE */
+    mg_gather bodies[2];           /* MG_REQUEST, MG_RESPONSE; max_bytes 0: not declared */
     mg_str chunk;                  /* of a streamed body, while a filter runs; borrowed */
     bool chunk_last, chunk_replaced;
     mg_text chunk_out;        /* what the filters made of it */

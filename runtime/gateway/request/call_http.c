@@ -50,19 +50,19 @@ bool mg_call_http_service(mg_call *call, const char *name, uint32_t n)
 static const char *fill_body(mg_outgoing *out, mg_call *call, mg_str body, bool clients)
 {
     const mg_exchange *client = flight_of(call)->x;
-    const mg_call_buffer *buffer = &call->bodies[MG_REQUEST];
+    const mg_gather *taken = &call->bodies[MG_REQUEST];
     mg_exchange *x = out->x;
 
     if (clients && call->next_called)
         return "the client's body has gone to the upstream: send it before next(ctx)";
-    if (clients && (buffer->complete || buffer->replaced)) {
-        body = mg_text_str(&buffer->text);
+    if (clients && mg_gather_is_there(taken)) {
+        body = mg_text_str(&taken->text);
         clients = false;
     }
     if (body.n > MG_BODY_BYTES_MAX)
         return "a body has at most 64 MiB";
     if (clients && client->request_body.source) {
-        if (call->body_sent || buffer->text.n)
+        if (call->body_sent || taken->text.n)
             return "the client's body has been read already";
         call->body_sent = out->sends_body = true;
         x->request.body = client->request.body;
@@ -153,7 +153,7 @@ const char *mg_call_http_start(mg_call *call, const char *method, uint32_t metho
         return wrong;
     out->streams = how & MG_HTTP_STREAM;
     out->waits = out->streams ? MG_OUTGOING_HEAD : MG_OUTGOING_WHOLE;
-    out->max_body = max_body ? (uint32_t)mg_min_u64(max_body, MG_HTTP_BODY_BYTES_MAX) : MG_HTTP_BODY_BYTES;
+    out->body.max_bytes = max_body ? mg_min_u64(max_body, MG_HTTP_BODY_BYTES_MAX) : MG_HTTP_BODY_BYTES;
     out->timeout_ns = timeout_s > 0 && timeout_s < MAX_TIMEOUT_S ? (uint64_t)(timeout_s * 1e9) : UINT64_MAX;
     call->wait = MG_WAIT_HTTP;
     return NULL;
@@ -226,7 +226,7 @@ void mg_call_http_body(const mg_call *call, mg_slice *body)
 {
     const mg_outgoing *out = call->http;
 
-    *body = out ? (mg_slice){ out->body.p, (uint32_t)out->body.n } : (mg_slice){ NULL, 0 };
+    *body = out ? (mg_slice){ out->body.text.p, (uint32_t)out->body.text.n } : (mg_slice){ NULL, 0 };
 }
 
 /* ---- an answer that is streamed ---- */
@@ -259,9 +259,9 @@ int mg_call_http_read(mg_call *call, double number, mg_slice *piece, const char 
         *error = !out ? "closed" : "passed on";
         return MG_READ_FAILED;
     }
-    if (out->body.n) {
-        *piece = (mg_slice){ out->body.p, (uint32_t)out->body.n };
-        out->body.n = 0; /* the bytes stay until the next read */
+    if (out->piece.n) {
+        *piece = (mg_slice){ out->piece.p, (uint32_t)out->piece.n };
+        out->piece.n = 0; /* the bytes stay until the next read */
         return MG_READ_PIECE;
     }
     if (out->error) {
@@ -299,13 +299,6 @@ static void set_framing(mg_response *head, const mg_outgoing *out)
     head->length = from->length;
 }
 
-/* What a plugin has read of the answer before. */
-static void forget_body(mg_call_buffer *buffer)
-{
-    mg_text_clear(&buffer->text);
-    buffer->complete = buffer->too_large = buffer->replaced = false;
-}
-
 static void copy_fields(mg_response *head, mg_arena *arena, const mg_fields *from)
 {
     for (uint32_t i = 0; i < from->count; i++) {
@@ -341,7 +334,7 @@ const char *mg_call_http_respond(mg_call *call, int status, double number, bool 
         return NULL;
     }
     set_framing(&head, out);
-    forget_body(&call->bodies[MG_RESPONSE]);
+    mg_gather_clear(&call->bodies[MG_RESPONSE]); /* what a plugin has read of the answer before */
     mg_exchange_answer(x, MG_ANSWER_PASSED, &head, MG_STR_NONE);
     mg_outgoing_pass(out);
     return NULL;

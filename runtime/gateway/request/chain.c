@@ -254,7 +254,7 @@ static void refuse_bodiless(mg_flight *flight)
 static void send_request(mg_flight *flight)
 {
     mg_timer_stop(&flight->chain.timer);
-    if (flight->chain.call->body_sent && !flight->chain.call->bodies[MG_REQUEST].replaced) {
+    if (flight->chain.call->body_sent && flight->chain.call->bodies[MG_REQUEST].state != MG_GATHER_REPLACED) {
         refuse_bodiless(flight);
         return;
     }

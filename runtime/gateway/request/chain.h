@@ -36,9 +36,8 @@ typedef struct mg_chain {
     mg_chain_state state; /* changed by one function of chain.c */
     mg_task *task;
     mg_call *call;
-    mg_timer timer;       /* of its wait */
-    mg_chain_takes takes; /* by `drain` */
-    mg_body_sink drain;   /* takes a body into memory for a plugin */
+    mg_timer timer; /* of its wait */
+    mg_chain_takes takes;
     uint64_t patience_ns; /* when the plugin's own timeout ends its wait; 0: something else does first */
     uint64_t caller_ns;   /* behind next: when the caller gives up; 0: it did not say */
     mg_chain_holding hold;

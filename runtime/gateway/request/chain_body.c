@@ -1,4 +1,5 @@
 /* chain_body.c - bodies that a chain takes into memory, and how they go on from there. */
+#include "base/check.h"
 #include "base/mem.h"
 #include "gateway/request/chain_parts.h"
 #include "gateway/request/pipeline.h"
@@ -15,7 +16,7 @@ static int which_of(const mg_flight *flight)
     return flight->chain.takes == MG_CHAIN_TAKES_REQUEST ? MG_REQUEST : MG_RESPONSE;
 }
 
-static mg_call_buffer *buffer_of(const mg_flight *flight)
+static mg_gather *gather_of(const mg_flight *flight)
 {
     return &flight->chain.call->bodies[which_of(flight)];
 }
@@ -48,22 +49,6 @@ static void drain_ends(mg_flight *flight)
     flight->chain.takes = MG_CHAIN_TAKES_NOTHING;
 }
 
-static size_t body_data(mg_body_sink *sink, const char *bytes, size_t n)
-{
-    mg_flight *flight = mg_container_of(sink, mg_flight, chain.drain);
-    mg_call_buffer *buffer = buffer_of(flight);
-
-    if (flight->chain.takes == MG_CHAIN_TAKES_REQUEST && flight->x->request_body.tap)
-        return n; /* it is copied there */
-    if (buffer->text.n + n > buffer->max_bytes) {
-        buffer->too_large = true; /* answered behind this turn: the source is on the stack */
-        mg_timer_set(loop_of(flight), &flight->chain.timer, mg_loop_now(loop_of(flight)));
-        return n;
-    }
-    mg_text_add(&buffer->text, (mg_str){ bytes, n });
-    return n;
-}
-
 static void refuse_large(mg_flight *flight, int which)
 {
     mg_chain_abort(flight, "body_too_large");
@@ -73,7 +58,7 @@ static void refuse_large(mg_flight *flight, int which)
 
 bool mg_chain_body_is_large(const mg_flight *flight)
 {
-    return flight->chain.takes && buffer_of(flight)->too_large;
+    return flight->chain.takes && gather_of(flight)->state == MG_GATHER_TOO_LARGE;
 }
 
 void mg_chain_refuse_large(mg_flight *flight)
@@ -81,33 +66,46 @@ void mg_chain_refuse_large(mg_flight *flight)
     refuse_large(flight, which_of(flight));
 }
 
-static void body_taken(mg_flight *flight)
+/* There is more of it than its plugin takes, and its source is on the stack: it is answered behind this turn.
+ * A request that has gone to its upstream is not refused any more: the plugin hears that it is too large. */
+static void grown_too_large(mg_flight *flight)
 {
-    mg_call_buffer *buffer = buffer_of(flight);
-    const int which = which_of(flight);
+    const mg_call *call = flight->chain.call;
 
-    drain_ends(flight);
-    buffer->complete = true;
-    if (buffer->too_large) {
-        refuse_large(flight, which);
-        return;
-    }
-    mg_chain_body_is_there(flight);
+    if (flight->chain.takes == MG_CHAIN_TAKES_REQUEST && call->wait == MG_WAIT_BODY && call->next_called)
+        mg_chain_leave_body(flight);
+    mg_timer_set(loop_of(flight), &flight->chain.timer, mg_loop_now(loop_of(flight)));
 }
 
-static void body_end(mg_body_sink *sink, const mg_fields *trailers)
+static void cut(mg_flight *flight, mg_reset reason)
 {
-    (void)trailers;
-    body_taken(mg_container_of(sink, mg_flight, chain.drain));
-}
-
-static void body_reset(mg_body_sink *sink, mg_reset reason)
-{
-    mg_flight *flight = mg_container_of(sink, mg_flight, chain.drain);
-
     flight->chain.takes = MG_CHAIN_TAKES_NOTHING;
     mg_chain_abort(flight, mg_reset_text(reason));
     mg_pipeline_refuse(flight, 502, mg_reset_text(reason), MG_STR("The upstream closed the connection."), -1);
+}
+
+static void over(mg_gather *gather, mg_flight *flight)
+{
+    switch (gather->state) {
+    case MG_GATHER_WHOLE:
+        drain_ends(flight);
+        mg_chain_body_is_there(flight);
+        return;
+    case MG_GATHER_TOO_LARGE: grown_too_large(flight); return;
+    case MG_GATHER_CUT: cut(flight, gather->reset); return;
+    case MG_GATHER_PART:
+    case MG_GATHER_REPLACED: MG_UNREACHABLE();
+    }
+}
+
+static void on_request_over(mg_gather *gather)
+{
+    over(gather, mg_container_of(gather, mg_call, bodies[MG_REQUEST])->owner);
+}
+
+static void on_response_over(mg_gather *gather)
+{
+    over(gather, mg_container_of(gather, mg_call, bodies[MG_RESPONSE])->owner);
 }
 
 static uint64_t said_length(const mg_exchange *x, int which)
@@ -126,6 +124,7 @@ static bool waits_for_copy(mg_flight *flight)
     if (!source)
         return false;
     if (flight->proxy.errand.lease.state != MG_LEASE_RUNS) {
+        mg_tap_stop(flight);
         flight->x->request_body.source = source; /* nobody stands before it any more */
         return false;
     }
@@ -138,6 +137,7 @@ void mg_chain_take_body(mg_flight *flight, int which)
 {
     mg_exchange *x = flight->x;
     mg_body *body = which == MG_REQUEST ? &x->request_body : &x->response_body;
+    mg_gather *gather = &flight->chain.call->bodies[which];
 
     mg_chain_hold_rests(flight);
     if (which == MG_REQUEST && waits_for_copy(flight))
@@ -145,18 +145,16 @@ void mg_chain_take_body(mg_flight *flight, int which)
 
     /* What flows through a tunnel is no body. */
     if (!body->source || (which == MG_RESPONSE && x->tunnel)) {
-        flight->chain.call->bodies[which].complete = true;
+        mg_gather_end(gather);
         mg_chain_wake(flight);
         return;
     }
     /* One that says that it is too large is refused before a byte of it is read, or asked for with a 100. */
-    if (said_length(x, which) > flight->chain.call->bodies[which].max_bytes) {
+    if (said_length(x, which) > gather->max_bytes) {
         refuse_large(flight, which);
         return;
     }
     flight->chain.takes = which == MG_REQUEST ? MG_CHAIN_TAKES_REQUEST : MG_CHAIN_TAKES_RESPONSE;
-    flight->chain.drain = (mg_body_sink){ body_data, body_end, body_reset, NULL };
-    body->sink = &flight->chain.drain;
     if (which == MG_REQUEST && x->request.expect_continue && x->client) {
         const mg_response go_on = { .status = 100 };
         x->request.expect_continue = false;
@@ -167,7 +165,7 @@ void mg_chain_take_body(mg_flight *flight, int which)
     mg_chain_bound_wait(flight);
     if (flight->chain.call->wait == MG_WAIT_BODY)
         mg_chain_bound_by_plugin(flight);
-    body->source->resume(body->source);
+    mg_gather_start(gather, body, which == MG_REQUEST ? on_request_over : on_response_over);
 }
 
 void mg_chain_leave_body(mg_flight *flight)
@@ -181,13 +179,14 @@ void mg_chain_leave_body(mg_flight *flight)
 
 bool mg_chain_lacks_rest(mg_flight *flight, int which)
 {
-    mg_call_buffer *buffer = &flight->chain.call->bodies[which];
+    mg_gather *gather = &flight->chain.call->bodies[which];
     const mg_body *body = which == MG_REQUEST ? &flight->x->request_body : &flight->x->response_body;
 
-    if (!buffer->text.n || buffer->complete || buffer->replaced)
+    if (!gather->text.n || gather->state != MG_GATHER_PART)
         return false;
-    buffer->complete = body->ended; /* with nobody listening */
-    return body->source && !buffer->complete;
+    if (body->ended) /* with nobody listening */
+        mg_gather_end(gather);
+    return body->source && !body->ended;
 }
 
 void mg_chain_copy_moved(mg_flight *flight)

@@ -86,7 +86,8 @@ void mg_outgoing_end(mg_outgoing *out)
         mg_endpoint_unref(out->endpoint);
     if (out->wait)
         out->wait->out = NULL;
-    mg_text_fini(&out->body);
+    mg_gather_fini(&out->body);
+    mg_text_fini(&out->piece);
     *out = (mg_outgoing){ .flight = out->flight };
 }
 
@@ -125,23 +126,29 @@ void mg_outgoing_expire(mg_outgoing *out)
 
 /* ---- the answer ---- */
 
+static void on_whole(mg_gather *gather)
+{
+    mg_outgoing *out = mg_container_of(gather, mg_outgoing, body);
+
+    if (gather->state == MG_GATHER_CUT) {
+        fail(out, gather->reset);
+        return;
+    }
+    out->over = gather->state == MG_GATHER_WHOLE;
+    wake(out, out->over ? NULL : "the answer's body is larger than max_body");
+}
+
+/* What is not asked for stays where it is. */
 static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
     mg_outgoing *out = mg_container_of(sink, mg_outgoing, sink);
+    const size_t taken = mg_min_u64(n, PIECE_BYTES);
 
-    if (out->waits == MG_OUTGOING_PIECE) {
-        const size_t taken = mg_min_u64(n, PIECE_BYTES);
-        mg_text_add(&out->body, (mg_str){ bytes, taken });
-        wake(out, NULL);
-        return taken;
-    }
-    if (out->waits != MG_OUTGOING_WHOLE)
-        return 0; /* it stays where it is until it is asked for */
-    if (out->body.n + n > out->max_body)
-        wake(out, "the answer's body is larger than max_body");
-    else
-        mg_text_add(&out->body, (mg_str){ bytes, n });
-    return n;
+    if (out->waits != MG_OUTGOING_PIECE)
+        return 0;
+    mg_text_add(&out->piece, (mg_str){ bytes, taken });
+    wake(out, NULL);
+    return taken;
 }
 
 static void on_end(mg_body_sink *sink, const mg_fields *trailers)
@@ -171,12 +178,13 @@ static void head_came(mg_outgoing *out)
             wake(out, NULL);
         return; /* `over` follows */
     }
+    if (!out->streams) {
+        mg_gather_start(&out->body, &x->response_body, on_whole);
+        return;
+    }
     out->sink = (mg_body_sink){ on_data, on_end, on_reset, NULL };
     x->response_body.sink = &out->sink;
-    if (out->streams)
-        wake(out, NULL);
-    else
-        x->response_body.source->resume(x->response_body.source);
+    wake(out, NULL);
 }
 
 /* Without a body this is the end of it. */

@@ -6,6 +6,7 @@
 
 #include "gateway/request/errand.h"
 #include "gateway/request/relay.h"
+#include "http/gather.h"
 
 typedef struct mg_flight mg_flight;
 typedef struct mg_outgoing mg_outgoing;
@@ -37,14 +38,14 @@ struct mg_outgoing {
     mg_bytes_source bytes;  /* of a request's body in memory */
     mg_str whole;           /* that body, for another try; borrowed */
     mg_relay up, down;      /* the client's body to the other side; that side's to the client */
-    mg_body_sink sink;
-    mg_text body;         /* owned: of the answer: all of it, or the piece */
-    mg_later later;       /* the coroutine goes on */
-    uint64_t timeout_ns;  /* the plugin's own, of each wait; UINT64_MAX: none */
-    uint64_t deadline_ns; /* of this wait, on the loop's clock */
-    const char *late;     /* what it is called when that has passed: whose it is */
-    const char *error;    /* why there is no answer, or no more of it; static */
-    uint32_t max_body;
+    mg_gather body;         /* of the answer: all of it */
+    mg_body_sink sink;      /* of one that is streamed */
+    mg_text piece;          /* owned: the same */
+    mg_later later;         /* the coroutine goes on */
+    uint64_t timeout_ns;    /* the plugin's own, of each wait; UINT64_MAX: none */
+    uint64_t deadline_ns;   /* of this wait, on the loop's clock */
+    const char *late;       /* what it is called when that has passed: whose it is */
+    const char *error;      /* why there is no answer, or no more of it; static */
     int status;
     mg_outgoing_wait waits;
     bool streams;    /* the answer's body is not read ahead */

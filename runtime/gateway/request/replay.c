@@ -238,11 +238,11 @@ static void gate_reset(mg_body_sink *sink, mg_reset reason)
 /* Where the chain has put a body that it took into memory back, and no filter changes it any more. */
 static mg_str whole_body(const mg_flight *flight)
 {
-    const mg_call_buffer *buffer = flight->chain.call ? &flight->chain.call->bodies[MG_REQUEST] : NULL;
+    const mg_gather *body = flight->chain.call ? &flight->chain.call->bodies[MG_REQUEST] : NULL;
 
-    if (!buffer || mg_filter_is_for(&flight->filters, MG_REQUEST) || (!buffer->complete && !buffer->replaced))
+    if (!body || mg_filter_is_for(&flight->filters, MG_REQUEST) || !mg_gather_is_there(body))
         return MG_STR_NONE;
-    return mg_text_str(&buffer->text);
+    return mg_text_str(&body->text);
 }
 
 void mg_replay_begin(mg_flight *flight)

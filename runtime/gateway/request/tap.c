@@ -17,34 +17,19 @@ static tap *tap_of(const mg_flight *flight)
     return made ? mg_container_of(made, tap, tap) : NULL;
 }
 
-static mg_call_buffer *buffer_of(const mg_flight *flight)
+static mg_gather *gather_of(const mg_flight *flight)
 {
     return &flight->chain.call->bodies[MG_REQUEST];
 }
 
-/* It is not kept, and not read for the plugin's sake. */
-static void give_up(mg_flight *flight)
-{
-    mg_call_buffer *buffer = buffer_of(flight);
-
-    buffer->too_large = true;
-    mg_text_fini(&buffer->text);
-    buffer->text = (mg_text){ 0 };
-    if (flight->chain.takes == MG_CHAIN_TAKES_REQUEST) /* behind next, for the plugin alone */
-        mg_chain_leave_body(flight);
-}
-
+/* One that is too large is not kept: the plugin hears that. */
 static void on_data(mg_body_tap *made, const char *bytes, size_t n)
 {
     mg_flight *flight = mg_container_of(made, tap, tap)->flight;
-    mg_call_buffer *buffer = buffer_of(flight);
 
-    if (buffer->text.n + n <= buffer->max_bytes) {
-        mg_text_add(&buffer->text, (mg_str){ bytes, n });
+    if (mg_gather_add(gather_of(flight), (mg_str){ bytes, n }))
         return;
-    }
     mg_tap_stop(flight);
-    give_up(flight);
     mg_chain_copy_moved(flight);
 }
 
@@ -53,23 +38,23 @@ static void on_end(mg_body_tap *made)
     mg_flight *flight = mg_container_of(made, tap, tap)->flight;
 
     mg_tap_stop(flight);
-    buffer_of(flight)->complete = true;
+    mg_gather_end(gather_of(flight));
     mg_chain_copy_moved(flight);
 }
 
 void mg_tap_start(mg_flight *flight)
 {
     mg_exchange *x = flight->x;
-    mg_call_buffer *buffer = buffer_of(flight);
+    mg_gather *gather = gather_of(flight);
 
-    if (!buffer->max_bytes || buffer->complete || buffer->replaced)
+    if (!gather->max_bytes || gather->state != MG_GATHER_PART)
         return;
     if (!x->request_body.source) {
-        buffer->complete = true;
+        mg_gather_end(gather);
         return;
     }
-    if (x->request.body == MG_BODY_LENGTH && x->request.length > buffer->max_bytes) {
-        buffer->too_large = true;
+    if (x->request.body == MG_BODY_LENGTH && x->request.length > gather->max_bytes) {
+        mg_gather_refuse(gather);
         return;
     }
     tap *made = MG_ARENA_NEW(&x->arena, tap);

@@ -3,6 +3,7 @@
 #include "gateway/service/probe_try.h"
 
 #include "base/mem.h"
+#include "http/gather.h"
 #include "net/stream.h"
 #include "net/upstream.h"
 #include "text/json.h"
@@ -21,8 +22,7 @@ struct mg_probe_try {
     mg_endpoint *endpoint; /* counted */
     mg_lease_conf conf;    /* of the lease */
     mg_lease lease;
-    mg_body_sink sink;
-    mg_text body; /* owned; MG_PROBE_BODY_MAX at most */
+    mg_gather body;
     /* Of a connection. */
     mg_stream stream;
 };
@@ -41,7 +41,7 @@ void mg_probe_try_free(mg_probe_try *probe)
         mg_endpoint_unref(probe->endpoint);
     if (probe->x)
         mg_net_exchange_free(probe->net, probe->x);
-    mg_text_fini(&probe->body);
+    mg_gather_fini(&probe->body);
     mg_free(probe);
 }
 
@@ -91,7 +91,7 @@ static bool number_of(const mg_node *map, const char *key, double *out)
 /* The answer tells a load when it is a JSON object with all three of its members. */
 static bool read_load(mg_probe_try *probe, mg_probe_load *load)
 {
-    const mg_source source = { "health", mg_str_trim(mg_text_str(&probe->body), " \t\r\n") };
+    const mg_source source = { "health", mg_str_trim(mg_text_str(&probe->body.text), " \t\r\n") };
     mg_report report = MG_REPORT_INIT;
 
     if (!mg_str_starts(source.text, MG_STR("{")))
@@ -114,27 +114,9 @@ static void answered(mg_probe_try *probe, bool whole)
     snprintf(probe->verdict.reason, sizeof probe->verdict.reason, "answered %u", status);
 }
 
-static size_t on_data(mg_body_sink *sink, const char *bytes, size_t n)
+static void on_body(mg_gather *gather)
 {
-    mg_probe_try *probe = mg_container_of(sink, mg_probe_try, sink);
-
-    if (probe->body.n + n <= MG_PROBE_BODY_MAX)
-        mg_text_add(&probe->body, (mg_str){ bytes, n });
-    else
-        answered(probe, false);
-    return n;
-}
-
-static void on_end(mg_body_sink *sink, const mg_fields *trailers)
-{
-    (void)trailers;
-    answered(mg_container_of(sink, mg_probe_try, sink), true);
-}
-
-static void on_reset(mg_body_sink *sink, mg_reset reason)
-{
-    (void)reason;
-    answered(mg_container_of(sink, mg_probe_try, sink), false);
+    answered(mg_container_of(gather, mg_probe_try, body), gather->state == MG_GATHER_WHOLE);
 }
 
 static void on_interim(mg_lease *lease, const mg_response *head)
@@ -152,9 +134,7 @@ static void on_head(mg_lease *lease)
         answered(probe, true);
         return;
     }
-    probe->sink = (mg_body_sink){ on_data, on_end, on_reset, NULL };
-    x->response_body.sink = &probe->sink;
-    x->response_body.source->resume(x->response_body.source);
+    mg_gather_start(&probe->body, &x->response_body, on_body);
 }
 
 static const char *reset_reason(mg_reset reason)
@@ -270,6 +250,7 @@ mg_probe_try *mg_probe_try_start(mg_net *net, mg_accounts *accounts, const mg_co
     probe->self = self;
     probe->timeout_ns = conf->timeout_ms * MG_NS_PER_MS;
     probe->later.run = on_later;
+    probe->body.max_bytes = MG_PROBE_BODY_MAX;
     mg_timer_init(&probe->timer, on_timer);
     if (!addr) {
         fail(probe, "its name has no address");

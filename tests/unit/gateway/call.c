@@ -246,15 +246,15 @@ static void a_body_is_waited_for_and_replaced(void **state)
     f.call->bodies[MG_RESPONSE].max_bytes = 2048;
     assert_int_equal(fixture_resume(&f), MG_WAIT_BODY);
     assert_int_equal(f.call->wait_which, MG_REQUEST);
-    mg_text_add_c(&f.call->bodies[MG_REQUEST].text, "abc");
-    f.call->bodies[MG_REQUEST].complete = true;
+    assert_true(mg_gather_add(&f.call->bodies[MG_REQUEST], MG_STR("abc")));
+    mg_gather_end(&f.call->bodies[MG_REQUEST]);
     assert_int_equal(fixture_resume(&f), MG_WAIT_NEXT);
-    assert_true(f.call->bodies[MG_REQUEST].replaced);
+    assert_int_equal(f.call->bodies[MG_REQUEST].state, MG_GATHER_REPLACED);
     assert_string_equal(f.call->bodies[MG_REQUEST].text.p, "ABC");
     fixture_answer(&f, 200);
     assert_int_equal(fixture_resume(&f), MG_WAIT_BODY);
     assert_int_equal(f.call->wait_which, MG_RESPONSE);
-    f.call->bodies[MG_RESPONSE].complete = true; /* empty */
+    mg_gather_end(&f.call->bodies[MG_RESPONSE]); /* empty */
     assert_int_equal(fixture_resume(&f), MG_WAIT_DONE);
     assert_string_equal(f.call->bodies[MG_RESPONSE].text.p, "!");
     fixture_give(&f, true);

@@ -164,8 +164,8 @@ static inline void fixture_answer(fixture *f, uint16_t status)
 
 static inline void fixture_give(fixture *f, bool parked)
 {
-    mg_text_fini(&f->call->bodies[0].text);
-    mg_text_fini(&f->call->bodies[1].text);
+    mg_gather_fini(&f->call->bodies[0]);
+    mg_gather_fini(&f->call->bodies[1]);
     mg_task_give(f->task, parked);
     fixture_end(f);
     mg_arena_fini(&f->x.arena);

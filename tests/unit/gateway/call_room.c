@@ -25,8 +25,8 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
-    mg_text_fini(&call.bodies[0].text);
-    mg_text_fini(&call.bodies[1].text);
+    mg_gather_fini(&call.bodies[0]);
+    mg_gather_fini(&call.bodies[1]);
     mg_arena_fini(&f.x.arena);
     fixture_fini(&f);
     return 0;
