@@ -45,13 +45,10 @@ mg_log_level mg_log_get_level(const mg_log *log)
     return (mg_log_level)atomic_load_explicit(&log->level, memory_order_relaxed);
 }
 
-/* Levels stand in an operator's rules, so their names are fixed. */
-static const char *level_name(mg_log_level level)
-{
-    static const char *const names[] = { "debug", "info", "warn", "error", "off" };
-
-    return names[level];
-}
+const char *const mg_log_level_words[] = {
+    [MG_LOG_DEBUG] = "debug", [MG_LOG_INFO] = "info", [MG_LOG_WARN] = "warn",
+    [MG_LOG_ERROR] = "error", [MG_LOG_OFF] = "off",   NULL
+};
 
 static const char *level_label(mg_log_level level)
 {
@@ -75,7 +72,7 @@ static void add_machine_line(mg_text *line, const char *time, const line_parts *
 
     mg_json_out_map(&json, NULL);
     mg_json_out_text(&json, "time", mg_str_of(time));
-    mg_json_out_text(&json, "level", mg_str_of(level_name(parts->level)));
+    mg_json_out_text(&json, "level", mg_str_of(mg_log_level_words[parts->level]));
     mg_json_out_text(&json, "event", mg_str_of(parts->event));
     mg_json_out_text(&json, "message", parts->message);
     for (size_t i = 0; i < parts->count; i++)

@@ -7,6 +7,9 @@
 #include "base/time.h"
 #include "moongate.h" /* mg_log_level */
 
+/* "debug" to "off", NULL behind them: they stand in an operator's rules, so they stay. */
+extern const char *const mg_log_level_words[];
+
 typedef struct mg_log mg_log;
 /* Called with one whole line, newline included. */
 typedef void mg_log_sink(void *self, mg_log_level level, mg_str line);

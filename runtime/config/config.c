@@ -342,7 +342,6 @@ static void build_access_log(mg_building *b, const mg_node *to)
 
 static void build_top(mg_building *b, const mg_node *root)
 {
-    static const char *const levels[] = { "debug", "info", "warn", "error", "off", NULL };
     const mg_node *observability = mg_node_get(root, "observability"), *state = mg_node_get(root, "state");
     const mg_node *shutdown = mg_node_get(root, "shutdown");
     mg_config *config = b->config;
@@ -353,7 +352,7 @@ static void build_top(mg_building *b, const mg_node *root)
     config->state_max_bytes = mg_read_size(state, "max_size");
     config->drain_delay_ms = mg_read_ms(shutdown, "drain_delay");
     config->drain_timeout_ms = mg_read_ms(shutdown, "drain_timeout");
-    config->log_level = (mg_log_level)mg_read_word(observability, "log_level", levels);
+    config->log_level = (mg_log_level)mg_read_word(observability, "log_level", mg_log_level_words);
     build_access_log(b, mg_node_get(mg_node_get(observability, "access_log"), "to"));
 }
 

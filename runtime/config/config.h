@@ -151,18 +151,21 @@ typedef struct mg_config_key_part {
 
 enum { MG_CONFIG_KEY_PARTS = 4 };
 
-typedef enum mg_config_on_missing_key {
-    MG_CONFIG_MISSING_IP,
-    MG_CONFIG_MISSING_SKIP,
-    MG_CONFIG_MISSING_DENY
-} mg_config_on_missing_key;
+#define MG_CONFIG_ON_MISSING_KEYS(X)                                                                         \
+    X(MG_CONFIG_MISSING_IP, "ip")                                                                            \
+    X(MG_CONFIG_MISSING_SKIP, "skip")                                                                        \
+    X(MG_CONFIG_MISSING_DENY, "deny")
+typedef enum mg_config_on_missing_key { MG_CONFIG_ON_MISSING_KEYS(MG_WORD_ENUM) } mg_config_on_missing_key;
+extern const char *const mg_config_on_missing_key_words[];
+
 #define MG_CONFIG_LIMITER_BYTES_MAX (128ull << 30) /* of all limiters of a document, when full of keys */
 
-typedef enum mg_config_limiter_mode {
-    MG_CONFIG_ENFORCE,
-    MG_CONFIG_SHADOW,
-    MG_CONFIG_DENY
-} mg_config_limiter_mode;
+#define MG_CONFIG_LIMITER_MODES(X)                                                                           \
+    X(MG_CONFIG_ENFORCE, "enforce")                                                                          \
+    X(MG_CONFIG_SHADOW, "shadow")                                                                            \
+    X(MG_CONFIG_DENY, "deny")
+typedef enum mg_config_limiter_mode { MG_CONFIG_LIMITER_MODES(MG_WORD_ENUM) } mg_config_limiter_mode;
+extern const char *const mg_config_limiter_mode_words[];
 
 /* docs/policies.md 4. */
 typedef struct mg_config_limiter {
@@ -178,7 +181,12 @@ typedef struct mg_config_limiter {
     const mg_node *node;
 } mg_config_limiter;
 
-typedef enum mg_config_on_error { MG_CONFIG_CLOSED, MG_CONFIG_OPEN, MG_CONFIG_SKIP } mg_config_on_error;
+#define MG_CONFIG_ON_ERRORS(X)                                                                               \
+    X(MG_CONFIG_CLOSED, "closed")                                                                            \
+    X(MG_CONFIG_OPEN, "open")                                                                                \
+    X(MG_CONFIG_SKIP, "skip")
+typedef enum mg_config_on_error { MG_CONFIG_ON_ERRORS(MG_WORD_ENUM) } mg_config_on_error;
+extern const char *const mg_config_on_error_words[];
 
 typedef struct mg_config_plugin {
     mg_str name; /* of one written in place: the built-in's */

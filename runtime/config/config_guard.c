@@ -144,12 +144,10 @@ static void check_breaker(mg_building *b, const mg_breaker_conf *conf, const mg_
 
 static void take_breaker(mg_building *b, mg_config_breaker *breaker, const mg_node *node)
 {
-    static const char *const modes[] = { "time_window", "count_window", "consecutive", NULL };
     static const char *const pers[] = { "service", "route", NULL };
-    static const char *const detectors[] = { "robust_z", "iforest", NULL };
     mg_breaker_conf *conf = &breaker->conf;
 
-    conf->mode = (mg_breaker_mode)mg_read_word(node, "mode", modes);
+    conf->mode = (mg_breaker_mode)mg_read_word(node, "mode", mg_breaker_mode_words);
     conf->consecutive_failures = mg_read_u32(node, "consecutive_failures");
     conf->window_ms = mg_read_ms(node, "window");
     conf->buckets = mg_read_u32(node, "buckets");
@@ -169,7 +167,7 @@ static void take_breaker(mg_building *b, mg_config_breaker *breaker, const mg_no
     breaker->max_concurrent = mg_read_u32(node, "max_concurrent");
     breaker->per_route = mg_read_word(node, "per", pers) == 1;
     breaker->detect = mg_read_str(node, "detector").p != NULL;
-    breaker->detector = (mg_detector_kind)mg_read_word(node, "detector", detectors);
+    breaker->detector = (mg_detector_kind)mg_read_word(node, "detector", mg_detector_kind_words);
 }
 
 /* --- the others --- */

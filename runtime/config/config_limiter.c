@@ -79,10 +79,10 @@ static void take_key(mg_building *b, mg_config_limiter *limiter, const mg_node *
 
 /* --- how fast --- */
 
-#define OF(algorithm) (1u << MG_LIMITER_##algorithm)
+const char *const mg_config_on_missing_key_words[] = { MG_CONFIG_ON_MISSING_KEYS(MG_WORD_TEXT) NULL };
+const char *const mg_config_limiter_mode_words[] = { MG_CONFIG_LIMITER_MODES(MG_WORD_TEXT) NULL };
 
-static const char *const algorithms[] = { "token_bucket", "sliding_window", "sliding_log", "fixed_window",
-                                          "leaky",        "concurrency",    NULL };
+#define OF(algorithm) (1u << MG_LIMITER_##algorithm)
 
 /* Keys that mean something to some algorithms only; written beside another one, they show a mistake. */
 static const struct {
@@ -103,7 +103,7 @@ void mg_build_complete_limiters(mg_building *b, mg_node *root)
     const mg_node *limiters = mg_node_get(root, "limiters");
 
     for (mg_node *it = (mg_node *)mg_node_children(limiters); it; it = it->next) {
-        const unsigned algorithm = 1u << mg_read_word(it, "algorithm", algorithms);
+        const unsigned algorithm = 1u << mg_read_word(it, "algorithm", mg_limiter_algorithm_words);
         if (it->kind != MG_NODE_MAP)
             continue;
         if (algorithm & (OF(TOKEN_BUCKET) | OF(LEAKY)))
@@ -120,7 +120,7 @@ static void check_keys_of_some(mg_building *b, const mg_config_limiter *limiter,
         if (!value || value->defaulted || keys_of_some[i].algorithms >> limiter->conf.algorithm & 1)
             continue;
         mg_finding_hint(mg_node_error(b->report, value->key, "not-allowed", "means nothing to %s",
-                                      algorithms[limiter->conf.algorithm]),
+                                      mg_limiter_algorithm_words[limiter->conf.algorithm]),
                         "%s", keys_of_some[i].hint);
     }
 }
@@ -264,7 +264,7 @@ static void take_count(mg_building *b, mg_config_limiter *limiter, const mg_node
     mg_limiter_conf *conf = &limiter->conf;
     const mg_node *said;
 
-    conf->algorithm = (mg_limiter_algorithm)mg_read_word(node, "algorithm", algorithms);
+    conf->algorithm = (mg_limiter_algorithm)mg_read_word(node, "algorithm", mg_limiter_algorithm_words);
     conf->max_wait_ms = mg_read_ms(node, "max_wait");
     if (conf->algorithm == MG_LIMITER_SLIDING_LOG)
         conf->max_entries = mg_read_u32(node, "max_entries");
@@ -287,18 +287,16 @@ uint64_t mg_config_limiter_bytes(const mg_config_limiter *limiter)
 
 static void build_limiter(mg_building *b, const mg_node *node)
 {
-    static const char *const missing[] = { "ip", "skip", "deny", NULL };
-    static const char *const full[] = { "overflow", "allow", "deny", NULL };
-    static const char *const modes[] = { "enforce", "shadow", "deny", NULL };
     mg_config_limiter *limiter = MG_ARENA_NEW(&b->config->arena, mg_config_limiter);
 
     limiter->name = mg_keep_str(b, node->key->text);
     limiter->index = (unsigned)b->config->limiter_count;
     limiter->node = node;
-    limiter->mode = (mg_config_limiter_mode)mg_read_word(node, "mode", modes);
-    limiter->on_missing_key = (mg_config_on_missing_key)mg_read_word(node, "on_missing_key", missing);
+    limiter->mode = (mg_config_limiter_mode)mg_read_word(node, "mode", mg_config_limiter_mode_words);
+    limiter->on_missing_key =
+        (mg_config_on_missing_key)mg_read_word(node, "on_missing_key", mg_config_on_missing_key_words);
     mg_limiter_conf_defaults(&limiter->conf);
-    limiter->conf.on_full = (mg_limiter_on_full)mg_read_word(node, "on_full", full);
+    limiter->conf.on_full = (mg_limiter_on_full)mg_read_word(node, "on_full", mg_limiter_on_full_words);
     limiter->conf.max_keys = mg_read_u32(node, "max_keys");
     limiter->conf.overflow_cells = mg_read_u32(node, "overflow_cells");
     limiter->ipv4_prefix = mg_read_u32(node, "ipv4_prefix");

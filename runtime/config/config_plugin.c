@@ -49,16 +49,17 @@ static void take_use(mg_building *b, mg_config_plugin *plugin, const mg_node *us
                         "for a folder of your own write ./%.*s", MG_STR_ARGS(mg_node_shown(use)));
 }
 
+const char *const mg_config_on_error_words[] = { MG_CONFIG_ON_ERRORS(MG_WORD_TEXT) NULL };
+
 static void build_plugin(mg_building *b, mg_node *node)
 {
-    static const char *const words[] = { "closed", "open", "skip", NULL };
     mg_config_plugin *plugin = add_plugin(b, node->key->text, node);
     mg_node *config = mg_node_get(node, "config");
 
     take_use(b, plugin, mg_node_get(node, "use"));
     plugin->config =
         mg_node_is(config, MG_NODE_MAP) ? config : mg_node_new(&b->config->document, MG_NODE_MAP);
-    plugin->on_error = (mg_config_on_error)mg_read_word(node, "on_error", words);
+    plugin->on_error = (mg_config_on_error)mg_read_word(node, "on_error", mg_config_on_error_words);
     plugin->timeout_ms = mg_read_ms(node, "timeout");
     plugin->cpu_ms = mg_read_ms(node, "cpu");
     mg_build_remember(b, b->plugins, plugin->name, plugin, node);

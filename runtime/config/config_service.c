@@ -138,11 +138,7 @@ static uint32_t take_bound(mg_building *b, const mg_node *bound)
 
 static void take_balance(mg_building *b, mg_config_service *service, const mg_node *node)
 {
-    static const char *const words[] = {
-        "round_robin", "random", "least_request", "peak_ewma", "maglev", NULL
-    };
-
-    service->balance = (mg_balancer_algorithm)mg_read_word(node, "balance", words);
+    service->balance = (mg_balancer_algorithm)mg_read_word(node, "balance", mg_balancer_algorithm_words);
     service->ewma_tau_ms = mg_read_ms(node, "ewma_tau");
     service->ewma_penalty_ms = mg_read_ms(node, "ewma_penalty");
     service->maglev_size = mg_read_u32(node, "maglev_size");

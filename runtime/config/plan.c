@@ -270,14 +270,6 @@ static bool add_libs(mg_json_out *out, const mg_config_plugin *plugin, mg_arena 
     return ok;
 }
 
-static const char *on_error_name(mg_config_on_error on_error)
-{
-    static const char *const names[] = {
-        [MG_CONFIG_CLOSED] = "closed", [MG_CONFIG_OPEN] = "open", [MG_CONFIG_SKIP] = "skip"
-    };
-    return names[on_error];
-}
-
 static void add_lua_source(mg_json_out *out, const mg_config_plugin *plugin, const char *path, mg_str source)
 {
     mg_json_out_text(out, "name", plugin->name);
@@ -327,7 +319,7 @@ static bool add_plugin(mg_json_out *out, mg_config *config, mg_config_plugin *pl
         mg_json_out_map(out, NULL);
         add_lua_source(out, plugin, path, source);
         ok = add_libs(out, plugin, &arena, report);
-        mg_json_out_text(out, "on_error", mg_str_of(on_error_name(plugin->on_error)));
+        mg_json_out_text(out, "on_error", mg_str_of(mg_config_on_error_words[plugin->on_error]));
         mg_json_out_u64(out, "timeout_ms", plugin->timeout_ms);
         mg_json_out_u64(out, "cpu_ms", plugin->cpu_ms);
         mg_json_out_json(out, "config", plugin->config_json.n ? plugin->config_json : MG_STR("{}"));

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+const char *const mg_balancer_algorithm_words[] = { MG_BALANCER_ALGORITHMS(MG_WORD_TEXT) NULL };
+
 enum { START_STEPS_MAX = 1024, SCALE = 100 };
 
 #define REFRESH_NS (50 * MG_NS_PER_MS) /* how often what moves slowly is looked at again */

@@ -5,6 +5,7 @@
 #define MG_POLICY_BALANCER_H
 
 #include "base/rand.h"
+#include "base/words.h"
 #include "policy/maglev.h"
 
 #include <stdbool.h>
@@ -14,13 +15,14 @@
 typedef struct mg_balancer mg_balancer;
 typedef struct mg_inflight mg_inflight;
 
-typedef enum mg_balancer_algorithm {
-    MG_BALANCER_ROUND_ROBIN,   /* smooth and weighted */
-    MG_BALANCER_RANDOM,        /* weighted */
-    MG_BALANCER_LEAST_REQUEST, /* of two drawn: who has fewer in flight for its weight */
-    MG_BALANCER_PEAK_EWMA,     /* the same times a latency that rises at once and falls slowly */
-    MG_BALANCER_MAGLEV,        /* by the request's key, with bounded load */
-} mg_balancer_algorithm;
+#define MG_BALANCER_ALGORITHMS(X)                                                                            \
+    X(MG_BALANCER_ROUND_ROBIN, "round_robin")     /* smooth and weighted */                                  \
+    X(MG_BALANCER_RANDOM, "random")               /* weighted */                                             \
+    X(MG_BALANCER_LEAST_REQUEST, "least_request") /* of two drawn: who has fewer in flight for its weight */ \
+    X(MG_BALANCER_PEAK_EWMA, "peak_ewma") /* the same times a latency that rises at once and falls slowly */ \
+    X(MG_BALANCER_MAGLEV, "maglev")       /* by the request's key, with bounded load */
+typedef enum mg_balancer_algorithm { MG_BALANCER_ALGORITHMS(MG_WORD_ENUM) } mg_balancer_algorithm;
+extern const char *const mg_balancer_algorithm_words[];
 
 enum {
     MG_BALANCER_NONE = -1,

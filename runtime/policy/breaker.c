@@ -431,17 +431,15 @@ mg_breaker_state mg_breaker_reason_leads_to(mg_breaker_reason reason)
     return reasons[reason].to;
 }
 
+static const char *const state_words[] = { MG_BREAKER_STATES(MG_STORED_TEXT) };
+
 const char *mg_breaker_state_name(mg_breaker_state state)
 {
-    switch (state) {
-    case MG_BREAKER_CLOSED: return "closed";
-    case MG_BREAKER_OPEN: return "open";
-    case MG_BREAKER_HALF_OPEN: return "half_open";
-    case MG_BREAKER_FORCED_OPEN: return "forced_open";
-    case MG_BREAKER_FORCED_CLOSED: return "forced_closed";
-    }
-    return "unknown";
+    MG_CHECK(state >= MG_BREAKER_CLOSED && state <= MG_BREAKER_FORCED_CLOSED);
+    return state_words[state];
 }
+
+const char *const mg_breaker_mode_words[] = { MG_BREAKER_MODES(MG_WORD_TEXT) NULL };
 
 void mg_breaker_conf_defaults(mg_breaker_conf *conf, mg_breaker_mode mode)
 {

@@ -5,24 +5,26 @@
 #define MG_POLICY_BREAKER_H
 
 #include "base/err.h"
+#include "base/words.h"
 #include "moongate.h" /* mg_breaker_outcome */
 
 typedef struct mg_breaker mg_breaker;
 
-typedef enum mg_breaker_mode {
-    MG_BREAKER_TIME_WINDOW,  /* the calls of the last window_ms */
-    MG_BREAKER_COUNT_WINDOW, /* the last window_calls */
-    MG_BREAKER_CONSECUTIVE,
-} mg_breaker_mode;
+#define MG_BREAKER_MODES(X)                                                                                  \
+    X(MG_BREAKER_TIME_WINDOW, "time_window")   /* the calls of the last window_ms */                         \
+    X(MG_BREAKER_COUNT_WINDOW, "count_window") /* the last window_calls */                                   \
+    X(MG_BREAKER_CONSECUTIVE, "consecutive")
+typedef enum mg_breaker_mode { MG_BREAKER_MODES(MG_WORD_ENUM) } mg_breaker_mode;
+extern const char *const mg_breaker_mode_words[];
 
 /* Stored: a number never changes its meaning. */
-typedef enum mg_breaker_state {
-    MG_BREAKER_CLOSED = 1,
-    MG_BREAKER_OPEN = 2,
-    MG_BREAKER_HALF_OPEN = 3,
-    MG_BREAKER_FORCED_OPEN = 4,
-    MG_BREAKER_FORCED_CLOSED = 5,
-} mg_breaker_state;
+#define MG_BREAKER_STATES(X)                                                                                 \
+    X(MG_BREAKER_CLOSED, 1, "closed")                                                                        \
+    X(MG_BREAKER_OPEN, 2, "open")                                                                            \
+    X(MG_BREAKER_HALF_OPEN, 3, "half_open")                                                                  \
+    X(MG_BREAKER_FORCED_OPEN, 4, "forced_open")                                                              \
+    X(MG_BREAKER_FORCED_CLOSED, 5, "forced_closed")
+typedef enum mg_breaker_state { MG_BREAKER_STATES(MG_STORED_ENUM) } mg_breaker_state;
 
 typedef struct mg_breaker_conf {
     mg_breaker_mode mode;

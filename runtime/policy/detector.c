@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const mg_detector_kind_words[] = { MG_DETECTOR_KINDS(MG_WORD_TEXT) NULL };
+
 enum { TREES = 50, SAMPLE = 32, DEPTH_MAX = 5 /* log2 of SAMPLE */, TICKS_MIN = 10, BAD_RUN = 2 };
 
 #define Z_BAD     6.0

@@ -4,15 +4,17 @@
 #define MG_POLICY_DETECTOR_H
 
 #include "base/rand.h"
+#include "base/words.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum mg_detector_kind {
-    MG_DETECTOR_ROBUST_Z, /* how far from the median, in median deviations */
-    MG_DETECTOR_IFOREST,  /* how few cuts set it apart (isolation forest, Liu et al. 2008) */
-} mg_detector_kind;
+#define MG_DETECTOR_KINDS(X)                                                                                 \
+    X(MG_DETECTOR_ROBUST_Z, "robust_z") /* how far from the median, in median deviations */                  \
+    X(MG_DETECTOR_IFOREST, "iforest")   /* how few cuts set it apart (isolation forest, Liu et al. 2008) */
+typedef enum mg_detector_kind { MG_DETECTOR_KINDS(MG_WORD_ENUM) } mg_detector_kind;
+extern const char *const mg_detector_kind_words[];
 
 enum { MG_DETECTOR_TICKS = 60, MG_DETECTOR_FEATURES = 3 };
 

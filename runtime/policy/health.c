@@ -23,12 +23,10 @@ bool mg_health_result(mg_health *health, const mg_health_conf *conf, bool ok)
 
 const char *mg_health_state_name(mg_health_state state)
 {
-    switch (state) {
-    case MG_HEALTH_UNKNOWN: return "unknown";
-    case MG_HEALTH_UP: return "healthy";
-    case MG_HEALTH_DOWN: return "unhealthy";
-    }
-    MG_UNREACHABLE();
+    static const char *const words[] = { MG_HEALTH_STATES(MG_WORD_TEXT) };
+
+    MG_CHECK(state <= MG_HEALTH_DOWN);
+    return words[state];
 }
 
 uint64_t mg_health_interval_ms(uint64_t interval_ms, double u)

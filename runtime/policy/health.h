@@ -2,17 +2,18 @@
 #ifndef MG_POLICY_HEALTH_H
 #define MG_POLICY_HEALTH_H
 
+#include "base/words.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* ---- active checks: one an endpoint, used by whoever probes; the first result decides ---- */
 
-typedef enum mg_health_state {
-    MG_HEALTH_UNKNOWN, /* not probed yet: may be used */
-    MG_HEALTH_UP,
-    MG_HEALTH_DOWN,
-} mg_health_state;
+#define MG_HEALTH_STATES(X)                                                                                  \
+    X(MG_HEALTH_UNKNOWN, "unknown") /* not probed yet: may be used */                                        \
+    X(MG_HEALTH_UP, "healthy")                                                                               \
+    X(MG_HEALTH_DOWN, "unhealthy")
+typedef enum mg_health_state { MG_HEALTH_STATES(MG_WORD_ENUM) } mg_health_state;
 
 typedef struct mg_health_conf {
     uint32_t unhealthy_after, healthy_after; /* results in a row, 1..10 */

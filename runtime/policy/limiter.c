@@ -7,6 +7,9 @@
 #include "base/time.h"
 #include "policy/limiter_kinds.h"
 
+const char *const mg_limiter_algorithm_words[] = { MG_LIMITER_ALGORITHMS(MG_STORED_TEXT) NULL };
+const char *const mg_limiter_on_full_words[] = { MG_LIMITER_ON_FULLS(MG_WORD_TEXT) NULL };
+
 #define DAYS_31_MS (31ull * 24 * 3600 * 1000)
 
 enum { OVERFLOW_SEED = 4, CHARGE_TRIES = 16, WINDOW_MAX = 1 << 24, ENTRIES_MAX = 10000, CELLS_MAX = 65536 };

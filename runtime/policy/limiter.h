@@ -7,27 +7,31 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "base/words.h"
 
 #include <stdatomic.h>
 
 typedef struct mg_limiter mg_limiter;
 
 /* Stored: a number never changes its meaning. */
-typedef enum mg_limiter_algorithm {
-    MG_LIMITER_TOKEN_BUCKET = 0,
-    MG_LIMITER_SLIDING_WINDOW = 1, /* this window's units and a share of the last one's */
-    MG_LIMITER_SLIDING_LOG = 2,    /* every unit's moment: exact, 8 bytes a unit */
-    MG_LIMITER_FIXED_WINDOW = 3,   /* this window's units: twice the limit across an edge */
-    MG_LIMITER_LEAKY = 4,          /* one after the other; take says how long to wait */
-    MG_LIMITER_CONCURRENCY = 5,    /* how many at once; each to be released */
-} mg_limiter_algorithm;
+#define MG_LIMITER_ALGORITHMS(X)                                                                             \
+    X(MG_LIMITER_TOKEN_BUCKET, 0, "token_bucket")                                                            \
+    X(MG_LIMITER_SLIDING_WINDOW, 1,                                                                          \
+      "sliding_window")                           /* this window's units and a share of the last one's */    \
+    X(MG_LIMITER_SLIDING_LOG, 2, "sliding_log")   /* every unit's moment: exact, 8 bytes a unit */           \
+    X(MG_LIMITER_FIXED_WINDOW, 3, "fixed_window") /* this window's: twice the limit across an edge */        \
+    X(MG_LIMITER_LEAKY, 4, "leaky")               /* one after the other; take says how long to wait */      \
+    X(MG_LIMITER_CONCURRENCY, 5, "concurrency")   /* how many at once; each to be released */
+typedef enum mg_limiter_algorithm { MG_LIMITER_ALGORITHMS(MG_STORED_ENUM) } mg_limiter_algorithm;
+extern const char *const mg_limiter_algorithm_words[];
 
 /* What a key that finds no slot gets. */
-typedef enum mg_limiter_on_full {
-    MG_LIMITER_FULL_OVERFLOW, /* a bucket it shares with others */
-    MG_LIMITER_FULL_ALLOW,
-    MG_LIMITER_FULL_DENY,
-} mg_limiter_on_full;
+#define MG_LIMITER_ON_FULLS(X)                                                                               \
+    X(MG_LIMITER_FULL_OVERFLOW, "overflow") /* a bucket it shares with others */                             \
+    X(MG_LIMITER_FULL_ALLOW, "allow")                                                                        \
+    X(MG_LIMITER_FULL_DENY, "deny")
+typedef enum mg_limiter_on_full { MG_LIMITER_ON_FULLS(MG_WORD_ENUM) } mg_limiter_on_full;
+extern const char *const mg_limiter_on_full_words[];
 
 typedef struct mg_limiter_conf {
     mg_limiter_algorithm algorithm;

@@ -120,14 +120,3 @@ int64_t mg_retry_after_ms(mg_str value)
         return -1;
     return (int64_t)s * 1000;
 }
-
-const char *mg_retry_verdict_name(mg_retry_verdict verdict)
-{
-    switch (verdict) {
-    case MG_RETRY_AGAIN: return "sent";
-    case MG_RETRY_NO_BUDGET: return "budget";
-    case MG_RETRY_NO_TIME: return "deadline";
-    case MG_RETRY_NO_BREAKER: return "breaker";
-    default: return NULL;
-    }
-}

@@ -69,7 +69,4 @@ int64_t mg_retry_after_ms(mg_str value);
 /* Full jitter: floor(u * min(cap, base * 2^attempt)); attempt 0 is the first retry. */
 uint64_t mg_retry_backoff_ms(uint64_t base_ms, uint64_t cap_ms, uint32_t attempt, double u);
 
-/* For metrics: "sent", "budget", "deadline", "breaker"; NULL where there was nothing to count. */
-const char *mg_retry_verdict_name(mg_retry_verdict verdict);
-
 #endif

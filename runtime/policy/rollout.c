@@ -211,21 +211,16 @@ void mg_rollout_restore(mg_rollout *rollout, const mg_rollout_conf *conf, uint64
 
 const char *mg_rollout_state_name(mg_rollout_state state)
 {
-    switch (state) {
-    case MG_ROLLOUT_RUNNING: return "running";
-    case MG_ROLLOUT_PROMOTED: return "promoted";
-    case MG_ROLLOUT_FAILED: return "failed";
-    case MG_ROLLOUT_HELD: return "held";
-    }
-    MG_UNREACHABLE();
+    static const char *const words[] = { MG_ROLLOUT_STATES(MG_STORED_TEXT) };
+
+    MG_CHECK(state >= MG_ROLLOUT_RUNNING && state <= MG_ROLLOUT_HELD);
+    return words[state];
 }
 
 const char *mg_rollout_action_name(mg_rollout_action action)
 {
-    static const char *const names[] = {
-        "none", "hold", "advance", "promote", "strike", "rollback", "abort"
-    };
+    static const char *const words[] = { MG_ROLLOUT_ACTIONS(MG_WORD_TEXT) };
 
-    MG_CHECK(action < sizeof(names) / sizeof(*names));
-    return names[action];
+    MG_CHECK(action <= MG_ROLLOUT_ABORT);
+    return words[action];
 }

@@ -3,6 +3,7 @@
 #define MG_POLICY_ROLLOUT_H
 
 #include "base/str.h"
+#include "base/words.h"
 
 enum { MG_ROLLOUT_BUCKETS = 10000, MG_ROLLOUT_STEPS = 16, MG_ROLLOUT_NO_BACKEND = -1 };
 
@@ -39,22 +40,22 @@ typedef struct mg_rollout_conf {
 void mg_rollout_conf_defaults(mg_rollout_conf *conf);
 
 /* Stored: a number never changes its meaning. */
-typedef enum mg_rollout_state {
-    MG_ROLLOUT_RUNNING = 1,
-    MG_ROLLOUT_PROMOTED = 2,
-    MG_ROLLOUT_FAILED = 3, /* by its own doing */
-    MG_ROLLOUT_HELD = 4,   /* an operator's word: stays where it is */
-} mg_rollout_state;
+#define MG_ROLLOUT_STATES(X)                                                                                 \
+    X(MG_ROLLOUT_RUNNING, 1, "running")                                                                      \
+    X(MG_ROLLOUT_PROMOTED, 2, "promoted")                                                                    \
+    X(MG_ROLLOUT_FAILED, 3, "failed") /* by its own doing */                                                 \
+    X(MG_ROLLOUT_HELD, 4, "held")     /* an operator's word: stays where it is */
+typedef enum mg_rollout_state { MG_ROLLOUT_STATES(MG_STORED_ENUM) } mg_rollout_state;
 
-typedef enum mg_rollout_action {
-    MG_ROLLOUT_NONE, /* nothing to decide: the interval is not over, or the rollout does not run */
-    MG_ROLLOUT_HOLD, /* an interval with too few requests */
-    MG_ROLLOUT_ADVANCE,
-    MG_ROLLOUT_PROMOTE,
-    MG_ROLLOUT_STRIKE,
-    MG_ROLLOUT_ROLLBACK,
-    MG_ROLLOUT_ABORT,
-} mg_rollout_action;
+#define MG_ROLLOUT_ACTIONS(X)                                                                                \
+    X(MG_ROLLOUT_NONE, "none") /* there is nothing to decide, or the rollout does not run */                 \
+    X(MG_ROLLOUT_HOLD, "hold") /* an interval with too few requests */                                       \
+    X(MG_ROLLOUT_ADVANCE, "advance")                                                                         \
+    X(MG_ROLLOUT_PROMOTE, "promote")                                                                         \
+    X(MG_ROLLOUT_STRIKE, "strike")                                                                           \
+    X(MG_ROLLOUT_ROLLBACK, "rollback")                                                                       \
+    X(MG_ROLLOUT_ABORT, "abort")
+typedef enum mg_rollout_action { MG_ROLLOUT_ACTIONS(MG_WORD_ENUM) } mg_rollout_action;
 
 /* Plain numbers, to be kept across restarts. */
 typedef struct mg_rollout {

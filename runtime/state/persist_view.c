@@ -7,9 +7,6 @@
 
 #include <stdlib.h>
 
-static const char *const algorithms[] = { "token_bucket", "sliding_window", "sliding_log", "fixed_window",
-                                          "leaky" };
-
 /* A limiter as it is shown: the newest number of its name. */
 typedef struct shown {
     mg_str name; /* arena */
@@ -60,7 +57,7 @@ static void add_record(view *v, const mg_limiter_record *record)
     mg_json_out_text(&out, "limiter", v->limiter->name);
     if (!record->cell)
         mg_json_out_textf(&out, "fingerprint", "%016llx", (unsigned long long)record->fingerprint);
-    mg_json_out_text(&out, "algorithm", mg_str_of(algorithms[record->algorithm]));
+    mg_json_out_text(&out, "algorithm", mg_str_of(mg_limiter_algorithm_words[record->algorithm]));
     mg_json_out_u64(&out, "used", record->used);
     mg_json_out_u64(&out, "idle_in_ms", idle_ms);
     mg_json_out_u64(&out, "stored_ms_ago", ms_since(v, record->at_ns));

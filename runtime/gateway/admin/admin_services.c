@@ -197,18 +197,6 @@ static void add_figures(mg_json_out *out, const mg_figures *figures)
     mg_json_out_end(out);
 }
 
-static const char *balance_name(mg_balancer_algorithm balance)
-{
-    switch (balance) {
-    case MG_BALANCER_ROUND_ROBIN: return "round_robin";
-    case MG_BALANCER_RANDOM: return "random";
-    case MG_BALANCER_LEAST_REQUEST: return "least_request";
-    case MG_BALANCER_PEAK_EWMA: return "peak_ewma";
-    case MG_BALANCER_MAGLEV: return "maglev";
-    }
-    return "unknown";
-}
-
 static void add_adaptive(mg_json_out *out, const mg_adaptive *adaptive)
 {
     if (!adaptive) {
@@ -227,7 +215,7 @@ static void add_service(mg_admin_call *call, const mg_config_service *conf)
     mg_json_out *out = &call->json;
 
     mg_json_out_text(out, "name", conf->name);
-    mg_json_out_text(out, "balance", mg_str_of(balance_name(conf->balance)));
+    mg_json_out_text(out, "balance", mg_str_of(mg_balancer_algorithm_words[conf->balance]));
     if (!known || !known->newest)
         return;
     add_hosts(call, known->newest);

@@ -115,24 +115,6 @@ void mg_admin_routes(mg_admin_call *call)
 
 /* ---- limiters ---- */
 
-static const char *algorithm_name(mg_limiter_algorithm algorithm)
-{
-    switch (algorithm) {
-    case MG_LIMITER_TOKEN_BUCKET: return "token_bucket";
-    case MG_LIMITER_SLIDING_WINDOW: return "sliding_window";
-    case MG_LIMITER_SLIDING_LOG: return "sliding_log";
-    case MG_LIMITER_FIXED_WINDOW: return "fixed_window";
-    case MG_LIMITER_LEAKY: return "leaky";
-    case MG_LIMITER_CONCURRENCY: return "concurrency";
-    }
-    return "unknown";
-}
-
-static const char *mode_name(mg_config_limiter_mode mode)
-{
-    return mode == MG_CONFIG_ENFORCE ? "enforce" : mode == MG_CONFIG_SHADOW ? "shadow" : "deny";
-}
-
 /* A list, the hottest first. `seen` counts samples, and is at most `over` too high. */
 static void add_hot(mg_json_out *out, const char *key, const mg_limiter *limiter, uint64_t top)
 {
@@ -170,9 +152,10 @@ static void add_limiter(mg_admin_call *call, const mg_snapshot_limit *limit, uin
 
     mg_json_out_map(&call->json, NULL);
     mg_json_out_text(&call->json, "name", conf->name);
-    mg_json_out_text(&call->json, "mode", mg_str_of(mode_name(conf->mode)));
+    mg_json_out_text(&call->json, "mode", mg_str_of(mg_config_limiter_mode_words[conf->mode]));
     if (limit->limiter) {
-        mg_json_out_text(&call->json, "algorithm", mg_str_of(algorithm_name(conf->conf.algorithm)));
+        mg_json_out_text(&call->json, "algorithm",
+                         mg_str_of(mg_limiter_algorithm_words[conf->conf.algorithm]));
         mg_json_out_u64(&call->json, "quota", mg_limiter_quota(limit->limiter));
         mg_json_out_u64(&call->json, "window_ms", mg_limiter_window_ms(limit->limiter));
     }

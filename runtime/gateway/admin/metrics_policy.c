@@ -69,8 +69,7 @@ static void write_state(const page *p, const char *name, const mg_circuit *c)
 
 static void write_calls(const page *p, const char *name, const mg_circuit *c)
 {
-    static const char *const outcomes[MG_CALLS] = { "success",  "failed",  "timeout",
-                                                    "rejected", "ignored", "late" };
+    static const char *const outcomes[] = { MG_CALL_OUTCOMES(MG_WORD_TEXT) };
 
     for (int o = 0; o < MG_CALLS; o++) {
         uint64_t sum = 0;
@@ -149,7 +148,7 @@ static void write_duration(const page *p, const char *name, const mg_service_nam
 
 static void write_retries(const page *p, const char *name, const mg_service_name *service)
 {
-    static const char *const outcomes[MG_RETRIES] = { "sent", "budget", "deadline", "breaker" };
+    static const char *const outcomes[] = { MG_RETRY_OUTCOMES(MG_WORD_TEXT) };
 
     for (int o = 0; o < MG_RETRIES; o++) {
         uint64_t sum = 0;
@@ -161,7 +160,7 @@ static void write_retries(const page *p, const char *name, const mg_service_name
 
 static void write_reuse(const page *p, const char *name, const mg_service_name *service)
 {
-    static const char *const results[MG_REUSES] = { "hit", "miss", "stale" };
+    static const char *const results[] = { MG_REUSE_RESULTS(MG_WORD_TEXT) };
 
     for (int r = 0; r < MG_REUSES; r++) {
         uint64_t sum = 0;

@@ -20,7 +20,7 @@ typedef struct route_cells {
     mg_cell deadlines[MG_DEADLINES];
 } route_cells;
 
-const char *const mg_deadline_names[MG_DEADLINES] = { "route", "limiter", "plugin", "retry", "upstream" };
+const char *const mg_deadline_names[MG_DEADLINES] = { MG_DEADLINE_PLACES(MG_WORD_TEXT) };
 
 typedef struct worker_cells {
     series *requests; /* MG_STATS_SERIES */
@@ -374,9 +374,7 @@ static void each_route(const mg_stats *stats, mg_text *out, write_route *write)
 
 static void write_upstream(const mg_stats *stats, mg_text *out)
 {
-    static const char *const outcomes[MG_SERVED_COUNT] = {
-        "ok", "connect_error", "reset", "protocol_error", "timeout", "pool_full", "breaker_open", "aborted"
-    };
+    static const char *const outcomes[] = { MG_UPSTREAM_OUTCOMES(MG_WORD_TEXT) };
     const uint32_t count =
         atomic_load_explicit(&((mg_stats *)(uintptr_t)stats)->services.count, memory_order_acquire);
 
@@ -410,9 +408,8 @@ static void write_number(mg_text *out, const char *name, const char *type, const
 
 static void write_tasks(const mg_stats *stats, mg_text *out)
 {
-    static const char *const kinds[MG_TASK_KINDS] = { "task", "every" };
-    static const char *const outcomes[MG_TASK_OUTCOMES] = { "ok",        "failed",  "deadline",
-                                                            "cancelled", "retired", "refused" };
+    static const char *const kinds[] = { MG_TASK_KIND_LIST(MG_WORD_TEXT) };
+    static const char *const outcomes[] = { MG_TASK_OUTCOME_LIST(MG_WORD_TEXT) };
 
     mg_stats_head(out, "moongate_tasks_total", "counter",
                   "What plugins ran beside requests, by what became of it.");

@@ -5,6 +5,7 @@
 
 #include "base/stat.h"
 #include "base/str.h"
+#include "base/words.h"
 #include "http/message.h"
 
 typedef struct mg_stats mg_stats;
@@ -27,17 +28,16 @@ void mg_stats_request(mg_stats *stats, unsigned worker, uint32_t route, mg_metho
                       uint64_t duration_us, uint64_t own_us, uint64_t bytes_in, uint64_t bytes_out);
 
 /* What an upstream exchange came to; `service` as mg_stats_route numbers, in a space of its own. */
-typedef enum mg_upstream_outcome {
-    MG_SERVED_OK,
-    MG_SERVED_CONNECT,
-    MG_SERVED_RESET,
-    MG_SERVED_PROTOCOL,
-    MG_SERVED_TIMEOUT,
-    MG_SERVED_POOL,
-    MG_SERVED_BREAKER,
-    MG_SERVED_ABORTED,
-    MG_SERVED_COUNT
-} mg_upstream_outcome;
+#define MG_UPSTREAM_OUTCOMES(X)                                                                              \
+    X(MG_SERVED_OK, "ok")                                                                                    \
+    X(MG_SERVED_CONNECT, "connect_error")                                                                    \
+    X(MG_SERVED_RESET, "reset")                                                                              \
+    X(MG_SERVED_PROTOCOL, "protocol_error")                                                                  \
+    X(MG_SERVED_TIMEOUT, "timeout")                                                                          \
+    X(MG_SERVED_POOL, "pool_full")                                                                           \
+    X(MG_SERVED_BREAKER, "breaker_open")                                                                     \
+    X(MG_SERVED_ABORTED, "aborted")
+typedef enum mg_upstream_outcome { MG_UPSTREAM_OUTCOMES(MG_WORD_ENUM) MG_SERVED_COUNT } mg_upstream_outcome;
 uint32_t mg_stats_service(mg_stats *stats, mg_str name);
 void mg_stats_upstream(mg_stats *stats, unsigned worker, uint32_t service, mg_upstream_outcome outcome);
 
@@ -51,16 +51,18 @@ bool mg_stats_route_duration(const mg_stats *stats, uint32_t route, mg_histogram
 uint64_t mg_stats_in_flight_now(const mg_stats *stats);
 
 /* What plugins run beside requests, and what became of it. */
-typedef enum mg_task_kind { MG_TASK_OF_REQUEST, MG_TASK_OF_EVERY, MG_TASK_KINDS } mg_task_kind;
-typedef enum mg_task_outcome {
-    MG_TASK_OK,
-    MG_TASK_FAILED,    /* it raised, or there was no memory for it */
-    MG_TASK_DEADLINE,  /* its time was over */
-    MG_TASK_CANCELLED, /* what began it was over, and nobody had detached it */
-    MG_TASK_RETIRED,   /* its Lua state was, or the gateway stopped */
-    MG_TASK_REFUSED,   /* there were too many: it never began */
-    MG_TASK_OUTCOMES
-} mg_task_outcome;
+#define MG_TASK_KIND_LIST(X)                                                                                 \
+    X(MG_TASK_OF_REQUEST, "task")                                                                            \
+    X(MG_TASK_OF_EVERY, "every")
+typedef enum mg_task_kind { MG_TASK_KIND_LIST(MG_WORD_ENUM) MG_TASK_KINDS } mg_task_kind;
+#define MG_TASK_OUTCOME_LIST(X)                                                                              \
+    X(MG_TASK_OK, "ok")                                                                                      \
+    X(MG_TASK_FAILED, "failed")       /* it raised, or there was no memory for it */                         \
+    X(MG_TASK_DEADLINE, "deadline")   /* its time was over */                                                \
+    X(MG_TASK_CANCELLED, "cancelled") /* what began it was over, and nobody had detached it */               \
+    X(MG_TASK_RETIRED, "retired")     /* its Lua state was, or the gateway stopped */                        \
+    X(MG_TASK_REFUSED, "refused")     /* there were too many: it never began */
+typedef enum mg_task_outcome { MG_TASK_OUTCOME_LIST(MG_WORD_ENUM) MG_TASK_OUTCOMES } mg_task_outcome;
 
 typedef enum mg_stat_event {
     MG_EVENT_PLUGIN_ERROR,
@@ -74,14 +76,13 @@ void mg_stats_task(mg_stats *stats, unsigned worker, mg_task_kind kind, mg_task_
 void mg_stats_tasks_running(mg_stats *stats, unsigned worker, mg_task_kind kind, int by);
 
 /* Why an exchange had no time left; its route's. */
-enum {
-    MG_DEADLINE_ROUTE,
-    MG_DEADLINE_LIMITER,
-    MG_DEADLINE_PLUGIN,
-    MG_DEADLINE_RETRY,
-    MG_DEADLINE_UPSTREAM,
-    MG_DEADLINES
-};
+#define MG_DEADLINE_PLACES(X)                                                                                \
+    X(MG_DEADLINE_ROUTE, "route")                                                                            \
+    X(MG_DEADLINE_LIMITER, "limiter")                                                                        \
+    X(MG_DEADLINE_PLUGIN, "plugin")                                                                          \
+    X(MG_DEADLINE_RETRY, "retry")                                                                            \
+    X(MG_DEADLINE_UPSTREAM, "upstream")
+enum { MG_DEADLINE_PLACES(MG_WORD_ENUM) MG_DEADLINES };
 extern const char *const mg_deadline_names[MG_DEADLINES];
 void mg_stats_deadline(mg_stats *stats, unsigned worker, uint32_t route, const char *where);
 

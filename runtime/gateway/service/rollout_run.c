@@ -167,18 +167,15 @@ static mg_log_level level_of(mg_rollout_action action)
                                                                        : MG_LOG_INFO;
 }
 
+/* "rollout_advance", ..: each action is an event but the one that nothing was decided. */
 static const char *event_of(mg_rollout_action action)
 {
-    switch (action) {
-    case MG_ROLLOUT_NONE: break; /* not an event */
-    case MG_ROLLOUT_HOLD: return "rollout_hold";
-    case MG_ROLLOUT_ADVANCE: return "rollout_advance";
-    case MG_ROLLOUT_PROMOTE: return "rollout_promote";
-    case MG_ROLLOUT_STRIKE: return "rollout_strike";
-    case MG_ROLLOUT_ROLLBACK: return "rollout_rollback";
-    case MG_ROLLOUT_ABORT: return "rollout_abort";
-    }
-    MG_UNREACHABLE();
+#define EVENT(value, word) MG_WORD_BEHIND("rollout_", value, word)
+    static const char *const events[] = { MG_ROLLOUT_ACTIONS(EVENT) };
+#undef EVENT
+
+    MG_CHECK(action > MG_ROLLOUT_NONE && action <= MG_ROLLOUT_ABORT);
+    return events[action];
 }
 
 static void tell(const mg_rollouts *rollouts, const mg_rollout_run *run, mg_rollout_action action,

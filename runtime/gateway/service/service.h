@@ -16,18 +16,26 @@ typedef struct mg_persist mg_persist; /* state/persist.h */
 typedef struct mg_names mg_names;     /* gateway/service/names.h */
 
 /* What became of calls, one writer each (docs/policies.md 12). */
-enum {
-    MG_CALLS_OK,
-    MG_CALLS_FAILED,
-    MG_CALLS_TIMEOUT,
-    MG_CALLS_REJECTED,
-    MG_CALLS_IGNORED,
-    MG_CALLS_LATE,
-    MG_CALLS
-};
-enum { MG_RETRIES_SENT, MG_RETRIES_BUDGET, MG_RETRIES_DEADLINE, MG_RETRIES_BREAKER, MG_RETRIES };
+#define MG_CALL_OUTCOMES(X)                                                                                  \
+    X(MG_CALLS_OK, "success")                                                                                \
+    X(MG_CALLS_FAILED, "failed")                                                                             \
+    X(MG_CALLS_TIMEOUT, "timeout")                                                                           \
+    X(MG_CALLS_REJECTED, "rejected")                                                                         \
+    X(MG_CALLS_IGNORED, "ignored")                                                                           \
+    X(MG_CALLS_LATE, "late")
+enum { MG_CALL_OUTCOMES(MG_WORD_ENUM) MG_CALLS };
+#define MG_RETRY_OUTCOMES(X)                                                                                 \
+    X(MG_RETRIES_SENT, "sent")                                                                               \
+    X(MG_RETRIES_BUDGET, "budget")                                                                           \
+    X(MG_RETRIES_DEADLINE, "deadline")                                                                       \
+    X(MG_RETRIES_BREAKER, "breaker")
+enum { MG_RETRY_OUTCOMES(MG_WORD_ENUM) MG_RETRIES };
 
-enum { MG_REUSE_HIT, MG_REUSE_MISS, MG_REUSE_STALE, MG_REUSES };
+#define MG_REUSE_RESULTS(X)                                                                                  \
+    X(MG_REUSE_HIT, "hit")                                                                                   \
+    X(MG_REUSE_MISS, "miss")                                                                                 \
+    X(MG_REUSE_STALE, "stale")
+enum { MG_REUSE_RESULTS(MG_WORD_ENUM) MG_REUSES };
 
 /* Cells of one worker, for one breaker. */
 typedef struct mg_circuit_cells {
