@@ -46,6 +46,13 @@ local function values_of(message, name)
     return message and message:all(name) or {}
 end
 
+--- What takes time to learn: the consumer stands in the access log, which is written a second later at most.
+local late = {
+    __index = function(result, name)
+        return name == "consumer" and result.plugin.gateway:access()[result.number].consumer or nil
+    end,
+}
+
 --- Sends a request through the plugin. `upstream` is what next answers: { status, headers, body }.
 ---@param wanted? table
 ---@return table result  status, response, log (what the plugin logged), consumer, proxied (whether next was called),
@@ -83,11 +90,11 @@ function Plugin:run(wanted)
         request.header_values = values_of
         request.query = request.target:match("%?(.*)$")
     end
-    local access = self.gateway:access()
-    return {
-        status = response.status, response = response, request = request, proxied = request ~= nil,
-        consumer = access[#access].consumer, log = log,
-    }
+    self.runs = (self.runs or 0) + 1
+    return setmetatable({
+        status = response.status, response = response, request = request, proxied = request ~= nil, log = log,
+        plugin = self, number = self.runs,
+    }, late)
 end
 
 --- A plugin by its name (./plugins/NAME when that is there, else a built-in) or by its folder, or mg.handler's, with
@@ -97,19 +104,21 @@ end
 ---@return moongate.test.Plugin
 function plugin.new(use, config)
     local what = type(use) == "table" and use or { use = use }
-    local folder = what.use:match("^[%w_-]+$") and files.is_there("plugins/" .. what.use .. "/plugin.lua")
+    local name = what.use:match("^[%w_-]+$")
+    local folder = name and files.is_there("plugins/" .. name .. "/plugin.lua")
     local up = upstream.new()
     local path = json.list({ { prefix = "/" } })
     local gw = gateway.new({
         services = { service = { endpoints = { up } } },
         plugins = {
-            under_test = { use = folder and "./plugins/" .. what.use or what.use, config = config or what.config },
+            [name or "under_test"] = { use = folder and "./plugins/" .. name or what.use,
+                config = config or what.config },
             who = plugin.handler(SET_CONSUMER),
         },
         routes = {
             { name = "known", match = { paths = path, headers = { [KNOWN] = "consumer" } },
-                plugins = { "who", "under_test" }, service = "service" },
-            { name = "route", match = { paths = path }, plugins = { "under_test" }, service = "service" },
+                plugins = { "who", name or "under_test" }, service = "service" },
+            { name = "route", match = { paths = path }, plugins = { name or "under_test" }, service = "service" },
         },
     })
     return setmetatable({ gateway = gw, upstream = up }, Plugin)

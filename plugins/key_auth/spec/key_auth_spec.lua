@@ -1,17 +1,17 @@
-local fake = require("tests.lua.fake_ctx")
+local mg = require("moongate.test")
 
 local function key_auth(more)
     local conf = { keys = { ["k-alice"] = "alice", ["k-bob"] = "bob" } }
     for key, value in pairs(more or {}) do
         conf[key] = value
     end
-    return fake.plugin("key_auth", conf)
+    return mg.plugin("key_auth", conf)
 end
 
 local function refused(ctx)
     assert.is_false(ctx.proxied)
     assert.equal(401, ctx.response.status)
-    assert.equal("Unauthorized", fake.problem(ctx).title)
+    assert.equal("Unauthorized", ctx.response:json().title)
     assert.equal('ApiKey realm="gateway"', ctx.response:header("www-authenticate"))
     assert.is_nil(ctx.consumer)
 end
@@ -48,7 +48,8 @@ describe("key_auth", function()
             { key = "s3cret", consumer = "alice" }, { key = "s3cret", consumer = "bob" },
         } })
         assert.is_false(ok)
-        assert.equal('"alice" and "bob" have the same key; every key names one consumer', problem)
+        assert.truthy(problem:find('"alice" and "bob" have the same key; every key names one consumer', 1, true))
+        assert.is_nil(problem:find("s3cret", 1, true))
     end)
 
     it("hides the key from the upstream, or not", function()
@@ -84,7 +85,7 @@ describe("key_auth", function()
     end)
 
     it("refuses to look nowhere", function()
-        assert.has_error(function()
+        assert.error_matches(function()
             key_auth({ header = "" })
         end, "a key is looked for nowhere: name a header or a query parameter")
         assert.equal("bob", key_auth({ header = "", query = "k" }):run({ query = "k=k-bob" }).consumer)
