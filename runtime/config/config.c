@@ -361,6 +361,7 @@ static void build_top(mg_building *b, const mg_node *root)
 static void build(mg_building *b, mg_node *root)
 {
     build_top(b, root);
+    mg_build_fixed(b, root);
     build_listeners(b, root);
     mg_build_services(b, mg_node_get(root, "services"));
     mg_build_loops(b);

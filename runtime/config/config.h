@@ -1,5 +1,5 @@
-/* config.h - text to mg_config: plain structs, owned by one arena, immutable once loaded. Every mistake of a
- * document is reported in one pass, each with its place. One thread loads; then any thread reads.
+/* config.h - text to mg_config: plain structs, owned by one arena, immutable once loaded. Whether a block has
+ * changed is asked of its digest, which is made when it is checked. Every mistake of a document is reported in one pass, each with its place. One thread loads; then any thread reads.
  *
  * Durations are in milliseconds and were checked to be 1 ms..31 days where nothing else is said. A `node` is
  * where an item stands in the document (NULL for what nobody wrote), for messages of those who look closer
@@ -91,7 +91,8 @@ typedef struct mg_config_retry {
 
 typedef struct mg_config_health {
     bool on;
-    mg_str path; /* none: a connection is all that is asked for (TCP) */
+    mg_digest asks; /* what is asked, how often: all of the block but what is made of the answers */
+    mg_str path;    /* none: a connection is all that is asked for (TCP) */
     uint64_t interval_ms, timeout_ms;
     mg_health_conf conf;
 } mg_config_health;
@@ -103,6 +104,7 @@ typedef struct mg_config_eject {
 
 typedef struct mg_config_adaptive {
     bool on;
+    mg_digest block;
     mg_adaptive_conf conf;
 } mg_config_adaptive;
 
@@ -114,6 +116,7 @@ typedef struct mg_config_throttle {
 typedef struct mg_config_service {
     mg_str name;
     unsigned index;                      /* its place in mg_config.services */
+    mg_digest rules;                     /* all of it but its endpoints and what each call takes along */
     const mg_config_endpoint *endpoints; /* at least one */
     size_t endpoint_count;
     uint64_t first_byte_timeout_ms, read_timeout_ms, tunnel_idle_timeout_ms;
@@ -279,6 +282,16 @@ typedef enum mg_config_log_to {
     MG_CONFIG_LOG_OFF
 } mg_config_log_to;
 
+/* What is opened once, at the start. */
+typedef enum mg_config_fixed {
+    MG_CONFIG_FIXED_WORKERS,
+    MG_CONFIG_FIXED_STATUS,
+    MG_CONFIG_FIXED_ADMIN,
+    MG_CONFIG_FIXED_STATE,
+    MG_CONFIG_FIXED
+} mg_config_fixed;
+extern const char *const mg_config_fixed_names[MG_CONFIG_FIXED]; /* as the document has them */
+
 typedef struct mg_config {
     mg_arena arena;    /* all of it but the document, the struct too */
     mg_arena document; /* the tree that it was read from: its nodes, their text, files and schemas */
@@ -308,6 +321,7 @@ typedef struct mg_config {
     mg_log_level log_level;
     const char *const *files; /* all that was read for it, the first the document itself; none for text */
     size_t file_count;
+    mg_digest fixed[MG_CONFIG_FIXED];
     const mg_node *root; /* the whole document, defaults filled in; NULL once it is forgotten */
 } mg_config;
 

@@ -43,6 +43,8 @@ extern const mg_config_env mg_config_env_real;
 
 /* --- values; 0, none or false for what is absent or of another kind --- */
 mg_str mg_read_str(const mg_node *map, const char *key);
+/* What is opened once: its digests. */
+void mg_build_fixed(mg_building *b, const mg_node *root);
 /* A copy of the document's text that lives as long as the configuration. */
 mg_str mg_keep_str(mg_building *b, mg_str text);
 uint64_t mg_read_ms(const mg_node *map, const char *key);

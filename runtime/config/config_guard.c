@@ -193,6 +193,9 @@ static void take_retry(mg_building *b, mg_config_retry *retry, const mg_node *no
 
 static void take_health(mg_building *b, mg_config_health *health, const mg_node *node)
 {
+    static const char *const of_answers[] = { "unhealthy_after", "healthy_after", NULL };
+
+    health->asks = mg_node_digest(node, of_answers);
     health->path = mg_keep_str(b, mg_read_str(node, "path"));
     health->interval_ms = mg_read_ms(node, "interval");
     health->timeout_ms = mg_read_ms(node, "timeout");
@@ -286,6 +289,7 @@ void mg_build_guards(mg_building *b, mg_config_service *service, const mg_node *
         take_eject(b, &service->eject.conf, mg_node_get(node, "eject"));
     if (service->adaptive.on)
         take_adaptive(b, &service->adaptive.conf, mg_node_get(node, "adaptive"));
+    service->adaptive.block = mg_node_digest(mg_node_get(node, "adaptive"), NULL);
     if (service->throttle.on)
         take_throttle(b, &service->throttle.conf, mg_node_get(node, "throttle"));
     check_bounds(b, service, node);

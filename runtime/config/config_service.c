@@ -151,6 +151,19 @@ static void take_balance(mg_building *b, mg_config_service *service, const mg_no
 
 /* --- the whole --- */
 
+/* What calls take along. The adaptive limit has a name of its own, and hosts are told by their places. */
+static const char *const of_calls[] = { "endpoints",
+                                        "first_byte_timeout",
+                                        "read_timeout",
+                                        "tunnel_idle_timeout",
+                                        "max_head_bytes",
+                                        "max_fields",
+                                        "pool",
+                                        "retry",
+                                        "throttle",
+                                        "adaptive",
+                                        NULL };
+
 static void build_service(mg_building *b, const mg_node *node)
 {
     mg_config_service *service = MG_ARENA_NEW(&b->config->arena, mg_config_service);
@@ -158,6 +171,7 @@ static void build_service(mg_building *b, const mg_node *node)
     service->name = mg_keep_str(b, node->key->text);
     service->index = (unsigned)b->config->service_count;
     service->node = node;
+    service->rules = mg_node_digest(node, of_calls);
     take_endpoints(b, service, mg_node_get(node, "endpoints"));
     service->first_byte_timeout_ms = mg_read_ms(node, "first_byte_timeout");
     service->read_timeout_ms = mg_read_ms(node, "read_timeout");

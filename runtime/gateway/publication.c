@@ -18,25 +18,15 @@ mg_publication *mg_publication_new(mg_gateway *gateway)
  * swapped. */
 static bool can_follow(const mg_config *now, const mg_config *config, mg_report *report)
 {
-    const struct {
-        const char *key;
-        bool same;
-    } fixed[] = {
-        { "workers", config->workers == now->workers },
-        { "status", config->status_on == now->status_on && mg_str_eq(config->status_bind, now->status_bind) },
-        { "admin", config->admin_on == now->admin_on && mg_str_eq(config->admin_bind, now->admin_bind) },
-        { "state",
-          mg_str_eq(config->state_path, now->state_path) && config->state_max_bytes == now->state_max_bytes },
-    };
     const size_t before = report->errors;
     mg_error err = MG_ERROR_INIT;
 
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
-        if (fixed[i].same)
+    for (int i = 0; i < MG_CONFIG_FIXED; i++) {
+        if (mg_digest_eq(config->fixed[i], now->fixed[i]))
             continue;
-        const mg_node *node = mg_node_get(config->root, fixed[i].key);
+        const mg_node *node = mg_node_get(config->root, mg_config_fixed_names[i]);
         mg_finding *f = mg_node_error(report, node ? node : config->root, "needs-restart",
-                                      "%s is not changed by a reload", fixed[i].key);
+                                      "%s is not changed by a reload", mg_config_fixed_names[i]);
         mg_finding_hint(f, "stop the gateway and start it with this configuration, or put back what it was");
     }
     if (mg_access_log_probe(config->access_log_to, config->access_log_path, &err) != MG_OK)

@@ -544,7 +544,7 @@ static void report_format(mg_check *check, const mg_rule *rule, const mg_node *n
     hint_format(f, rule);
 }
 
-static bool check_format(mg_check *check, const mg_rule *rule, const mg_node *node)
+static bool check_format(mg_check *check, const mg_rule *rule, mg_node *node)
 {
     mg_error err = MG_ERROR_INIT;
     uint64_t value = 0;
@@ -560,6 +560,11 @@ static bool check_format(mg_check *check, const mg_rule *rule, const mg_node *no
         return out_of_range(check, rule, node, true, rule->lowest, "the minimum ");
     if (rule->highest && value > rule->highest_value)
         return out_of_range(check, rule, node, false, rule->highest, "the maximum ");
+    if (rule->format == MG_FORMAT_DURATION || rule->format == MG_FORMAT_SIZE ||
+        rule->format == MG_FORMAT_SHARE) {
+        node->measured = true;
+        node->integer = (int64_t)value;
+    }
     return true;
 }
 

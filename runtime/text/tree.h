@@ -37,6 +37,7 @@ struct mg_node {
         substituted; /* a string out of ${env:..} or ${file:..}: where a number is due it may stand for one */
     bool broken;     /* its own mistake has been reported: the value means nothing */
     bool defaulted;  /* filled in by a schema, written by nobody */
+    bool measured;   /* a string that is a duration, a size or a share: `integer` is its value */
     int line, column, width; /* 1-based, in characters; width may be 0 */
     const mg_source *source; /* NULL when it stands in no text */
     mg_node *parent;         /* NULL at the root */
@@ -69,6 +70,20 @@ mg_node *mg_node_get(const mg_node *map, const char *key);
 mg_node *mg_node_get_str(const mg_node *map, mg_str key);
 bool mg_node_eq(const mg_node *a,
                 const mg_node *b); /* as JSON Schema compares: 1 equals 1.0, maps in any order */
+/* What a block of a document means, as one number of 128 bits: two that differ in the order of keys, in defaults that
+ * are written out or in how a value is written ("60s", "1m") have the same one. */
+typedef struct mg_digest {
+    uint64_t a, b;
+} mg_digest;
+
+static inline bool mg_digest_eq(mg_digest one, mg_digest other)
+{
+    return one.a == other.a && one.b == other.b;
+}
+
+/* Of a node that a schema has checked and completed; `but`, NULL-ended, names keys of it that do not count, and may be
+ * NULL. Zeros for NULL. */
+mg_digest mg_node_digest(const mg_node *node, const char *const *but);
 const char *mg_node_kind_name(mg_node_kind kind); /* "a list", for messages */
 /* What a plain word means by YAML 1.2's core schema: sets kind and value of a node whose text is set. */
 void mg_node_resolve_plain(mg_node *node);

@@ -155,12 +155,6 @@ static target *target_of(mg_probe *probe, mg_str service, mg_str host)
     return t;
 }
 
-/* Whether what an endpoint has been asked is what it will be asked. */
-static bool asks_the_same(const mg_config_health *a, const mg_config_health *b)
-{
-    return mg_str_eq(a->path, b->path) && a->interval_ms == b->interval_ms && a->timeout_ms == b->timeout_ms;
-}
-
 static void follow_service(mg_probe *probe, const mg_snapshot_service *of, uint64_t *first_ns)
 {
     const mg_config_health *conf = &of->conf->health;
@@ -168,7 +162,7 @@ static void follow_service(mg_probe *probe, const mg_snapshot_service *of, uint6
 
     for (size_t host = 0; conf->on && host < service->host_count; host++) {
         target *t = target_of(probe, of->name, service->names[host]);
-        const bool same = t->of && asks_the_same(conf_of(t), conf);
+        const bool same = t->of && mg_digest_eq(conf_of(t)->asks, conf->asks);
         mg_service_ref(service);
         mg_service_unref(t->service);
         t->service = service;

@@ -14,28 +14,11 @@
 
 #define GONE_NS MG_NS_PER_S /* a host that fails for so long, and nothing else, is taken to be away */
 
-static bool same_rules(const mg_service_rules *a, const mg_config_service *b)
-{
-    const mg_ejection_conf *e = &a->eject.conf, *f = &b->eject.conf;
-
-    return a->balance == b->balance && a->ewma_tau_ms == b->ewma_tau_ms &&
-           a->ewma_penalty_ms == b->ewma_penalty_ms && a->maglev_size == b->maglev_size &&
-           a->bound_milli == b->bound_milli && a->slow_start_ms == b->slow_start_ms &&
-           a->slow_start_min == b->slow_start_min && a->panic_percent == b->panic_percent &&
-           a->health == b->health.on && a->health_conf.unhealthy_after == b->health.conf.unhealthy_after &&
-           a->health_conf.healthy_after == b->health.conf.healthy_after &&
-           a->detect == (b->breaker.on && b->breaker.detect) && a->detector == b->breaker.detector &&
-           a->min_calls == b->breaker.conf.min_calls && a->eject.on == b->eject.on &&
-           (!a->eject.on || (e->consecutive == f->consecutive && e->base_ms == f->base_ms &&
-                             e->max_ms == f->max_ms && e->interval_ms == f->interval_ms &&
-                             e->max_percent == f->max_percent && e->success_rate == f->success_rate));
-}
-
 static bool is_same(const mg_service *service, const mg_config_service *conf, const mg_service_place *places,
                     size_t count, const mg_circuit *circuit, const mg_adaptive *adaptive)
 {
     if (!service || service->circuit != circuit || service->adaptive != adaptive ||
-        service->host_count != count || !same_rules(service->rules, conf))
+        service->host_count != count || !mg_digest_eq(service->rules->block, conf->rules))
         return false;
     for (size_t i = 0; i < count; i++)
         if (service->hosts[i].base != places[i].weight || service->hosts[i].endpoint != places[i].endpoint ||
@@ -49,6 +32,7 @@ static mg_service_rules *rules_of(const mg_config_service *conf)
     mg_service_rules *rules = MG_NEW(mg_service_rules);
 
     *rules = (mg_service_rules){
+        .block = conf->rules,
         .balance = conf->balance,
         .ewma_tau_ms = conf->ewma_tau_ms,
         .ewma_penalty_ms = conf->ewma_penalty_ms,
@@ -237,7 +221,7 @@ mg_service *mg_services_take(mg_services *services, const mg_config_service *con
     mg_circuit *circuit = conf->breaker.on && !conf->breaker.per_route
                               ? mg_services_circuit(services, conf, MG_STR_NONE)
                               : NULL;
-    mg_adaptive *adaptive = conf->adaptive.on ? mg_service_name_adaptive(name, &conf->adaptive.conf) : NULL;
+    mg_adaptive *adaptive = conf->adaptive.on ? mg_service_name_adaptive(name, &conf->adaptive) : NULL;
 
     mg_service_place *places;
     const size_t count = mg_service_places(services, conf, authorities, &places);

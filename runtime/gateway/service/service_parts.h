@@ -30,6 +30,7 @@ typedef struct mg_service_host {
 
 /* What a service was made of, as far as two may differ in it. */
 typedef struct mg_service_rules {
+    mg_digest block; /* of the document: what it is compared by */
     mg_balancer_algorithm balance;
     uint64_t ewma_tau_ms, ewma_penalty_ms, slow_start_ms;
     uint32_t maglev_size, bound_milli, panic_percent;
@@ -53,7 +54,7 @@ typedef struct mg_service_watch {
 
 typedef struct mg_adaptive_entry {
     struct mg_adaptive_entry *older;
-    mg_adaptive_conf conf;
+    mg_digest block;
     mg_adaptive *adaptive; /* owned */
 } mg_adaptive_entry;
 
@@ -83,6 +84,6 @@ struct mg_services {
 
 mg_service_name *mg_service_name_of(mg_services *services, mg_str name);
 /* The one with that configuration: found or made. */
-mg_adaptive *mg_service_name_adaptive(mg_service_name *name, const mg_adaptive_conf *conf);
+mg_adaptive *mg_service_name_adaptive(mg_service_name *name, const mg_config_adaptive *conf);
 
 #endif

@@ -109,20 +109,13 @@ mg_service_name *mg_service_name_of(mg_services *services, mg_str text)
     return name;
 }
 
-static bool same_adaptive(const mg_adaptive_conf *a, const mg_adaptive_conf *b)
-{
-    return a->initial == b->initial && a->min == b->min && a->max == b->max && a->tolerance == b->tolerance &&
-           a->smoothing == b->smoothing && a->long_window == b->long_window &&
-           a->probe_after == b->probe_after && a->probe_factor == b->probe_factor;
-}
-
-mg_adaptive *mg_service_name_adaptive(mg_service_name *name, const mg_adaptive_conf *conf)
+mg_adaptive *mg_service_name_adaptive(mg_service_name *name, const mg_config_adaptive *conf)
 {
     for (mg_adaptive_entry *entry = name->adaptives; entry; entry = entry->older)
-        if (same_adaptive(&entry->conf, conf))
+        if (mg_digest_eq(entry->block, conf->block))
             return entry->adaptive;
     mg_adaptive_entry *entry = MG_NEW(mg_adaptive_entry);
-    *entry = (mg_adaptive_entry){ name->adaptives, *conf, mg_adaptive_new(conf) };
+    *entry = (mg_adaptive_entry){ name->adaptives, conf->block, mg_adaptive_new(&conf->conf) };
     name->adaptives = entry;
     return entry->adaptive;
 }

@@ -291,6 +291,7 @@ static void a_change_keeps_what_is_known_of_a_host_and_one_that_joins_is_new(voi
     mg_host_view view;
 
     (void)state;
+    f->conf.rules.a++; /* the block of another document */
     f->conf.eject.on = true;
     f->conf.eject.conf.consecutive = 1;
     mg_service *ejecting = take(f);
