@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum { CHUNK_MIN = 4096, CHUNK_MAX = 65536, LARGE = CHUNK_MIN / 2, PIECE_MIN = 32 };
+enum { CHUNK_MIN = 4096, CHUNK_MAX = 65536, LARGE = CHUNK_MIN / 2 };
 /* malloc keeps what it is given back, between what others hold; a mapping goes back to the system. */
 enum { MAPPED_MIN = 128 << 10, MAPPED_MAX = 1 << 20 };
 
@@ -107,33 +107,14 @@ void *mg_arena_slow(mg_arena *arena, size_t bytes)
 
 /* ---- pieces: small ones come in powers of two, large ones are a chunk each ---- */
 
-/* Which size has room for n bytes; MG_ARENA_PIECE_SIZES: none. */
-static unsigned size_of_piece(size_t n)
-{
-    unsigned size = 0;
-
-    while (size < MG_ARENA_PIECE_SIZES && (size_t)PIECE_MIN << size < n)
-        size++;
-    return size;
-}
-
 size_t mg_arena_piece_own(size_t n)
 {
-    return size_of_piece(n) < MG_ARENA_PIECE_SIZES ? 0 : sizeof(mg_arena_chunk) + n;
+    return mg_arena_piece_size(n) < MG_ARENA_PIECE_SIZES ? 0 : sizeof(mg_arena_chunk) + n;
 }
 
-char *mg_arena_piece(mg_arena *arena, size_t n)
+char *mg_arena_large_piece(mg_arena *arena, size_t n)
 {
-    const unsigned size = size_of_piece(n);
-    void **spare;
-
-    if (size == MG_ARENA_PIECE_SIZES)
-        return add_chunk(arena, sizeof(mg_arena_chunk) + n)->data;
-    spare = arena->spare[size];
-    if (!spare)
-        return mg_arena_alloc(arena, (size_t)PIECE_MIN << size);
-    arena->spare[size] = *spare;
-    return (char *)spare;
+    return add_chunk(arena, sizeof(mg_arena_chunk) + n)->data;
 }
 
 static void drop_chunk(mg_arena *arena, mg_arena_chunk *chunk)
@@ -150,10 +131,10 @@ static void drop_chunk(mg_arena *arena, mg_arena_chunk *chunk)
 
 void mg_arena_piece_back(mg_arena *arena, const char *piece, size_t n)
 {
-    const unsigned size = size_of_piece(n);
+    const unsigned size = mg_arena_piece_size(n);
     void **spare = (void **)(uintptr_t)piece;
 
-    if (size == MG_ARENA_PIECE_SIZES) {
+    if (size >= MG_ARENA_PIECE_SIZES) {
         drop_chunk(arena, (mg_arena_chunk *)((uintptr_t)piece - offsetof(mg_arena_chunk, data)));
         return;
     }

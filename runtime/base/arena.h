@@ -6,7 +6,7 @@
 
 typedef struct mg_arena_chunk mg_arena_chunk;
 
-enum { MG_ARENA_PIECE_SIZES = 6 }; /* 32 bytes to 1 KiB */
+enum { MG_ARENA_PIECE_SIZES = 6, MG_ARENA_PIECE_MIN = 32 }; /* 32 bytes to 1 KiB */
 
 typedef struct mg_arena {
     char *at, *end;                    /* the free part of the current chunk */
@@ -51,7 +51,26 @@ void *mg_arena_zalloc(mg_arena *arena, size_t bytes);
 
 /* A piece: n bytes, uninitialised, which can be given back before the arena's end. For what may be replaced
  * again and again, so that it counts once. */
-char *mg_arena_piece(mg_arena *arena, size_t n);
+char *mg_arena_large_piece(mg_arena *arena, size_t n);
+
+/* Which size has room for n bytes; at least MG_ARENA_PIECE_SIZES: none, it is a large piece. */
+static inline unsigned mg_arena_piece_size(size_t n)
+{
+    return n <= MG_ARENA_PIECE_MIN ? 0 : 64 - (unsigned)__builtin_clzll((n - 1) / MG_ARENA_PIECE_MIN);
+}
+
+static inline char *mg_arena_piece(mg_arena *arena, size_t n)
+{
+    const unsigned size = mg_arena_piece_size(n);
+
+    if (__builtin_expect(size >= MG_ARENA_PIECE_SIZES, 0))
+        return mg_arena_large_piece(arena, n);
+    void **spare = (void **)arena->spare[size];
+    if (!spare)
+        return (char *)mg_arena_alloc(arena, (size_t)MG_ARENA_PIECE_MIN << size);
+    arena->spare[size] = *spare;
+    return (char *)spare;
+}
 /* With the n that it was asked for. Nobody may use the piece any more: a large one is freed, a small one will
  * be used again. */
 void mg_arena_piece_back(mg_arena *arena, const char *piece, size_t n);

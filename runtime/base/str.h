@@ -60,6 +60,58 @@ size_t mg_str_control(mg_str s, size_t at);
 /* A whole decimal number of digits only; false when empty, not a number, or above UINT64_MAX. */
 bool mg_str_u64(mg_str s, uint64_t *out);
 
+/* For what is mostly short. */
+static inline bool mg_bytes_eq(const char *a, const char *b, size_t n)
+{
+    uint64_t words[4];
+    uint32_t halves[4];
+
+    if (n > 16 || n < 4)
+        return memcmp(a, b, n) == 0;
+    if (n < 8) {
+        memcpy(&halves[0], a, 4);
+        memcpy(&halves[1], b, 4);
+        memcpy(&halves[2], a + n - 4, 4);
+        memcpy(&halves[3], b + n - 4, 4);
+        return ((halves[0] ^ halves[1]) | (halves[2] ^ halves[3])) == 0;
+    }
+    memcpy(&words[0], a, 8);
+    memcpy(&words[1], b, 8);
+    memcpy(&words[2], a + n - 8, 8);
+    memcpy(&words[3], b + n - 8, 8);
+    return ((words[0] ^ words[1]) | (words[2] ^ words[3])) == 0;
+}
+
+/* Copies what is mostly short; returns its end in `at`. */
+static inline char *mg_put(char *at, mg_str s)
+{
+    if (s.n > 32)
+        memcpy(at, s.p, s.n);
+    else if (s.n >= 16) {
+        char first[16], last[16];
+        memcpy(first, s.p, 16);
+        memcpy(last, s.p + s.n - 16, 16);
+        memcpy(at, first, 16);
+        memcpy(at + s.n - 16, last, 16);
+    } else if (s.n >= 8) {
+        char first[8], last[8];
+        memcpy(first, s.p, 8);
+        memcpy(last, s.p + s.n - 8, 8);
+        memcpy(at, first, 8);
+        memcpy(at + s.n - 8, last, 8);
+    } else if (s.n >= 4) {
+        char first[4], last[4];
+        memcpy(first, s.p, 4);
+        memcpy(last, s.p + s.n - 4, 4);
+        memcpy(at, first, 4);
+        memcpy(at + s.n - 4, last, 4);
+    } else {
+        for (size_t i = 0; i < s.n; i++)
+            at[i] = s.p[i];
+    }
+    return at + s.n;
+}
+
 static inline char mg_lower(char c)
 {
     return (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c;

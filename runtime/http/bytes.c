@@ -1,4 +1,4 @@
-/* bytes.c - the tables of bytes, and a scan that reads eight at a time.
+/* bytes.c - the tables of bytes, and scans that read sixteen or eight at a time.
  *
  * PATH and QUERY follow what clients really send rather than RFC 3986 to the letter. Many send '"', "<", ">",
  * "^",
@@ -8,6 +8,9 @@
 #include "http/bytes.h"
 
 #include <endian.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define T MG_BYTE_TOKEN
 #define P MG_BYTE_PATH
@@ -112,9 +115,24 @@ static uint64_t marks_of_odd(uint64_t word)
     return ((word - EACH(0x20)) | word | ((word ^ EACH(0x7f)) - EACH(1))) & EACH(0x80);
 }
 
-const char *mg_field_value_end(const char *p, const char *end, bool *odd)
+/* Whether all bytes are visible ASCII or blanks, of four to seven as eight of which some stand twice. */
+static bool are_few_plain(const char *p, const char *end)
 {
-    const char *from = p;
+    uint32_t first, last;
+
+    memcpy(&first, p, sizeof(first));
+    memcpy(&last, end - sizeof(last), sizeof(last));
+    return marks_of_odd((uint64_t)last << 32 | first) == 0;
+}
+
+/* The same, of eight to sixteen. */
+static bool are_plain(const char *p, const char *end)
+{
+    return (marks_of_odd(word_at(p)) | marks_of_odd(word_at(end - 8))) == 0;
+}
+
+static __attribute__((noinline)) const char *value_end(const char *p, const char *end, bool *odd)
+{
     uint64_t marks = 0;
 
     for (;;) {
@@ -122,8 +140,6 @@ const char *mg_field_value_end(const char *p, const char *end, bool *odd)
             p += 8;
         if (end - p >= 8)
             p += before_mark(marks);
-        else if (end - from >= 8 && marks_of_odd(word_at(end - 8)) == 0)
-            return end; /* the rest is in a word with what was looked at */
         while (p < end && *p >= 0x20 && *p < 0x7f)
             p++;
         if (p == end || is_control(*p))
@@ -161,7 +177,7 @@ static char *plain_name_end(char *p, const char *end)
     return p;
 }
 
-char *mg_field_name_end(char *p, const char *end, bool *odd)
+static __attribute__((noinline)) char *name_end(char *p, const char *end, bool *odd)
 {
     uint8_t byte, seen = 0;
 
@@ -172,3 +188,118 @@ char *mg_field_name_end(char *p, const char *end, bool *odd)
     *odd |= (seen & NAME_BYTE_ODD) != 0;
     return p;
 }
+
+/* ---- sixteen bytes at once, which is enough for most names and values ---- */
+
+#ifdef __SSE2__
+
+static inline __m128i sixteen_at(const void *p)
+{
+    return _mm_loadu_si128(p);
+}
+
+/* 0xff where a byte is from `first` to `last`. */
+static inline __m128i in_range(__m128i bytes, char first, char last)
+{
+    const __m128i from = _mm_sub_epi8(bytes, _mm_set1_epi8(first));
+
+    return _mm_cmpeq_epi8(_mm_subs_epu8(from, _mm_set1_epi8((char)(last - first))), _mm_setzero_si128());
+}
+
+static inline unsigned bits_of(__m128i marks)
+{
+    return (unsigned)_mm_movemask_epi8(marks);
+}
+
+/* A bit for each of them that is neither visible ASCII nor a blank. */
+static inline unsigned odd_at(const char *p)
+{
+    return bits_of(in_range(sixteen_at(p), ' ', '~')) ^ 0xffff;
+}
+
+/* Makes letters lower-case up to the first byte that is no letter, digit nor "-"; how many stand before it.
+ */
+static inline unsigned lower_sixteen(char *p)
+{
+    static const uint8_t before[32] = { [0 ... 15] = 0x20 }; /* read from 16 - n on: n bytes, then none */
+    const __m128i bytes = sixteen_at(p), small = _mm_set1_epi8(0x20);
+    const __m128i letters = in_range(_mm_or_si128(bytes, small), 'a', 'z');
+    const __m128i others = _mm_or_si128(in_range(bytes, '0', '9'), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')));
+    const unsigned n = (unsigned)__builtin_ctz(~bits_of(_mm_or_si128(letters, others)));
+
+    _mm_storeu_si128((__m128i *)(void *)p,
+                     _mm_or_si128(bytes, _mm_and_si128(letters, sixteen_at(before + 16 - n))));
+    return n;
+}
+
+char *mg_field_name_end(char *p, const char *end, bool *odd)
+{
+    if (end - p >= 16) {
+        const unsigned n = lower_sixteen(p);
+
+        p += n;
+        if (n < 16 && *p == ':')
+            return p;
+    }
+    return name_end(p, end, odd);
+}
+
+const char *mg_field_value_end(const char *p, const char *end, bool *odd)
+{
+    const ptrdiff_t n = end - p;
+    unsigned bits;
+
+    if (n < 16) {
+        if (n >= 8 ? are_plain(p, end) : n >= 4 && are_few_plain(p, end))
+            return end;
+        return value_end(p, end, odd);
+    }
+    while (end - p >= 16) {
+        if ((bits = odd_at(p)) != 0) {
+            p += __builtin_ctz(bits);
+            return is_control(*p) ? p : value_end(p, end, odd);
+        }
+        p += 16;
+    }
+    return odd_at(end - 16) == 0 ? end : value_end(p, end, odd);
+}
+
+const char *mg_pass_full_lines(const char *p, const char *end)
+{
+    const __m128i lf = _mm_set1_epi8('\n'), cr = _mm_set1_epi8('\r');
+
+    for (; end - p >= 18; p += 16) {
+        const __m128i next = sixteen_at(p + 1);
+        const __m128i crlf = _mm_and_si128(_mm_cmpeq_epi8(next, cr), _mm_cmpeq_epi8(sixteen_at(p + 2), lf));
+        const __m128i empty = _mm_or_si128(_mm_cmpeq_epi8(next, lf), crlf);
+        const unsigned bits = bits_of(_mm_and_si128(_mm_cmpeq_epi8(sixteen_at(p), lf), empty));
+
+        if (bits)
+            return p + __builtin_ctz(bits);
+    }
+    return p;
+}
+
+#else
+
+const char *mg_pass_full_lines(const char *p, const char *end)
+{
+    (void)end;
+    return p;
+}
+
+char *mg_field_name_end(char *p, const char *end, bool *odd)
+{
+    return name_end(p, end, odd);
+}
+
+const char *mg_field_value_end(const char *p, const char *end, bool *odd)
+{
+    const ptrdiff_t n = end - p;
+
+    if (n <= 16 && (n >= 8 ? are_plain(p, end) : n >= 4 && are_few_plain(p, end)))
+        return end;
+    return value_end(p, end, odd);
+}
+
+#endif

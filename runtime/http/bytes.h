@@ -53,4 +53,7 @@ char *mg_field_name_end(char *p, const char *end, bool *odd);
  * there is none. Sets *odd when it passed a byte that is not visible ASCII or a blank. */
 const char *mg_field_value_end(const char *p, const char *end, bool *odd);
 
+/* No LF with an empty line behind it, ended by CRLF or LF, stands in [p, what is returned). */
+const char *mg_pass_full_lines(const char *p, const char *end);
+
 #endif

@@ -10,7 +10,7 @@
 
 size_t mg_h1_head_end(const char *bytes, size_t n, size_t *scanned)
 {
-    const char *end = bytes + n, *at = bytes + *scanned;
+    const char *end = bytes + n, *at = mg_pass_full_lines(bytes + *scanned, end);
 
     while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
         const char *next = at + 1;

@@ -46,20 +46,23 @@ static bool bad_value(char c, mg_h1_fault *fault)
 /* Reads one line. The last byte before `end` is LF, which stands in no name and no value, so that every scan
  * ends. Returns the next line, NULL with a fault. Sets *odd where the line is not "name: value" with letters,
  * digits and "-" in the name, and visible ASCII and single blanks round the value. */
-static char *read_field(char *at, const char *end, mg_str *name, mg_str *value, bool *odd, mg_h1_fault *fault)
+static char *read_field(char *at, const char *end, mg_field *field, bool *odd, mg_h1_fault *fault)
 {
     char *from = at, *stop;
+    bool plain;
 
     at = mg_field_name_end(at, end, odd);
     if (*at != ':' || at == from) {
         bad_name(*at, at == from, fault);
         return NULL;
     }
-    *name = mg_str_make(from, (size_t)(at - from));
+    const size_t name_n = (size_t)(at - from);
+    field->name = from;
     from = at + 2; /* where the value of most begins; behind the colon stands at least the LF */
+    plain = at[1] == ' ';
     for (at++; mg_byte_is_space(*at);)
         at++;
-    *odd |= at != from;
+    plain &= at == from;
     from = at;
     stop = (char *)mg_field_value_end(at, end, odd);
     if (*stop != '\r' || stop[1] != '\n') {
@@ -68,8 +71,16 @@ static char *read_field(char *at, const char *end, mg_str *name, mg_str *value, 
     }
     for (at = stop; at > from && mg_byte_is_space(at[-1]);)
         at--;
-    *odd |= at != stop || at == from;
-    *value = mg_str_make(from, (size_t)(at - from));
+    plain &= at == stop;
+    *odd |= !plain || at == from;
+    if (name_n > MG_FIELD_NAME_BYTES_MAX) {
+        mg_h1_fail(fault, 431, "field name too long");
+        return NULL;
+    }
+    field->value = from;
+    field->value_n = (uint32_t)(at - from);
+    field->name_n = (uint16_t)name_n;
+    field->stands = plain ? MG_FIELD_LINE : 0;
     return stop + 2;
 }
 
@@ -85,18 +96,17 @@ static bool poses_as_coding(mg_str name)
 bool mg_h1_read_fields(mg_arena *arena, uint32_t limit, char *at, const char *end, mg_fields *out, bool *odd,
                        mg_h1_fault *fault)
 {
-    mg_str name, value;
+    mg_field field;
 
     if (at >= end || end[-1] != '\n')
         return mg_h1_fail(fault, 400, "head without a blank line");
     while (*at != '\r') {
-        at = read_field(at, end, &name, &value, odd, fault);
+        at = read_field(at, end, &field, odd, fault);
         if (!at)
             return false;
+        const mg_str name = mg_str_make(field.name, field.name_n);
         if (at == end)
             return mg_h1_fail(fault, 400, "head without a blank line");
-        if (name.n > MG_FIELD_NAME_BYTES_MAX)
-            return mg_h1_fail(fault, 431, "field name too long");
         if (poses_as_coding(name))
             return mg_h1_fail(fault, 400, "field name that begins with transfer-encoding");
         if (out->count == limit) {
@@ -104,7 +114,8 @@ bool mg_h1_read_fields(mg_arena *arena, uint32_t limit, char *at, const char *en
             fault->over = MG_H1_OVER_FIELDS;
             return false;
         }
-        mg_fields_add(out, arena, mg_name_find(name), name, value);
+        field.id = (uint8_t)mg_name_find(name);
+        mg_fields_push(out, arena, field);
     }
     if (at[1] != '\n' || at + 2 != end)
         return mg_h1_fail(fault, 400, "bare CR, or bytes behind the blank line");

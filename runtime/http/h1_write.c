@@ -4,40 +4,45 @@
 
 #include "base/check.h"
 
-enum {
-    FIXED_BYTES = 320, /* more than all that is written beside the message's own texts */
-    FIELD_BYTES = 4,   /* ": " and CRLF */
-};
+enum { FIXED_BYTES = 320 }; /* more than all that is written beside the message's own texts */
 
 static size_t fields_bytes(const mg_fields *fields)
 {
     size_t n = 0;
 
     for (uint32_t i = 0; i < fields->count; i++)
-        n += fields->items[i].name_n + (size_t)fields->items[i].value_n + FIELD_BYTES;
+        n += fields->items[i].name_n + (size_t)fields->items[i].value_n + MG_FIELD_LINE_BYTES;
     return n;
-}
-
-static char *put(char *at, mg_str s)
-{
-    if (s.n)
-        memcpy(at, s.p, s.n);
-    return at + s.n;
 }
 
 static char *put_field(char *at, mg_str name, mg_str value)
 {
-    at = put(put(put(at, name), MG_STR(": ")), value);
-    return put(at, MG_STR("\r\n"));
+    at = mg_put(mg_put(mg_put(at, name), MG_STR(": ")), value);
+    return mg_put(at, MG_STR("\r\n"));
 }
 
+static size_t line_bytes(const mg_field *field)
+{
+    return field->name_n + (size_t)field->value_n + MG_FIELD_LINE_BYTES;
+}
+
+/* Fields that stand one behind the other as they came are copied at once. */
 static char *put_fields(char *at, const mg_fields *fields)
 {
-    for (uint32_t i = 0; i < fields->count; i++) {
-        const mg_field *field = &fields->items[i];
+    const mg_field *field = fields->items, *end = field + fields->count;
 
-        at =
-            put_field(at, mg_str_make(field->name, field->name_n), mg_str_make(field->value, field->value_n));
+    while (field < end) {
+        if (!(field->stands & MG_FIELD_LINE)) {
+            at = put_field(at, mg_str_make(field->name, field->name_n),
+                           mg_str_make(field->value, field->value_n));
+            field++;
+            continue;
+        }
+        const char *from = field->name;
+        size_t n = line_bytes(field++);
+        while (field < end && field->name == from + n && field->stands & MG_FIELD_LINE)
+            n += line_bytes(field++);
+        at = mg_put(at, mg_str_make(from, n));
     }
     return at;
 }
@@ -75,10 +80,10 @@ void mg_h1_write_request(mg_text *out, const mg_request *request, mg_str host, b
 
     mg_text_reserve(out, FIXED_BYTES + request->method_text.n + path.n + query.n + host.n +
                              request->upgrade.n + fields_bytes(&request->fields));
-    at = put(put(put(out->p + out->n, request->method_text), MG_STR(" ")), path);
+    at = mg_put(mg_put(mg_put(out->p + out->n, request->method_text), MG_STR(" ")), path);
     if (query.p)
-        at = put(put(at, MG_STR("?")), query);
-    at = put(at, MG_STR(" HTTP/1.1\r\n"));
+        at = mg_put(mg_put(at, MG_STR("?")), query);
+    at = mg_put(at, MG_STR(" HTTP/1.1\r\n"));
     at = put_field(at, MG_STR("host"), host);
     at = put_fields(at, &request->fields);
     if (request->body == MG_BODY_LENGTH)
@@ -92,7 +97,7 @@ void mg_h1_write_request(mg_text *out, const mg_request *request, mg_str host, b
         at = put_field(at, MG_STR("te"), MG_STR("trailers"));
     if (request->expect_continue)
         at = put_field(at, MG_STR("expect"), MG_STR("100-continue"));
-    done(out, put(at, MG_STR("\r\n")));
+    done(out, mg_put(at, MG_STR("\r\n")));
 }
 
 /* How the body is delimited; *length_known when a content-length is to be written, of a body that may not
@@ -141,12 +146,12 @@ static char *put_response_connection(char *at, const mg_response *response, bool
 
 static char *put_status_line(char *at, uint16_t status, mg_str text)
 {
-    at = put(at, MG_STR("HTTP/1.1 "));
+    at = mg_put(at, MG_STR("HTTP/1.1 "));
     *at++ = (char)('0' + status / 100);
     *at++ = (char)('0' + status / 10 % 10);
     *at++ = (char)('0' + status % 10);
     *at++ = ' ';
-    return put(put(at, text), MG_STR("\r\n"));
+    return mg_put(mg_put(at, text), MG_STR("\r\n"));
 }
 
 mg_h1_framing mg_h1_write_response(mg_text *out, const mg_response *response, mg_method method,
@@ -165,7 +170,7 @@ mg_h1_framing mg_h1_write_response(mg_text *out, const mg_response *response, mg
     at = put_fields(at, &response->fields);
     at = put_framing(at, response, framing, length_known);
     at = put_response_connection(at, response, client->is_1_0, keep_alive && framing != MG_H1_UNTIL_CLOSE);
-    done(out, put(at, MG_STR("\r\n")));
+    done(out, mg_put(at, MG_STR("\r\n")));
     return framing;
 }
 
@@ -187,8 +192,8 @@ void mg_h1_write_last_chunk(mg_text *out, const mg_fields *trailers)
     char *at;
 
     mg_text_reserve(out, sizeof("0\r\n\r\n") + (trailers ? fields_bytes(trailers) : 0));
-    at = put(out->p + out->n, MG_STR("0\r\n"));
+    at = mg_put(out->p + out->n, MG_STR("0\r\n"));
     if (trailers)
         at = put_fields(at, trailers);
-    done(out, put(at, MG_STR("\r\n")));
+    done(out, mg_put(at, MG_STR("\r\n")));
 }

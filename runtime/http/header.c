@@ -7,11 +7,7 @@
 #include "http/bounds.h"
 #include "http/bytes.h"
 
-enum {
-    FIRST_CAP = 16,
-    KNOWN_BYTES_MAX = 29, /* the longest known name */
-    SAME_LENGTH_MAX = 6,  /* known names of one length, and an end */
-};
+enum { FIRST_CAP = 16, PLACES = 128 };
 
 static const mg_str name_texts[MG_NAME_COUNT] = { [MG_NAME_OTHER] = { "", 0 },
 #define X(id, text) [MG_NAME_##id] = { text, sizeof(text) - 1 },
@@ -19,41 +15,61 @@ static const mg_str name_texts[MG_NAME_COUNT] = { [MG_NAME_OTHER] = { "", 0 },
 #undef X
 };
 
-/* Known names by their length; 0 ends a row. A test looks every name of MG_NAMES up. */
-static const uint8_t names_by_length[KNOWN_BYTES_MAX + 1][SAME_LENGTH_MAX] = {
-    [2] = { MG_NAME_TE },
-    [3] = { MG_NAME_VIA },
-    [4] = { MG_NAME_HOST, MG_NAME_DATE },
-    [6] = { MG_NAME_COOKIE, MG_NAME_SERVER, MG_NAME_ORIGIN, MG_NAME_EXPECT },
-    [7] = { MG_NAME_UPGRADE, MG_NAME_TRAILER },
-    [8] = { MG_NAME_LOCATION },
-    [9] = { MG_NAME_FORWARDED },
-    [10] = { MG_NAME_CONNECTION, MG_NAME_USER_AGENT, MG_NAME_SET_COOKIE, MG_NAME_KEEP_ALIVE,
-             MG_NAME_TRACESTATE },
-    [11] = { MG_NAME_TRACEPARENT, MG_NAME_RETRY_AFTER },
-    [12] = { MG_NAME_CONTENT_TYPE, MG_NAME_X_REQUEST_ID, MG_NAME_GRPC_TIMEOUT },
-    [13] = { MG_NAME_AUTHORIZATION },
-    [14] = { MG_NAME_CONTENT_LENGTH, MG_NAME_HTTP2_SETTINGS },
-    [15] = { MG_NAME_X_FORWARDED_FOR },
-    [16] = { MG_NAME_X_FORWARDED_HOST, MG_NAME_PROXY_CONNECTION },
-    [17] = { MG_NAME_TRANSFER_ENCODING, MG_NAME_X_FORWARDED_PROTO },
-    [18] = { MG_NAME_PROXY_AUTHENTICATE, MG_NAME_X_MOONGATE_ATTEMPT },
-    [19] = { MG_NAME_PROXY_AUTHORIZATION },
-    [22] = { MG_NAME_X_MOONGATE_DEADLINE_MS },
-    [29] = { MG_NAME_ACCESS_CONTROL_REQUEST_METHOD },
+/* Where a name stands below: no two known ones stand in one place. A test looks every name of MG_NAMES up. */
+static unsigned place_of(mg_str lower)
+{
+    return ((unsigned)lower.n + 9u * (unsigned char)lower.p[0] + 27u * (unsigned char)lower.p[lower.n - 1]) %
+           PLACES;
+}
+
+static const uint8_t names_by_place[PLACES] = {
+    [1] = MG_NAME_CONTENT_LENGTH,
+    [2] = MG_NAME_TRANSFER_ENCODING,
+    [4] = MG_NAME_X_FORWARDED_HOST,
+    [6] = MG_NAME_X_MOONGATE_ATTEMPT,
+    [7] = MG_NAME_ORIGIN,
+    [16] = MG_NAME_AUTHORIZATION,
+    [18] = MG_NAME_ACCESS_CONTROL_REQUEST_METHOD,
+    [19] = MG_NAME_RETRY_AFTER,
+    [23] = MG_NAME_SERVER,
+    [26] = MG_NAME_PROXY_CONNECTION,
+    [29] = MG_NAME_PROXY_AUTHORIZATION,
+    [31] = MG_NAME_CONNECTION,
+    [33] = MG_NAME_TRAILER,
+    [40] = MG_NAME_COOKIE,
+    [41] = MG_NAME_PROXY_AUTHENTICATE,
+    [43] = MG_NAME_FORWARDED,
+    [46] = MG_NAME_CONTENT_TYPE,
+    [47] = MG_NAME_DATE,
+    [60] = MG_NAME_SET_COOKIE,
+    [61] = MG_NAME_TE,
+    [69] = MG_NAME_TRACESTATE,
+    [75] = MG_NAME_UPGRADE,
+    [77] = MG_NAME_X_FORWARDED_FOR,
+    [79] = MG_NAME_EXPECT,
+    [80] = MG_NAME_X_REQUEST_ID,
+    [87] = MG_NAME_HTTP2_SETTINGS,
+    [91] = MG_NAME_TRACEPARENT,
+    [99] = MG_NAME_USER_AGENT,
+    [100] = MG_NAME_VIA,
+    [103] = MG_NAME_GRPC_TIMEOUT,
+    [104] = MG_NAME_HOST,
+    [110] = MG_NAME_LOCATION,
+    [111] = MG_NAME_X_MOONGATE_DEADLINE_MS,
+    [116] = MG_NAME_KEEP_ALIVE,
+    [126] = MG_NAME_X_FORWARDED_PROTO,
 };
 
 mg_name mg_name_find(mg_str lower)
 {
-    if (lower.n > KNOWN_BYTES_MAX)
+    if (lower.n == 0)
         return MG_NAME_OTHER;
-    for (const uint8_t *id = names_by_length[lower.n]; *id; id++) {
-        const char *text = name_texts[*id].p;
+    const mg_name id = (mg_name)names_by_place[place_of(lower)];
 
-        if (text[0] == lower.p[0] && memcmp(text, lower.p, lower.n) == 0)
-            return (mg_name)*id;
-    }
-    return MG_NAME_OTHER;
+    return id != MG_NAME_OTHER && name_texts[id].n == lower.n &&
+                   mg_bytes_eq(name_texts[id].p, lower.p, lower.n)
+               ? id
+               : MG_NAME_OTHER;
 }
 
 mg_str mg_name_text(mg_name id)
@@ -97,6 +113,23 @@ bool mg_is_field_value(mg_str s)
     return s.n == 0 || mg_field_value_end(s.p, s.p + s.n, &odd) == s.p + s.n;
 }
 
+static inline mg_field write_line(char *line, mg_name id, mg_str lower_name, mg_str value)
+{
+    char *at = mg_put(line, lower_name);
+    mg_field field = {
+        .name = line,
+        .value = at + 2,
+        .value_n = (uint32_t)value.n,
+        .name_n = (uint16_t)lower_name.n,
+        .id = (uint8_t)id,
+        .stands = MG_FIELD_LINE,
+    };
+
+    memcpy(at, ": ", 2);
+    memcpy(mg_put(at + 2, value), "\r\n", 2);
+    return field;
+}
+
 void mg_fields_grow(mg_fields *fields, mg_arena *arena)
 {
     uint32_t cap = fields->cap ? fields->cap * 2 : FIRST_CAP;
@@ -108,15 +141,25 @@ void mg_fields_grow(mg_fields *fields, mg_arena *arena)
     fields->cap = cap;
 }
 
+void mg_fields_add_line(mg_fields *fields, mg_arena *arena, mg_name id, mg_str value)
+{
+    const mg_str name = name_texts[id];
+    char *line = mg_arena_bytes(arena, name.n + value.n + MG_FIELD_LINE_BYTES);
+
+    mg_fields_push(fields, arena, write_line(line, id, name, value));
+}
+
 static bool has_name(const mg_field *field, mg_name id, mg_str lower_name)
 {
     if (id != MG_NAME_OTHER)
         return field->id == id;
-    return field->name_n == lower_name.n && memcmp(field->name, lower_name.p, lower_name.n) == 0;
+    return field->name_n == lower_name.n && mg_bytes_eq(field->name, lower_name.p, lower_name.n);
 }
 
 int mg_fields_find(const mg_fields *fields, mg_name id, mg_str lower_name, uint32_t from)
 {
+    if (!(fields->names & mg_name_bit(id, lower_name)))
+        return -1;
     for (uint32_t i = from; i < fields->count; i++)
         if (has_name(&fields->items[i], id, lower_name))
             return (int)i;
@@ -164,35 +207,26 @@ mg_str mg_fields_value(const mg_fields *fields, mg_arena *arena, mg_name id, mg_
     return join_values(fields, arena, id, lower_name, first);
 }
 
-static mg_str piece_of(mg_arena *arena, mg_str text)
+/* A field whose line is a piece. */
+static mg_field piece_of(mg_arena *arena, mg_name id, mg_str lower_name, mg_str value)
 {
-    return mg_str_make(memcpy(mg_arena_piece(arena, text.n), text.p, text.n), text.n);
+    mg_field field = write_line(mg_arena_piece(arena, lower_name.n + value.n + MG_FIELD_LINE_BYTES), id,
+                                lower_name, value);
+
+    field.stands |= MG_FIELD_PIECE;
+    return field;
 }
 
 mg_field mg_field_copy(const mg_field *field, mg_arena *arena)
 {
-    mg_field copy = *field;
-
-    copy.pieces = 0;
-    if (copy.id == MG_NAME_OTHER) {
-        copy.name = piece_of(arena, mg_str_make(field->name, field->name_n)).p;
-        copy.pieces = MG_FIELD_NAME_PIECE;
-    } else {
-        copy.name = mg_name_text((mg_name)copy.id).p;
-    }
-    if (copy.value_n) {
-        copy.value = piece_of(arena, mg_str_make(field->value, field->value_n)).p;
-        copy.pieces |= MG_FIELD_VALUE_PIECE;
-    }
-    return copy;
+    return piece_of(arena, (mg_name)field->id, mg_str_make(field->name, field->name_n),
+                    mg_str_make(field->value, field->value_n));
 }
 
 void mg_field_give_back(const mg_field *field, mg_arena *arena)
 {
-    if (field->pieces & MG_FIELD_NAME_PIECE)
-        mg_arena_piece_back(arena, field->name, field->name_n);
-    if (field->pieces & MG_FIELD_VALUE_PIECE)
-        mg_arena_piece_back(arena, field->value, field->value_n);
+    if (field->stands & MG_FIELD_PIECE)
+        mg_arena_piece_back(arena, field->name, field->name_n + (size_t)field->value_n + MG_FIELD_LINE_BYTES);
 }
 
 /* Removes those of that name at and behind `from`. */
@@ -200,6 +234,8 @@ static uint32_t remove_from(mg_fields *fields, mg_arena *arena, mg_name id, mg_s
 {
     uint32_t kept = from, removed;
 
+    if (!(fields->names & mg_name_bit(id, lower_name)))
+        return 0;
     for (uint32_t i = from; i < fields->count; i++) {
         if (has_name(&fields->items[i], id, lower_name))
             mg_field_give_back(&fields->items[i], arena);
@@ -221,31 +257,36 @@ void mg_fields_clear(mg_fields *fields, mg_arena *arena)
     for (uint32_t i = 0; i < fields->count; i++)
         mg_field_give_back(&fields->items[i], arena);
     fields->count = 0;
+    fields->names = 0;
 }
 
-/* The field that has the value now; NULL when there is none of that name. */
-static mg_field *replace(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value)
+/* Puts a field in the place of the first of its name and removes the others, or adds it. */
+static void set(mg_fields *fields, mg_arena *arena, mg_field field)
 {
+    const mg_name id = (mg_name)field.id;
+    const mg_str lower_name = mg_str_make(field.name, field.name_n);
     const int first = mg_fields_find(fields, id, lower_name, 0);
-    mg_field *field;
 
-    if (first < 0)
-        return NULL;
-    MG_CHECK(value.n <= UINT32_MAX);
-    field = &fields->items[first];
-    if (field->pieces & MG_FIELD_VALUE_PIECE)
-        mg_arena_piece_back(arena, field->value, field->value_n);
-    field->pieces &= (uint8_t)~MG_FIELD_VALUE_PIECE;
-    field->value = value.p ? value.p : "";
-    field->value_n = (uint32_t)value.n;
+    if (first < 0) {
+        mg_fields_push(fields, arena, field);
+        return;
+    }
+    mg_field_give_back(&fields->items[first], arena);
+    fields->items[first] = field;
     (void)remove_from(fields, arena, id, lower_name, (uint32_t)first + 1);
-    return field;
 }
 
 void mg_fields_set(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value)
 {
-    if (!replace(fields, arena, id, lower_name, value))
-        mg_fields_add(fields, arena, id, lower_name, value);
+    const mg_str name = id == MG_NAME_OTHER ? lower_name : mg_name_text(id);
+
+    MG_CHECK(value.n <= UINT32_MAX);
+    set(fields, arena,
+        (mg_field){ .name = name.p,
+                    .value = value.p ? value.p : "",
+                    .value_n = (uint32_t)value.n,
+                    .name_n = (uint16_t)name.n,
+                    .id = (uint8_t)id });
 }
 
 /* RFC 9110 8 and 14, RFC 9530, RFC 1864. The digests come first, then what only responses have. */
@@ -280,8 +321,6 @@ void mg_fields_weaken(mg_fields *fields, mg_arena *arena, bool is_request)
         mg_arena_printf(arena, "W/%.*s", (int)fields->items[etag].value_n, fields->items[etag].value));
 }
 
-enum { NAME_SPARE = 8 }; /* behind a name that is read by words */
-
 static const char *wrong_with_name(mg_str name)
 {
     if (!mg_is_token(name))
@@ -289,19 +328,20 @@ static const char *wrong_with_name(mg_str name)
     return "the name is longer than 256 bytes";
 }
 
-/* Copies a name in lower case. False when it is none. */
-static bool lower_name(char lower[MG_FIELD_NAME_BYTES_MAX + NAME_SPARE], mg_str *name)
+const char *mg_field_name_read(mg_field_name *name, char room[MG_FIELD_NAME_ROOM], mg_str text)
 {
+    enum { SPARE = MG_FIELD_NAME_ROOM - MG_FIELD_NAME_BYTES_MAX };
     bool odd = false;
 
-    if (name->n == 0 || name->n > MG_FIELD_NAME_BYTES_MAX)
-        return false;
-    memcpy(lower, name->p, name->n);
-    memset(lower + name->n, ':', NAME_SPARE); /* which no name has */
-    if (mg_field_name_end(lower, lower + name->n + NAME_SPARE, &odd) != lower + name->n)
-        return false;
-    name->p = lower;
-    return true;
+    if (text.n == 0 || text.n > MG_FIELD_NAME_BYTES_MAX)
+        return wrong_with_name(text);
+    mg_put(room, text);
+    memset(room + text.n, ':', SPARE); /* which no name has */
+    if (mg_field_name_end(room, room + text.n + SPARE, &odd) != room + text.n)
+        return wrong_with_name(text);
+    name->lower = mg_str_make(room, text.n);
+    name->id = mg_name_find(name->lower);
+    return NULL;
 }
 
 static const char *wrong_with_value(mg_str value)
@@ -313,41 +353,30 @@ static const char *wrong_with_value(mg_str value)
     return NULL;
 }
 
-/* The field whose value is to be marked as a piece. */
-static mg_field *put(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name, mg_str value,
-                     bool in_place)
+const char *mg_fields_put_named(mg_fields *fields, mg_arena *arena, const mg_field_name *name, mg_str value,
+                                bool replace)
 {
-    mg_field *field = in_place ? replace(fields, arena, id, lower_name, value) : NULL;
+    const char *wrong;
 
-    if (field)
-        return field;
-    if (id != MG_NAME_OTHER) {
-        mg_fields_add(fields, arena, id, mg_name_text(id), value);
-        return &fields->items[fields->count - 1];
-    }
-    mg_fields_add(fields, arena, id, piece_of(arena, lower_name), value);
-    fields->items[fields->count - 1].pieces = MG_FIELD_NAME_PIECE;
-    return &fields->items[fields->count - 1];
+    value = mg_byte_trim(value);
+    wrong = wrong_with_value(value);
+    if (wrong)
+        return wrong;
+    if (mg_name_is_framing(name->id))
+        return "the name frames the message or belongs to one connection, and is the gateway's to set";
+    const mg_field field = piece_of(arena, name->id, name->lower, value);
+    if (replace)
+        set(fields, arena, field);
+    else
+        mg_fields_push(fields, arena, field);
+    return NULL;
 }
 
 const char *mg_fields_put(mg_fields *fields, mg_arena *arena, mg_str name, mg_str value, bool replace)
 {
-    char lower[MG_FIELD_NAME_BYTES_MAX + NAME_SPARE];
-    const char *wrong;
-    mg_field *field;
-    mg_name id;
+    char room[MG_FIELD_NAME_ROOM];
+    mg_field_name read;
+    const char *wrong = mg_field_name_read(&read, room, name);
 
-    value = mg_byte_trim(value);
-    if (!lower_name(lower, &name))
-        return wrong_with_name(name);
-    wrong = wrong_with_value(value);
-    if (wrong)
-        return wrong;
-    id = mg_name_find(name);
-    if (mg_name_is_framing(id))
-        return "the name frames the message or belongs to one connection, and is the gateway's to set";
-    field = put(fields, arena, id, name, value.n ? piece_of(arena, value) : MG_STR(""), replace);
-    if (value.n)
-        field->pieces |= MG_FIELD_VALUE_PIECE;
-    return NULL;
+    return wrong ? wrong : mg_fields_put_named(fields, arena, &read, value, replace);
 }

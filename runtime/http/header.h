@@ -4,6 +4,7 @@
 #define MG_HTTP_HEADER_H
 
 #include "base/arena.h"
+#include "http/bounds.h"
 
 /* Well-known names. 0 is any other. The texts are in mg_name_text(). */
 #define MG_NAMES(X)                                                                                          \
@@ -57,14 +58,20 @@ typedef struct mg_field {
     uint32_t value_n;
     uint16_t name_n;
     uint8_t id;     /* mg_name */
-    uint8_t pieces; /* what of it goes back to the arena with the field: of mg_field_piece */
+    uint8_t stands; /* how name and value stand in memory: of mg_field_stands */
 } mg_field;
 
-enum mg_field_piece { MG_FIELD_NAME_PIECE = 1, MG_FIELD_VALUE_PIECE = 2 };
+enum mg_field_stands {
+    MG_FIELD_LINE = 1,  /* as they are sent: "name: value" CRLF without a gap */
+    MG_FIELD_PIECE = 2, /* and the line is a piece, which goes back to the arena with the field */
+};
+
+enum { MG_FIELD_LINE_BYTES = 4 }; /* of such a line beside name and value */
 
 typedef struct mg_fields {
     mg_field *items; /* arena */
     uint32_t count, cap;
+    uint64_t names; /* the bits of all names that are there, and perhaps of some that are not: mg_name_bit */
 } mg_fields;
 
 /* The number of a lower-case name, MG_NAME_OTHER when it has none. */
@@ -75,24 +82,42 @@ mg_str mg_name_text(mg_name id);
 bool mg_is_token(mg_str s);
 bool mg_is_field_value(mg_str s);
 
+/* A bit of its own for each well-known name; other names share 16. */
+static inline uint64_t mg_name_bit(mg_name id, mg_str lower_name)
+{
+    _Static_assert(MG_NAME_COUNT <= 48, "a bit for each");
+    if (id != MG_NAME_OTHER || lower_name.n == 0)
+        return 1ull << id;
+    return 1ull << (48 + ((lower_name.n ^ (unsigned char)lower_name.p[lower_name.n - 1]) & 15));
+}
+
 /* Doubles the room of a list. */
 void mg_fields_grow(mg_fields *fields, mg_arena *arena);
+
+static inline void mg_fields_push(mg_fields *fields, mg_arena *arena, mg_field field)
+{
+    if (__builtin_expect(fields->count == fields->cap, 0))
+        mg_fields_grow(fields, arena);
+    fields->names |= mg_name_bit((mg_name)field.id, mg_str_make(field.name, field.name_n));
+    fields->items[fields->count++] = field;
+}
 
 /* Neither copies nor checks: the caller's text outlives the arena's use of it and has passed the checks (a
  * name of 1 to UINT16_MAX bytes, a value of at most UINT32_MAX). */
 static inline void mg_fields_add(mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name,
                                  mg_str value)
 {
-    if (__builtin_expect(fields->count == fields->cap, 0))
-        mg_fields_grow(fields, arena);
-    fields->items[fields->count++] = (mg_field){
-        .name = lower_name.p,
-        .value = value.p ? value.p : "",
-        .value_n = (uint32_t)value.n,
-        .name_n = (uint16_t)lower_name.n,
-        .id = (uint8_t)id,
-    };
+    mg_fields_push(fields, arena,
+                   (mg_field){
+                       .name = lower_name.p,
+                       .value = value.p ? value.p : "",
+                       .value_n = (uint32_t)value.n,
+                       .name_n = (uint16_t)lower_name.n,
+                       .id = (uint8_t)id,
+                   });
 }
+/* The same of a well-known name, with a copy of the value: as a line, which is written faster. */
+void mg_fields_add_line(mg_fields *fields, mg_arena *arena, mg_name id, mg_str value);
 /* Index of the first field of that name at or after `from`, or -1. `id` may be MG_NAME_OTHER: then by text.
  */
 int mg_fields_find(const mg_fields *fields, mg_name id, mg_str lower_name, uint32_t from);
@@ -102,7 +127,7 @@ mg_str mg_fields_get(const mg_fields *fields, mg_name id);
  * cannot be joined, gives its first. MG_STR_NONE when absent. Borrowed from the fields, or the arena's where
  * there were several. For whoever goes by the value of a field: a second line must not pass unread. */
 mg_str mg_fields_value(const mg_fields *fields, mg_arena *arena, mg_name id, mg_str lower_name);
-/* A field of the same texts, which are pieces; and those of such a field back to the arena. */
+/* A field of the same texts, whose line is a piece; and that of such a field back to the arena. */
 mg_field mg_field_copy(const mg_field *field, mg_arena *arena);
 void mg_field_give_back(const mg_field *field, mg_arena *arena);
 /* Removes all of that name; returns how many there were. */
@@ -119,10 +144,26 @@ void mg_fields_drop_of_body(mg_fields *fields, mg_arena *arena, bool is_request)
  * its ETag becomes a weak one. */
 void mg_fields_weaken(mg_fields *fields, mg_arena *arena, bool is_request);
 
-/* The checked way in, for plugins and configuration: copies both texts into the arena, lower-cases the name,
- * refuses names that are not tokens, values with CR, LF, NUL or other control bytes, and the names that frame
- * a message or belong to one connection (RFC 9110 7.6.1, host, content-length). Copies are pieces: what is
- * replaced or removed gives its memory back. NULL, or what is wrong. */
+/* A name as plugins and the configuration give it, in lower case. */
+typedef struct mg_field_name {
+    mg_str lower; /* borrowed */
+    mg_name id;
+} mg_field_name;
+
+enum {
+    MG_FIELD_NAME_ROOM = MG_FIELD_NAME_BYTES_MAX + 16
+}; /* whoever reads sixteen bytes at once needs more */
+
+/* NULL, or why it is no name. The lower-case text stands in `room`. */
+const char *mg_field_name_read(mg_field_name *name, char room[MG_FIELD_NAME_ROOM], mg_str text);
+
+/* The checked way in, for plugins and configuration: copies both texts into the arena, refuses values with
+ * CR, LF, NUL or other control bytes, and the names that frame a message or belong to one connection (RFC
+ * 9110 7.6.1, host, content-length). Copies are pieces: what is replaced or removed gives its memory back.
+ * NULL, or what is wrong. */
+const char *mg_fields_put_named(mg_fields *fields, mg_arena *arena, const mg_field_name *name, mg_str value,
+                                bool replace);
+/* The same, of a name that is read before. */
 const char *mg_fields_put(mg_fields *fields, mg_arena *arena, mg_str name, mg_str value, bool replace);
 /* True for the names that mg_fields_put refuses and that never cross the gateway as they are. */
 bool mg_name_is_framing(mg_name id);

@@ -2,33 +2,52 @@
  * changes of a response that is not there yet is made on whatever answer comes (http/edit.h). */
 #include "gateway/request/call_parts.h"
 
-#include "http/bounds.h"
-
 #define GATEWAYS_OWN "the gateway writes it itself behind the plugins, which cannot change it"
 
-static mg_str lower_name(char out[MG_FIELD_NAME_BYTES_MAX], const char *name, uint32_t n)
+/* A name is mostly a constant of a plugin's, which stands where it stood before. Its text is looked at all
+ * the same: the memory of what is no constant may have become another's. NULL, or why it is no name. */
+static const char *read_name(mg_call *call, mg_field_name *name, char room[MG_FIELD_NAME_ROOM],
+                             const char *text, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++)
-        out[i] = mg_lower(name[i]);
-    return mg_str_make(out, n);
+    mg_host_name *known = &call->host->names[(uintptr_t)text / 16 % MG_HOST_NAMES];
+
+    if (known->n == n && n && mg_bytes_eq(known->text, text, n)) {
+        *name = (mg_field_name){ mg_str_make(known->text, n), known->id };
+        return NULL;
+    }
+    const char *wrong = mg_field_name_read(name, room, mg_str_make(text, n));
+    if (!wrong && n <= sizeof known->text && mg_bytes_eq(room, text, n)) {
+        known->n = n;
+        known->id = name->id;
+        memcpy(known->text, text, n);
+    }
+    return wrong;
 }
 
-bool mg_call_header(mg_call *call, int which, const char *name, uint32_t n, mg_slice *value)
+/* Several fields of a name as one. */
+static mg_str joined(mg_call *call, const mg_fields *fields, const mg_field_name *name)
+{
+    mg_call_read read;
+
+    mg_call_read_begin(&read);
+    return mg_call_read_end(call, &read, mg_fields_value(fields, &read.arena, name->id, name->lower));
+}
+
+bool mg_call_header(mg_call *call, int which, const char *text, uint32_t n, mg_slice *value)
 {
     const mg_fields *fields = fields_of(call->x, which);
-    char buffer[MG_FIELD_NAME_BYTES_MAX];
-    mg_call_read read;
-    mg_str lower;
+    char room[MG_FIELD_NAME_ROOM];
+    mg_field_name name;
 
-    if (n == 0 || n > MG_FIELD_NAME_BYTES_MAX)
+    if (read_name(call, &name, room, text, n))
         return false;
-    lower = lower_name(buffer, name, n);
-    mg_call_read_begin(&read);
-    if (give(mg_call_read_end(call, &read, mg_fields_value(fields, &read.arena, mg_name_find(lower), lower)),
-             value))
-        return true;
-    return which == MG_REQUEST && mg_str_eq(lower, MG_STR("host")) && /* a member; plugins expect a field */
-           give(call->x->request.authority, value);
+    const int at = mg_fields_find(fields, name.id, name.lower, 0);
+    if (at < 0) /* the host is a member; plugins expect a field */
+        return which == MG_REQUEST && name.id == MG_NAME_HOST && give(call->x->request.authority, value);
+    if (mg_fields_find(fields, name.id, name.lower, (uint32_t)at + 1) >= 0)
+        return give(joined(call, fields, &name), value);
+    *value = (mg_slice){ fields->items[at].value, fields->items[at].value_n };
+    return true;
 }
 
 bool mg_call_header_at(const mg_call *call, int which, uint32_t index, mg_slice *name, mg_slice *value)
@@ -43,18 +62,10 @@ bool mg_call_header_at(const mg_call *call, int which, uint32_t index, mg_slice 
 }
 
 /* Told to the next hop behind the plugins, whatever they say: who has passed the request on, and its time. */
-static bool is_gateways(int which, mg_str name)
+static bool is_gateways(int which, mg_name id)
 {
-    static const mg_name ids[] = { MG_NAME_VIA, MG_NAME_GRPC_TIMEOUT, MG_NAME_X_MOONGATE_DEADLINE_MS,
-                                   MG_NAME_X_MOONGATE_ATTEMPT };
-    static const uint32_t lengths = 1u << 3 | 1u << 12 | 1u << 18 | 1u << 22; /* of these names */
-
-    if (which != MG_REQUEST || name.n > 31 || !(lengths >> name.n & 1))
-        return false;
-    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
-        if (mg_str_eq_nocase(name, mg_name_text(ids[i])))
-            return true;
-    return false;
+    return which == MG_REQUEST && (id == MG_NAME_VIA || id == MG_NAME_GRPC_TIMEOUT ||
+                                   id == MG_NAME_X_MOONGATE_DEADLINE_MS || id == MG_NAME_X_MOONGATE_ATTEMPT);
 }
 
 /* ---- changing them ---- */
@@ -75,67 +86,61 @@ static const char *no_change(const mg_call *call, int which)
 }
 
 /* Of a field that has just been put where it is read meanwhile. */
-static void note_put(mg_call *call, mg_str name, bool replace)
+static void note_put(mg_call *call, const mg_field_name *name, bool replace)
 {
     const mg_fields *fields = &call->x->response.fields;
-    char buffer[MG_FIELD_NAME_BYTES_MAX];
-    int at = (int)fields->count - 1;
+    const int at = replace ? mg_fields_find(fields, name->id, name->lower, 0) : (int)fields->count - 1;
 
-    if (replace) {
-        const mg_str lower = lower_name(buffer, name.p, (uint32_t)name.n);
-        at = mg_fields_find(fields, mg_name_find(lower), lower, 0);
-    }
     mg_edits_note(&call->x->edits, &call->x->arena, replace ? MG_EDIT_SET : MG_EDIT_ADD, &fields->items[at]);
 }
 
-static void note_removed(mg_call *call, mg_str lower)
+static void note_removed(mg_call *call, const mg_field_name *name)
 {
     const mg_field field = {
-        .name = lower.p, .value = "", .name_n = (uint16_t)lower.n, .id = (uint8_t)mg_name_find(lower)
+        .name = name->lower.p, .value = "", .name_n = (uint16_t)name->lower.n, .id = (uint8_t)name->id
     };
 
     mg_edits_note(&call->x->edits, &call->x->arena, MG_EDIT_REMOVE, &field);
 }
 
-const char *mg_call_set_header(mg_call *call, int which, const char *name, uint32_t n, const char *value,
+const char *mg_call_set_header(mg_call *call, int which, const char *text, uint32_t n, const char *value,
                                uint32_t value_n, bool replace)
 {
-    const mg_str text = mg_str_make(name, n);
+    mg_fields *fields = fields_of(call->x, which);
     const bool early = is_early(call, which);
     const char *wrong = no_change(call, which);
+    char room[MG_FIELD_NAME_ROOM];
+    mg_field_name name;
 
+    if (!wrong)
+        wrong = read_name(call, &name, room, text, n);
     if (wrong)
         return wrong;
-    if (n > MG_FIELD_NAME_BYTES_MAX)
-        return "the name is longer than 256 bytes";
     if (value_n > MG_HEAD_BYTES_MAX)
         return "the value is longer than 64 KiB";
-    if (is_gateways(which, text))
+    if (is_gateways(which, name.id))
         return GATEWAYS_OWN;
     if (!mg_exchange_has_room(call->x, 2 * ((size_t)n + value_n)))
         return mg_call_no_room();
-    wrong =
-        mg_fields_put(fields_of(call->x, which), &call->x->arena, text, mg_str_make(value, value_n), replace);
+    wrong = mg_fields_put_named(fields, &call->x->arena, &name, mg_str_make(value, value_n), replace);
     if (!wrong && early)
-        note_put(call, text, replace);
+        note_put(call, &name, replace);
     return wrong;
 }
 
-const char *mg_call_remove_header(mg_call *call, int which, const char *name, uint32_t n, uint32_t *removed)
+const char *mg_call_remove_header(mg_call *call, int which, const char *text, uint32_t n, uint32_t *removed)
 {
-    char buffer[MG_FIELD_NAME_BYTES_MAX];
     const char *wrong = no_change(call, which);
+    char room[MG_FIELD_NAME_ROOM];
+    mg_field_name name;
 
     *removed = 0;
-    if (wrong)
+    if (wrong || read_name(call, &name, room, text, n))
         return wrong;
-    if (n == 0 || n > MG_FIELD_NAME_BYTES_MAX)
-        return NULL;
-    if (is_gateways(which, mg_str_make(name, n)))
+    if (is_gateways(which, name.id))
         return GATEWAYS_OWN;
-    const mg_str lower = lower_name(buffer, name, n);
-    *removed = mg_fields_remove(fields_of(call->x, which), &call->x->arena, mg_name_find(lower), lower);
+    *removed = mg_fields_remove(fields_of(call->x, which), &call->x->arena, name.id, name.lower);
     if (is_early(call, which))
-        note_removed(call, lower);
+        note_removed(call, &name);
     return NULL;
 }

@@ -301,12 +301,8 @@ static void set_framing(mg_response *head, const mg_outgoing *out)
 
 static void copy_fields(mg_response *head, mg_arena *arena, const mg_fields *from)
 {
-    for (uint32_t i = 0; i < from->count; i++) {
-        const mg_field *f = &from->items[i];
-        mg_fields_add(&head->fields, arena, f->id, (mg_str){ f->name, f->name_n },
-                      (mg_str){ f->value, f->value_n });
-        head->fields.items[i] = mg_field_copy(f, arena);
-    }
+    for (uint32_t i = 0; i < from->count; i++)
+        mg_fields_push(&head->fields, arena, mg_field_copy(&from->items[i], arena));
 }
 
 const char *mg_call_http_respond(mg_call *call, int status, double number, bool with_fields)

@@ -28,7 +28,7 @@ static mg_str joined(mg_arena *arena, mg_str a, mg_str b)
 static void append(mg_exchange *x, mg_fields *fields, mg_name id, mg_str value)
 {
     if (mg_fields_find(fields, id, MG_STR_NONE, 0) < 0) {
-        mg_fields_add(fields, &x->arena, id, mg_name_text(id), value);
+        mg_fields_add_line(fields, &x->arena, id, value);
         return;
     }
     const mg_str old = mg_fields_value(fields, &x->arena, id, MG_STR_NONE);
@@ -190,7 +190,7 @@ static mg_str tell_x_forwarded_for(mg_exchange *x, bool by_forwarded, const aske
 static void add_own(mg_exchange *x, mg_name id, mg_str value)
 {
     if (value.n)
-        mg_fields_add(&x->request.fields, &x->arena, id, mg_name_text(id), value);
+        mg_fields_add_line(&x->request.fields, &x->arena, id, value);
 }
 
 /* ---- what the fields of a request say ---- */
@@ -302,7 +302,7 @@ void mg_forward_response(mg_exchange *x, mg_str date)
 
     append(x, fields, MG_NAME_VIA, MG_STR(VIA_SELF));
     if (mg_fields_find(fields, MG_NAME_DATE, MG_STR_NONE, 0) < 0)
-        mg_fields_add(fields, &x->arena, MG_NAME_DATE, mg_name_text(MG_NAME_DATE), date);
+        mg_fields_add_line(fields, &x->arena, MG_NAME_DATE, date);
 }
 
 /* ---- how long there is ---- */
@@ -324,8 +324,9 @@ void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt
     mg_fields *fields = &x->request.fields;
 
     if (!x->peer_trusted && attempt == 1) { /* who is not trusted has none of these fields: see read_field */
+        char digits[20];
         if (child_ms != MG_FORWARD_UNTOLD)
-            add_own(x, MG_NAME_X_MOONGATE_DEADLINE_MS, number(&x->arena, child_ms));
+            add_own(x, MG_NAME_X_MOONGATE_DEADLINE_MS, (mg_str){ digits, mg_u64_write(digits, child_ms) });
         return;
     }
     if (child_ms == MG_FORWARD_UNTOLD) {
