@@ -17,11 +17,14 @@ local tasks = require("moongate.sdk.task")
 
 local clear = require("table.clear")
 
+local new_id, get_text, set_text, remaining_s = call.new_id, call.text, call.set_text, call.remaining_s
+local ROUTE, CONSUMER = call.text_of.route, call.text_of.consumer
+
 local force_metatable = debug.setmetatable
 local SLEEP = call.wait_for.SLEEP
 local ANSWERED = running.ANSWERED
 local stale = object.stale
-local type, error = type, error
+local type, error, setmetatable = type, error, setmetatable
 local PROBLEM_MAX = 65536 -- bytes of a problem document's texts
 local quoted = object.quoted
 
@@ -181,7 +184,7 @@ function ctx:new_id()
     if running.ctx ~= self then
         stale(self, "ctx", "new_id", 2)
     end
-    return (call.new_id(running.call))
+    return (new_id(running.call))
 end
 
 --- Waits. Other requests go on meanwhile.
@@ -246,10 +249,11 @@ function ctx:set_consumer(id)
     if type(id) ~= "string" then
         error("set_consumer: an id is a string, not " .. type(id), 2)
     end
-    local wrong = call.set_text(running.call, call.text_of.consumer, id)
+    local wrong = set_text(running.call, CONSUMER, id)
     if wrong then
         error("set_consumer: " .. wrong, 2)
     end
+    running.slot.consumer = id
 end
 
 --- Adds to a counter of this plugin's, which all workers share and /metrics shows.
@@ -331,13 +335,13 @@ local properties = {
         return state
     end,
     route = function()
-        return (call.text(running.call, call.text_of.route))
+        return (get_text(running.call, ROUTE))
     end,
     consumer = function()
-        return (call.text(running.call, call.text_of.consumer))
+        return running.slot.consumer or nil
     end,
     remaining = function()
-        return (call.remaining_s(running.call))
+        return (remaining_s(running.call))
     end,
 }
 
@@ -429,6 +433,7 @@ return {
             response = false,
             params = false,
             state = false,
+            consumer = false,
             logs = false,
             before = 0,
             reached = 0,
@@ -443,6 +448,7 @@ return {
         slot.request, running.request = false, false
         slot.response, running.response = false, false
         slot.params, running.params = false, false
+        slot.consumer = false
     end,
 
     --- Nobody needs what plugins kept for the request any more: whoever holds it still finds nothing there.

@@ -6,6 +6,7 @@ local message = require("moongate.sdk.message")
 local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
+local setmetatable = setmetatable
 local REQUEST, text_of = call.REQUEST, call.text_of
 local text, set_text, param, query = call.text, call.set_text, call.param, call.query
 local stale = object.stale

@@ -10,6 +10,7 @@ local message = require("moongate.sdk.message")
 local object = require("moongate.sdk.object")
 local running = require("moongate.sdk.running")
 
+local setmetatable = setmetatable
 local status, set_status = call.status, call.set_status
 local stale = object.stale
 

@@ -17,6 +17,7 @@ local UNANSWERED, TASK = call.phases.UNANSWERED, call.phases.TASK
 ---@field request moongate.Request|false
 ---@field response moongate.Response|false
 ---@field params table|false
+---@field consumer string|false  of the last request; what C was told
 ---@field state table|false  of the last request; false: nobody asked for it
 ---@field logs boolean  the state is needed until the log has run
 ---@field before integer  the depth before the first layer of the last request's chain
