@@ -266,18 +266,18 @@ const char *mg_field_value_end(const char *p, const char *end, bool *odd)
 
 const char *mg_pass_full_lines(const char *p, const char *end)
 {
-    const __m128i lf = _mm_set1_epi8('\n'), cr = _mm_set1_epi8('\r');
+    const __m128i lf = _mm_set1_epi8('\n');
+    unsigned before = 0; /* the last two bits of the bytes before p */
 
-    for (; end - p >= 18; p += 16) {
-        const __m128i next = sixteen_at(p + 1);
-        const __m128i crlf = _mm_and_si128(_mm_cmpeq_epi8(next, cr), _mm_cmpeq_epi8(sixteen_at(p + 2), lf));
-        const __m128i empty = _mm_or_si128(_mm_cmpeq_epi8(next, lf), crlf);
-        const unsigned bits = bits_of(_mm_and_si128(_mm_cmpeq_epi8(sixteen_at(p), lf), empty));
+    for (; end - p >= 16; p += 16) {
+        const unsigned bits = bits_of(_mm_cmpeq_epi8(sixteen_at(p), lf)) << 2 | before;
+        const unsigned near = bits & (bits >> 1 | bits >> 2);
 
-        if (bits)
-            return p + __builtin_ctz(bits);
+        if (near)
+            return p - 2 + __builtin_ctz(near);
+        before = bits >> 16;
     }
-    return p;
+    return before ? p - (before & 1 ? 2 : 1) : p;
 }
 
 #else

@@ -113,23 +113,6 @@ bool mg_is_field_value(mg_str s)
     return s.n == 0 || mg_field_value_end(s.p, s.p + s.n, &odd) == s.p + s.n;
 }
 
-static inline mg_field write_line(char *line, mg_name id, mg_str lower_name, mg_str value)
-{
-    char *at = mg_put(line, lower_name);
-    mg_field field = {
-        .name = line,
-        .value = at + 2,
-        .value_n = (uint32_t)value.n,
-        .name_n = (uint16_t)lower_name.n,
-        .id = (uint8_t)id,
-        .stands = MG_FIELD_LINE,
-    };
-
-    memcpy(at, ": ", 2);
-    memcpy(mg_put(at + 2, value), "\r\n", 2);
-    return field;
-}
-
 void mg_fields_grow(mg_fields *fields, mg_arena *arena)
 {
     uint32_t cap = fields->cap ? fields->cap * 2 : FIRST_CAP;
@@ -139,14 +122,6 @@ void mg_fields_grow(mg_fields *fields, mg_arena *arena)
         memcpy(items, fields->items, fields->count * sizeof(*items));
     fields->items = items;
     fields->cap = cap;
-}
-
-void mg_fields_add_line(mg_fields *fields, mg_arena *arena, mg_name id, mg_str value)
-{
-    const mg_str name = name_texts[id];
-    char *line = mg_arena_bytes(arena, name.n + value.n + MG_FIELD_LINE_BYTES);
-
-    mg_fields_push(fields, arena, write_line(line, id, name, value));
 }
 
 static bool has_name(const mg_field *field, mg_name id, mg_str lower_name)
@@ -210,11 +185,17 @@ mg_str mg_fields_value(const mg_fields *fields, mg_arena *arena, mg_name id, mg_
 /* A field whose line is a piece. */
 static mg_field piece_of(mg_arena *arena, mg_name id, mg_str lower_name, mg_str value)
 {
-    mg_field field = write_line(mg_arena_piece(arena, lower_name.n + value.n + MG_FIELD_LINE_BYTES), id,
-                                lower_name, value);
+    char *line = mg_arena_piece(arena, lower_name.n + value.n + MG_FIELD_LINE_BYTES);
+    char *at = mg_put(line, lower_name);
 
-    field.stands |= MG_FIELD_PIECE;
-    return field;
+    memcpy(at, ": ", 2);
+    memcpy(mg_put(at + 2, value), "\r\n", 2);
+    return (mg_field){ .name = line,
+                       .value = at + 2,
+                       .value_n = (uint32_t)value.n,
+                       .name_n = (uint16_t)lower_name.n,
+                       .id = (uint8_t)id,
+                       .stands = MG_FIELD_LINE | MG_FIELD_PIECE };
 }
 
 mg_field mg_field_copy(const mg_field *field, mg_arena *arena)

@@ -116,8 +116,23 @@ static inline void mg_fields_add(mg_fields *fields, mg_arena *arena, mg_name id,
                        .id = (uint8_t)id,
                    });
 }
-/* The same of a well-known name, with a copy of the value: as a line, which is written faster. */
-void mg_fields_add_line(mg_fields *fields, mg_arena *arena, mg_name id, mg_str value);
+/* The same of a well-known name with a copy of the value: as a line, which is written faster. `prefix` is a
+ * literal, "name: ". */
+static inline __attribute__((always_inline)) void mg_fields_add_line(mg_fields *fields, mg_arena *arena,
+                                                                     mg_name id, mg_str prefix, mg_str value)
+{
+    char *line = mg_arena_bytes(arena, prefix.n + value.n + 2), *at = line + prefix.n;
+
+    memcpy(line, prefix.p, prefix.n);
+    memcpy(mg_put(at, value), "\r\n", 2);
+    mg_fields_push(fields, arena,
+                   (mg_field){ .name = line,
+                               .value = at,
+                               .value_n = (uint32_t)value.n,
+                               .name_n = (uint16_t)(prefix.n - 2),
+                               .id = (uint8_t)id,
+                               .stands = MG_FIELD_LINE });
+}
 /* Index of the first field of that name at or after `from`, or -1. `id` may be MG_NAME_OTHER: then by text.
  */
 int mg_fields_find(const mg_fields *fields, mg_name id, mg_str lower_name, uint32_t from);

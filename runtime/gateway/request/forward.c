@@ -2,6 +2,7 @@
  * X-Moongate-Attempt. */
 #include "gateway/request/forward.h"
 
+#include "base/check.h"
 #include "base/time.h"
 #include "http/forwarded.h"
 #include "http/uri.h"
@@ -25,14 +26,16 @@ static mg_str joined(mg_arena *arena, mg_str a, mg_str b)
     return (mg_str){ text, a.n + 2 + b.n };
 }
 
-static void append(mg_exchange *x, mg_fields *fields, mg_name id, mg_str value)
+/* Behind what is there. */
+static void add_via(mg_exchange *x, mg_fields *fields, mg_str member)
 {
-    if (mg_fields_find(fields, id, MG_STR_NONE, 0) < 0) {
-        mg_fields_add_line(fields, &x->arena, id, value);
-        return;
-    }
-    const mg_str old = mg_fields_value(fields, &x->arena, id, MG_STR_NONE);
-    mg_fields_set(fields, &x->arena, id, mg_name_text(id), joined(&x->arena, old, value));
+    const mg_str old = mg_fields_value(fields, &x->arena, MG_NAME_VIA, MG_STR_NONE);
+
+    if (old.p)
+        mg_fields_set(fields, &x->arena, MG_NAME_VIA, mg_name_text(MG_NAME_VIA),
+                      joined(&x->arena, old, member));
+    else
+        mg_fields_add_line(fields, &x->arena, MG_NAME_VIA, MG_STR("via: "), member);
 }
 
 /* ---- for whom it is asked ---- */
@@ -187,12 +190,6 @@ static mg_str tell_x_forwarded_for(mg_exchange *x, bool by_forwarded, const aske
     return before.n && is_nameless(x->peer) ? before : joined(&x->arena, before, x->peer);
 }
 
-static void add_own(mg_exchange *x, mg_name id, mg_str value)
-{
-    if (value.n)
-        mg_fields_add_line(&x->request.fields, &x->arena, id, value);
-}
-
 /* ---- what the fields of a request say ---- */
 
 /* The smaller of the two times when both stand there. A value that is no number says nothing. */
@@ -268,6 +265,8 @@ static void read_fields(mg_exchange *x, const mg_forward_rules *rules, mg_forwar
 mg_str mg_forward_receive(mg_exchange *x, const mg_forward_rules *rules, mg_forward_caller *caller)
 {
     const asker peer = { x->peer, x->request.scheme, x->request.authority };
+    mg_fields *fields = &x->request.fields;
+    mg_arena *arena = &x->arena;
     asker who = peer;
     mg_str list = x->peer, forwarded;
 
@@ -282,10 +281,12 @@ mg_str mg_forward_receive(mg_exchange *x, const mg_forward_rules *rules, mg_forw
     x->limit = (mg_time_limit){ 0 };
     read_fields(x, rules, caller);
     x->request.scheme = who.scheme;
-    add_own(x, MG_NAME_X_FORWARDED_FOR, list);
-    add_own(x, MG_NAME_X_FORWARDED_PROTO, who.scheme);
-    add_own(x, MG_NAME_X_FORWARDED_HOST, who.host);
-    add_own(x, MG_NAME_FORWARDED, forwarded);
+    if (list.n)
+        mg_fields_add_line(fields, arena, MG_NAME_X_FORWARDED_FOR, MG_STR("x-forwarded-for: "), list);
+    mg_fields_add_line(fields, arena, MG_NAME_X_FORWARDED_PROTO, MG_STR("x-forwarded-proto: "), who.scheme);
+    if (who.host.n)
+        mg_fields_add_line(fields, arena, MG_NAME_X_FORWARDED_HOST, MG_STR("x-forwarded-host: "), who.host);
+    mg_fields_add_line(fields, arena, MG_NAME_FORWARDED, MG_STR("forwarded: "), forwarded);
     return who.address;
 }
 
@@ -293,16 +294,16 @@ mg_str mg_forward_receive(mg_exchange *x, const mg_forward_rules *rules, mg_forw
 
 void mg_forward_request(mg_exchange *x, mg_str member)
 {
-    append(x, &x->request.fields, MG_NAME_VIA, member);
+    add_via(x, &x->request.fields, member);
 }
 
 void mg_forward_response(mg_exchange *x, mg_str date)
 {
     mg_fields *fields = &x->response.fields;
 
-    append(x, fields, MG_NAME_VIA, MG_STR(VIA_SELF));
+    add_via(x, fields, MG_STR(VIA_SELF));
     if (mg_fields_find(fields, MG_NAME_DATE, MG_STR_NONE, 0) < 0)
-        mg_fields_add_line(fields, &x->arena, MG_NAME_DATE, date);
+        mg_fields_add_line(fields, &x->arena, MG_NAME_DATE, MG_STR("date: "), date);
 }
 
 /* ---- how long there is ---- */
@@ -325,8 +326,11 @@ void mg_forward_deadline_out(mg_exchange *x, uint64_t child_ms, unsigned attempt
 
     if (!x->peer_trusted && attempt == 1) { /* who is not trusted has none of these fields: see read_field */
         char digits[20];
+        const mg_str text = { digits, mg_u64_write(digits, child_ms) };
+        MG_CHECK(text.n <= sizeof digits);
         if (child_ms != MG_FORWARD_UNTOLD)
-            add_own(x, MG_NAME_X_MOONGATE_DEADLINE_MS, (mg_str){ digits, mg_u64_write(digits, child_ms) });
+            mg_fields_add_line(fields, &x->arena, MG_NAME_X_MOONGATE_DEADLINE_MS,
+                               MG_STR("x-moongate-deadline-ms: "), text);
         return;
     }
     if (child_ms == MG_FORWARD_UNTOLD) {

@@ -1,4 +1,4 @@
-/* The scans that take eight bytes at a time, beside ones that take one. */
+/* The scans that take sixteen or eight bytes at a time, beside ones that take one. */
 #include "support/check.h"
 
 #include "base/mem.h"
@@ -6,7 +6,7 @@
 #include "http/bytes.h"
 #include "http/header.h"
 
-enum { BYTES_MAX = 40, RUNS = 200000 };
+enum { BYTES_MAX = 72, RUNS = 200000 };
 
 /* Mostly what is common, so that scans come far; a block of its own size, so that a read beyond it shows. */
 static char *random_bytes(mg_rand *rand, size_t n, const char *common)
@@ -71,11 +71,51 @@ static void values_end_as_byte_by_byte(void **state)
     }
 }
 
+/* Where the first LF stands that an empty line follows; n when none does. */
+static size_t first_end(const char *bytes, size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i++)
+        if (bytes[i] == '\n' &&
+            (bytes[i + 1] == '\n' || (bytes[i + 1] == '\r' && i + 2 < n && bytes[i + 2] == '\n')))
+            return i;
+    return n;
+}
+
+static void no_end_of_a_head_is_passed(void **state)
+{
+    mg_rand rand;
+    (void)state;
+
+    mg_rand_init(&rand, check_seed(13));
+    for (unsigned run = 0; run < RUNS; run++) {
+        const size_t n = mg_rand_below(&rand, BYTES_MAX);
+        char *bytes = random_bytes(&rand, n, run % 2 ? "abcdefgh\r\n" : "abcdefghijklmnopqrstuvwxyz\r\n");
+        const size_t passed = (size_t)(mg_pass_full_lines(bytes, bytes + n) - bytes);
+
+        assert_true(passed <= first_end(bytes, n));
+        mg_free(bytes);
+    }
+}
+
+static void blanks_alone_are_passed_by_sixteens(void **state)
+{
+    char bytes[64];
+    (void)state;
+
+    memset(bytes, ' ', sizeof bytes);
+#ifdef __SSE2__
+    assert_ptr_equal(mg_pass_full_lines(bytes, bytes + 63), bytes + 48);
+#endif
+    assert_true(mg_pass_full_lines(bytes, bytes + 15) == bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_end_and_are_lowered_as_byte_by_byte),
         cmocka_unit_test(values_end_as_byte_by_byte),
+        cmocka_unit_test(no_end_of_a_head_is_passed),
+        cmocka_unit_test(blanks_alone_are_passed_by_sixteens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,40 @@ static void bodies_are_bounded_whoever_sets_them(void **state)
     fixture_free(f);
 }
 
+/* The memory of a name may hold another one the next time, of the same length. */
+static void a_name_is_read_where_another_one_stood(void **state)
+{
+    static const char *const names[] = {
+        "x-one", "x-two", "X-Two", "x two", "via", "x-one", "te", "x-one-two"
+    };
+    fixture *f = fixture_new();
+    _Alignas(16) char name[16];
+    mg_slice value;
+
+    (void)state;
+    for (int round = 0; round < 3; round++)
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            const uint32_t n = (uint32_t)strlen(names[i]);
+            const char *digit = "0123456789" + i;
+            strcpy(name, names[i]);
+            const char *wrong = mg_call_set_header(f->call, MG_REQUEST, name, n, digit, 1, true);
+            if (i == 3)
+                assert_wrong(wrong, "not a token");
+            else if (i == 4)
+                assert_wrong(wrong, "the gateway writes it itself");
+            else if (i == 6)
+                assert_wrong(wrong, "frames the message");
+            else
+                assert_null(wrong);
+            assert_int_equal(mg_call_header(f->call, MG_REQUEST, name, n, &value), wrong == NULL);
+            if (!wrong)
+                assert_memory_equal(value.p, digit, 1);
+        }
+    assert_true(mg_call_header(f->call, MG_REQUEST, "x-two", 5, &value));
+    assert_memory_equal(value.p, "2", 1);
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +186,7 @@ int main(void)
         cmocka_unit_test(fields_are_bounded_as_those_of_any_head_are),
         cmocka_unit_test(methods_and_consumers_are_bounded),
         cmocka_unit_test(bodies_are_bounded_whoever_sets_them),
+        cmocka_unit_test(a_name_is_read_where_another_one_stood),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
