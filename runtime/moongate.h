@@ -432,27 +432,33 @@ int32_t mg_weave(const char *source, uint32_t n, int how, char *out, uint32_t ro
 
 /* What a Lua state's allocator counts. It never refuses: a refusal would be raised from inside compiled code,
  * which LuaJIT does not survive. So the Lua side looks at `over` where its checks stand, asks mg_memory_fits
- * before it makes something large, collects, and raises when that does not help. */
+ * before it makes something large, lets the collector make steps, and raises when that does not help. */
 typedef struct mg_memory {
-    int32_t over;  /* 1 while so much is in use that a full collection is due */
+    int32_t over;  /* 1 while so much has been made that steps of the collector are due */
     int32_t owner; /* set by Lua: index of the plugin that runs, -1 for none; it is counted as the holder */
 } mg_memory;
 /* What a plugin did wrong while it was loaded: its place in the plan, the file and the line of it (0: not known). */
 typedef struct mg_fault mg_fault;
 void mg_fault_set(mg_fault *fault, uint32_t plugin, const char *file, uint32_t file_n, uint32_t line,
                   const char *message, uint32_t message_n);
-/* Whether so many bytes more stay within the cap. The state's thread only, as all of these. */
+/* Whether the plugin that runs may have so many bytes more. The state's thread only, as all of these. */
 bool mg_memory_fits(const mg_memory *memory, double bytes);
-/* Whether a full collection may free anything worth its time. */
-bool mg_memory_collectable(const mg_memory *memory);
-void mg_memory_collected(mg_memory *memory); /* the state has been collected in full */
+/* Whether so many bytes more, which do not fit, cannot wait for the collector either. */
+bool mg_memory_bursts(const mg_memory *memory, double bytes);
+/* Whether the state is known to be full of what plugins keep: collecting helps nobody, and it is replaced. */
+bool mg_memory_crowded(const mg_memory *memory);
+/* How many steps of the collector, in KiB, are due; begins a cycle where none is under way. */
+double mg_memory_due(mg_memory *memory);
+/* So many have been made; `ended`: with them the cycle has. */
+void mg_memory_stepped(mg_memory *memory, double kib, bool ended);
+bool mg_memory_cycling(const mg_memory *memory); /* a cycle is under way */
 /* Tells this many plugins apart from now on; what was allocated before is nobody's. */
 void mg_memory_tell_apart(mg_memory *memory, uint32_t plugins);
 /* What C holds for an object of Lua's counts as well: bytes that it has now, or below 0 those it gave back.
  */
 void mg_memory_outside(mg_memory *memory, double bytes);
 double mg_memory_held(const mg_memory *memory,
-                      uint32_t plugin);        /* bytes; allocated less freed while it ran */
+                      uint32_t plugin);        /* bytes that it made and that are not freed */
 double mg_memory_cap(const mg_memory *memory); /* bytes */
 
 enum { MG_MATCH_CAPTURES = 32 };

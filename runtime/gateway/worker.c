@@ -333,8 +333,7 @@ static void on_beat(mg_timer *timer)
     if (worker->view && worker->view->vm)
         atomic_store_explicit(&worker->lua_bytes, mg_vm_used_bytes(worker->view->vm->vm),
                               memory_order_relaxed);
-    if (atomic_load_explicit(&worker->renewal.holds, memory_order_relaxed))
-        mg_vm_renew_ask(worker);
+    mg_vm_renew_beat(worker);
     mg_jobs_beat(worker);
     MG_LIST_EACH(&worker->doors, link)
     {
@@ -367,6 +366,7 @@ mg_worker *mg_worker_new(unsigned index, mg_loop *loop, mg_gateway_shared *gatew
     mg_list_init(&worker->doors);
     mg_list_init(&worker->queued);
     mg_pause_init(worker);
+    mg_vm_renew_init(worker);
     mg_log_buffer_init(&worker->log_buffer, gateway->access_log, loop);
     mg_timer_init(&worker->beat, on_beat);
     on_beat(&worker->beat);
@@ -387,6 +387,7 @@ void mg_worker_free(mg_worker *worker)
         return;
     mg_worker_close(worker);
     mg_later_cancel(&worker->pause);
+    mg_vm_renew_fini(worker);
     mg_mailbox_free(worker->mailbox);
     MG_LIST_EACH(&worker->doors, link)
     door_free(mg_container_of(link, mg_door, link));

@@ -71,12 +71,20 @@ typedef struct mg_view_service {
     uint64_t *avoid_ns; /* of each host: until when others of its endpoint are tried first; 0: it answers */
 } mg_view_service;
 
+/* A plugin that has filled a state: when the last one was, and until when it is held off the next ones. */
+typedef struct mg_held_off {
+    uint64_t last_ns, wait_ns, until_ns;
+} mg_held_off;
+
 /* The replacing of a worker's Lua state (gateway/vm_renew.h). */
 typedef struct mg_renewal {
     uint64_t last_ns, wait_ns; /* when the last one was asked for; how much later the next one may be */
-    unsigned count;
-    bool asked;         /* one is under way */
-    _Atomic bool holds; /* the state is nearly full, and its successor has to wait */
+    bool asked;                /* one is under way */
+    bool failed;               /* the last one could not be made */
+    _Atomic bool holds;        /* the state is nearly full, and its successor has to wait */
+    mg_held_off *off; /* owned: by plugin of the plan with this hash; NULL: none has filled a state */
+    uint64_t plan_hash;
+    uint64_t off_until_ns; /* none is held off from then on */
 } mg_renewal;
 
 /* A snapshot as one worker serves it. Counted by this worker's exchanges. */
@@ -137,6 +145,7 @@ struct mg_worker {
     mg_timer beat;
     mg_list paused; /* flights in the middle of long work (gateway/request/pause.h) */
     mg_later pause;
+    mg_later collect;         /* the collector of its Lua state goes on */
     mg_list queued;           /* flights that wait for a limiter's turn */
     mg_message turns_message; /* posted when some of these turns have moved up, and not again until it ran */
     _Atomic bool turns_posted;

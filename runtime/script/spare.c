@@ -9,9 +9,14 @@
 /* 0: larger than what is kept. */
 static size_t steps_of(size_t bytes)
 {
-    const size_t steps = (bytes + MG_SPARE_STEP - 1) / MG_SPARE_STEP;
+    const size_t steps = mg_spare_taken(bytes) / MG_SPARE_STEP;
 
     return steps <= MG_SPARE_SIZES ? steps : 0;
+}
+
+static size_t bytes_of(size_t steps)
+{
+    return steps * MG_SPARE_STEP - MG_SPARE_HEAD;
 }
 
 static void *make(mg_spare *spare, size_t bytes)
@@ -20,7 +25,7 @@ static void *make(mg_spare *spare, size_t bytes)
     void *block = spare->first[steps];
 
     if (!block)
-        return mg_alloc(steps ? steps * MG_SPARE_STEP : bytes);
+        return mg_alloc(steps ? bytes_of(steps) : bytes);
     memcpy(&spare->first[steps], block, sizeof block);
     spare->bytes -= steps * MG_SPARE_STEP;
     return block;
@@ -50,7 +55,7 @@ void *mg_spare_realloc(mg_spare *spare, void *old, size_t old_bytes, size_t byte
     const size_t steps = steps_of(bytes);
     if (steps && steps == steps_of(old_bytes))
         return old;
-    return mg_realloc(old, steps ? steps * MG_SPARE_STEP : bytes);
+    return mg_realloc(old, steps ? bytes_of(steps) : bytes);
 }
 
 void mg_spare_fini(mg_spare *spare)

@@ -7,8 +7,9 @@
 #include <stddef.h>
 
 enum {
-    MG_SPARE_STEP = 16,       /* sizes are multiples of it */
-    MG_SPARE_SIZES = 16,      /* what is larger is malloc's */
+    MG_SPARE_STEP = 16,       /* what blocks take are multiples of it */
+    MG_SPARE_HEAD = 8,        /* of which malloc needs so much for itself */
+    MG_SPARE_SIZES = 17,      /* what takes more steps is malloc's */
     MG_SPARE_BYTES = 1 << 22, /* kept at most, of all sizes together */
 };
 
@@ -17,6 +18,12 @@ typedef struct mg_spare {
     void *first[MG_SPARE_SIZES + 1]; /* owned: by size in steps; each begins with the next */
     size_t bytes;
 } mg_spare;
+
+/* What a block of so many bytes takes of the machine's memory. */
+static inline size_t mg_spare_taken(size_t bytes)
+{
+    return (bytes + MG_SPARE_HEAD + MG_SPARE_STEP - 1) / MG_SPARE_STEP * MG_SPARE_STEP;
+}
 
 /* As lua_Alloc: makes, moves or frees a block. Ends the process when the machine has no memory. */
 void *mg_spare_realloc(mg_spare *spare, void *old, size_t old_bytes, size_t bytes);

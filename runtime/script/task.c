@@ -71,7 +71,7 @@ static mg_task *task_new(mg_vm *vm)
 {
     mg_task *task;
 
-    if (!mg_vm_memory_relieve(&vm->memory, vm->L))
+    if (!mg_vm_memory_has_room(&vm->memory))
         return NULL;
     task = mg_calloc(1, sizeof(mg_task) + vm->conf.call_bytes);
     task->vm = vm;
@@ -97,6 +97,7 @@ mg_task *mg_task_take(mg_vm *vm)
     }
     mg_list_push(&vm->taken, &task->link);
     vm->taken_count++;
+    mg_vm_memory_request(&vm->memory);
     return task;
 }
 
@@ -207,7 +208,7 @@ void mg_task_give(mg_task *task, bool parked)
         mg_list_push_front(&vm->parked, &task->link);
         vm->parked_count++;
     }
-    mg_vm_memory_judge(&vm->memory, vm->L);
+    mg_vm_memory_request_over(&vm->memory, vm->taken_count == 0);
 }
 
 size_t mg_vm_tasks(const mg_vm *vm)

@@ -145,6 +145,7 @@ typedef struct boot_args {
     mg_vm *vm;
     mg_str plan;
     mg_fault *fault;
+    bool fits; /* out */
 } boot_args;
 
 void mg_fault_set(mg_fault *fault, uint32_t plugin, const char *file, uint32_t file_n, uint32_t line,
@@ -165,7 +166,7 @@ static void complete_fault(mg_fault *fault, const char *message)
 
 static int boot(lua_State *L)
 {
-    const boot_args *args = lua_touserdata(L, 1);
+    boot_args *args = lua_touserdata(L, 1);
     mg_vm *vm = args->vm;
     const mg_str text = vm->conf.source(BOOT);
     char seed[24];
@@ -202,7 +203,7 @@ static int boot(lua_State *L)
     vm->slot_ref = ref_of(L, "slot");
     vm->fault_ref = ref_of(L, "fault");
     (void)luaL_ref(L, LUA_REGISTRYINDEX); /* keeps the names alive */
-    lua_gc(L, LUA_GCCOLLECT, 0);          /* what loading left behind */
+    args->fits = mg_vm_memory_serve(&vm->memory, L);
     return 0;
 }
 
@@ -211,6 +212,7 @@ mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err)
     mg_vm *vm = MG_NEW(mg_vm);
     mg_fault own, *fault = conf->fault ? conf->fault : &own;
     mg_error failure = MG_ERROR_INIT;
+    boot_args args = { vm, plan, fault, false };
 
     *fault = (mg_fault){ .plugin = -1 };
     err = err ? err : &failure;
@@ -225,9 +227,9 @@ mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err)
     if (!vm->L || !mg_vm_protected(vm, open_libraries, NULL, err))
         goto failed;
     mg_vm_memory_bound(&vm->memory, conf->memory_max ? conf->memory_max : DEFAULT_CAP_BYTES);
-    if (!mg_vm_protected(vm, boot, &(boot_args){ vm, plan, fault }, err))
+    if (!mg_vm_protected(vm, boot, &args, err))
         goto failed;
-    if (mg_vm_memory_relieve(&vm->memory, vm->L)) {
+    if (args.fits) {
         vm->site = conf->runner;
         return vm;
     }
@@ -264,13 +266,28 @@ int mg_vm_holder(const mg_vm *vm, size_t *bytes)
 {
     const int plugin = mg_vm_memory_holder(&vm->memory);
 
-    *bytes = plugin < 0 ? 0 : (size_t)vm->memory.held[plugin];
+    *bytes = plugin < 0 ? 0 : (size_t)mg_vm_memory_held(&vm->memory, (uint32_t)plugin);
     return plugin;
 }
 
 bool mg_vm_is_crowded(const mg_vm *vm)
 {
     return vm->memory.crowded;
+}
+
+bool mg_vm_admits(const mg_vm *vm, uint32_t plugin)
+{
+    return mg_vm_memory_admits(&vm->memory, plugin, vm->memory.cap_bytes / 32);
+}
+
+bool mg_vm_wants_collector(const mg_vm *vm)
+{
+    return mg_vm_memory_wants(&vm->memory);
+}
+
+void mg_vm_collect(mg_vm *vm, uint64_t max_ns)
+{
+    mg_vm_memory_tend(&vm->memory, vm->L, max_ns);
 }
 
 size_t mg_vm_plugin_count(const mg_vm *vm)

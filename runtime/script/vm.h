@@ -37,6 +37,11 @@ void mg_vm_free(mg_vm *vm);
 size_t mg_vm_used_bytes(const mg_vm *vm); /* bytes in use */
 /* Whether its plugins hold so much that full collections leave little room: it is to be replaced. */
 bool mg_vm_is_crowded(const mg_vm *vm);
+/* Whether it has room for a request that runs this plugin. One that is crowded has none for those that hold most. */
+bool mg_vm_admits(const mg_vm *vm, uint32_t plugin);
+/* Whether its collector has work to do between turns, and lets it work for about so long. Not while it runs. */
+bool mg_vm_wants_collector(const mg_vm *vm);
+void mg_vm_collect(mg_vm *vm, uint64_t max_ns);
 /* The plugin that holds most memory, by its index, and how much; -1: none holds any. */
 int mg_vm_holder(const mg_vm *vm, size_t *bytes);
 

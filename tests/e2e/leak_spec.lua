@@ -59,4 +59,29 @@ describe("a plugin that leaks", function()
             end)
         end)
     end
+
+    it("that fills one state after the other is held off, and the others go on in fresh ones", function()
+        local gw = beside(plugin("local kept = {}",
+            "for i = 1, 150000 do kept[#kept + 1] = { i } end ctx:respond(200, 'ok')"))
+        local client = gw:client()
+        local refused
+        for _ = 1, 200 do
+            client:send "GET /leak HTTP/1.1\r\nHost: a\r\n\r\n"
+            local answer = client:response()
+            for _ = 1, 3 do assert.equal(200, status_of(client, "/good")) end
+            if answer.status == 503 and gw.process.err.text:find("requests are refused for", 1, true) then
+                refused = answer
+                break
+            end
+        end
+        assert.truthy(refused, "it was never held off")
+        assert.is_true(tonumber(refused.fields["retry-after"]) >= 1)
+        assert.is_true(gw:metric "moongate_lua_vm_renewals_total" >= 1)
+        assert.equal(200, gw:status("/readyz").status) -- other routes are served
+        gw:log "plugin leak holds"
+        e2e.eventually("it to be served again", function()
+            assert.equal(200, status_of(client, "/good"))
+            return status_of(client, "/leak") == 200
+        end)
+    end)
 end)

@@ -182,8 +182,7 @@ local function summary(world)
     local parts = {}
     for what, count in pairs(world.counts) do parts[#parts + 1] = ("%s: %d"):format(what, count) end
     table.sort(parts)
-    say("answers: %s; canary %d, of which %d were refused while a full state waited for its successor",
-        table.concat(parts, ", "), world.canaries, world.canaries_held)
+    say("answers: %s; canary %d", table.concat(parts, ", "), world.canaries)
 end
 
 local function start()

@@ -122,8 +122,6 @@ function World:hear_canary()
             self:waited(tonumber(took_ms), tonumber(cpu_ms))
         elseif line:match "^ok " then
             self.canaries = self.canaries + tonumber(line:match "%d+")
-        elseif line == "held" then
-            self.canaries_held = self.canaries_held + 1
         else
             self:complain("canary", nil, line .. "\nunder way: " .. table.concat(self:suspects(), " "))
         end
@@ -265,7 +263,7 @@ end
 --- Options: loud (complaints are written as they come), stall (ms from which on a wait of the canary counts), canary.
 local function start(opts)
     local self = setmetatable({ opts = opts, up = echo.start(), complaints = {}, counts = {}, recent = {}, clients = {},
-        stalls = {}, longest_ms = 0, canaries = 0, canaries_held = 0 }, World)
+        stalls = {}, longest_ms = 0, canaries = 0 }, World)
     local own = parts(self, {})
     own.measured = true
     self.gw = e2e.gateway(own)

@@ -33,7 +33,7 @@ end
 --- A state's own memory, from the light userdata that C hands to boot.
 ---@param pointer userdata
 ---@param plugins integer  how many are told apart
----@return ffi.cdata* memory  .over: 1 past the cap; .owner: set to the index of the plugin that runs, or -1
+---@return ffi.cdata* memory  .over: 1 while steps of the collector are due; .owner: index of who runs, or -1
 function bounds.watch(pointer, plugins)
     local memory = ffi.cast("mg_memory *", pointer)
     c.mg_memory_tell_apart(memory, plugins)
@@ -41,7 +41,8 @@ function bounds.watch(pointer, plugins)
     return memory
 end
 
-bounds.fits, bounds.collectable, bounds.collected = c.mg_memory_fits, c.mg_memory_collectable, c.mg_memory_collected
+bounds.fits, bounds.bursts, bounds.cycling = c.mg_memory_fits, c.mg_memory_bursts, c.mg_memory_cycling
+bounds.due, bounds.stepped, bounds.crowded = c.mg_memory_due, c.mg_memory_stepped, c.mg_memory_crowded
 bounds.held_bytes, bounds.cap_bytes = c.mg_memory_held, c.mg_memory_cap
 
 --- The source with checks in it.

@@ -9,9 +9,9 @@
 --- milliseconds and that nobody charges: compare texts of megabytes, or calculate with them. Once that was seen, the
 --- clock starts when the VM is resumed, and each check is a look, for as long as it happens again.
 ---
---- Memory is bounded in the same places. The allocator refuses nothing (see mg_memory in moongate.h); a look that finds
---- the state nearly full collects it, and raises when it is past its cap all the same. What makes something large
---- charges its bytes before it does.
+--- Memory is bounded in the same places. The allocator refuses nothing (see mg_memory in moongate.h); a look lets the
+--- collector make the steps that are due for what was made, and raises when the state is past its cap all the same.
+--- What makes something large charges its bytes before it does.
 local bounds = require("moongate.ffi.bounds")
 local join = require("moongate.worker.join")
 local problems = require("moongate.ffi.problem")
@@ -34,6 +34,10 @@ local DEFAULT_S = 0.010
 local LARGE = 1024 -- bytes; what is smaller is not charged
 local BYTES = 64 -- a check's worth of bytes written or looked at
 local HOLDERS = 3 -- plugins that a message about memory names
+local COLLECT_S = 0.003 -- for the collector, of a turn, to keep pace; where there is no room as long again as the
+-- plugin has run, and at least so long; and where that has room neither, before it is raised at:
+local MAKE_ROOM_S, LAST_S = 0.005, 0.008
+local CHUNK_KIB = 16 -- of its steps, between two looks at the clock
 
 local budget = {}
 
@@ -116,22 +120,58 @@ function raise_memory()
         running.names[running.plugin + 1] or "?", bounds.cap_bytes(memory) / 1048576, holders()), 0)
 end
 
---- Collects all garbage, which is nobody's: the time that takes counts to no budget.
-local function collect_all()
-    local at_s, at_cpu_s = fresh_s(running.host), cpu_s(running.host)
-    collect("collect")
-    bounds.collected(memory)
-    local took_s = fresh_s(running.host) - at_s
-    began_s, looked_s = began_s + took_s, looked_s + took_s
-    began_cpu_s = began_cpu_s + cpu_s(running.host) - at_cpu_s
+--- Steps of the collector; true when a cycle has ended with them.
+local function step(kib)
+    local ended = collect("step", kib)
+    collect("stop")
+    bounds.stepped(memory, kib, ended)
+    return ended
 end
 
---- Makes room for so many bytes more, or raises.
-local function relieve(bytes)
-    if bounds.collectable(memory) then
-        collect_all()
+local collected_turn, collected_s = -1, 0 -- how long the collector has worked in this turn
+
+--- How long the collector may work now.
+local function share_s(now_s, has_room)
+    local ran_s = turn == running.turn and now_s - began_s or 0
+    return max(has_room and COLLECT_S or MAKE_ROOM_S, ran_s) - collected_s
+end
+
+--- Steps until there is room for so many bytes and no more are due, or until the time for that is over. Returns how
+--- many cycles have to end from then on until it is certain that there is no room.
+local function collect_some(bytes, at_s, may_s, cycles)
+    local has_room = fits(memory, bytes)
+    local due = bounds.due(memory)
+    while cycles > 0 and (due > 0 or not has_room) and fresh_s(running.host) - at_s < may_s do
+        if step(has_room and min(due, CHUNK_KIB) or CHUNK_KIB) then
+            cycles = cycles - 1
+        end
+        has_room = fits(memory, bytes)
+        due = (memory.over ~= 0 or not has_room) and bounds.due(memory) or 0
     end
-    if not fits(memory, bytes) then
+    return cycles
+end
+
+--- Makes room for so many bytes more, or raises. Garbage is nobody's: the time that takes counts to no budget. What
+--- does not get done in this turn's share waits for the next one, unless that would be far more than the cap.
+local function relieve(bytes)
+    if bounds.crowded(memory) and not fits(memory, bytes) then
+        raise_memory()
+    end
+    if collected_turn ~= running.turn then
+        collected_turn, collected_s = running.turn, 0
+    end
+    local at_s, at_cpu_s = fresh_s(running.host), cpu_s(running.host)
+    local cycles = collect_some(bytes, at_s, share_s(at_s, fits(memory, bytes)), bounds.cycling(memory) and 2 or 1)
+    local fails = not fits(memory, bytes) and (cycles == 0 or bounds.crowded(memory))
+    if not fails and bounds.bursts(memory, bytes) then
+        collect_some(bytes, at_s, max(LAST_S, share_s(at_s, false)), cycles)
+        fails = not fits(memory, bytes)
+    end
+    local took_s = fresh_s(running.host) - at_s
+    collected_s = collected_s + took_s
+    began_s, looked_s = began_s + took_s, looked_s + took_s
+    began_cpu_s = began_cpu_s + cpu_s(running.host) - at_cpu_s
+    if fails then
         raise_memory()
     end
 end

@@ -59,8 +59,7 @@ static void give_back(mg_flight *flight)
     mg_task_give(flight->chain.task, flight->chain.is_through);
     flight->chain.task = NULL;
     move(flight, MG_CHAIN_GONE);
-    if (mg_vm_is_crowded(vm) && flight->worker->view->vm && flight->worker->view->vm->vm == vm)
-        mg_vm_renew_ask(flight->worker);
+    mg_vm_renew_look(flight->worker, vm);
 }
 
 /* Whether a body still has to go past the chain's filters. */
@@ -361,14 +360,29 @@ mg_call *mg_chain_take(mg_flight *flight)
     return flight->chain.call;
 }
 
-bool mg_chain_start(mg_flight *flight)
+/* False where the state has no room for one of its plugins, or may not be filled again by it until *again_ns. */
+static bool is_admitted(const mg_flight *flight, uint64_t *again_ns)
+{
+    const mg_config_route *route = flight->route->conf;
+
+    for (size_t i = 0; i < route->item_count; i++)
+        if (route->items[i].kind == MG_CONFIG_ITEM_PLUGIN &&
+            !mg_vm_renew_admits(flight->worker, (uint32_t)route->items[i].plugin->index, again_ns))
+            return false;
+    return true;
+}
+
+int mg_chain_start(mg_flight *flight)
 {
     const mg_snapshot_route *route = flight->route;
     const mg_door *door = flight->x->listener;
-    mg_call *call = mg_chain_take(flight);
+    const uint64_t now = mg_loop_now(loop_of(flight));
+    uint64_t again_ns = now;
+    mg_call *call =
+        mg_vm_renew_is_on(flight->worker) && !is_admitted(flight, &again_ns) ? NULL : mg_chain_take(flight);
 
     if (!call)
-        return false;
+        return again_ns > now ? (int)((again_ns - now + MG_NS_PER_S - 1) / MG_NS_PER_S) : 1;
     *call = (mg_call){
         .x = flight->x,
         .task = flight->chain.task,
@@ -394,7 +408,7 @@ bool mg_chain_start(mg_flight *flight)
     if (mg_filter_is_for(&flight->filters, MG_REQUEST) && flight->x->request.body != MG_BODY_NONE)
         mg_fields_weaken(&flight->x->request.fields, &flight->x->arena, true);
     resume(flight);
-    return true;
+    return 0;
 }
 
 void mg_chain_blame(mg_flight *flight, const char *error)

@@ -48,8 +48,9 @@ typedef struct mg_chain {
     bool is_through;           /* its handlers have returned: the coroutine serves again */
 } mg_chain;
 
-/* Takes a slot and runs it to its first wait. False when none can be had. */
-bool mg_chain_start(mg_flight *flight);
+/* Takes a slot and runs it to its first wait. 0; or in how many seconds to try again, when none can be had, or one of
+ * its plugins has filled the memory of them all. */
+int mg_chain_start(mg_flight *flight);
 /* A slot for a flight of its own (job.h), which waits for the first time; NULL when none can be had. The caller
  * fills the call and wakes it. */
 mg_call *mg_chain_take(mg_flight *flight);

@@ -2,6 +2,7 @@
 #include "gateway/request/job_parts.h"
 
 #include "base/mem.h"
+#include "gateway/vm_renew.h"
 
 static const mg_vm_plugin *plugin_of(const mg_job *job)
 {
@@ -27,10 +28,20 @@ static void tell(const mg_job *job, const char *what)
 
 /* ---- the beginning ---- */
 
+/* A run of mg.every stands back where its plugin has filled the memory of all. */
+static bool is_admitted(const mg_job *job)
+{
+    const mg_worker *worker = job->jobs->worker;
+    uint64_t again_ns;
+
+    return !job->ticker || job->cancelled || job->jobs->retired_ns || !mg_vm_renew_is_on(worker) ||
+           mg_vm_renew_admits(worker, job->plugin, &again_ns);
+}
+
 static void begin(mg_job *job)
 {
     mg_flight *flight = &job->flight;
-    mg_call *call = mg_chain_take(flight);
+    mg_call *call = is_admitted(job) ? mg_chain_take(flight) : NULL;
 
     job->begun = true;
     if (!call) {

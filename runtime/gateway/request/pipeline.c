@@ -164,8 +164,9 @@ static mg_way step_chain(mg_flight *flight)
         return MG_WAY_SEND;
     if (flight->route->chain < 0)
         return MG_WAY_PROXY;
-    if (!mg_chain_start(flight))
-        return refuse(flight, 503, "lua_memory", MG_STR("The gateway is busy."), 1);
+    const int again_s = mg_chain_start(flight);
+    if (again_s)
+        return refuse(flight, 503, "lua_memory", MG_STR("The gateway is busy."), again_s);
     return MG_WAY_STAYS;
 }
 

@@ -8,7 +8,7 @@ static void blocks_of_a_size_come_back(void **state)
     mg_spare spare = { 0 };
 
     (void)state;
-    for (size_t bytes = 1; bytes <= 256; bytes++) {
+    for (size_t bytes = 1; bytes <= 264; bytes++) {
         void *a = mg_spare_realloc(&spare, NULL, 0, bytes);
         memset(a, 'a', bytes);
         assert_null(mg_spare_realloc(&spare, a, bytes, 0));
@@ -17,9 +17,9 @@ static void blocks_of_a_size_come_back(void **state)
         memset(a, 'b', bytes);
         (void)mg_spare_realloc(&spare, a, bytes, 0);
     }
-    void *large = mg_spare_realloc(&spare, NULL, 0, 257);
+    void *large = mg_spare_realloc(&spare, NULL, 0, 265);
     const size_t before = spare.bytes;
-    (void)mg_spare_realloc(&spare, large, 257, 0);
+    (void)mg_spare_realloc(&spare, large, 265, 0);
     assert_int_equal(spare.bytes, before); /* malloc's own */
     mg_spare_fini(&spare);
     assert_int_equal(spare.bytes, 0);
@@ -27,7 +27,7 @@ static void blocks_of_a_size_come_back(void **state)
 
 static void a_block_keeps_its_bytes_when_it_grows_and_shrinks(void **state)
 {
-    static const size_t sizes[] = { 1, 16, 17, 200, 256, 257, 5000, 300, 256, 255, 40, 3 };
+    static const size_t sizes[] = { 1, 8, 9, 200, 264, 265, 5000, 300, 264, 263, 40, 3 };
     mg_spare spare = { 0 };
     char *block = NULL;
     size_t n = 0;
@@ -57,7 +57,7 @@ static void what_is_kept_is_bounded(void **state)
         blocks[i] = mg_spare_realloc(&spare, NULL, 0, 64);
     for (size_t i = 0; i < COUNT; i++)
         (void)mg_spare_realloc(&spare, blocks[i], 64, 0);
-    assert_int_equal(spare.bytes, MG_SPARE_BYTES);
+    assert_in_range(spare.bytes, MG_SPARE_BYTES, MG_SPARE_BYTES + mg_spare_taken(64));
     mg_spare_fini(&spare);
 }
 

@@ -100,37 +100,169 @@ static void a_boot_past_its_memory_is_refused(void **state)
     assert_int_equal(err.code, MG_ERR_LIMIT);
 }
 
+/* Lets the collector work in pieces as small as there are, until it has no more to do; how many these were. */
+static int tend(mg_vm *vm)
+{
+    int count = 0;
+
+    while (mg_vm_wants_collector(vm)) {
+        mg_vm_collect(vm, 0);
+        if (++count > 100000)
+            fail_msg("the collector does not come to an end");
+    }
+    return count;
+}
+
+/* A slot that keeps so many texts of its own, and tells whether the collector is due. */
+static const char keeps[] =
+    BOOT("local kept while true do yield() kept = {}\n"
+         "for i = 1, call[0] do kept[i] = tostring(i) .. 'x' end call[1] = over[0] end");
+
+static void keep(mg_task *task, int count)
+{
+    mg_task_error error;
+
+    *(int *)mg_task_call(task) = count;
+    assert_int_equal(mg_task_resume(task, &error), MG_TASK_YIELDED);
+}
+
 /* Compiled code does not survive a refusal, so there is none. */
 static void the_allocator_passes_the_cap_and_says_so(void **state)
 {
     mg_error err = MG_ERROR_INIT;
-    mg_task_error error;
-    mg_vm *vm = vm_with(BOOT("local kept while true do yield() kept = {}\n"
-                             "for i = 1, call[0] do kept[i] = tostring(i) .. 'x' end call[1] = over[0] end"),
-                        6 << 20, &err);
+    mg_vm *vm = vm_with(keeps, 6 << 20, &err);
     mg_task *task = mg_task_take(vm);
-    int *call = mg_task_call(task);
 
     (void)state;
     for (int i = 0; i < 5; i++) {
-        call[0] = 200000;
-        assert_int_equal(mg_task_resume(task, &error), MG_TASK_YIELDED);
-        assert_int_equal(call[1], 1);
+        keep(task, 200000);
+        assert_int_equal(((int *)mg_task_call(task))[1], 1);
         assert_false(mg_memory_fits(&vm->memory.shown, 0));
-        assert_false(mg_vm_memory_relieve(&vm->memory, vm->L));
-        assert_false(mg_vm_is_crowded(vm)); /* one request holds it all, perhaps */
-        mg_vm_memory_judge(&vm->memory, vm->L);
-        assert_true(mg_vm_is_crowded(vm));
-        call[0] = 1;
-        assert_int_equal(mg_task_resume(task, &error), MG_TASK_YIELDED);
-        lua_gc(vm->L, LUA_GCCOLLECT,
-               0); /* a judge of a crowded state collects nothing: Lua does, in the end */
-        vm->memory.suspect = true;
-        mg_vm_memory_judge(&vm->memory, vm->L);
-        assert_false(mg_vm_is_crowded(vm));
+        assert_true(mg_memory_bursts(&vm->memory.shown, 0));
+        assert_false(mg_vm_memory_has_room(&vm->memory));
+        keep(task, 1);
+        vm->memory.judge_from = vm->memory.cycles + 2; /* that began now */
+        (void)tend(vm);
         assert_true(mg_memory_fits(&vm->memory.shown, 1 << 20));
+        assert_true(mg_vm_memory_has_room(&vm->memory));
         assert_in_range(mg_vm_used_bytes(vm), 1, 3 << 20);
     }
+    mg_task_give(task, true);
+    mg_vm_free(vm);
+}
+
+/* No turn waits for a whole cycle: with every piece a little is done. */
+static void the_collector_works_in_small_pieces(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_vm *vm = vm_with(keeps, 64 << 20, &err);
+    mg_task *task = mg_task_take(vm);
+
+    (void)state;
+    keep(task, 400000);
+    mg_vm_collect(vm, 0);
+    assert_true(mg_memory_cycling(&vm->memory.shown));
+    const uint64_t cycles = vm->memory.cycles;
+    int pieces = 0;
+    for (; mg_memory_cycling(&vm->memory.shown); pieces++) {
+        vm->memory.judge_from = cycles + 1;
+        mg_vm_collect(vm, 0);
+    }
+    assert_int_equal(vm->memory.cycles, cycles);
+    assert_in_range(pieces, 100, 20000);
+    mg_task_give(task, true);
+    mg_vm_free(vm);
+}
+
+/* What one request holds is its own affair: only a cycle that began behind it tells. */
+static void a_state_is_crowded_when_it_stays_full_behind_a_request(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_vm *vm = vm_with(keeps, 6 << 20, &err);
+    mg_task *task = mg_task_take(vm);
+
+    (void)state;
+    keep(task, 80000);
+    (void)tend(vm);
+    for (int i = 0; i < 3; i++) { /* cycles within the request */
+        vm->memory.shown.over = 1;
+        for (const uint64_t cycles = vm->memory.cycles; vm->memory.cycles < cycles + 2; mg_vm_collect(vm, 0))
+            vm->memory.shown.over = 1;
+        assert_false(mg_vm_is_crowded(vm));
+        assert_true(vm->memory.suspect || mg_memory_cycling(&vm->memory.shown));
+    }
+    mg_vm_memory_request_over(&vm->memory, false);
+    assert_false(mg_vm_is_crowded(vm));
+    (void)tend(vm);
+    assert_true(mg_vm_is_crowded(vm));
+
+    keep(task, 1); /* garbage by the time of the next ones */
+    mg_vm_memory_request_over(&vm->memory, false);
+    vm->memory.judge_from = vm->memory.cycles + 2;
+    (void)tend(vm);
+    assert_false(mg_vm_is_crowded(vm));
+    mg_task_give(task, true);
+    mg_vm_free(vm);
+}
+
+static void a_crowded_state_has_room_for_those_who_hold_little(void **state)
+{
+    mg_vm_memory memory;
+
+    (void)state;
+    mg_vm_memory_init(&memory);
+    mg_memory_tell_apart(&memory.shown, 4);
+    mg_vm_memory_bound(&memory, 64 << 20);
+    memory.limit_bytes = 96 << 20;
+    const size_t holds[] = { 40 << 20, 18 << 20, 3 << 20, 512 << 10 };
+    for (int i = 0; i < 4; i++) {
+        memory.shown.owner = i;
+        mg_memory_outside(&memory.shown, (double)holds[i]);
+    }
+    static const struct {
+        int plugin;
+        double bytes;
+        bool fits;
+    } cases[] = {
+        { 0, 1 << 20, true },  { 0, 3 << 20, false },  { 1, 1 << 20, true },  { 1, 3 << 20, false },
+        { 2, 30 << 20, true }, { 2, 40 << 20, false }, { 3, 80 << 20, true }, { -1, 80 << 20, true },
+    };
+    memory.crowded = true;
+    for (size_t i = 0; i < mg_countof(cases); i++) {
+        memory.shown.owner = cases[i].plugin;
+        if (mg_memory_fits(&memory.shown, cases[i].bytes) != cases[i].fits)
+            fail_msg("case %zu", i);
+    }
+    memory.crowded = false;
+    memory.shown.owner = 3;
+    assert_false(mg_memory_fits(&memory.shown, 3 << 20)); /* then the collector has to find it */
+    mg_vm_memory_fini(&memory);
+}
+
+/* Whoever runs while it is collected. */
+static void garbage_is_taken_from_the_plugin_that_made_it(void **state)
+{
+    mg_error err = MG_ERROR_INIT;
+    mg_task_error error;
+    mg_vm *vm =
+        vm_with(BOOT("local kept, n = {}, 0 while true do yield() over[1] = 0\n"
+                     "for i = 1, 1000 do n = n + 1 local t = tostring(n) .. ('g'):rep(1000) end\n"
+                     "over[1] = 1 for i = 1, 10 do n = n + 1 kept[#kept + 1] = n .. ('k'):rep(1000) end\n"
+                     "over[1] = -1 end"),
+                0, &err);
+    mg_task *task = mg_task_take(vm);
+
+    (void)state;
+    mg_memory_tell_apart(&vm->memory.shown, 2);
+    for (int i = 0; i < 500; i++) {
+        assert_int_equal(mg_task_resume(task, &error), MG_TASK_YIELDED);
+        vm->memory.shown.owner = i % 2 ? 1 : -1;
+        (void)tend(vm);
+    }
+    vm->memory.judge_from = vm->memory.cycles + 2;
+    (void)tend(vm);
+    assert_in_range(mg_vm_memory_held(&vm->memory, 1), 5000000, 6000000);
+    assert_in_range(mg_vm_memory_held(&vm->memory, 0), 0, 100000);
     mg_task_give(task, true);
     mg_vm_free(vm);
 }
@@ -237,6 +369,8 @@ static void a_waiting_task_may_be_dropped(void **state)
         assert_non_null(task);
         assert_int_equal(mg_task_resume(task, &error), MG_TASK_YIELDED);
         mg_task_give(task, false);
+        if (mg_vm_wants_collector(vm))
+            mg_vm_collect(vm, MG_NS_PER_MS);
     }
     mg_vm_free(vm);
 }
@@ -319,6 +453,10 @@ int main(void)
         cmocka_unit_test(a_slot_that_ends_is_an_error_of_ours),
         cmocka_unit_test(a_waiting_task_may_be_dropped),
         cmocka_unit_test(the_allocator_passes_the_cap_and_says_so),
+        cmocka_unit_test(the_collector_works_in_small_pieces),
+        cmocka_unit_test(a_state_is_crowded_when_it_stays_full_behind_a_request),
+        cmocka_unit_test(a_crowded_state_has_room_for_those_who_hold_little),
+        cmocka_unit_test(garbage_is_taken_from_the_plugin_that_made_it),
         cmocka_unit_test(memory_is_held_against_the_plugin_that_runs),
         cmocka_unit_test(a_vm_at_its_cap_gives_no_more_slots),
         cmocka_unit_test(a_task_that_eats_the_stack_is_an_error),
