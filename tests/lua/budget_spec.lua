@@ -135,6 +135,13 @@ describe("a plugin that never ends", function()
         assert.equal("DONE", (m:run()))
     end)
 
+    it("does not begin what is known to take longer than it has", function()
+        local look = "local p = ('x'):rep(%d) local at = (p .. 'y'):find(p, 1, true) next(ctx)"
+        assert.equal("NEXT DONE", (worker({ source(look:format(1e6)) }):run()))
+        local _, err = worker({ source(look:format(6e6)) }):run()
+        assert.equal("plugins/p1/plugin.lua:3: " .. SPENT, err and err.message)
+    end)
+
     it("is refused when it does not end while it is loaded", function()
         for _, text in ipairs({ "while true do end", "return { new = function()\nwhile true do end end }" }) do
             local m, problem = worker({ text })

@@ -294,6 +294,15 @@ function budget.steps()
     return max(1000, min(1e9, floor((limit_s() - used_s(fresh_s(running.host))) / (CHECK_S / 2))))
 end
 
+--- Raises where what is about to be done is known to take longer than the budget lasts, and cannot be cut into parts.
+---@param seconds number
+function budget.foresee(seconds)
+    budget.look()
+    if running.plugin >= 0 and used_s(fresh_s(running.host)) + seconds > limit_s() then
+        raise()
+    end
+end
+
 --- Whether this plugin's budget is spent: then no pcall of its own keeps what was raised.
 function budget.is_over()
     return over and turn == running.turn and plugin == running.plugin

@@ -20,6 +20,7 @@ local STEPS = 4096 -- of a search before it asks the budget
 local FREE_STEPS = 64 -- the loop around a search counts those
 local LARGE = 1024 -- bytes; what is smaller costs nothing worth counting
 local BYTES = 64 -- a check's worth
+local LONG_PATTERN, PATTERN_BYTE_S = 65536, 2.5e-9 -- what has more is prepared for so long before it is looked for
 local RESULT_MAX = 16 * 1048576 -- bytes that rep makes at most
 local MOVE_MAX = 16 * 1048576 -- items that move copies at most
 local DATE_MAX = 256 -- bytes of a date's format
@@ -83,6 +84,9 @@ end
 
 --- Whether the pattern is found. Three levels up is the plugin's line.
 local function search(text, pattern, from, how)
+    if #pattern > LONG_PATTERN and #pattern <= #text - from then
+        budget.foresee(#pattern * PATTERN_BYTE_S)
+    end
     local is, used = find(text, pattern, from, how, STEPS)
     if is == TIRED then
         is = search_on(text, pattern, how)
