@@ -243,11 +243,21 @@ static bool is_too_much(const mg_conn *conn)
                                         : false;
 }
 
+/* The client has moved: bytes of its body are here. */
+static void body_came(mg_conn *conn)
+{
+    if (conn->request == CONN_ASKS)
+        mg_conn_request_to(conn, CONN_BODY);
+    mg_conn_progress(conn);
+}
+
 static size_t wire_feed(mg_wire *wire, const char *bytes, size_t n)
 {
     mg_conn *conn = mg_container_of(wire, mg_conn, wire);
     size_t at = 0;
 
+    if (n && mg_conn_has_body(conn) && !wire->blocked)
+        body_came(conn);
     while (conn->state != CONN_GONE && at < n) {
         const mg_conn_state before = conn->state;
         const mg_conn_request request_before = conn->request;
@@ -331,18 +341,6 @@ static size_t wire_wants(mg_wire *wire)
     return mg_net_read_size(wire->net);
 }
 
-static void wire_came(mg_wire *wire, size_t n)
-{
-    mg_conn *conn = conn_of(wire);
-
-    (void)n;
-    if (!mg_conn_has_body(conn))
-        return;
-    if (conn->request == CONN_ASKS)
-        mg_conn_request_to(conn, CONN_BODY);
-    mg_conn_progress(conn);
-}
-
 static void wire_ended(mg_wire *wire, bool error)
 {
     if (error)
@@ -377,6 +375,7 @@ static void wire_moved(mg_wire *wire, size_t n)
 
     if (!x)
         return;
+    body_came(conn);
     x->request_body.bytes += n;
     x->bytes_in += n;
     mg_h1_body_take(&conn->body, n);
@@ -384,8 +383,7 @@ static void wire_moved(mg_wire *wire, size_t n)
         body_ended(conn);
 }
 
-const mg_wire_ops mg_conn_wire = { wire_wants, wire_came, wire_feed, wire_ended,
-                                   wire_sent,  wire_bulk, wire_moved };
+const mg_wire_ops mg_conn_wire = { wire_wants, wire_feed, wire_ended, wire_sent, wire_bulk, wire_moved };
 
 /* ---- the source of the request body: what its taker calls ---- */
 

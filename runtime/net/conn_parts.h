@@ -58,11 +58,11 @@ typedef struct mg_conn {
     uint64_t progress_ns;   /* the client's last byte in or out while it was waited for */
     uint64_t out_left;      /* of an MG_H1_LENGTH response */
     uint32_t dropped;       /* bytes, in DRAIN and LINGER */
-    mg_conn_state state;
-    mg_conn_request request;
-    mg_conn_answer answer;
-    mg_conn_fate fate;
-    mg_h1_framing out_framing;
+    mg_conn_state state : 8;
+    mg_conn_request request : 8;
+    mg_conn_answer answer : 8;
+    mg_conn_fate fate : 8;
+    mg_h1_framing out_framing : 8;
     bool peer_trusted;
     uint8_t peer_n;
     char peer[48];

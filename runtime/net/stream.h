@@ -47,7 +47,7 @@ struct mg_stream {
     mg_watch watch;
     const mg_transport *transport;    /* borrowed */
     void (*ready)(mg_stream *stream); /* its readiness has changed; may close and free the stream */
-    mg_stream_state state;
+    mg_stream_state state : 8;
     uint8_t reads_on, writes_on; /* MG_READY_*: what the descriptor has to tell for each direction to go on */
     bool readable, writable;
     bool unsure; /* the last read was short: nothing stands behind it, but perhaps an RST (libevent tells it

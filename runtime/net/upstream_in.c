@@ -207,6 +207,7 @@ static size_t wire_feed(mg_wire *wire, const char *bytes, size_t n)
     mg_up *up = mg_container_of(wire, mg_up, wire);
     size_t at = 0;
 
+    up->slot.since_ns = mg_loop_now(wire->net->loop);
     while (up->slot.lease) {
         const mg_slot_answer before = up->slot.answer;
         size_t used = 0;
@@ -260,14 +261,6 @@ static size_t wire_wants(mg_wire *wire)
     return mg_stream_may_read(&wire->stream) && wants_bytes(up) ? mg_net_read_size(wire->net) : 0;
 }
 
-static void wire_came(mg_wire *wire, size_t n)
-{
-    mg_up *up = mg_container_of(wire, mg_up, wire);
-
-    (void)n;
-    up->slot.since_ns = mg_loop_now(wire->net->loop);
-}
-
 static void wire_ended(mg_wire *wire, bool error)
 {
     on_eof(mg_container_of(wire, mg_up, wire), error);
@@ -301,14 +294,14 @@ static void wire_moved(mg_wire *wire, size_t n)
 
     if (!up->slot.lease)
         return;
+    up->slot.since_ns = mg_loop_now(wire->net->loop);
     up->slot.lease->x->response_body.bytes += n;
     mg_h1_body_take(&up->slot.body, n);
     if (!mg_h1_body_plain(&up->slot.body))
         answer_complete(up, true);
 }
 
-const mg_wire_ops mg_up_wire = { wire_wants, wire_came, wire_feed, wire_ended,
-                                 wire_sent,  wire_bulk, wire_moved };
+const mg_wire_ops mg_up_wire = { wire_wants, wire_feed, wire_ended, wire_sent, wire_bulk, wire_moved };
 
 static void source_resume(mg_body_source *source)
 {

@@ -42,8 +42,8 @@ typedef struct mg_slot {
     mg_body_sink sink;           /* of the request body */
     mg_body_source source;       /* of the response body */
     mg_h1_body body;
-    mg_slot_request request;
-    mg_slot_answer answer;
+    mg_slot_request request : 8;
+    mg_slot_answer answer : 8;
     bool chunked; /* the request's body goes out in chunks */
     uint8_t interims;
 } mg_slot;
@@ -54,7 +54,7 @@ typedef struct mg_upstream_conn {
     mg_endpoint *endpoint; /* borrowed: it outlives its connections */
     mg_addr addr;          /* where it goes */
     mg_slot slot;
-    mg_up_state state;
+    mg_up_state state : 8;
     unsigned tries;  /* addresses tried */
     mg_h1_info peer; /* what the upstream said of its connection, in the heads of the last answer */
 } mg_up;

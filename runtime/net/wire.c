@@ -52,7 +52,6 @@ void mg_wire_feed_held(mg_wire *wire)
 
 static void take(mg_wire *wire, const char *bytes, size_t n)
 {
-    wire->ops->came(wire, n);
     if (wire->in.n) {
         mg_net_hold(wire->net, &wire->in, bytes, n);
         mg_wire_feed_held(wire);
@@ -76,7 +75,6 @@ static int64_t move(mg_wire *wire)
         mg_wire_block(wire);
     if (moved <= 0)
         return moved;
-    wire->ops->came(wire, (size_t)moved);
     if ((uint64_t)moved == left)
         (void)mg_stream_is_quiet(&wire->stream); /* is what was read all that had come? */
     wire->ops->moved(wire, (size_t)moved);
@@ -165,19 +163,21 @@ static bool send_pipe(mg_wire *wire)
 ssize_t mg_wire_send(mg_wire *wire, const struct iovec *parts, int count)
 {
     struct iovec all[4];
-    int n = 0;
 
     if (wire->pipe && !send_pipe(wire))
         return -1;
-    if (wire->pipe)
+    if (wire->pipe || !mg_stream_can_write(&wire->stream))
         return 0;
-    if (wire->out.n)
-        all[n++] = (struct iovec){ wire->out.p, wire->out.n };
-    for (int i = 0; i < count; i++)
-        all[n++] = parts[i];
-    if (!n || !mg_stream_can_write(&wire->stream))
+    if (wire->out.n) {
+        all[0] = (struct iovec){ wire->out.p, wire->out.n };
+        for (int i = 0; i < count; i++)
+            all[i + 1] = parts[i];
+        parts = all;
+        count++;
+    }
+    if (!count)
         return 0;
-    const ssize_t sent = mg_stream_send(&wire->stream, all, n);
+    const ssize_t sent = mg_stream_send(&wire->stream, parts, count);
     if (sent < 0) {
         wire->broken = true;
         return -1;

@@ -17,8 +17,6 @@ enum { MG_WIRE_BULK = 64 * 1024 }; /* fewer bytes of a body are copied: moving t
 typedef struct mg_wire_ops {
     /* How many bytes would be used now, at most. 0: none are wanted, or none can have come. */
     size_t (*wants)(mg_wire *wire);
-    /* So many bytes were read; `feed` follows. */
-    void (*came)(mg_wire *wire, size_t n);
     /* Uses bytes, in the order in which they came. Returns how many; the rest is held, unless it is dropped
      * by saying that it was used. Only `feed` is told of bytes, and it is not called within itself. */
     size_t (*feed)(mg_wire *wire, const char *bytes, size_t n);
@@ -29,7 +27,7 @@ typedef struct mg_wire_ops {
     /* Of a wire in bulk: the body that is being read, and in *left how many bytes of it come as they are. NULL:
      * none now. */
     mg_body *(*bulk)(mg_wire *wire, uint64_t *left);
-    /* So many of those went past without being looked at; `came` was called. */
+    /* So many of those went past without being looked at. */
     void (*moved)(mg_wire *wire, size_t n);
 } mg_wire_ops;
 
