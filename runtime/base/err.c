@@ -45,11 +45,6 @@ mg_result mg_fail_errno(mg_error *err, int error_number, const char *format, ...
     return MG_ERR_IO;
 }
 
-void mg_error_print(const mg_error *err, FILE *out)
-{
-    fprintf(out, "moongate: %s\n", err->message);
-}
-
 __attribute__((format(printf, 1, 0))) static char *format_new(const char *format, va_list args)
 {
     mg_text text = { 0 };

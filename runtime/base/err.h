@@ -38,7 +38,6 @@ mg_result mg_fail(mg_error *err, mg_result code, const char *format, ...)
 /* The same with strerror(error_number) behind it, MG_ERR_IO. */
 mg_result mg_fail_errno(mg_error *err, int error_number, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void mg_error_print(const mg_error *err, FILE *out);
 
 /* What a plugin did wrong while it was loaded. The caller owns it by value. Text that does not fit is cut. */
 typedef struct mg_fault {

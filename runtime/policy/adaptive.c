@@ -24,20 +24,6 @@ static double clamp(double x, double least, double most)
     return x < least ? least : x > most ? most : x;
 }
 
-void mg_adaptive_conf_defaults(mg_adaptive_conf *conf)
-{
-    *conf = (mg_adaptive_conf){
-        .initial = 64,
-        .min = 8,
-        .max = 1024,
-        .tolerance = 1.5,
-        .smoothing = 0.2,
-        .long_window = 600,
-        .probe_after = 30,
-        .probe_factor = 0.5,
-    };
-}
-
 void mg_gradient_init(mg_gradient *gradient, const mg_adaptive_conf *conf)
 {
     *gradient = (mg_gradient){ .limit = clamp(conf->initial, conf->min, conf->max) };
@@ -200,11 +186,6 @@ mg_throttle *mg_throttle_new(void)
 void mg_throttle_free(mg_throttle *throttle)
 {
     mg_free(throttle);
-}
-
-void mg_throttle_conf_defaults(mg_throttle_conf *conf)
-{
-    *conf = (mg_throttle_conf){ .k = 2, .min_req = 10, .cap = 0.9 };
 }
 
 double mg_throttle_share(const mg_throttle_conf *conf, uint64_t requests, uint64_t accepts)

@@ -13,9 +13,6 @@ typedef struct mg_adaptive_conf {
     double probe_factor;
 } mg_adaptive_conf;
 
-/* The defaults of docs/configuration.md; `initial` is moved into [min, max] where it is used. */
-void mg_adaptive_conf_defaults(mg_adaptive_conf *conf);
-
 /* ---- the limit itself, one window after the other (Netflix' Gradient2, with probes of our own) ---- */
 
 typedef struct mg_gradient {
@@ -56,8 +53,6 @@ typedef struct mg_throttle_conf {
     uint32_t min_req; /* under so many in two minutes nothing is dropped */
     double cap;       /* the most that is dropped, 0..1 */
 } mg_throttle_conf;
-
-void mg_throttle_conf_defaults(mg_throttle_conf *conf);
 
 mg_throttle *mg_throttle_new(void);
 void mg_throttle_free(mg_throttle *throttle); /* NULL is fine */

@@ -317,20 +317,6 @@ mg_balancer *mg_balancer_make(const mg_balancer_conf *conf)
     return b;
 }
 
-mg_balancer *mg_balancer_new(mg_balancer_algorithm algorithm, const uint32_t *weights, size_t count,
-                             mg_rand *rand)
-{
-    mg_balancer_conf conf;
-
-    mg_balancer_conf_defaults(&conf);
-    conf.algorithm = algorithm;
-    conf.weights = weights;
-    conf.count = count;
-    conf.rand = rand;
-    conf.slow_start_ms = 0;
-    return mg_balancer_make(&conf);
-}
-
 void mg_balancer_free(mg_balancer *balancer)
 {
     if (!balancer)
@@ -396,11 +382,6 @@ void mg_balancer_set_maglev(mg_balancer *balancer, mg_maglev *table)
 
     balancer->conf.maglev = mg_maglev_ref(table);
     mg_maglev_unref(old);
-}
-
-size_t mg_balancer_count(const mg_balancer *balancer)
-{
-    return balancer->conf.count;
 }
 
 void mg_balancer_take_over(mg_balancer *balancer, const mg_balancer *old, const int *from)

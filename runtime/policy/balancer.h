@@ -48,9 +48,6 @@ typedef struct mg_balancer_conf {
 /* The defaults of docs/configuration.md: peak_ewma; weights, count and rand are the caller's to set. */
 void mg_balancer_conf_defaults(mg_balancer_conf *conf);
 mg_balancer *mg_balancer_make(const mg_balancer_conf *conf);
-/* The same with defaults for what round robin and random do not ask for, and no slow start. */
-mg_balancer *mg_balancer_new(mg_balancer_algorithm algorithm, const uint32_t *weights, size_t count,
-                             mg_rand *rand);
 void mg_balancer_free(mg_balancer *balancer); /* NULL is fine */
 
 /* Health, ejection and panic are decided elsewhere. An endpoint that returns starts at 0, slowly, and without
@@ -63,7 +60,6 @@ void mg_balancer_set_maglev(mg_balancer *balancer, mg_maglev *table); /* counted
 /* The endpoint is new since then, or was away until then and may not have been missed here: it gets a ramp,
  * and what was known of its latency is forgotten. */
 void mg_balancer_set_new(mg_balancer *balancer, size_t endpoint, uint64_t since_ns);
-size_t mg_balancer_count(const mg_balancer *balancer);
 /* Goes on with what `old` knows of the endpoints that it had: `from` has the number there of each, or
  * MG_BALANCER_NONE. Weights stay as they are. Before its first pick. */
 void mg_balancer_take_over(mg_balancer *balancer, const mg_balancer *old, const int *from);

@@ -338,11 +338,6 @@ uint64_t mg_breaker_retry_after_ms(const mg_breaker *breaker, uint64_t now_ns)
     return mg_max_u64(1, (ends_ns - now_ns) / MG_NS_PER_MS);
 }
 
-uint32_t mg_breaker_version(const mg_breaker *breaker)
-{
-    return version_of(atomic_load(&breaker->state->word));
-}
-
 void mg_breaker_force(mg_breaker *breaker, mg_breaker_state state, uint64_t now_ns)
 {
     uint64_t word;

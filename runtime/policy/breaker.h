@@ -69,8 +69,6 @@ mg_breaker_state mg_breaker_now(const mg_breaker *breaker, uint64_t now_ns);
 /* Until the next probe, when open, the last begun millisecond left out: never longer than it opens for. Else
  * 0; UINT64_MAX when forced open. */
 uint64_t mg_breaker_retry_after_ms(const mg_breaker *breaker, uint64_t now_ns);
-/* How often the state has changed, modulo 2^16; for those who watch. */
-uint32_t mg_breaker_version(const mg_breaker *breaker);
 /* An operator's word: FORCED_OPEN or FORCED_CLOSED until told otherwise; CLOSED forgets everything. */
 void mg_breaker_force(mg_breaker *breaker, mg_breaker_state state, uint64_t now_ns);
 

@@ -40,13 +40,6 @@ size_t mg_deadline_grpc_write(char out[12], uint64_t ms)
     return n + 1;
 }
 
-uint64_t mg_deadline_left_ms(uint64_t route_ms, int64_t inbound_ms, uint64_t elapsed_ms)
-{
-    const uint64_t whole_ms = inbound_ms < 0 ? route_ms : mg_min_u64(route_ms, (uint64_t)inbound_ms);
-
-    return whole_ms > elapsed_ms ? whole_ms - elapsed_ms : 0;
-}
-
 uint64_t mg_deadline_child_ms(const mg_deadline_conf *conf, uint64_t left_ms)
 {
     const uint64_t child_ms =

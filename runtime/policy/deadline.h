@@ -18,8 +18,6 @@ int64_t mg_deadline_grpc_ms(mg_str value);
 /* Writes ms as a grpc-timeout; returns its length. */
 size_t mg_deadline_grpc_write(char out[12], uint64_t ms);
 
-/* What is left of the route's time and the caller's (MG_DEADLINE_NONE: it set none) after `elapsed_ms`. */
-uint64_t mg_deadline_left_ms(uint64_t route_ms, int64_t inbound_ms, uint64_t elapsed_ms);
 /* What the next hop gets of that; 0: too little to send anything. */
 uint64_t mg_deadline_child_ms(const mg_deadline_conf *conf, uint64_t left_ms);
 

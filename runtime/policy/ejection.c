@@ -30,18 +30,6 @@ struct mg_ejection {
     member members[];
 };
 
-void mg_ejection_conf_defaults(mg_ejection_conf *conf)
-{
-    *conf = (mg_ejection_conf){
-        .consecutive = 5,
-        .base_ms = 30000,
-        .max_ms = 300000,
-        .interval_ms = 10000,
-        .max_percent = 33,
-        .success_rate = true,
-    };
-}
-
 mg_ejection *mg_ejection_new(const mg_ejection_conf *conf, size_t count)
 {
     mg_ejection *e;

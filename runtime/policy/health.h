@@ -53,7 +53,6 @@ typedef struct mg_ejection_conf {
     bool success_rate;    /* also eject who stands out by failing, once an interval */
 } mg_ejection_conf;
 
-void mg_ejection_conf_defaults(mg_ejection_conf *conf);
 mg_ejection *mg_ejection_new(const mg_ejection_conf *conf, size_t count);
 void mg_ejection_free(mg_ejection *ejection); /* NULL is fine */
 

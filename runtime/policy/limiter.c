@@ -471,21 +471,6 @@ static int give_all_back(const mg_limiter_ask *asks, mg_limiter_waiter *const *w
     return (int)refused;
 }
 
-int mg_limiter_take_all(const mg_limiter_ask *asks, size_t count, uint64_t now_ns, mg_limiter_answer *answers)
-{
-    for (size_t i = 0; count > 1 && i < count; i++) {
-        if (!mg_limiter_peek(asks[i].limiter, asks[i].key, asks[i].key_bytes, asks[i].cost, now_ns,
-                             &answers[i]))
-            return (int)i;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!mg_limiter_take(asks[i].limiter, asks[i].key, asks[i].key_bytes, asks[i].cost, now_ns,
-                             &answers[i]))
-            return give_all_back(asks, NULL, i, now_ns, answers);
-    }
-    return -1;
-}
-
 int mg_limiter_queue_all(const mg_limiter_ask *asks, mg_limiter_waiter *const *waiters, size_t count,
                          uint64_t patience_ns, uint64_t now_ns, mg_limiter_answer *answers)
 {
@@ -500,12 +485,6 @@ int mg_limiter_queue_all(const mg_limiter_ask *asks, mg_limiter_waiter *const *w
                 return charging ? give_all_back(asks, waiters, i, now_ns, answers) : (int)i;
         }
     return -1;
-}
-
-int mg_limiter_reserve_all(const mg_limiter_ask *asks, size_t count, uint64_t patience_ns, uint64_t now_ns,
-                           mg_limiter_answer *answers)
-{
-    return mg_limiter_queue_all(asks, NULL, count, patience_ns, now_ns, answers);
 }
 
 bool mg_limiter_queue(const mg_limiter_ask *ask, mg_limiter_waiter *waiter, uint64_t wait_ns, uint64_t now_ns,

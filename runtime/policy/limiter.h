@@ -115,15 +115,6 @@ typedef struct mg_limiter_ask {
     uint32_t cost;
 } mg_limiter_ask;
 
-/* Tests every rule, then charges every rule; who is refused by one is charged by none. Returns -1 when all
- * allowed, else the index of the rule that refused; `answers` has `count` places, filled up to that one. */
-int mg_limiter_take_all(const mg_limiter_ask *asks, size_t count, uint64_t now_ns,
-                        mg_limiter_answer *answers);
-/* The same, where a rule with a max_wait may grant what is due within it, but never what is due after
- * `patience_ns`: whoever asks goes on after the longest wait_ms of all. */
-int mg_limiter_reserve_all(const mg_limiter_ask *asks, size_t count, uint64_t patience_ns, uint64_t now_ns,
-                           mg_limiter_answer *answers);
-
 /* ---- who waits for a turn ---- */
 
 /* A place in the queue of a key, in the caller's memory, which has to stay until it goes or leaves. All zero
@@ -141,9 +132,12 @@ typedef struct mg_limiter_waiter {
     _Atomic uint64_t until_ns;
 } mg_limiter_waiter;
 
-/* mg_limiter_reserve_all, where a charge that has to wait gets a place in its key's queue: `waiters` has a
- * pointer for each rule, which may be NULL. A charge that waits without one cannot be moved, so those before
- * it keep what they hold when they leave. */
+/* Tests every rule, then charges every rule: a request that one of them refuses is charged by none. A rule with
+ * a max_wait may grant what is due within it, but never what is due after `patience_ns`: the request goes on after
+ * the longest wait_ms of all. A charge that waits gets a place in its key's queue: `waiters` is NULL, or has a
+ * pointer for each rule, which may be NULL. A charge that waits without one cannot be moved, so those before it
+ * keep what they hold when they leave. Returns -1 when all allowed, else the index of the rule that refused;
+ * `answers` has `count` places, filled up to that one. */
 int mg_limiter_queue_all(const mg_limiter_ask *asks, mg_limiter_waiter *const *waiters, size_t count,
                          uint64_t patience_ns, uint64_t now_ns, mg_limiter_answer *answers);
 /* mg_limiter_reserve_within in the same way. */
@@ -160,16 +154,6 @@ bool mg_limiter_leave(mg_limiter *limiter, mg_limiter_waiter *waiter, uint64_t n
 
 /* Keys that owe something at `now`. Walks the table. */
 size_t mg_limiter_keys(const mg_limiter *limiter, uint64_t now_ns);
-
-/* ---- limits of a cluster (docs/policies.md 11): what a node and the shared store would agree on ---- */
-
-/* What the shared bucket grants of `want` units: the bucket's own arithmetic, on one tat that is first
- * lowered to what the rule can owe. */
-uint32_t mg_limiter_lease(const mg_limiter *limiter, uint64_t *tat_ns, uint32_t want, uint64_t now_ns);
-/* How much a node that saw `rate_per_s` should ask for: a lease's worth, at most a quarter of the limit. */
-uint32_t mg_limiter_lease_size(uint64_t limit, double rate_per_s, uint64_t lease_ms);
-/* A node's part of a limit while the shared store is away; `nodes` 0 = never known. */
-uint64_t mg_limiter_share(uint64_t limit, uint32_t nodes);
 
 /* ---- what outlives the process ---- */
 
@@ -201,12 +185,10 @@ bool mg_limiter_record_next(const mg_limiter *limiter, size_t *cursor, uint64_t 
 bool mg_limiter_changed_next(mg_limiter *limiter, size_t *cursor, uint64_t now_ns, mg_limiter_record *out);
 /* Has changed_next return it again: it could not be stored. */
 void mg_limiter_mark(mg_limiter *limiter, const mg_limiter_record *record);
-/* Charges a key with what a record says it still owes at `now_ns`; where it owes more already, that stays.
- * False when nothing is owed any more, or no slot is free. */
-bool mg_limiter_restore(mg_limiter *limiter, const mg_limiter_record *record, uint64_t now_ns);
-/* The same for a limiter that is made again from what was stored: in the record's own place where that is to
- * be had, and then changed_next does not return it, for it is stored. Sets *moved where it was not: stored
- * under its new place, it may overwrite another key's record. */
+/* Charges a key with what a record says it still owes at `now_ns`; where it owes more already, that stays. In the
+ * record's own place where that is free, and then changed_next does not return it, for it is stored. Sets *moved
+ * where it was not: stored under its new place, it may overwrite another key's record. False when nothing is owed
+ * any more, or no slot is free. */
 bool mg_limiter_put_back(mg_limiter *limiter, const mg_limiter_record *record, uint64_t now_ns, bool *moved);
 /* Whether what is charged to one is charged to the other. */
 bool mg_limiter_shares(const mg_limiter *a, const mg_limiter *b);

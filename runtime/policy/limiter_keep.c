@@ -129,11 +129,6 @@ static bool restore(const mg_limiter *l, const mg_limiter_record *record, uint64
     return true;
 }
 
-bool mg_limiter_restore(mg_limiter *limiter, const mg_limiter_record *record, uint64_t now_ns)
-{
-    return restore(limiter, record, now_ns);
-}
-
 bool mg_limiter_put_back(mg_limiter *limiter, const mg_limiter_record *record, uint64_t now_ns, bool *moved)
 {
     const limiter_state *s = limiter->state;
@@ -172,35 +167,6 @@ void limiter_carry(const mg_limiter *to, const mg_limiter *from, uint64_t now_ns
         if (!record.cell || to->state->cell_count == from->state->cell_count)
             restore(to, &record, now_ns);
     }
-}
-
-uint32_t mg_limiter_lease(const mg_limiter *limiter, uint64_t *tat_ns, uint32_t want, uint64_t now_ns)
-{
-    const uint64_t latest_ns = now_ns + limiter->burst_ns;
-    const uint64_t base_ns = mg_max_u64(mg_min_u64(*tat_ns, latest_ns), now_ns);
-    const uint64_t granted = mg_min_u64(want, (latest_ns - base_ns) / limiter->interval_ns);
-
-    MG_CHECK(limiter->kind == &limiter_token_bucket); /* no other algorithm spans nodes */
-    if (granted)
-        *tat_ns = base_ns + granted * limiter->interval_ns;
-    return (uint32_t)granted;
-}
-
-uint32_t mg_limiter_lease_size(uint64_t limit, double rate_per_s, uint64_t lease_ms)
-{
-    const uint64_t most = mg_max_u64(1, limit / 4);
-    const double wanted = rate_per_s * (double)lease_ms / 1000;
-    uint64_t units;
-
-    if (!(wanted > 1))
-        return 1;
-    units = wanted < (double)most ? (uint64_t)wanted : most;
-    return (uint32_t)mg_min_u64(units + ((double)units < wanted), most);
-}
-
-uint64_t mg_limiter_share(uint64_t limit, uint32_t nodes)
-{
-    return mg_max_u64(1, limit / (nodes ? nodes : 1));
 }
 
 /* Who is hot: space-saving (Metwally et al. 2005) over the samples. A newcomer takes the place of the least

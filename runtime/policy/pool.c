@@ -9,20 +9,6 @@
 #include "base/mem.h"
 #include "base/time.h"
 
-void mg_pool_conf_defaults(mg_pool_conf *conf)
-{
-    *conf = (mg_pool_conf){
-        .max_connections = 1024,
-        .max_idle = 1000,
-        .max_idle_total = 2000,
-        .queue = 1024,
-        .max_requests = 10000,
-        .idle_timeout_ns = 55 * MG_NS_PER_S,
-        .queue_timeout_ns = MG_NS_PER_S,
-        .max_age_ns = 3600 * MG_NS_PER_S,
-    };
-}
-
 void mg_pool_init(mg_pool *pool, mg_pool_node *node, _Atomic uint32_t *idle_total, mg_rand *rand)
 {
     *pool = (mg_pool){ .node = node, .idle_total = idle_total, .rand = rand };

@@ -39,9 +39,6 @@ typedef struct mg_pool_conf {
     uint64_t max_age_ns; /* +-10 %; 0 = no end */
 } mg_pool_conf;
 
-/* The defaults of docs/configuration.md. */
-void mg_pool_conf_defaults(mg_pool_conf *conf);
-
 /* What the workers' pools of one account share. Zeroed is valid. Outlives the pools. */
 typedef struct mg_pool_node {
     _Atomic uint32_t open; /* connecting, active or idle */

@@ -3,13 +3,6 @@
 
 #include "base/time.h"
 
-uint64_t mg_restore_elapsed(bool same_boot, int64_t mono_difference, int64_t wall_difference)
-{
-    const int64_t difference = same_boot ? mono_difference : wall_difference;
-
-    return difference > 0 ? (uint64_t)difference : 0;
-}
-
 uint64_t mg_restore_bucket(uint64_t debt, uint64_t cap, uint64_t elapsed)
 {
     const uint64_t owed = mg_min_u64(debt, cap);

@@ -5,10 +5,6 @@
 
 #include "policy/breaker.h"
 
-/* Between saving and now: by the monotonic clock within one boot, else by the wall clock where that has not
- * stepped back. */
-uint64_t mg_restore_elapsed(bool same_boot, int64_t mono_difference, int64_t wall_difference);
-
 /* What is left of a debt: never more than the rule can owe now. */
 uint64_t mg_restore_bucket(uint64_t debt, uint64_t cap, uint64_t elapsed);
 

@@ -12,21 +12,6 @@ struct mg_retry_budget {
     _Atomic uint64_t newest_s; /* so that a clock that is behind counts where the others do */
 };
 
-void mg_retry_conf_defaults(mg_retry_conf *conf)
-{
-    *conf = (mg_retry_conf){
-        .attempts = 2,
-        .on_connect_error = true,
-        .on_reset = true,
-        .on_status = { 502, 503, 504 },
-        .on_status_count = 3,
-        .backoff_ms = 25,
-        .backoff_max_ms = 250,
-        .budget_milli = 100,
-        .min_per_second = 3,
-    };
-}
-
 mg_retry_budget *mg_retry_budget_new(void)
 {
     return MG_NEW(mg_retry_budget);

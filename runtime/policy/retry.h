@@ -16,8 +16,6 @@ typedef struct mg_retry_conf {
     uint32_t min_per_second; /* retries that pass however few requests there are, 0..1000 */
 } mg_retry_conf;
 
-void mg_retry_conf_defaults(mg_retry_conf *conf);
-
 /* ---- the budget: one an upstream, shared by all workers; any thread may call ---- */
 
 typedef struct mg_retry_budget mg_retry_budget;

@@ -103,19 +103,6 @@ int mg_rollout_split(mg_str key, mg_str salt, const mg_rollout_side *sides, size
     return best;
 }
 
-void mg_rollout_conf_defaults(mg_rollout_conf *conf)
-{
-    *conf = (mg_rollout_conf){
-        .steps = { 5, 10, 25, 50, 100 },
-        .step_count = 5,
-        .interval_ms = 180000,
-        .min_requests = 1000,
-        .max_errors_milli = 500,
-        .max_p99_ms = 800,
-        .strikes = 2,
-    };
-}
-
 void mg_rollout_start(mg_rollout *rollout, uint64_t now_ns)
 {
     *rollout = (mg_rollout){ .state = MG_ROLLOUT_RUNNING, .began_ns = now_ns };
@@ -215,12 +202,4 @@ const char *mg_rollout_state_name(mg_rollout_state state)
 
     MG_CHECK(state >= MG_ROLLOUT_RUNNING && state <= MG_ROLLOUT_HELD);
     return words[state];
-}
-
-const char *mg_rollout_action_name(mg_rollout_action action)
-{
-    static const char *const words[] = { MG_ROLLOUT_ACTIONS(MG_WORD_TEXT) };
-
-    MG_CHECK(action <= MG_ROLLOUT_ABORT);
-    return words[action];
 }

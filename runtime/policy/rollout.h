@@ -37,8 +37,6 @@ typedef struct mg_rollout_conf {
     uint32_t strikes; /* bad intervals in a row until it is rolled back */
 } mg_rollout_conf;
 
-void mg_rollout_conf_defaults(mg_rollout_conf *conf);
-
 /* Stored: a number never changes its meaning. */
 #define MG_ROLLOUT_STATES(X)                                                                                 \
     X(MG_ROLLOUT_RUNNING, 1, "running")                                                                      \
@@ -86,6 +84,5 @@ void mg_rollout_force(mg_rollout *rollout, const mg_rollout_conf *conf, mg_rollo
 void mg_rollout_restore(mg_rollout *rollout, const mg_rollout_conf *conf, uint64_t now_ns);
 
 const char *mg_rollout_state_name(mg_rollout_state state);
-const char *mg_rollout_action_name(mg_rollout_action action);
 
 #endif

@@ -506,24 +506,3 @@ int mg_router_explain(const mg_router *router, const mg_route_query *query, mg_r
     mg_free(class_fits);
     return status;
 }
-
-size_t mg_router_count(const mg_router *router)
-{
-    return router->count;
-}
-
-size_t mg_router_param_decode(char *out, const char *value, size_t n)
-{
-    char *to = out;
-
-    for (size_t i = 0; i < n; i++) {
-        if (value[i] == '%' && n - i > 2 && mg_route_hex(value[i + 1]) >= 0 &&
-            mg_route_hex(value[i + 2]) >= 0) {
-            *to++ = (char)(mg_route_hex(value[i + 1]) * 16 + mg_route_hex(value[i + 2]));
-            i += 2;
-        } else {
-            *to++ = value[i];
-        }
-    }
-    return (size_t)(to - out);
-}

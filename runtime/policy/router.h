@@ -109,10 +109,6 @@ int mg_router_match(const mg_router *router, const mg_route_query *query, mg_rou
 /* Behind a 405: adds what Allow says, "GET,HEAD,PUT", sorted. */
 void mg_router_allow(const mg_router *router, const mg_route_match *match, mg_text *out);
 
-/* Percent-decodes a parameter into `out`, which holds `n` bytes; returns how many it wrote. What is no escape
- * stays. */
-size_t mg_router_param_decode(char *out, const char *value, size_t n);
-
 typedef enum mg_route_verdict {
     MG_ROUTE_MATCHES,
     MG_ROUTE_NOT_REACHED, /* its host and path fit, but `rank_before` stands before it */
@@ -145,7 +141,5 @@ void mg_router_list(const mg_router *router, mg_route_line_fn *fn, void *self);
  * Allocates; for people, not for traffic. */
 int mg_router_explain(const mg_router *router, const mg_route_query *query, mg_route_match *out,
                       mg_route_line_fn *fn, void *self);
-/* How many patterns there are. */
-size_t mg_router_count(const mg_router *router);
 
 #endif

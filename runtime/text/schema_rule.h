@@ -84,7 +84,6 @@ enum { MG_CHECK_STEPS = 20000000 };
 
 /* A number read by a format; false when the text is none, with the reason. */
 bool mg_format_value(mg_format format, mg_str text, uint64_t *value, mg_error *err);
-void mg_format_text(mg_format format, uint64_t value, mg_text *out);
 mg_format mg_format_named(mg_str name); /* MG_FORMAT_NONE for one we do not know */
 
 /* Type, enum, const, numbers, text and format of one value. False when something is wrong; reported unless

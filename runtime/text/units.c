@@ -142,17 +142,3 @@ void mg_units_duration_text(uint64_t ms, mg_text *out)
     else
         largest(ms, durations, mg_countof(durations), out);
 }
-
-void mg_units_size_text(uint64_t bytes, mg_text *out)
-{
-    largest(bytes, sizes, mg_countof(sizes), out);
-}
-
-void mg_units_share_text(uint32_t basis_points, mg_text *out)
-{
-    mg_text_addf(out, "%u", basis_points / 100);
-    if (basis_points % 100 != 0)
-        mg_text_addf(out, basis_points % 10 ? ".%02u" : ".%u",
-                     basis_points % 10 ? basis_points % 100 : basis_points % 100 / 10);
-    mg_text_add_char(out, '%');
-}

@@ -23,7 +23,5 @@ MG_MUST_USE mg_result mg_units_share(mg_str text, uint32_t *basis_points, mg_err
 
 /* The value as people write it, in the largest unit that divides it. */
 void mg_units_duration_text(uint64_t ms, mg_text *out);
-void mg_units_size_text(uint64_t bytes, mg_text *out);
-void mg_units_share_text(uint32_t basis_points, mg_text *out);
 
 #endif

@@ -20,7 +20,7 @@ static mg_persist *open_in(const char *path)
     mg_persist *persist = mg_persist_open(&options, &policy_clock, &err);
 
     if (!persist) {
-        mg_error_print(&err, stderr);
+        fprintf(stderr, "%s\n", err.message);
         exit(1);
     }
     return persist;

@@ -2,6 +2,7 @@
  * people.
  */
 #include "stopwatch.h"
+#include "support/defaults.h"
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -363,13 +364,13 @@ static guards guards_new(void)
     mg_adaptive_conf limit;
     guards g;
 
-    mg_retry_conf_defaults(&g.retry);
-    mg_ejection_conf_defaults(&ejection);
-    mg_adaptive_conf_defaults(&limit);
+    g.retry = retry_defaults;
+    ejection = ejection_defaults;
+    limit = adaptive_defaults;
     g.budget = mg_retry_budget_new();
     g.adaptive = mg_adaptive_new(&limit);
     g.throttle = mg_throttle_new();
-    mg_throttle_conf_defaults(&g.throttling);
+    g.throttling = throttle_defaults;
     g.ejection = mg_ejection_new(&ejection, HOSTS);
     return g;
 }
@@ -443,7 +444,7 @@ static uint64_t decide(void *self, uint64_t i)
     size_t host;
 
     passed = take(&r->buckets, i);
-    left_ms = mg_deadline_child_ms(&r->deadline, mg_deadline_left_ms(15000, i % 2 ? 1000 : -1, i % 10));
+    left_ms = mg_deadline_child_ms(&r->deadline, (i % 2 ? 1000 : 15000) - i % 10);
     mg_retry_budget_request(r->guards.budget, now_ns);
     ticket = mg_breaker_ask(r->breaker, now_ns);
     passed += mg_adaptive_begin(r->guards.adaptive);

@@ -1,5 +1,6 @@
 /* flow.c - vectors of deadlines, retries, adaptive limits, detectors, rollouts and of what a restart keeps.
  */
+#include "support/defaults.h"
 #include "vectors.h"
 
 #include "base/mem.h"
@@ -21,7 +22,7 @@ static void *budget_open(const json_t *cfg, mg_error *err)
     budget *b = MG_NEW(budget);
 
     (void)err;
-    mg_retry_conf_defaults(&b->conf);
+    b->conf = retry_defaults;
     b->conf.budget_milli = vector_parts(cfg, "ratio", 1000, b->conf.budget_milli);
     b->conf.min_per_second = (uint32_t)vector_int(cfg, "min_per_s", b->conf.min_per_second);
     b->budget = mg_retry_budget_new();
@@ -54,7 +55,7 @@ static void *backoff_open(const json_t *cfg, mg_error *err)
     mg_retry_conf *conf = MG_NEW(mg_retry_conf);
 
     (void)err;
-    mg_retry_conf_defaults(conf);
+    *conf = retry_defaults;
     conf->backoff_ms = (uint64_t)vector_int(cfg, "base", (long long)conf->backoff_ms);
     conf->backoff_max_ms = (uint64_t)vector_int(cfg, "cap", (long long)conf->backoff_max_ms);
     return conf;
@@ -88,9 +89,11 @@ static void *deadline_open(const json_t *cfg, mg_error *err)
 
 static json_t *deadline_row(void *self, const json_t *in)
 {
-    const uint64_t left_ms =
-        mg_deadline_left_ms((uint64_t)vector_int(in, "route_ms", 0), vector_int(in, "inbound_ms", -1),
-                            (uint64_t)vector_int(in, "elapsed_ms", 0));
+    const uint64_t route_ms = (uint64_t)vector_int(in, "route_ms", 0);
+    const int64_t inbound_ms = vector_int(in, "inbound_ms", -1);
+    const uint64_t whole_ms = inbound_ms < 0 ? route_ms : mg_min_u64(route_ms, (uint64_t)inbound_ms);
+    const uint64_t elapsed_ms = (uint64_t)vector_int(in, "elapsed_ms", 0);
+    const uint64_t left_ms = whole_ms > elapsed_ms ? whole_ms - elapsed_ms : 0;
     const uint64_t child_ms = mg_deadline_child_ms(self, left_ms);
 
     return json_pack("[iI]", child_ms > 0, (json_int_t)child_ms);
@@ -108,7 +111,7 @@ static void *throttle_open(const json_t *cfg, mg_error *err)
     mg_throttle_conf *conf = MG_NEW(mg_throttle_conf);
 
     (void)err;
-    mg_throttle_conf_defaults(conf);
+    *conf = throttle_defaults;
     read_throttle(conf, cfg);
     return conf;
 }
@@ -133,7 +136,7 @@ static void *gradient_open(const json_t *cfg, mg_error *err)
     gradient *g = MG_NEW(gradient);
 
     (void)err;
-    mg_adaptive_conf_defaults(&g->conf);
+    g->conf = adaptive_defaults;
     g->conf.initial = vector_real(cfg, "initial", g->conf.initial);
     g->conf.min = vector_real(cfg, "min", g->conf.min);
     g->conf.max = vector_real(cfg, "max", g->conf.max);
@@ -268,7 +271,7 @@ static void *rollout_open(const json_t *cfg, mg_error *err)
     mg_rollout_conf conf;
     rollout *r;
 
-    mg_rollout_conf_defaults(&conf);
+    conf = rollout_defaults;
     if (!read_steps(&conf, json_object_get(cfg, "steps"), err))
         return NULL;
     conf.interval_ms = (uint64_t)vector_int(cfg, "interval_ms", (long long)conf.interval_ms);
@@ -290,14 +293,15 @@ static json_t *rollout_row(void *self, const json_t *in)
                                          (uint64_t)vector_int(in, "p99_ms", 0) };
     const mg_rollout_action action = mg_rollout_judge(&r->rollout, &r->conf, &figures);
 
-    return json_pack("[sis]", mg_rollout_action_name(action), (int)mg_rollout_weight(&r->rollout, &r->conf),
+    return json_pack("[sis]", rollout_action_name(action), (int)mg_rollout_weight(&r->rollout, &r->conf),
                      mg_rollout_state_name(r->rollout.state));
 }
 
 static uint64_t elapsed_of(const json_t *in)
 {
-    return mg_restore_elapsed(vector_int(in, "same_boot", 1), vector_int(in, "mono_ms", 0),
-                              vector_int(in, "wall_ms", 0));
+    const int64_t ms = vector_int(in, vector_int(in, "same_boot", 1) ? "mono_ms" : "wall_ms", 0);
+
+    return ms > 0 ? (uint64_t)ms : 0;
 }
 
 static json_t *restore_bucket_row(void *self, const json_t *in)

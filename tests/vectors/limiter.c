@@ -149,44 +149,6 @@ static json_t *permits_row(void *self, const json_t *in)
         (json_int_t)(mg_limiter_quota(b->limiter) - remaining_of(b->limiter, vector_now_ns(in))));
 }
 
-typedef struct lease {
-    mg_limiter *limiter;
-    uint64_t tat_ns;
-} lease;
-
-static void *lease_open(const json_t *cfg, mg_error *err)
-{
-    mg_limiter *limiter = limiter_of(cfg, MG_LIMITER_TOKEN_BUCKET, err);
-    lease *l;
-
-    if (!limiter)
-        return NULL;
-    l = MG_NEW(lease);
-    l->limiter = limiter;
-    return l;
-}
-
-static json_t *lease_row(void *self, const json_t *in)
-{
-    lease *l = self;
-
-    return json_pack("[i]", (int)mg_limiter_lease(l->limiter, &l->tat_ns, (uint32_t)vector_int(in, "want", 1),
-                                                  vector_now_ns(in)));
-}
-
-static void lease_close(void *self)
-{
-    mg_limiter_free(((lease *)self)->limiter);
-    mg_free(self);
-}
-
-static json_t *share_row(void *self, const json_t *in)
-{
-    (void)self;
-    return json_pack("[I]", (json_int_t)mg_limiter_share((uint64_t)vector_int(in, "limit", 1),
-                                                         (uint32_t)vector_int(in, "nodes", 0)));
-}
-
 static json_t *reserve_row(void *self, const json_t *in)
 {
     bucket *b = self;
@@ -281,7 +243,7 @@ static json_t *chain_row(void *self, const json_t *in)
     for (size_t i = 0; i < c->count; i++)
         asks[i] = (mg_limiter_ask){ c->limiters[i], c->per_key[i] ? key : "", c->per_key[i] ? strlen(key) : 0,
                                     (uint32_t)vector_int(in, "n", c->costs[i]) };
-    by = mg_limiter_take_all(asks, c->count, vector_now_ns(in), answers);
+    by = mg_limiter_queue_all(asks, NULL, c->count, 0, vector_now_ns(in), answers);
     return json_pack("[is]", by < 0, by < 0 ? "-" : c->names[by]);
 }
 
@@ -344,8 +306,6 @@ const vector_driver vector_limiter_drivers[] = {
     { "fixed_window", WINDOW_KEYS, "t n key", fixed_open, take_row, bucket_close },
     { "leaky", WINDOW_KEYS " max_wait_ms", "t n key", leaky_open, leaky_row, bucket_close },
     { "concurrency", "limit " TABLE_KEYS, "t op", permits_open, permits_row, bucket_close },
-    { "cluster_lease", "limit period_ms burst", "t node want", lease_open, lease_row, lease_close },
-    { "fallback_share", "", "limit nodes", vector_nothing_open, share_row, vector_nothing_close },
     { "limiter_table", BUCKET_KEYS, "t key", bucket_open, table_row, bucket_close },
     { "limiter_chain", "rules", "t key n", chain_open, chain_row, chain_close },
     { "headers", "", "name quota window_ms rem reset_ms retry_ms", vector_nothing_open, headers_row,

@@ -1,4 +1,5 @@
 /* other.c - vectors of the balancer and of H(text, seed). */
+#include "support/defaults.h"
 #include "vectors.h"
 
 #include "base/mem.h"
@@ -40,7 +41,7 @@ static void *swrr_open(const json_t *cfg, mg_error *err)
         numbers[h->count] = (uint32_t)json_integer_value(weight);
         h->names[h->count++] = name;
     }
-    h->balancer = mg_balancer_new(MG_BALANCER_ROUND_ROBIN, numbers, h->count, NULL);
+    h->balancer = balancer_with(MG_BALANCER_ROUND_ROBIN, numbers, h->count, NULL);
     return h;
 }
 

@@ -111,17 +111,16 @@ static const char *allow_of(mg_arena *arena, const mg_router *router, const mg_r
     return text;
 }
 
-static json_t *params_of(const mg_route_match *m)
+static json_t *params_of(mg_arena *arena, const mg_route_match *m)
 {
     json_t *params = json_object();
 
     for (uint32_t i = 0; i < m->param_count; i++) {
-        char *name = mg_memdup0(m->names[i].p, m->names[i].n), *value = mg_alloc(m->values[i].n + 1);
-        const size_t n = mg_router_param_decode(value, m->values[i].p, m->values[i].n);
+        char *name = mg_memdup0(m->names[i].p, m->names[i].n);
+        const mg_str value = mg_uri_decode(arena, m->values[i]);
 
-        json_object_set_new(params, name, json_stringn(value, n));
+        json_object_set_new(params, name, json_stringn(value.p, value.n));
         mg_free(name);
-        mg_free(value);
     }
     return params;
 }
@@ -146,7 +145,7 @@ static json_t *router_row(void *self, const json_t *in)
     } else {
         status = mg_router_match(t->router, &query, &match);
         if (status == 200)
-            out = json_pack("[iso]", status, (const char *)match.route, params_of(&match));
+            out = json_pack("[iso]", status, (const char *)match.route, params_of(&arena, &match));
         else
             out = json_pack("[is{}]", status, status == 405 ? allow_of(&arena, t->router, &match) : "-");
     }

@@ -1,4 +1,5 @@
 /* upstream.c - vectors of who is up, who is next, and how much of a share they get. */
+#include "support/defaults.h"
 #include "vectors.h"
 
 #include "base/mem.h"
@@ -204,6 +205,11 @@ static json_t *two_row(void *self, const json_t *in)
                                                  (size_t)vector_int(in, "r2", 0), score_at, scores));
 }
 
+typedef struct ewma {
+    mg_balancer *balancer;
+    size_t count;
+} ewma;
+
 /* `hosts` endpoints, one unless cfg says more. */
 static void *ewma_open(const json_t *cfg, mg_error *err)
 {
@@ -225,33 +231,37 @@ static void *ewma_open(const json_t *cfg, mg_error *err)
     conf.rand = &rand; /* not drawn from: no row picks */
     conf.tau_ms = (uint64_t)vector_int(cfg, "tau_ms", (long long)conf.tau_ms);
     conf.penalty_ms = (uint64_t)vector_int(cfg, "penalty_ms", (long long)conf.penalty_ms);
-    return mg_balancer_make(&conf);
+    ewma *made = MG_NEW(ewma);
+    *made = (ewma){ mg_balancer_make(&conf), (size_t)count };
+    return made;
 }
 
 /* Observe, read, or have the host go down, up, or back though nobody has seen it go; then its latency. */
 static json_t *ewma_row(void *self, const json_t *in)
 {
+    mg_balancer *balancer = ((ewma *)self)->balancer;
     const uint64_t now_ns = vector_now_ns(in);
     const long long host = vector_int(in, "host", 0);
     const char *op = vector_text(in, "op");
 
-    if (host < 0 || (size_t)host >= mg_balancer_count(self))
+    if (host < 0 || (size_t)host >= ((ewma *)self)->count)
         return vector_bad_row("host: is not one of them");
     if (strcmp(op, "obs") == 0)
-        mg_balancer_observe(self, (size_t)host, (uint64_t)(vector_real(in, "rtt", 0) * MG_NS_PER_MS),
+        mg_balancer_observe(balancer, (size_t)host, (uint64_t)(vector_real(in, "rtt", 0) * MG_NS_PER_MS),
                             vector_int(in, "ok", 1), now_ns);
     else if (strcmp(op, "up") == 0 || strcmp(op, "down") == 0)
-        mg_balancer_set_usable(self, (size_t)host, op[0] == 'u');
+        mg_balancer_set_usable(balancer, (size_t)host, op[0] == 'u');
     else if (strcmp(op, "back") == 0)
-        mg_balancer_set_new(self, (size_t)host, now_ns);
+        mg_balancer_set_new(balancer, (size_t)host, now_ns);
     else if (strcmp(op, "read") != 0)
         return vector_bad_row("op: obs, read, up, down or back");
-    return json_pack("[o]", vector_number(mg_balancer_latency_ms(self, (size_t)host, now_ns)));
+    return json_pack("[o]", vector_number(mg_balancer_latency_ms(balancer, (size_t)host, now_ns)));
 }
 
 static void ewma_close(void *self)
 {
-    mg_balancer_free(self);
+    mg_balancer_free(((ewma *)self)->balancer);
+    mg_free(self);
 }
 
 static json_t *weight_row(void *self, const json_t *in)
@@ -340,7 +350,7 @@ static void *ejected_open(const json_t *cfg, mg_error *err)
     mg_ejection_conf conf;
     ejected *e;
 
-    mg_ejection_conf_defaults(&conf);
+    conf = ejection_defaults;
     conf.consecutive = (uint32_t)vector_int(cfg, "consecutive", conf.consecutive);
     conf.base_ms = (uint64_t)vector_int(cfg, "base_ms", (long long)conf.base_ms);
     conf.max_ms = (uint64_t)vector_int(cfg, "max_ms", (long long)conf.max_ms);

@@ -291,12 +291,6 @@ static void write_limiters(const page *p)
         if (snapshot->limits[i].limiter)
             line(p, "moongate_limiter_keys", mg_limiter_keys(snapshot->limits[i].limiter, p->policy_ns),
                  "limiter=\"%.*s\"", MG_STR_ARGS(snapshot->limits[i].conf->name));
-    /* Every rule has this node's scope: none can lose the store that a cluster would share. */
-    mg_stats_head(p->out, "moongate_limiter_degraded", "gauge",
-                  "1 while a rule counts for this node alone though it should count for a cluster.");
-    for (size_t i = 0; snapshot && i < snapshot->config->limiter_count; i++)
-        line(p, "moongate_limiter_degraded", 0, "limiter=\"%.*s\"",
-             MG_STR_ARGS(snapshot->config->limiters[i]->name));
 }
 
 /* ---- listeners ---- */

@@ -1,5 +1,6 @@
 /* Round robin over whole cycles: everyone gets exactly its weight, spread as evenly as weights allow. */
 #include "policy/balancer.h"
+#include "support/defaults.h"
 
 #include "base/mem.h"
 #include "support/check.h"
@@ -48,7 +49,7 @@ static void run(uint64_t seed)
         weights[i] = (uint32_t)mg_rand_below(&rand, WEIGHT_MAX + 1);
         up[i] = true;
     }
-    b = mg_balancer_new(MG_BALANCER_ROUND_ROBIN, weights, count, seed % 2 ? &rand : NULL);
+    b = balancer_with(MG_BALANCER_ROUND_ROBIN, weights, count, seed % 2 ? &rand : NULL);
     check_cycle(b, weights, up, count, seed);
     check_cycle(b, weights, up, count, seed);
     /* A cycle ends where it began, so what goes down then leaves the others at 0 if the start was 0. */

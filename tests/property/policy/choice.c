@@ -2,6 +2,7 @@
  * beside a list of all that happened. */
 #include "policy/balancer.h"
 #include "policy/health.h"
+#include "support/defaults.h"
 
 #include "base/mem.h"
 #include "base/time.h"
@@ -135,7 +136,7 @@ static void run_choice(mg_balancer_algorithm algorithm, uint64_t seed)
     count = 1 + mg_rand_below(&rand, HOSTS_MAX);
     for (size_t i = 0; i < count; i++)
         weights[i] = s[i].weight = (uint32_t)mg_rand_below(&rand, 4);
-    b = mg_balancer_new(algorithm, weights, count, &own);
+    b = balancer_with(algorithm, weights, count, &own);
     const world all = { s, count };
     for (size_t i = 0; i < count; i++)
         s[i].usable = true;
@@ -199,7 +200,7 @@ static void run_ejection(uint64_t seed)
     size_t count;
 
     mg_rand_init(&rand, seed);
-    mg_ejection_conf_defaults(&conf);
+    conf = ejection_defaults;
     count = 1 + mg_rand_below(&rand, HOSTS_MAX);
     conf.consecutive = 1 + (uint32_t)mg_rand_below(&rand, 4);
     conf.base_ms = 1 + mg_rand_below(&rand, 500);

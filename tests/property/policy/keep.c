@@ -3,6 +3,7 @@
 #include "policy/limiter.h"
 #include "policy/restore.h"
 #include "policy/rollout.h"
+#include "support/defaults.h"
 
 #include "base/mem.h"
 #include "base/rand.h"
@@ -10,6 +11,14 @@
 #include "support/check.h"
 
 enum { RUNS = 120, STEPS = 120, KEYS = 6 };
+
+/* Where it comes to stand does not matter here. */
+static bool restore(mg_limiter *limiter, const mg_limiter_record *record, uint64_t now_ns)
+{
+    bool moved = false;
+
+    return mg_limiter_put_back(limiter, record, now_ns, &moved);
+}
 
 static mg_limiter *limiter_of(const mg_limiter_conf *conf)
 {
@@ -56,7 +65,7 @@ static void run_restarts(mg_limiter_algorithm algorithm, uint64_t seed)
 
             now += mg_rand_below(&rand, conf.period_ms * MG_NS_PER_MS);
             while (mg_limiter_record_next(mortal, &cursor, then, &record))
-                mg_limiter_restore(next, &record, now);
+                restore(next, &record, now);
             mg_limiter_free(mortal);
             mortal = next;
         }
@@ -107,7 +116,7 @@ static void no_record_whatever_it_says_outlasts_the_rule(void **state)
         conf.max_keys = 1;
         conf.overflow_cells = 1;
         l = limiter_of(&conf);
-        mg_limiter_restore(l, &record, now);
+        restore(l, &record, now);
         if (!mg_limiter_take(l, "k", 1, 1, now + 2 * MG_NS_PER_S, &a) || a.via != MG_LIMITER_VIA_OWN)
             fail_msg("SEED=%llu: a record of noise lasts", (unsigned long long)(seed + i));
         mg_limiter_free(l);
@@ -152,7 +161,7 @@ static void a_rollout_only_moves_by_its_steps(void **state)
         uint32_t strikes = 0;
 
         mg_rand_init(&rand, seed + i);
-        mg_rollout_conf_defaults(&conf);
+        conf = rollout_defaults;
         conf.strikes = 1 + (uint32_t)mg_rand_below(&rand, 3);
         mg_rollout_start(&r, 0);
         while (r.state == MG_ROLLOUT_RUNNING) {
@@ -173,8 +182,7 @@ static void a_rollout_only_moves_by_its_steps(void **state)
             if (wanted == MG_ROLLOUT_ADVANCE)
                 strikes = 0;
             if (mg_rollout_judge(&r, &conf, &f) != wanted)
-                fail_msg("SEED=%llu: wanted %s", (unsigned long long)(seed + i),
-                         mg_rollout_action_name(wanted));
+                fail_msg("SEED=%llu: wanted %s", (unsigned long long)(seed + i), rollout_action_name(wanted));
             assert_int_equal(r.step, step + (wanted == MG_ROLLOUT_ADVANCE));
         }
         assert_in_set(mg_rollout_weight(&r, &conf), ((const uintmax_t[]){ 0, 100 }), 2);

@@ -1,6 +1,7 @@
 /* The retry budget beside a list of all requests and retries; and from two threads, where it is never above
  * its ratio. What else workers share is run here as well: ejection, adaptive limits, throttles. */
 #include "policy/retry.h"
+#include "support/defaults.h"
 
 #include "base/mem.h"
 #include "base/rand.h"
@@ -24,7 +25,7 @@ static void run_budget(uint64_t seed)
     uint64_t now;
 
     mg_rand_init(&rand, seed);
-    mg_retry_conf_defaults(&conf);
+    conf = retry_defaults;
     conf.budget_milli = (uint32_t)mg_rand_below(&rand, 11) * 100;
     conf.min_per_second = mg_rand_below(&rand, 2) ? 0 : (uint32_t)mg_rand_below(&rand, 3);
     now = mg_rand_below(&rand, 1ull << 56);
@@ -94,7 +95,7 @@ static void two_threads_never_retry_above_the_ratio(void **state)
     pthread_t threads[2];
 
     (void)state;
-    mg_retry_conf_defaults(&s.conf);
+    s.conf = retry_defaults;
     s.conf.min_per_second = 0;
     for (int t = 0; t < 2; t++)
         assert_int_equal(pthread_create(&threads[t], NULL, ask, &s), 0);
@@ -141,13 +142,13 @@ static void what_workers_share_stays_whole(void **state)
     size_t out = 0;
 
     (void)state;
-    mg_ejection_conf_defaults(&ejection);
-    mg_adaptive_conf_defaults(&adaptive);
+    ejection = ejection_defaults;
+    adaptive = adaptive_defaults;
     adaptive.initial = adaptive.min = adaptive.max = 1;
     s.ejection = mg_ejection_new(&ejection, 4);
     s.adaptive = mg_adaptive_new(&adaptive);
     s.throttle = mg_throttle_new();
-    mg_throttle_conf_defaults(&s.throttling);
+    s.throttling = throttle_defaults;
     for (int t = 0; t < 2; t++)
         assert_int_equal(pthread_create(&threads[t], NULL, serve, &s), 0);
     for (int t = 0; t < 2; t++)

@@ -1,6 +1,7 @@
 /* What a service says of its endpoints and of what guards its calls: read, defaulted, presented by a profile,
  * and judged. */
 #include "config_told.h"
+#include "support/defaults.h"
 
 static mg_config *load(const char *text)
 {
@@ -125,10 +126,10 @@ static void empty_blocks_are_on_with_the_policies_own_defaults(void **state)
 
     (void)state;
     mg_breaker_conf_defaults(&breaker, MG_BREAKER_TIME_WINDOW);
-    mg_retry_conf_defaults(&retry);
-    mg_ejection_conf_defaults(&eject);
-    mg_adaptive_conf_defaults(&adaptive);
-    mg_throttle_conf_defaults(&throttle);
+    retry = retry_defaults;
+    eject = ejection_defaults;
+    adaptive = adaptive_defaults;
+    throttle = throttle_defaults;
     mg_balancer_conf_defaults(&balancer);
     SAME(breaker, mode);
     SAME(breaker, consecutive_failures);

@@ -1,5 +1,6 @@
 /* Where a route's requests go: splits, who stays with whom, rollouts, and how much time is handed on. */
 #include "config_told.h"
+#include "support/defaults.h"
 
 static mg_config *load(const char *text)
 {
@@ -71,7 +72,7 @@ static void a_rollout_has_the_policys_own_defaults(void **state)
     mg_deadline_conf deadline;
 
     (void)state;
-    mg_rollout_conf_defaults(&rollout);
+    rollout = rollout_defaults;
     mg_deadline_conf_defaults(&deadline);
     check_str(route->rollout.id, "main");
     assert_int_equal(route->rollout.to, 0);

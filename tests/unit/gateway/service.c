@@ -1,5 +1,6 @@
 /* What a node knows of a service: hosts that go and come, weights that probes make, what a change keeps. */
 #include "gateway/service/service.h"
+#include "support/defaults.h"
 
 #include "base/mem.h"
 #include "state/persist.h"
@@ -48,7 +49,7 @@ static fixture *fixture_new(size_t hosts)
                                    .panic_percent = 50 };
     f->conf.health.on = true;
     f->conf.health.conf = (mg_health_conf){ .unhealthy_after = 3, .healthy_after = 2 };
-    mg_ejection_conf_defaults(&f->conf.eject.conf);
+    f->conf.eject.conf = ejection_defaults;
     mg_breaker_conf_defaults(&f->conf.breaker.conf, MG_BREAKER_TIME_WINDOW);
     return f;
 }

@@ -1,6 +1,7 @@
 /* How much at once, and what is unlike itself, by example (docs/policies.md 5 and 8). */
 #include "policy/adaptive.h"
 #include "policy/detector.h"
+#include "support/defaults.h"
 
 #include "base/mem.h"
 #include "base/time.h"
@@ -12,7 +13,7 @@ static void an_idle_service_keeps_its_limit(void **state)
     mg_gradient g;
 
     (void)state;
-    mg_adaptive_conf_defaults(&conf);
+    conf = adaptive_defaults;
     mg_gradient_init(&g, &conf);
     for (int i = 0; i < 50; i++)
         assert_float_equal(mg_gradient_window(&g, &conf, 10, 20), 64, 1e-6);
@@ -30,7 +31,7 @@ static void overload_is_cut_down_and_stays_down(void **state)
     double worst = 0;
 
     (void)state;
-    mg_adaptive_conf_defaults(&conf);
+    conf = adaptive_defaults;
     conf.initial = 20;
     mg_gradient_init(&g, &conf);
     for (int i = 0; i < 20; i++)
@@ -53,7 +54,7 @@ static void a_probe_finds_that_load_is_not_the_cause(void **state)
     bool probed = false;
 
     (void)state;
-    mg_adaptive_conf_defaults(&conf);
+    conf = adaptive_defaults;
     conf.probe_after = 3;
     mg_gradient_init(&g, &conf);
     for (int i = 0; i < 10; i++)
@@ -78,7 +79,7 @@ static void workers_share_one_limit(void **state)
     uint64_t now = 0;
 
     (void)state;
-    mg_adaptive_conf_defaults(&conf);
+    conf = adaptive_defaults;
     conf.initial = 10;
     a = mg_adaptive_new(&conf);
     for (int i = 0; i < 10; i++)
@@ -111,7 +112,7 @@ static void a_throttle_drops_what_would_be_refused_anyway(void **state)
     int admitted = 0;
 
     (void)state;
-    mg_throttle_conf_defaults(&conf);
+    conf = throttle_defaults;
     for (int i = 0; i < 1000; i++) {
         admitted += mg_throttle_admit(t, &conf, i % 100 / 100.0, MG_NS_PER_S);
         if (i % 4 == 0)

@@ -1,5 +1,6 @@
 /* Which endpoint next, by example (docs/policies.md 6); the vectors hold the plain cycle. */
 #include "policy/balancer.h"
+#include "support/defaults.h"
 
 #include "base/mem.h"
 #include "base/time.h"
@@ -8,7 +9,7 @@
 static void nothing_usable_picks_nothing(void **state)
 {
     const uint32_t weights[] = { 1, 0 };
-    mg_balancer *b = mg_balancer_new(MG_BALANCER_ROUND_ROBIN, weights, 2, NULL), *none;
+    mg_balancer *b = balancer_with(MG_BALANCER_ROUND_ROBIN, weights, 2, NULL), *none;
 
     (void)state;
     assert_int_equal(mg_balancer_pick(b, NULL, 0, 0), 0);
@@ -19,7 +20,7 @@ static void nothing_usable_picks_nothing(void **state)
     mg_balancer_set_weight(b, 1, 2);
     assert_int_equal(mg_balancer_pick(b, NULL, 0, 0), 1);
     mg_balancer_free(b);
-    none = mg_balancer_new(MG_BALANCER_ROUND_ROBIN, weights, 0, NULL);
+    none = balancer_with(MG_BALANCER_ROUND_ROBIN, weights, 0, NULL);
     assert_int_equal(mg_balancer_pick(none, NULL, 0, 0), MG_BALANCER_NONE);
     mg_balancer_free(none);
 }
@@ -32,7 +33,7 @@ static void what_was_tried_is_tried_again_only_when_nothing_else_is_left(void **
     (void)state;
     mg_rand_init(&rand, 1);
     for (int algorithm = MG_BALANCER_ROUND_ROBIN; algorithm <= MG_BALANCER_PEAK_EWMA; algorithm++) {
-        mg_balancer *b = mg_balancer_new((mg_balancer_algorithm)algorithm, weights, 3, &rand);
+        mg_balancer *b = balancer_with((mg_balancer_algorithm)algorithm, weights, 3, &rand);
         const int tried[] = { 0, 2 };
 
         for (unsigned i = 0; i < 50; i++)
@@ -53,7 +54,7 @@ static void workers_start_at_different_points(void **state)
     (void)state;
     mg_rand_init(&rand, 1);
     for (unsigned i = 0; i < 400; i++) {
-        mg_balancer *b = mg_balancer_new(MG_BALANCER_ROUND_ROBIN, weights, 8, &rand);
+        mg_balancer *b = balancer_with(MG_BALANCER_ROUND_ROBIN, weights, 8, &rand);
 
         first[mg_balancer_pick(b, NULL, 0, 0)]++;
         mg_balancer_free(b);
@@ -71,7 +72,7 @@ static void random_follows_the_weights(void **state)
 
     (void)state;
     mg_rand_init(&rand, 1);
-    b = mg_balancer_new(MG_BALANCER_RANDOM, weights, 3, &rand);
+    b = balancer_with(MG_BALANCER_RANDOM, weights, 3, &rand);
     for (unsigned i = 0; i < 4000; i++)
         picked[mg_balancer_pick(b, NULL, 0, 0)]++;
     assert_int_equal(picked[1], 0);
@@ -88,7 +89,7 @@ static void load_and_weight_decide_between_two(void **state)
 
     (void)state;
     mg_rand_init(&rand, 1);
-    b = mg_balancer_new(MG_BALANCER_LEAST_REQUEST, weights, 2, &rand);
+    b = balancer_with(MG_BALANCER_LEAST_REQUEST, weights, 2, &rand);
     for (unsigned i = 0; i < 50; i++) {
         const int endpoint = mg_balancer_pick(b, NULL, 0, 0);
 
@@ -111,7 +112,7 @@ static void a_host_that_fails_fast_draws_no_traffic(void **state)
 
     (void)state;
     mg_rand_init(&rand, 1);
-    b = mg_balancer_new(MG_BALANCER_PEAK_EWMA, weights, 2, &rand);
+    b = balancer_with(MG_BALANCER_PEAK_EWMA, weights, 2, &rand);
     mg_balancer_observe(b, 0, MG_NS_PER_MS, false, 0);
     mg_balancer_observe(b, 1, 20 * MG_NS_PER_MS, true, 0);
     for (unsigned i = 0; i < 20; i++)
@@ -130,7 +131,7 @@ static void who_has_no_history_counts_as_the_median_of_the_others(void **state)
 
     (void)state;
     mg_rand_init(&rand, 1);
-    b = mg_balancer_new(MG_BALANCER_PEAK_EWMA, weights, 4, &rand);
+    b = balancer_with(MG_BALANCER_PEAK_EWMA, weights, 4, &rand);
     mg_balancer_observe(b, 0, 10 * MG_NS_PER_MS, true, 0);
     mg_balancer_observe(b, 1, 50 * MG_NS_PER_MS, true, 0);
     mg_balancer_observe(b, 2, 30 * MG_NS_PER_MS, true, 0);

@@ -1,5 +1,6 @@
 /* Which endpoints are up and which are out, by example (docs/policies.md 6). */
 #include "policy/health.h"
+#include "support/defaults.h"
 
 #include "base/mem.h"
 #include "base/time.h"
@@ -52,7 +53,7 @@ static mg_ejection *ejection_of(size_t count, uint32_t consecutive, uint32_t per
 {
     mg_ejection_conf conf;
 
-    mg_ejection_conf_defaults(&conf);
+    conf = ejection_defaults;
     conf.consecutive = consecutive;
     conf.max_percent = percent;
     conf.base_ms = 1000;

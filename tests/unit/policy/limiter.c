@@ -185,15 +185,15 @@ static void who_is_refused_by_one_rule_is_charged_by_none(void **state)
     mg_limiter_answer answers[2];
 
     (void)state;
-    assert_int_equal(mg_limiter_take_all(asks, 2, 0, answers), -1);
-    assert_int_equal(mg_limiter_take_all(asks, 2, 0, answers), -1);
+    assert_int_equal(mg_limiter_queue_all(asks, NULL, 2, 0, 0, answers), -1);
+    assert_int_equal(mg_limiter_queue_all(asks, NULL, 2, 0, 0, answers), -1);
     for (unsigned i = 0; i < 5; i++) {
-        assert_int_equal(mg_limiter_take_all(asks, 2, 0, answers), 1);
+        assert_int_equal(mg_limiter_queue_all(asks, NULL, 2, 0, 0, answers), 1);
         assert_int_equal(answers[1].retry_ms, 500);
     }
     assert_true(take(user, "u", 0, 0, &answers[0]));
     assert_int_equal(answers[0].remaining, 3);
-    assert_int_equal(mg_limiter_take_all(asks, 0, 0, answers), -1);
+    assert_int_equal(mg_limiter_queue_all(asks, NULL, 0, 0, 0, answers), -1);
     mg_limiter_free(user);
     mg_limiter_free(all);
 }
@@ -222,13 +222,13 @@ static void rules_that_wait_are_charged_together_or_not_at_all(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
-        assert_int_equal(mg_limiter_reserve_all(asks, 2, 1000 * MS, 0, answers), -1);
+        assert_int_equal(mg_limiter_queue_all(asks, NULL, 2, 1000 * MS, 0, answers), -1);
         assert_int_equal(answers[0].wait_ms, i * 100);
         assert_int_equal(answers[1].wait_ms, i * 100);
     }
-    assert_int_equal(mg_limiter_reserve_all(asks, 2, 1000 * MS, 0, answers), 0);
-    assert_int_equal(mg_limiter_reserve_all(asks, 2, 150 * MS, 100 * MS, answers), 0); /* less patient */
-    assert_int_equal(mg_limiter_reserve_all(&asks[1], 1, 150 * MS, 100 * MS, answers), 0);
+    assert_int_equal(mg_limiter_queue_all(asks, NULL, 2, 1000 * MS, 0, answers), 0);
+    assert_int_equal(mg_limiter_queue_all(asks, NULL, 2, 150 * MS, 100 * MS, answers), 0); /* less patient */
+    assert_int_equal(mg_limiter_queue_all(&asks[1], NULL, 1, 150 * MS, 100 * MS, answers), 0);
     assert_int_equal(answers[0].retry_ms, 50);
     mg_limiter_take(queue, "*", 1, 0, 0, &a);
     assert_int_equal(a.reset_ms, 300);

@@ -287,16 +287,6 @@ static void a_window_is_full_again_when_it_says_so(void **state)
     }
 }
 
-static void a_node_asks_for_a_lease_of_what_it_sees(void **state)
-{
-    (void)state;
-    assert_int_equal(mg_limiter_lease_size(100, 0, 50), 1);
-    assert_int_equal(mg_limiter_lease_size(100, 100, 50), 5);
-    assert_int_equal(mg_limiter_lease_size(100, 101, 50), 6);
-    assert_int_equal(mg_limiter_lease_size(100, 1e9, 50), 25);
-    assert_int_equal(mg_limiter_lease_size(2, 1e9, 50), 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,7 +301,6 @@ int main(void)
         cmocka_unit_test(a_lower_limit_lowers_what_windows_count),
         cmocka_unit_test(windows_logs_and_permits_have_ranges_of_their_own),
         cmocka_unit_test(a_window_is_full_again_when_it_says_so),
-        cmocka_unit_test(a_node_asks_for_a_lease_of_what_it_sees),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

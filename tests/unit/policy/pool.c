@@ -1,5 +1,6 @@
 /* The pool's bookkeeping by example (docs/policies.md 6). */
 #include "policy/pool.h"
+#include "support/defaults.h"
 
 #include "base/mem.h"
 #include "base/time.h"
@@ -20,7 +21,7 @@ typedef struct world {
 static void world_init(world *w, uint32_t max_connections)
 {
     *w = (world){ .idle_total = 0 };
-    mg_pool_conf_defaults(&w->conf);
+    w->conf = pool_defaults;
     w->conf.max_connections = max_connections;
     mg_rand_init(&w->rand, 1);
     mg_pool_init(&w->pool, &w->node, &w->idle_total, &w->rand);
@@ -341,7 +342,7 @@ static void accounts_at_one_address_keep_to_their_own_limits(void **state)
 
     (void)state;
     world_init(&w, 2);
-    mg_pool_conf_defaults(&tight);
+    tight = pool_defaults;
     tight.max_connections = 1;
     tight.max_idle = 0;
     mg_pool_init(&second, &node, &w.idle_total, &w.rand);

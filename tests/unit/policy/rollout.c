@@ -1,5 +1,6 @@
 /* How far a canary may go, and what a restart keeps, by example (docs/policies.md 9 and 10). */
 #include "policy/rollout.h"
+#include "support/defaults.h"
 
 #include "base/mem.h"
 #include "base/time.h"
@@ -17,7 +18,7 @@ static void a_good_canary_is_promoted_step_by_step(void **state)
     bool ended;
 
     (void)state;
-    mg_rollout_conf_defaults(&conf);
+    conf = rollout_defaults;
     mg_rollout_start(&r, 0);
     for (uint64_t i = 0; i < 5; i++) {
         const uint64_t end_ns = (i + 1) * 180 * MG_NS_PER_S;
@@ -40,7 +41,7 @@ static void strikes_in_a_row_roll_back_and_a_good_interval_forgives(void **state
     mg_rollout r;
 
     (void)state;
-    mg_rollout_conf_defaults(&conf);
+    conf = rollout_defaults;
     mg_rollout_start(&r, 0);
     assert_int_equal(mg_rollout_judge(&r, &conf, &bad), MG_ROLLOUT_STRIKE);
     assert_int_equal(mg_rollout_judge(&r, &conf, &quiet), MG_ROLLOUT_HOLD);
@@ -59,7 +60,7 @@ static void what_fails_by_the_dozen_is_not_waited_for(void **state)
     bool ended;
 
     (void)state;
-    mg_rollout_conf_defaults(&conf);
+    conf = rollout_defaults;
     mg_rollout_start(&r, 0);
     assert_int_equal(mg_rollout_tick(&r, &conf, &few, MG_NS_PER_S, &ended), MG_ROLLOUT_NONE);
     assert_int_equal(mg_rollout_tick(&r, &conf, &many, MG_NS_PER_S, &ended), MG_ROLLOUT_ABORT);
@@ -73,7 +74,7 @@ static void an_operator_has_the_last_word(void **state)
     bool ended;
 
     (void)state;
-    mg_rollout_conf_defaults(&conf);
+    conf = rollout_defaults;
     mg_rollout_start(&r, 0);
     assert_int_equal(mg_rollout_judge(&r, &conf, &good), MG_ROLLOUT_ADVANCE);
     mg_rollout_force(&r, &conf, MG_ROLLOUT_HELD, 0);
@@ -96,7 +97,7 @@ static void what_was_kept_is_made_to_fit(void **state)
     mg_rollout_conf conf;
 
     (void)state;
-    mg_rollout_conf_defaults(&conf);
+    conf = rollout_defaults;
     mg_rollout_restore(&kept, &conf, 1000);
     assert_int_equal(mg_rollout_weight(&kept, &conf), 100);
     assert_int_equal(kept.began_ns, 1000);

@@ -119,17 +119,7 @@ static void values_are_written_in_their_largest_unit(void **state)
     mg_units_duration_text(3600000, &out);
     mg_text_add_char(&out, ' ');
     mg_units_duration_text(0, &out);
-    mg_text_add_char(&out, ' ');
-    mg_units_size_text(65536, &out);
-    mg_text_add_char(&out, ' ');
-    mg_units_size_text(1000, &out);
-    mg_text_add_char(&out, ' ');
-    mg_units_share_text(5025, &out);
-    mg_text_add_char(&out, ' ');
-    mg_units_share_text(50, &out);
-    mg_text_add_char(&out, ' ');
-    mg_units_share_text(500, &out);
-    check_str(mg_text_str(&out), "90s 1h 0s 64KiB 1000B 50.25% 0.5% 5%");
+    check_str(mg_text_str(&out), "90s 1h 0s");
     mg_text_fini(&out);
 }
 
