@@ -169,9 +169,10 @@ typedef struct mg_limit_view {
     bool allowed;
 } mg_limit_view;
 
-/* A native item of a chain, key and cost the configuration's: 0 when it allows; seconds when it does so after
- * a wait, to be followed by mg_call_limit_waited; below 0: it has answered 429 or 503. */
-double mg_call_limit(mg_call *call, const char *name, uint32_t n);
+/* A native item of a chain: the limiter at an index of the configuration, with its own key and cost. 0 when it
+ * allows; seconds when it does so after a wait, to be followed by mg_call_limit_waited; below 0: it has answered
+ * 429 or 503. */
+double mg_call_limit(mg_call *call, uint32_t limiter);
 void mg_call_limit_waited(mg_call *call);
 /* A charge to a key of the plugin's own, of a limiter of the configuration by its name. A permit goes back at
  * the end. NULL, or what is wrong: no limiter of that name. */

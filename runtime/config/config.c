@@ -453,12 +453,16 @@ static mg_config *config_new(void)
     return config;
 }
 
-static void map_services(mg_config *config)
+static void map_names(mg_config *config)
 {
     config->service_map = mg_map_new(mg_rand_system_seed());
     for (size_t i = 0; i < config->service_count; i++)
         (void)mg_map_set(config->service_map, config->services[i]->name,
                          (void *)(uintptr_t)config->services[i]);
+    config->limiter_map = mg_map_new(mg_rand_system_seed());
+    for (size_t i = 0; i < config->limiter_count; i++)
+        (void)mg_map_set(config->limiter_map, config->limiters[i]->name,
+                         (void *)(uintptr_t)config->limiters[i]);
 }
 
 /* May change the tree before it is judged. */
@@ -479,7 +483,7 @@ static mg_config *load(const char *file, mg_str text, const mg_config_env *env, 
     b.config->files = (const char *const *)b.files;
     b.config->file_count = b.file_count;
     if (root && report->errors == errors) {
-        map_services(b.config);
+        map_names(b.config);
         return b.config;
     }
     mg_config_free(b.config);
@@ -544,6 +548,7 @@ void mg_config_free(mg_config *config)
     if (!config)
         return;
     mg_map_free(config->service_map);
+    mg_map_free(config->limiter_map);
     mg_config_forget_document(config);
     arena = config->arena;
     mg_arena_fini(&arena);
@@ -556,11 +561,7 @@ mg_config_service const *mg_config_service_named(const mg_config *config, mg_str
 
 mg_config_limiter const *mg_config_limiter_named(const mg_config *config, mg_str name)
 {
-    for (size_t i = 0; i < config->limiter_count; i++) {
-        if (mg_str_eq(config->limiters[i]->name, name))
-            return config->limiters[i];
-    }
-    return NULL;
+    return mg_map_get(config->limiter_map, name);
 }
 
 /* The schema.json to write, for what was written. */

@@ -308,7 +308,7 @@ typedef struct mg_config {
     uint64_t state_max_bytes;
     const mg_config_service **services;
     size_t service_count;
-    mg_map *service_map; /* owned: by name */
+    mg_map *service_map, *limiter_map; /* owned: by name */
     const mg_config_limiter **limiters;
     size_t limiter_count;
     mg_config_plugin **plugins; /* those under `plugins` that a route names or not, and those in place */

@@ -338,7 +338,7 @@ static void add_chain(mg_json_out *out, const mg_config_route *route, size_t lea
             mg_json_out_u64(out, NULL, item->plugin->index);
         } else {
             mg_json_out_map(out, NULL);
-            mg_json_out_text(out, "limit", item->limiter->name);
+            mg_json_out_u64(out, "limit", item->limiter->index);
             mg_json_out_end(out);
         }
     }

@@ -16,7 +16,7 @@ local body, set_body, bodiless = c.mg_call_body, c.mg_call_set_body, c.mg_call_b
 local new_id, log, cancelled = c.mg_call_new_id, c.mg_call_log, c.mg_call_cancelled
 local chunk, set_chunk = c.mg_call_chunk, c.mg_call_set_chunk
 local enter, sleep, raised = c.mg_call_enter, c.mg_call_sleep, c.mg_call_raised
-local limit, limit_take, limit_reserve = c.mg_call_limit, c.mg_call_limit_take, c.mg_call_limit_reserve
+local limit_take, limit_reserve = c.mg_call_limit_take, c.mg_call_limit_reserve
 local breaker_ask, breaker_finish = c.mg_call_breaker_ask, c.mg_call_breaker_finish
 local task_start, task_detach, task_wait = c.mg_call_task_start, c.mg_call_task_detach, c.mg_call_task_wait
 local task_raised = c.mg_call_task_raised
@@ -57,6 +57,7 @@ local call = {
     status = status,
     task_number = c.mg_call_task_number,
     bytes = c.mg_call_bytes,
+    limit = c.mg_call_limit,
     limit_waited = c.mg_call_limit_waited,
     limit_cancel = c.mg_call_limit_cancel,
     limit_commit = c.mg_call_limit_commit,
@@ -254,11 +255,6 @@ end
 
 function call.task_raised(self, message, traceback)
     task_raised(self, message, #message, traceback, #traceback)
-end
-
----@return number wait_s  0: go on; below 0: it has answered
-function call.limit(self, name)
-    return (limit(self, name, #name))
 end
 
 ---@return ffi.cdata*? view  mg_limit_view, good until the next call

@@ -22,7 +22,7 @@ local deepest = 0 -- of all chains: no two have a depth in common
 ---@field handler? moongate.Handler
 ---@field index? integer  of the plugin in the plan, from 0
 ---@field on_error? "closed"|"open"|"skip"
----@field limit? string  instead of a handler: the name of a limiter
+---@field limit? integer  instead of a handler: the index of a limiter of the configuration
 
 ---@param layers moongate.Layer[]  the first outermost
 ---@param fresh fun(name: string): table  loads a module anew

@@ -107,12 +107,12 @@ local function wait(seconds)
 end
 
 --- A limiter of the configuration that stands between plugins.
----@param name string
-function layer.limit(name, inner, depth)
+---@param limiter integer  its index in the configuration
+function layer.limit(limiter, inner, depth)
     return function(ctx)
         check_next(ctx, depth)
         running.depth = depth
-        local wait_s = limit(running.call, name)
+        local wait_s = limit(running.call, limiter)
         if wait_s > 0 then
             wait(wait_s)
         end

@@ -2,6 +2,7 @@
  * charged; one further in is decided by itself (docs/policies.md 4). */
 #include "gateway/request/limits.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "gateway/request/limit_key.h"
 #include "gateway/request/pipeline.h"
@@ -386,14 +387,14 @@ void mg_limits_end(mg_flight *flight)
 
 /* ---- inside a chain (moongate.h) ---- */
 
-double mg_call_limit(mg_call *call, const char *name, uint32_t n)
+double mg_call_limit(mg_call *call, uint32_t limiter)
 {
     mg_flight *flight = call->owner;
-    const mg_snapshot_limit *rule = mg_limits_named(flight->view->snapshot, (mg_str){ name, n });
+    const mg_snapshot *snapshot = flight->view->snapshot;
     round r;
 
-    if (!rule)
-        return 0; /* the document that names it was refused long before */
+    MG_CHECK(limiter < snapshot->config->limiter_count);
+    const mg_snapshot_limit *rule = &snapshot->limits[limiter];
     begin(flight, &r, 1);
     if (!add_rule(flight, &r, rule) || !decide(flight, &r)) {
         answer_refusal(flight, r.refused_by, r.refusal);

@@ -211,6 +211,42 @@ static void who_is_refused_by_one_rule_is_charged_by_none(void **state)
     crowd_close(&c);
 }
 
+/* Chains know limiters by their place in the document: plans may be equal where the names are not. */
+static void a_reload_that_orders_limiters_anew_leaves_each_chain_its_own(void **state)
+{
+    static const char one_first[] =
+        LIMITED_BY(" one: { rate: 1/h }, two: { rate: 2/h } ", "p, { limit: one }"),
+                      two_first[] =
+                          LIMITED_BY(" two: { rate: 2/h }, one: { rate: 1/h } ", "p, { limit: two }"),
+                      one_last[] =
+                          LIMITED_BY(" two: { rate: 2/h }, one: { rate: 1/h } ", "p, { limit: one }");
+    crowd c;
+
+    (void)state;
+    crowd_open(&c, one_first, HANDLER("next(ctx)"));
+    ask(&c, 0);
+    assert_true(arrives(&c, 0));
+    answer(&c, 0);
+    c.l.w.next = two_first;
+    mg_gateway_reload(c.l.w.gateway);
+    settle(&c.l.w);
+    for (int i = 0; i < 2; i++) {
+        ask(&c, 0);
+        assert_true(arrives(&c, 0));
+        answer(&c, 0);
+    }
+    ask(&c, 0);
+    hear_status(&c.l.w, c.clients[0], "429");
+    assert_has(c.l.w.heard, "\"violated-policies\":[\"two\"]");
+    c.l.w.next = one_last;
+    mg_gateway_reload(c.l.w.gateway);
+    settle(&c.l.w);
+    ask(&c, 0);
+    hear_status(&c.l.w, c.clients[0], "429");
+    assert_has(c.l.w.heard, "\"violated-policies\":[\"one\"]");
+    crowd_close(&c);
+}
+
 static void a_shadow_counts_and_never_refuses(void **state)
 {
     crowd c;
@@ -338,6 +374,7 @@ int main(void)
         cmocka_unit_test(a_limiter_behind_a_plugin_waits_too_and_the_plugins_timeout_is_not_for_that),
         cmocka_unit_test(windows_count_and_refuse),
         cmocka_unit_test(who_is_refused_by_one_rule_is_charged_by_none),
+        cmocka_unit_test(a_reload_that_orders_limiters_anew_leaves_each_chain_its_own),
         cmocka_unit_test(a_shadow_counts_and_never_refuses),
         cmocka_unit_test(a_denying_rule_refuses_and_says_no_time),
         cmocka_unit_test(a_missing_key_goes_by_the_address_which_no_field_can_name),
