@@ -1,5 +1,5 @@
 /* embed.h - the files that the binary carries, by their path in the source tree: the Lua under lua/moongate,
- * each plugin's plugin.lua, schema.json and lib, and the schemas. Constant; any thread. The library is
+ * each plugin's plugin.lua, schema.json and lib, the schemas, and the templates of projects. Constant; any thread. The library is
  * mg_embed. */
 #ifndef MG_BASE_EMBED_H
 #define MG_BASE_EMBED_H

@@ -7,6 +7,8 @@
 static const char help[] =
     "usage: moongate COMMAND [OPTIONS]\n"
     "\n"
+    "  init [DIR]                           a project that runs: configuration, a plugin, specs\n"
+    "  plugin new NAME                      a plugin in plugins/NAME that passes its specs\n"
     "  run [-c FILE] [--set KEY=VALUE]      serve in the foreground (FILE: moongate.yaml)\n"
     "  run --to URL [--listen :8080]        a proxy without any file\n"
     "  check [FILE..] [--strict] [--format text|json|github]\n"
@@ -99,6 +101,8 @@ static const struct command {
     { "state", mg_cli_state, true },
     { "top", mg_cli_top, true },
     { "test", mg_cli_test, false },
+    { "init", mg_cli_init, false },
+    { "plugin", mg_cli_plugin, false },
     { "version", mg_cli_version, false },
     { "help", cli_help, false },
     { "--version", mg_cli_version, false },

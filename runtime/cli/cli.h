@@ -37,6 +37,8 @@ int mg_cli_version(mg_args *args);
 int mg_cli_state(mg_args *args);
 int mg_cli_top(mg_args *args);
 int mg_cli_test(mg_args *args);
+int mg_cli_init(mg_args *args);
+int mg_cli_plugin(mg_args *args);
 /* 0..MG_EXIT_*: finds the command and runs it. */
 int mg_cli_main(int argc, char **argv);
 
