@@ -5,6 +5,7 @@
 
 #include "base/thread.h"
 #include "gateway/admin/admin.h"
+#include "gateway/admin/status.h"
 #include "gateway/builder.h"
 #include "gateway/flusher.h"
 #include "gateway/gateway.h"
@@ -21,8 +22,6 @@ typedef enum mg_gateway_state {
     MG_GATEWAY_DRAINS,
     MG_GATEWAY_STOPPED
 } mg_gateway_state;
-
-typedef struct mg_status_door mg_status_door;
 
 /* One that turns a loop of the gateway's own. */
 typedef struct mg_gateway_thread {
@@ -93,13 +92,5 @@ void mg_control_renew(mg_gateway *gateway, mg_str authority);
 /* It goes on, however long this turn lasts: for the watchdog. */
 void mg_control_beat(mg_gateway *gateway);
 size_t mg_control_lua_memory(mg_gateway *gateway);
-/* metrics_policy.c: what policies did, for /metrics. */
-void mg_metrics_write_policies(mg_gateway *gateway, mg_text *out);
-
-/* status.c: /livez /readyz /healthz /metrics. NULL with err when the address cannot be bound; NULL without
- * when there is none. */
-mg_status_door *mg_status_open(mg_gateway *gateway, const mg_config *config, mg_error *err);
-void mg_status_start(mg_status_door *status);
-void mg_status_free(mg_status_door *status);
 
 #endif

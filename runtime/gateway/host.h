@@ -30,7 +30,4 @@ struct mg_host {
     mg_host_name names[MG_HOST_NAMES];       /* where the text of a plugin's constant stands says which */
 };
 
-/* What Lua sees of a limiter's answer. */
-void mg_limit_view_fill(mg_limit_view *view, const mg_limiter *limiter, const mg_limiter_answer *answer);
-
 #endif

@@ -144,7 +144,7 @@ static mg_view_service *share_service(mg_worker *worker, const mg_snapshot_servi
     return runtime;
 }
 
-void mg_worker_renew(mg_worker *worker, mg_service *service)
+void mg_view_renew(mg_worker *worker, mg_service *service)
 {
     const mg_config_service *conf =
         worker->view ? mg_config_service_named(worker->view->snapshot->config, service->of->name) : NULL;
@@ -231,7 +231,7 @@ void mg_view_retire(const mg_view *old, const mg_view *next)
         retire_hosts(old->services[s], service_of(next, old->snapshot->services[s].name));
 }
 
-void mg_worker_take_vm(mg_worker *worker, mg_vm *vm)
+void mg_view_take_vm(mg_worker *worker, mg_vm *vm)
 {
     mg_view *old = worker->view, *view = MG_NEW(mg_view);
     const size_t count = old->snapshot->config->service_count;

@@ -35,7 +35,7 @@ static void on_made(mg_message *message)
     worker->renewal.asked = false;
     worker->renewal.failed = !r->vm;
     if (r->vm && worker->view && worker->view->snapshot == r->snapshot) {
-        mg_worker_take_vm(worker, r->vm);
+        mg_view_take_vm(worker, r->vm);
         r->vm = NULL;
         mg_stats_event(worker->gateway->stats, worker->index, MG_EVENT_VM_RENEWAL, 1);
     }

@@ -9,14 +9,12 @@
 #include "gateway/observe/metrics.h"
 #include "gateway/request/forward.h"
 #include "gateway/service/names.h"
-#include "gateway/snapshot.h"
+#include "gateway/view.h"
 #include "net/conn.h"
 #include "net/listener.h"
 #include "net/upstream.h"
 #include "policy/balancer.h"
 #include "script/task.h"
-
-typedef struct mg_worker mg_worker;
 
 enum { MG_WORKER_VISITED = 64 };
 
@@ -36,41 +34,6 @@ typedef struct mg_door {
     bool closed;  /* it has left: another door may be at the same address */
 } mg_door;
 
-/* What the plugins of one chain take of bodies into memory, at most; 0: nothing. */
-typedef struct mg_chain_bodies {
-    size_t request_bytes, response_bytes;
-} mg_chain_bodies;
-
-/* What a plugin may use, by its place in the plan. */
-typedef struct mg_plugin_bounds {
-    uint64_t timeout_ns; /* of each of its own waits; 0: none */
-    uint64_t cpu_ns;     /* of computing, between two of its waits */
-} mg_plugin_bounds;
-
-/* A VM and how many views of this worker use it: a snapshot that leaves the plan alone keeps it. */
-typedef struct mg_worker_vm {
-    mg_vm *vm;
-    struct mg_jobs *jobs;     /* owned: what its plugins run beside requests (gateway/request/job.h) */
-    mg_chain_bodies *bodies;  /* owned: by chain */
-    mg_plugin_bounds *bounds; /* owned: by plugin */
-    uint64_t plan_hash;
-    unsigned refs;
-} mg_worker_vm;
-
-/* A service as one worker calls it: a set of hosts. Counted by views, which share one where their services
- * are the same, and by calls. */
-typedef struct mg_view_service {
-    unsigned refs;
-    mg_service *service; /* counted */
-    mg_balancer *balancer;
-    mg_endpoint **endpoints;
-    uint32_t stat;
-    uint32_t version;   /* of the service, when the balancer learnt of it */
-    uint64_t again_ns;  /* policy clock: it has to look again then */
-    uint64_t *since_ns; /* of each host: since when the balancer takes it for new */
-    uint64_t *avoid_ns; /* of each host: until when others of its endpoint are tried first; 0: it answers */
-} mg_view_service;
-
 /* A plugin that has filled a state: when the last one was, and until when it is held off the next ones. */
 typedef struct mg_held_off {
     uint64_t last_ns, wait_ns, until_ns;
@@ -86,15 +49,6 @@ typedef struct mg_renewal {
     uint64_t plan_hash;
     uint64_t off_until_ns; /* none is held off from then on */
 } mg_renewal;
-
-/* A snapshot as one worker serves it. Counted by this worker's exchanges. */
-typedef struct mg_view {
-    mg_snapshot *snapshot; /* counted */
-    mg_worker *worker;
-    mg_worker_vm *vm; /* counted; NULL: no plugins */
-    mg_view_service **services;
-    unsigned refs;
-} mg_view;
 
 /* What all workers of a gateway share besides mg_shared. */
 typedef struct mg_gateway_shared {
@@ -164,17 +118,13 @@ void mg_worker_close(mg_worker *worker);
 void mg_worker_free(mg_worker *worker);
 
 /* What a publication brings to one worker. */
-typedef struct mg_worker_change {
+struct mg_worker_change {
     mg_snapshot *snapshot; /* a reference */
     mg_vm *vm;             /* NULL: no plugins, or the one in use stays */
     mg_listener *
         *opened; /* new listeners, by index in the config; NULL where the old one stays; owned array */
-} mg_worker_change;
+};
 void mg_worker_apply(mg_worker *worker, mg_worker_change *change);
-/* The addresses of a service in force have changed: new calls go to these hosts. */
-void mg_worker_renew(mg_worker *worker, mg_service *service);
-/* A fresh Lua state of the same plan; requests that run go on in the old one. */
-void mg_worker_take_vm(mg_worker *worker, mg_vm *vm);
 /* No new connections; those open end behind their exchange. drained is called once all are gone, and what
  * plugins run beside requests has ended. */
 void mg_worker_drain(mg_worker *worker);
@@ -182,15 +132,7 @@ void mg_worker_drain(mg_worker *worker);
 void mg_worker_check_drained(mg_worker *worker);
 void mg_worker_cut(mg_worker *worker); /* ends all that is open */
 
-mg_str mg_worker_date(mg_worker *worker);             /* of this second */
-void mg_view_service_unref(mg_view_service *runtime); /* NULL is fine */
-/* As the worker begins to serve it; one reference is the caller's. What the view in use has of it is shared.
- */
-mg_view *mg_view_new(mg_worker *worker, const mg_worker_change *change);
-/* New calls go by `next`: hosts that only `old` has keep no connection. `old` may be NULL. */
-void mg_view_retire(const mg_view *old, const mg_view *next);
-void mg_view_ref(mg_view *view);
-void mg_view_unref(mg_view *view);
+mg_str mg_worker_date(mg_worker *worker); /* of this second */
 /* This worker's endpoint of an account, made without an address when it is missing; one reference is the
  * caller's. `idle_total` (borrowed) counts the idle connections of all accounts that are bounded together. */
 mg_endpoint *mg_worker_endpoint(mg_worker *worker, mg_account *account, _Atomic uint32_t *idle_total);

@@ -1,5 +1,7 @@
 /* metrics_policy.c - what the policies did and how they stand (docs/policies.md 12), for /metrics. The
  * control thread. */
+#include "gateway/admin/metrics_policy.h"
+
 #include "gateway/control.h"
 #include "gateway/observe/limit_stats.h"
 #include "gateway/observe/metrics.h"
@@ -341,7 +343,7 @@ static void write_store(const page *p, mg_persist *persist)
     mg_stats_histogram(p->out, "moongate_state_commit_duration_seconds", "", &stats.commits);
 }
 
-void mg_metrics_write_policies(mg_gateway *gateway, mg_text *out)
+void mg_metrics_policy_write(mg_gateway *gateway, mg_text *out)
 {
     mg_shared *shared = gateway->shared.shared;
     const page p = { .gateway = gateway,

@@ -1,7 +1,10 @@
 /* status.c - /livez /readyz /healthz /metrics, on a listener of its own on the control loop
  * (docs/architecture.md 11). It never looks at upstreams. */
+#include "gateway/admin/status.h"
 #include "base/mem.h"
 #include "gateway/admin/desk.h"
+
+#include "gateway/admin/metrics_policy.h"
 #include "gateway/control.h"
 
 #define STALE_NS (2 * MG_NS_PER_S) /* a worker whose loop has not turned for so long is not alive */
@@ -158,7 +161,7 @@ static int write_metrics(mg_gateway *gateway, mg_text *out)
                                      .counters_dropped = mg_shared_counters_dropped(gateway->shared.shared) };
 
     mg_stats_write(gateway->shared.stats, &global, out);
-    mg_metrics_write_policies(gateway, out);
+    mg_metrics_policy_write(gateway, out);
     write_counters(gateway, out);
     if (gateway->watchdog)
         write_hangs(gateway, out);

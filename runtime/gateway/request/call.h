@@ -4,7 +4,7 @@
 #define MG_GATEWAY_REQUEST_CALL_H
 
 #include "gateway/host.h"
-#include "gateway/request/limit_hold.h"
+#include "gateway/request/holds.h"
 #include "gateway/snapshot.h"
 #include "http/exchange.h"
 #include "http/gather.h"

@@ -5,7 +5,7 @@
 #define MG_GATEWAY_REQUEST_LIMITS_H
 
 #include "gateway/host.h"
-#include "gateway/request/limit_hold.h"
+#include "gateway/request/holds.h"
 #include "gateway/snapshot.h"
 #include "http/exchange.h"
 

@@ -1,6 +1,7 @@
 /* sdk_host.c - limiters, breakers and counters for plugins: found by name when a VM is built, then used
  * through the pointer. */
 #include "gateway/host.h"
+#include "gateway/sdk/sdk_limit.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -47,26 +48,13 @@ mg_limiter *mg_host_limiter(mg_host *host, const char *name, uint32_t n, double 
     return limiter;
 }
 
-void mg_limit_view_fill(mg_limit_view *view, const mg_limiter *limiter, const mg_limiter_answer *answer)
-{
-    *view = (mg_limit_view){
-        .remaining = (double)answer->remaining,
-        .quota = (double)mg_limiter_quota(limiter),
-        .window_s = (double)mg_limiter_window_ms(limiter) / 1e3,
-        .reset_s = (double)answer->reset_ms / 1e3,
-        .retry_s = answer->retry_ms == MG_LIMITER_NEVER ? -1 : (double)answer->retry_ms / 1e3,
-        .wait_s = (double)answer->wait_ms / 1e3,
-        .allowed = answer->allowed,
-    };
-}
-
 void mg_host_limiter_take(mg_host *host, mg_limiter *limiter, const char *key, uint32_t n, uint32_t cost,
                           mg_limit_view *out)
 {
     mg_limiter_answer answer;
 
     (void)mg_limiter_take(limiter, key, n, cost, mg_shared_policy_now(host->shared), &answer);
-    mg_limit_view_fill(out, limiter, &answer);
+    mg_sdk_limit_view(out, limiter, &answer);
 }
 
 /* What a plugin makes of the numbers that it was told; what is none counts as 0. */

@@ -1,7 +1,22 @@
 /* sdk_limit.c - what plugins take of limiters and breakers for an exchange (moongate.h): charges, and what is
  * held until it ends. */
+#include "gateway/sdk/sdk_limit.h"
+
 #include "gateway/request/call.h"
 #include "gateway/request/limits.h"
+
+void mg_sdk_limit_view(mg_limit_view *view, const mg_limiter *limiter, const mg_limiter_answer *answer)
+{
+    *view = (mg_limit_view){
+        .remaining = (double)answer->remaining,
+        .quota = (double)mg_limiter_quota(limiter),
+        .window_s = (double)mg_limiter_window_ms(limiter) / 1e3,
+        .reset_s = (double)answer->reset_ms / 1e3,
+        .retry_s = answer->retry_ms == MG_LIMITER_NEVER ? -1 : (double)answer->retry_ms / 1e3,
+        .wait_s = (double)answer->wait_ms / 1e3,
+        .allowed = answer->allowed,
+    };
+}
 
 #define WAIT_MAX_S 60.0
 
@@ -54,7 +69,7 @@ static void tell(mg_call *call, const mg_snapshot_limit *rule, mg_str key, const
         *out = (mg_limit_view){ .retry_s = -1 };
         return;
     }
-    mg_limit_view_fill(out, rule->limiter, answer);
+    mg_sdk_limit_view(out, rule->limiter, answer);
     if (rule->conf->mode == MG_CONFIG_SHADOW && !answer->allowed) {
         out->allowed = true;
         out->retry_s = 0;
@@ -120,7 +135,7 @@ const char *mg_call_limit_reserve(mg_call *call, mg_limiter *limiter, const char
     if (rule)
         tell(call, rule, str(key, key_n), &answer, out);
     else
-        mg_limit_view_fill(out, limiter, &answer);
+        mg_sdk_limit_view(out, limiter, &answer);
     if (!granted || !cost) {
         mg_holds_drop(call->holds, held);
         return NULL;

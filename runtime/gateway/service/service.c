@@ -14,8 +14,9 @@
 
 #define GONE_NS MG_NS_PER_S /* a host that fails for so long, and nothing else, is taken to be away */
 
-static bool is_same(const mg_service *service, const mg_config_service *conf, const mg_service_place *places,
-                    size_t count, const mg_circuit *circuit, const mg_adaptive *adaptive)
+bool mg_service_is_same(const mg_service *service, const mg_config_service *conf,
+                        const mg_service_place *places, size_t count, const mg_circuit *circuit,
+                        const mg_adaptive *adaptive)
 {
     if (!service || service->circuit != circuit || service->adaptive != adaptive ||
         service->host_count != count || !mg_digest_eq(service->rules->block, conf->rules))
@@ -194,8 +195,8 @@ static mg_service_watch *watch_new(const mg_service *service, const mg_config_br
     return watch;
 }
 
-static mg_service *service_new(mg_services *services, mg_service_name *name, const mg_config_service *conf,
-                               mg_service_place *places, size_t count)
+mg_service *mg_service_new(mg_services *services, mg_service_name *name, const mg_config_service *conf,
+                           mg_service_place *places, size_t count)
 {
     mg_service *service = MG_NEW(mg_service);
 
@@ -212,42 +213,6 @@ static mg_service *service_new(mg_services *services, mg_service_name *name, con
     if (service->rules->detect)
         service->watch = watch_new(service, &conf->breaker);
     weigh(service);
-    return service;
-}
-
-mg_service *mg_services_take(mg_services *services, const mg_config_service *conf, const mg_str *authorities)
-{
-    mg_service_name *name = mg_service_name_of(services, conf->name);
-    mg_circuit *circuit = conf->breaker.on && !conf->breaker.per_route
-                              ? mg_services_circuit(services, conf, MG_STR_NONE)
-                              : NULL;
-    mg_adaptive *adaptive = conf->adaptive.on ? mg_service_name_adaptive(name, &conf->adaptive) : NULL;
-
-    mg_service_place *places;
-    const size_t count = mg_service_places(services, conf, authorities, &places);
-    mg_service *service = name->newest;
-
-    if (is_same(service, conf, places, count, circuit, adaptive)) {
-        atomic_fetch_add(&service->refs, 1);
-    } else {
-        service = service_new(services, name, conf, places, count);
-        service->circuit = circuit;
-        service->adaptive = adaptive;
-    }
-    mg_service_places_free(places, count);
-    return service;
-}
-
-mg_service *mg_services_renew(mg_services *services, const mg_config_service *conf, const mg_str *authorities,
-                              uint64_t now_ns)
-{
-    mg_service *service = mg_services_take(services, conf, authorities);
-
-    if (service == service->of->newest) {
-        mg_service_unref(service);
-        return NULL;
-    }
-    mg_service_adopt(service, now_ns);
     return service;
 }
 

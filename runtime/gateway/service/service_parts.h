@@ -71,6 +71,14 @@ size_t mg_service_places(mg_services *services, const mg_config_service *conf, c
                          mg_service_place **out);
 void mg_service_places_free(mg_service_place *places, size_t count);
 
+/* Whether a set of hosts is what one made of these would be. `service` may be NULL. */
+bool mg_service_is_same(const mg_service *service, const mg_config_service *conf,
+                        const mg_service_place *places, size_t count, const mg_circuit *circuit,
+                        const mg_adaptive *adaptive);
+/* A set of hosts that is not in force yet; one reference is the caller's. */
+mg_service *mg_service_new(mg_services *services, mg_service_name *name, const mg_config_service *conf,
+                           mg_service_place *places, size_t count);
+
 /* Of its ejections; `self` is a mg_service. */
 extern const mg_keep_ops mg_service_keep_ops;
 

@@ -185,3 +185,41 @@ mg_circuit *mg_services_circuit(mg_services *services, const mg_config_service *
     (void)mg_map_set(services->circuits, key, circuit);
     return circuit;
 }
+
+/* ---- the sets of hosts in force ---- */
+
+mg_service *mg_services_take(mg_services *services, const mg_config_service *conf, const mg_str *authorities)
+{
+    mg_service_name *name = mg_service_name_of(services, conf->name);
+    mg_circuit *circuit = conf->breaker.on && !conf->breaker.per_route
+                              ? mg_services_circuit(services, conf, MG_STR_NONE)
+                              : NULL;
+    mg_adaptive *adaptive = conf->adaptive.on ? mg_service_name_adaptive(name, &conf->adaptive) : NULL;
+
+    mg_service_place *places;
+    const size_t count = mg_service_places(services, conf, authorities, &places);
+    mg_service *service = name->newest;
+
+    if (mg_service_is_same(service, conf, places, count, circuit, adaptive)) {
+        atomic_fetch_add(&service->refs, 1);
+    } else {
+        service = mg_service_new(services, name, conf, places, count);
+        service->circuit = circuit;
+        service->adaptive = adaptive;
+    }
+    mg_service_places_free(places, count);
+    return service;
+}
+
+mg_service *mg_services_renew(mg_services *services, const mg_config_service *conf, const mg_str *authorities,
+                              uint64_t now_ns)
+{
+    mg_service *service = mg_services_take(services, conf, authorities);
+
+    if (service == service->of->newest) {
+        mg_service_unref(service);
+        return NULL;
+    }
+    mg_service_adopt(service, now_ns);
+    return service;
+}

@@ -1,6 +1,6 @@
-/* limit_hold.c - a short list, walked from its latest. Places are used again: a plugin that reserves in a
+/* holds.c - a short list, walked from its latest. Places are used again: a plugin that reserves in a
  * loop does not grow the exchange. */
-#include "gateway/request/limit_hold.h"
+#include "gateway/request/holds.h"
 
 #include "base/time.h"
 

@@ -1,8 +1,8 @@
-/* limit_hold.h - what an exchange holds of limiters and breakers until it ends: permits, reservations,
+/* holds.h - what an exchange holds of limiters and breakers until it ends: permits, reservations,
  * charges of a wait that is not over, calls that a breaker let through. Each goes back once, whatever ends
  * the exchange. Its worker's thread only. */
-#ifndef MG_GATEWAY_REQUEST_LIMIT_HOLD_H
-#define MG_GATEWAY_REQUEST_LIMIT_HOLD_H
+#ifndef MG_GATEWAY_REQUEST_HOLDS_H
+#define MG_GATEWAY_REQUEST_HOLDS_H
 
 #include "base/arena.h"
 #include "policy/breaker.h"

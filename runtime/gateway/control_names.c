@@ -1,4 +1,4 @@
-/* renew.c - names of services: asked for as a snapshot is published; when their addresses have changed, their
+/* control_names.c - names of services: asked for as a snapshot is published; when their addresses have changed, their
  * services get other hosts, beneath the snapshot. */
 #include "gateway/publish.h"
 
@@ -52,7 +52,7 @@ static void on_renew(mg_message *message)
 {
     renew_message *renew = mg_container_of(message, renew_message, message);
 
-    mg_worker_renew(renew->worker, renew->service);
+    mg_view_renew(renew->worker, renew->service);
     mg_service_unref(renew->service);
     mg_free(renew);
 }
