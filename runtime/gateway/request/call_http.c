@@ -64,7 +64,8 @@ static const char *fill_body(mg_outgoing *out, mg_call *call, mg_str body, bool 
     if (clients && client->request_body.source) {
         if (call->body_sent || taken->text.n)
             return "the client's body has been read already";
-        call->body_sent = out->sends_body = true;
+        call->body_sent = true;
+        out->upload = MG_OUTGOING_UPLOADS;
         x->request.body = client->request.body;
         x->request.length = client->request.length;
         return NULL;
@@ -171,7 +172,7 @@ void mg_call_http_cancel(mg_call *call)
     const mg_outgoings *all = flight_of(call)->outgoings;
 
     for (unsigned i = 0; all && i < MG_OUTGOINGS; i++)
-        if (all->items[i] && !all->items[i]->passed)
+        if (all->items[i] && all->items[i]->answer != MG_OUTGOING_PASSED)
             mg_outgoing_end(all->items[i]);
     call->http = NULL;
 }
@@ -202,7 +203,9 @@ void mg_call_http_fini(mg_flight *flight)
 
 int mg_call_http_status(const mg_call *call)
 {
-    return call->http && !(call->http->error && !call->http->answered) ? call->http->status : 0;
+    return call->http && !(call->http->error && call->http->answer == MG_OUTGOING_UNANSWERED)
+               ? call->http->status
+               : 0;
 }
 
 const char *mg_call_http_error(const mg_call *call)
@@ -255,7 +258,7 @@ int mg_call_http_read(mg_call *call, double number, mg_slice *piece, const char 
 {
     mg_outgoing *out = numbered(call, number);
 
-    if (!out || out->passed) {
+    if (!out || out->answer == MG_OUTGOING_PASSED) {
         *error = !out ? "closed" : "passed on";
         return MG_READ_FAILED;
     }
@@ -268,7 +271,7 @@ int mg_call_http_read(mg_call *call, double number, mg_slice *piece, const char 
         *error = out->error;
         return MG_READ_FAILED;
     }
-    if (out->over || !out->x->response_body.source)
+    if (out->answer == MG_OUTGOING_COMPLETE || !out->x->response_body.source)
         return MG_READ_END;
     out->waits = MG_OUTGOING_PIECE;
     call->http = out;
@@ -280,7 +283,7 @@ void mg_call_http_close(mg_call *call, double number)
 {
     mg_outgoing *out = numbered(call, number);
 
-    if (!out || out->passed)
+    if (!out || out->answer == MG_OUTGOING_PASSED)
         return;
     if (call->http == out)
         call->http = NULL;
@@ -317,14 +320,15 @@ const char *mg_call_http_respond(mg_call *call, int status, double number, bool 
         return wrong;
     if (status < 200 || status > 599)
         return "a status is a number from 200 to 599";
-    if (!out || out->passed)
+    if (!out || out->answer == MG_OUTGOING_PASSED)
         return "the answer that it passes on is closed, or was passed on already";
     if (out->error)
         return "the answer that it passes on was cut";
     mg_proxy_stop(flight);
     if (with_fields)
         copy_fields(&head, &x->arena, &out->x->response.fields);
-    if (out->over || !out->x->response_body.source || !mg_status_has_body(head.status)) {
+    if (out->answer == MG_OUTGOING_COMPLETE || !out->x->response_body.source ||
+        !mg_status_has_body(head.status)) {
         mg_exchange_answer(x, MG_ANSWER_OWN, &head, MG_STR(""));
         mg_outgoing_end(out);
         return NULL;

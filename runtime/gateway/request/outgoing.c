@@ -1,6 +1,7 @@
 /* outgoing.c - a request of a plugin's own, on its way and back. */
 #include "gateway/request/outgoing.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "gateway/request/failure.h"
 #include "gateway/request/flight.h"
@@ -52,9 +53,10 @@ mg_outgoing *mg_outgoing_new(mg_flight *flight)
 /* The client's body is through, or will not be sent any more. */
 static void body_rests(mg_outgoing *out)
 {
-    if (out->sends_body)
-        mg_exchange_body_rests(out->flight->x, now_of(out));
-    out->body_sent = true;
+    if (out->upload != MG_OUTGOING_UPLOADS)
+        return;
+    mg_exchange_body_rests(out->flight->x, now_of(out));
+    out->upload = MG_OUTGOING_UPLOADED;
 }
 
 /* Nobody takes the rest of the client's body: the time of the request goes on. */
@@ -126,6 +128,12 @@ void mg_outgoing_expire(mg_outgoing *out)
 
 /* ---- the answer ---- */
 
+static void move(mg_outgoing *out, mg_outgoing_answer to)
+{
+    MG_CHECK(out->answer == (to == MG_OUTGOING_ANSWERED ? MG_OUTGOING_UNANSWERED : MG_OUTGOING_ANSWERED));
+    out->answer = to;
+}
+
 static void on_whole(mg_gather *gather)
 {
     mg_outgoing *out = mg_container_of(gather, mg_outgoing, body);
@@ -134,8 +142,12 @@ static void on_whole(mg_gather *gather)
         fail(out, gather->reset);
         return;
     }
-    out->over = gather->state == MG_GATHER_WHOLE;
-    wake(out, out->over ? NULL : "the answer's body is larger than max_body");
+    if (gather->state == MG_GATHER_WHOLE) {
+        move(out, MG_OUTGOING_COMPLETE);
+        wake(out, NULL);
+    } else {
+        wake(out, "the answer's body is larger than max_body");
+    }
 }
 
 /* What is not asked for stays where it is. */
@@ -156,7 +168,7 @@ static void on_end(mg_body_sink *sink, const mg_fields *trailers)
     mg_outgoing *out = mg_container_of(sink, mg_outgoing, sink);
 
     (void)trailers;
-    out->over = true;
+    move(out, MG_OUTGOING_COMPLETE);
     wake(out, NULL);
 }
 
@@ -169,11 +181,11 @@ static void head_came(mg_outgoing *out)
 {
     mg_exchange *x = out->x;
 
-    out->answered = true;
+    move(out, MG_OUTGOING_ANSWERED);
     if (x->tunnel) /* none here */
         return;
     if (!x->response_body.source) {
-        out->over = true;
+        move(out, MG_OUTGOING_COMPLETE);
         if (out->streams)
             wake(out, NULL);
         return; /* `over` follows */
@@ -261,8 +273,8 @@ static void ask_url(mg_outgoing *out)
     };
     const uint64_t told_ns = mg_exchange_left_ns(out->x, &out->x->limit, now_of(out));
 
-    mg_forward_deadline_out(out->x, out->sends_body ? MG_FORWARD_UNTOLD : told_ns / MG_NS_PER_MS, 1);
-    out->lease.limit = out->sends_body ? out->x->limit : (mg_time_limit){ .fixed_ns = out->deadline_ns };
+    mg_forward_deadline_out(out->x, out->upload ? MG_FORWARD_UNTOLD : told_ns / MG_NS_PER_MS, 1);
+    out->lease.limit = out->upload ? out->x->limit : (mg_time_limit){ .fixed_ns = out->deadline_ns };
     out->endpoint = endpoint_of(out);
     mg_lease_start(&out->lease, out->x, out->endpoint, &conf, &lease_ops);
 }
@@ -341,7 +353,7 @@ static void on_sending(mg_errand *errand)
 /* What a client sends is not kept. */
 static bool on_held(const mg_errand *errand)
 {
-    return !out_of(errand)->sends_body || !errand->lease.body_taken;
+    return !out_of(errand)->upload || !errand->lease.body_taken;
 }
 
 static void on_rewind(mg_errand *errand)
@@ -417,7 +429,7 @@ void mg_outgoing_set_deadline(mg_outgoing *out)
     const mg_flight *flight = out->flight;
     const uint64_t now = now_of(out);
     const uint64_t own = mg_add_sat(now, out->timeout_ns);
-    const uint64_t exchange = out->sends_body && !out->body_sent /* its clock stands still until then */
+    const uint64_t exchange = out->upload == MG_OUTGOING_UPLOADS /* its clock stands still until then */
                                   ? mg_flight_fixed_ns(flight)
                                   : mg_exchange_due_ns(flight->x, &flight->x->limit);
     out->deadline_ns = mg_min_u64(own, exchange);
@@ -440,11 +452,11 @@ static bool set_limit(mg_outgoing *out)
     if (!child_ms)
         return false;
     const uint64_t most = mg_min_u64(out->timeout_ns, mg_min_u64(child_ms, UINT32_MAX) * MG_NS_PER_MS);
-    if (out->sends_body) /* the clock stands still meanwhile */
+    if (out->upload) /* the clock stands still meanwhile */
         out->x->limit.own_ns = mg_exchange_clock(out->x, now) + most;
     else
         out->x->limit.fixed_ns = now + most;
-    out->x->body_is_here = !out->sends_body;
+    out->x->body_is_here = !out->upload;
     return true;
 }
 
@@ -486,7 +498,7 @@ void mg_outgoing_run(mg_outgoing *out)
         wake(out, "deadline");
         return;
     }
-    if (out->sends_body)
+    if (out->upload)
         send_clients_body(out);
     if (out->errand.service)
         ask_service(out);
@@ -498,6 +510,6 @@ void mg_outgoing_run(mg_outgoing *out)
 
 void mg_outgoing_pass(mg_outgoing *out)
 {
-    out->passed = true;
+    move(out, MG_OUTGOING_PASSED);
     mg_relay_start(&out->down, &out->x->response_body, out->flight->x, &out->flight->x->response_body);
 }

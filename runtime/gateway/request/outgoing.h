@@ -19,6 +19,21 @@ typedef enum mg_outgoing_wait {
     MG_OUTGOING_PIECE, /* of its body */
 } mg_outgoing_wait;
 
+/* How far the answer is. */
+typedef enum mg_outgoing_answer {
+    MG_OUTGOING_UNANSWERED,
+    MG_OUTGOING_ANSWERED, /* the head is there */
+    MG_OUTGOING_COMPLETE, /* the body too */
+    MG_OUTGOING_PASSED,   /* the body goes to the client, from where it was */
+} mg_outgoing_answer;
+
+/* How far the client's body is, where the request has that. */
+typedef enum mg_outgoing_upload {
+    MG_OUTGOING_NO_UPLOAD, /* the request's body, if it has one, is in memory */
+    MG_OUTGOING_UPLOADS,
+    MG_OUTGOING_UPLOADED, /* all of it was sent, or what was wanted of it */
+} mg_outgoing_upload;
+
 enum { MG_OUTGOINGS = 8 }; /* of one exchange at once */
 
 /* Those of one exchange; its arena. */
@@ -48,12 +63,9 @@ struct mg_outgoing {
     const char *error;      /* why there is no answer, or no more of it; static */
     int status;
     mg_outgoing_wait waits;
-    bool streams;    /* the answer's body is not read ahead */
-    bool sends_body; /* the client's */
-    bool body_sent;  /* all of that, or what is wanted of it */
-    bool answered;   /* the head is there */
-    bool over;       /* the body has come whole */
-    bool passed;     /* it goes to the client */
+    bool streams; /* the answer's body is not read ahead */
+    mg_outgoing_upload upload;
+    mg_outgoing_answer answer; /* changed by one function of outgoing.c */
 };
 
 /* One whose x is to be filled in; NULL: there are too many. */
