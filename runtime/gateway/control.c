@@ -124,8 +124,7 @@ static void stop_all(mg_gateway *gateway, bool all_ended)
     tell_stopped(gateway, all_ended);
     for (unsigned w = 0; w < gateway->shared.worker_count; w++)
         to_worker(gateway, gateway->shared.workers[w], on_worker_stop);
-    if (gateway->own_loops)
-        mg_control_post(gateway, gateway->builder.mailbox, on_builder_stop);
+    mg_control_post(gateway, gateway->builder.mailbox, on_builder_stop);
     mg_loop_stop(gateway->loops[0]);
     if (gateway->stopped)
         gateway->stopped(gateway->stopped_self);
