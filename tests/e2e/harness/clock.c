@@ -5,9 +5,7 @@
  * beside what the spec adds. E2E_BOOT_ID names a file to be read in place of the kernel's boot id, for a
  * machine that starts anew. Sleeping is not moved: a spec that moves the clock then sends something, or waits
  * for the second's tick of the control thread. */
-#include <dlfcn.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -83,17 +81,11 @@ static moved_clock *clock_of(clockid_t clock)
     }
 }
 
-/* What a clock in the spec's hand shows when the kernel's shows `ns`, and the reverse. */
+/* What a clock in the spec's hand shows when the kernel's shows `ns`. */
 static int64_t shown_ns(const moved_clock *clock, int64_t ns)
 {
     return clock->began_ns + (ns - clock->began_ns) / slowness +
            atomic_load_explicit(clock->offset_ns, memory_order_relaxed);
-}
-
-static int64_t kernel_ns(const moved_clock *clock, int64_t ns)
-{
-    return clock->began_ns +
-           (ns - atomic_load_explicit(clock->offset_ns, memory_order_relaxed) - clock->began_ns) * slowness;
 }
 
 static struct timespec from_ns(int64_t ns)
@@ -131,25 +123,6 @@ time_t time(time_t *out)
     if (out)
         *out = now.tv_sec;
     return now.tv_sec;
-}
-
-/* The kernel knows nothing of our clock, so a moment to wait for becomes its own. Which clock it is of shows
- * from its size: no machine here is up for ten years, and no wall clock is before 1980. */
-int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
-                           const struct timespec *restrict at)
-{
-    typedef int timedwait(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
-    static timedwait *_Atomic real;
-    const clockid_t clock = at->tv_sec < (time_t)10 * 365 * 86400 ? CLOCK_MONOTONIC : CLOCK_REALTIME;
-    const moved_clock *moves = clock_of(clock);
-    const struct timespec until = moves ? from_ns(kernel_ns(moves, in_ns(at))) : *at;
-    timedwait *next = atomic_load(&real);
-
-    if (!next) {
-        *(void **)&next = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
-        atomic_store(&real, next);
-    }
-    return next(cond, mutex, &until);
 }
 
 int open(const char *path, int flags, ...)
