@@ -20,8 +20,8 @@ enum { AT_ONCE = 7 }; /* bytes that one read gives */
 static struct inside {
     char bytes[8192];
     size_t from, n;
-    bool asked;       /* the byte that each read of the socket costs was sent */
-    bool wants_tick;  /* each read of the socket costs one */
+    bool asked;       /* the byte that what was read costs was sent */
+    bool wants_tick;  /* what is read of the socket costs one, before it is given */
     unsigned greeted; /* bytes of the greeting that came */
     unsigned refusals;
 } inside;
@@ -85,8 +85,6 @@ static ssize_t recv_inside(mg_stream *stream, void *bytes, size_t n)
     mg_loop *loop = stream->watch.loop;
 
     if (!inside.n) {
-        if (!tick(stream))
-            return MG_STREAM_WAIT;
         const ssize_t got = loop->ops->recv(loop, stream->watch.fd, inside.bytes, sizeof inside.bytes);
         if (got <= 0) {
             stream->readable = false;
@@ -96,6 +94,8 @@ static ssize_t recv_inside(mg_stream *stream, void *bytes, size_t n)
         inside.from = 0;
         inside.n = (size_t)got;
     }
+    if (!tick(stream)) /* nothing is left in the socket: only room tells when to go on */
+        return MG_STREAM_WAIT;
     const size_t taken = mg_min_u64(mg_min_u64(n, AT_ONCE), inside.n);
     memcpy(bytes, inside.bytes + inside.from, taken);
     inside.from += taken;
