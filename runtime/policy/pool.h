@@ -1,20 +1,20 @@
 /* pool.h - which idle connection to take, who waits, who is evicted (docs/policies.md 6). Bookkeeping only:
  * the caller connects, closes and keeps the timer.
  *
- * One mg_pool for each worker and account, used by that worker alone. An account is what one service has at
- * one address: its pools in all workers share one mg_pool_node, which counts for the whole process. A pool
- * has no limits of its own: every call brings the limits of its request, so that requests of two
- * configurations of a service, before and after a reload, each keep to theirs. Connections and waiters are
- * the caller's objects with a node of ours inside.
+ * One mg_pool for each worker and account, used on that worker's thread alone. An account is what one service
+ * has at one address: its pools in all workers share one mg_pool_node, which counts for the whole process. A
+ * pool has no limits of its own: every call brings those of its request, so that requests of two configurations
+ * of a service, before and after a reload, each keep to theirs. Connections and waiters are the caller's.
  *
- * The life of a connection:
- *     take -> CONNECT     a slot is held; the caller connects
- *       ok                mg_pool_opened: the connection is active
- *       failed            mg_pool_connect_failed: the slot goes on
- *     take -> REUSED      an idle connection is active again
- *     active              mg_pool_give -> KEPT (idle), HANDED (active for a waiter) or CLOSE (still active:
- * close it) idle                mg_pool_remove when the loop saw READ or CLOSED on it; then close it closed
- * mg_pool_closed, exactly once, from active or after remove or pop_closing
+ *   from        to                  how
+ *   -           connecting          take -> CONNECT: a slot is held; the caller connects
+ *   connecting  active              mg_pool_opened
+ *   connecting  -                   mg_pool_connect_failed: the slot goes on
+ *   idle        active              take -> REUSED
+ *   active      idle                mg_pool_give -> KEPT
+ *   active      active              mg_pool_give -> HANDED: for a waiter; -> CLOSE: the caller closes it
+ *   idle        taken out           mg_pool_remove, when the loop saw READ or CLOSED on it; mg_pool_pop_closing
+ *   active, taken out  -            mg_pool_closed, exactly once, when the caller has closed it
  *
  * After take, give, closed, connect_failed, expire and wait_cancel the caller empties what has become due:
  * mg_pool_pop_closing, mg_pool_pop_ready, and after expire mg_pool_pop_late. */
