@@ -86,7 +86,7 @@ describe("the ABI", function()
     end)
 
     it("has its numbers in the header alone", function()
-        for path in io.popen("find lua/moongate -name '*.lua'"):lines() do
+        for path in io.popen("find lua/moongate/ffi lua/moongate/sdk lua/moongate/worker -name '*.lua'"):lines() do
             assert.same({}, repeated_constants(path))
         end
         local copy = os.tmpname()
