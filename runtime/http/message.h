@@ -7,7 +7,7 @@
 #include "http/header.h"
 
 typedef enum mg_method {
-    MG_METHOD_OTHER, /* a token that is none of the below */
+    MG_METHOD_OTHER, /* any token but those below */
     MG_METHOD_GET,
     MG_METHOD_HEAD,
     MG_METHOD_POST,

@@ -87,7 +87,7 @@ mg_breaker_record mg_breaker_read(const mg_breaker *breaker, uint64_t now_ns);
 /* Takes the record's place, aged to `now_ns`: open for no longer than the configuration opens at most, half
  * open as open with no time left. Whatever is no state closes. */
 void mg_breaker_restore(mg_breaker *breaker, const mg_breaker_record *record, uint64_t now_ns);
-/* A word that is another one after every change of the state, so that a flush knows what to store. */
+/* A number that differs after every change of the state, so that a flush knows what to store. */
 uint64_t mg_breaker_stamp(const mg_breaker *breaker);
 
 /* Why the state changed; each leads to one state. */

@@ -263,7 +263,7 @@ static void log_word(const mg_admin_call *call, const mg_config_service *conf, m
                  MG_STR_ARGS(conf->name), MG_STR_ARGS(what), MG_STR_ARGS(state));
 }
 
-/* False for a word that is none. */
+/* False if `word` names no state. */
 static bool breaker_state_of(mg_str word, mg_breaker_state *state)
 {
     if (mg_str_eq_c(word, "auto"))

@@ -1,5 +1,5 @@
-/* limit_key.h - from a request to the text by which it is told from others: the key of a limiter, or of
- * whatever else keeps who belongs together in one place. */
+/* limit_key.h - builds the key of a request, such as "ip/203.0.113.9/32", for a limiter, a sticky split or a
+ * balancer. On the thread of the worker that serves the request. */
 #ifndef MG_GATEWAY_REQUEST_LIMIT_KEY_H
 #define MG_GATEWAY_REQUEST_LIMIT_KEY_H
 

@@ -19,7 +19,7 @@ typedef struct mg_service_host {
     uint32_t endpoint;   /* its place in the document */
     uint32_t base;       /* its share of the configured weight */
     mg_health active;    /* the control thread's */
-    double raw;          /* the same: what loads make of the weight; 0: none was told */
+    double raw;          /* the weight by its reported loads; 0 if no load was reported */
     uint64_t told_ns;    /* the same: until when it was last said to be ejected */
     _Atomic uint32_t weight, health;
     _Atomic bool down;
