@@ -437,6 +437,7 @@ int32_t mg_weave(const char *source, uint32_t n, int how, char *out, uint32_t ro
 typedef struct mg_memory {
     int32_t over;  /* 1 while so much has been made that steps of the collector are due */
     int32_t owner; /* set by Lua: index of the plugin that runs, -1 for none; it is counted as the holder */
+    const volatile int32_t *given_up; /* not 0: nobody wants the state that is being made; never NULL */
 } mg_memory;
 /* What a plugin did wrong while it was loaded: its place in the plan, the file and the line of it (0: not known). */
 typedef struct mg_fault mg_fault;

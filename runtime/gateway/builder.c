@@ -19,7 +19,7 @@ void mg_builder_fini(mg_builder *builder)
 
     if (!mailbox)
         return;
-    atomic_store(&builder->stops, true);
+    atomic_store(&builder->stops, 1);
     mg_mailbox_free(mailbox);
     builder->mailbox = NULL;
 }
@@ -36,8 +36,8 @@ void mg_builder_end(mg_builder *builder)
     atomic_store_explicit(&builder->turn_ns, 0, memory_order_relaxed);
 }
 
-mg_vm *mg_builder_make_vm(mg_builder *builder, unsigned worker, const mg_plan *plan, mg_error *err,
-                          mg_fault *fault)
+mg_vm *mg_builder_make_vm(mg_builder *builder, unsigned worker, const mg_plan *plan,
+                          _Atomic int32_t *given_up, mg_error *err, mg_fault *fault)
 {
     mg_worker *runner = builder->shared->workers[worker];
     const mg_vm_conf conf = { .api = &mg_api_table,
@@ -48,6 +48,7 @@ mg_vm *mg_builder_make_vm(mg_builder *builder, unsigned worker, const mg_plan *p
                               .seed = mg_rand_next(&builder->seeds),
                               .log = builder->shared->log,
                               .fault = fault,
+                              .given_up = given_up,
                               .maker = &builder->site,
                               .runner = &runner->site };
 

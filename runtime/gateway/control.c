@@ -124,6 +124,7 @@ static void stop_all(mg_gateway *gateway, bool all_ended)
     tell_stopped(gateway, all_ended);
     for (unsigned w = 0; w < gateway->shared.worker_count; w++)
         to_worker(gateway, gateway->shared.workers[w], on_worker_stop);
+    atomic_store(&gateway->builder.stops, 1);
     mg_control_post(gateway, gateway->builder.mailbox, on_builder_stop);
     mg_loop_stop(gateway->loops[0]);
     if (gateway->stopped)

@@ -74,10 +74,11 @@ static bool make_state(mg_publication *publication)
     mg_fault fault;
 
     mg_shared_begin(gateway->shared.shared);
-    mg_vm *vm = mg_builder_make_vm(&gateway->builder, worker, &publication->snapshot->plan, NULL, &fault);
+    mg_vm *vm = mg_builder_make_vm(&gateway->builder, worker, &publication->snapshot->plan,
+                                   &publication->given_up, NULL, &fault);
     mg_shared_built(gateway->shared.shared);
     publication->changes[worker].vm = vm;
-    if (!vm)
+    if (!vm && !atomic_load(&publication->given_up))
         mg_plan_fault(publication->snapshot->config, &fault, &publication->report);
     if (publication->states == gateway->shared.worker_count)
         publication->stage = MG_PUBLICATION_TRY;

@@ -31,8 +31,8 @@ typedef struct mg_publication {
     mg_publication_asker *askers; /* owned */
     size_t asker_count;
     mg_publication_stage stage;
-    bool away;            /* the builder has it */
-    atomic_bool given_up; /* the builder need not go on; any thread */
+    bool away;                /* the builder has it */
+    _Atomic int32_t given_up; /* not 0: the builder need not go on; any thread */
     mg_report report;
     uint64_t revision;
     mg_snapshot *before;       /* counted: in force while it is built; NULL: it is the first */

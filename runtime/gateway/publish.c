@@ -449,7 +449,7 @@ void mg_publish_refuse_all(mg_gateway *gateway)
     for (mg_list *link; (link = mg_list_pop(&gateway->publications));)
         refuse(mg_container_of(link, mg_publication, link));
     if (publication && publication->away)
-        atomic_store(&publication->given_up, true);
+        atomic_store(&publication->given_up, 1);
     else if (publication && publication->stage != MG_PUBLICATION_SENT)
         drop_unsent(publication);
 }

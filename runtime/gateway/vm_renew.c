@@ -52,9 +52,10 @@ static void on_wanted(mg_message *message)
     mg_builder_begin(builder);
     const bool wanted = !atomic_load(&builder->stops);
     if (wanted)
-        r->vm = mg_builder_make_vm(builder, r->worker->index, &r->snapshot->plan, &err, NULL);
+        r->vm =
+            mg_builder_make_vm(builder, r->worker->index, &r->snapshot->plan, &builder->stops, &err, NULL);
     mg_builder_end(builder);
-    if (wanted && !r->vm)
+    if (!r->vm && !atomic_load(&builder->stops))
         mg_log_write(shared->log, MG_LOG_ERROR, "lua_renewal", "worker %u: %s", r->worker->index,
                      err.message);
     r->message.run = on_made;

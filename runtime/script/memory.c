@@ -13,7 +13,9 @@ enum {
 
 void mg_vm_memory_init(mg_vm_memory *memory)
 {
-    *memory = (mg_vm_memory){ .shown = { .owner = -1 },
+    static const int32_t never = 0;
+
+    *memory = (mg_vm_memory){ .shown = { .owner = -1, .given_up = &never },
                               .cap_bytes = SIZE_MAX,
                               .limit_bytes = SIZE_MAX,
                               .crowd_bytes = SIZE_MAX,

@@ -226,10 +226,14 @@ mg_vm *mg_vm_new(const mg_vm_conf *conf, mg_str plan, mg_error *err)
         lua_atpanic(vm->L, panic);
     if (!vm->L || !mg_vm_protected(vm, open_libraries, NULL, err))
         goto failed;
+    const volatile int32_t *never = vm->memory.shown.given_up;
+    if (conf->given_up)
+        vm->memory.shown.given_up = (const volatile int32_t *)conf->given_up;
     mg_vm_memory_bound(&vm->memory, conf->memory_max ? conf->memory_max : DEFAULT_CAP_BYTES);
     if (!mg_vm_protected(vm, boot, &args, err))
         goto failed;
     if (args.fits) {
+        vm->memory.shown.given_up = never;
         vm->site = conf->runner;
         return vm;
     }

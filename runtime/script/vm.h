@@ -7,6 +7,9 @@
 #include "base/err.h"
 #include "base/log.h"
 
+#include <stdatomic.h>
+#include <stdint.h>
+
 typedef struct mg_vm mg_vm;
 
 /* What one thread runs in Lua at this moment, if anything; written by that thread alone. */
@@ -26,8 +29,10 @@ typedef struct mg_vm_conf {
     uint64_t seed;         /* of math.random */
     mg_log *log;           /* borrowed */
     mg_fault *fault;       /* borrowed: what a plugin did wrong, where mg_vm_new fails; NULL: nobody asks */
-    mg_vm_site *maker;     /* borrowed: of the thread that makes it; NULL: nobody looks */
-    mg_vm_site *runner;    /* borrowed: of the thread that runs it then; NULL: nobody looks */
+    _Atomic int32_t
+        *given_up;      /* borrowed while it is made: not 0, nobody wants it any more; NULL: somebody does */
+    mg_vm_site *maker;  /* borrowed: of the thread that makes it; NULL: nobody looks */
+    mg_vm_site *runner; /* borrowed: of the thread that runs it then; NULL: nobody looks */
 } mg_vm_conf;
 
 /* Boots the SDK and runs the plan: loads every plugin, calls new(conf), composes the chains. NULL with err,

@@ -224,6 +224,12 @@ local function used_s(now_s)
     return passed_s <= limit_s() and passed_s or cpu_s(running.host) - began_cpu_s
 end
 
+local raise_given_up
+function raise_given_up()
+    over = raise_given_up
+    error(place() .. "the gateway is ending: this plugin is not loaded any more", 0)
+end
+
 --- After so many checks: raises when the budget is spent. How many to count down until the next look.
 ---@param spent integer
 ---@return integer checks
@@ -236,6 +242,9 @@ local function look(spent)
         begin(now_s)
     elseif over then
         over()
+    end
+    if not running.ctx and memory and memory.given_up[0] ~= 0 then
+        raise_given_up()
     end
     if memory and memory.over ~= 0 then
         relieve(0)
