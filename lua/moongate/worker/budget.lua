@@ -34,9 +34,9 @@ local DEFAULT_S = 0.010
 local LARGE = 1024 -- bytes; what is smaller is not charged
 local BYTES = 64 -- a check's worth of bytes written or looked at
 local HOLDERS = 3 -- plugins that a message about memory names
-local COLLECT_S = 0.003 -- for the collector, of a turn, to keep pace; where there is no room as long again as the
+local COLLECT_S = 0.002 -- for the collector, of a turn, to keep pace; where there is no room as long again as the
 -- plugin has run, and at least so long; and where that has room neither, before it is raised at:
-local MAKE_ROOM_S, LAST_S = 0.005, 0.008
+local MAKE_ROOM_S, LAST_S = 0.003, 0.005
 local CHUNK_KIB = 16 -- of its steps, between two looks at the clock
 
 local budget = {}
