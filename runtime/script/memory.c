@@ -289,7 +289,7 @@ bool mg_vm_memory_admits(const mg_vm_memory *memory, uint32_t plugin, size_t byt
     if (!memory->crowded || held <= (int64_t)(cap / LITTLE_SHARE))
         return true;
     const bool holds_most = held > (int64_t)(cap / 4) || mg_vm_memory_holder(memory) == (int)plugin;
-    return memory->used_bytes + bytes <= (holds_most ? cap : memory->limit_bytes);
+    return memory->used_bytes + bytes <= (holds_most ? cap + cap / 4 : memory->limit_bytes);
 }
 
 bool mg_memory_fits(const mg_memory *shown, double bytes)
@@ -305,7 +305,10 @@ bool mg_memory_bursts(const mg_memory *shown, double bytes)
 {
     const mg_vm_memory *memory = (const mg_vm_memory *)(const void *)shown;
 
-    return (double)memory->used_bytes + bytes > (double)memory->limit_bytes;
+    const double more = (double)memory->used_bytes + bytes;
+
+    return more > (double)memory->limit_bytes ||
+           (bytes > (double)(memory->cap_bytes / 4) && more > (double)memory->cap_bytes);
 }
 
 bool mg_memory_crowded(const mg_memory *shown)

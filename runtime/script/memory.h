@@ -59,7 +59,7 @@ bool mg_vm_memory_wants(const mg_vm_memory *memory);
 void mg_vm_memory_tend(mg_vm_memory *memory, lua_State *L, uint64_t max_ns);
 
 /* Whether a crowded state has room for this plugin to make so many bytes: the ones that hold little always find
- * some, the one that holds most does below the cap only. */
+ * some, the one that holds most does up to a quarter above the cap. */
 bool mg_vm_memory_admits(const mg_vm_memory *memory, uint32_t plugin, size_t bytes);
 /* The plugin that holds most; -1: none holds anything. */
 int mg_vm_memory_holder(const mg_vm_memory *memory);

@@ -224,7 +224,7 @@ static void a_crowded_state_has_room_for_those_who_hold_little(void **state)
         double bytes;
         bool fits;
     } cases[] = {
-        { 0, 1 << 20, true },  { 0, 3 << 20, false },  { 1, 1 << 20, true },  { 1, 3 << 20, false },
+        { 0, 18 << 20, true }, { 0, 19 << 20, false }, { 1, 18 << 20, true }, { 1, 19 << 20, false },
         { 2, 30 << 20, true }, { 2, 40 << 20, false }, { 3, 80 << 20, true }, { -1, 80 << 20, true },
     };
     memory.crowded = true;
