@@ -4,7 +4,8 @@
  * struct of function pointers of it (mg_api) and a table of its constants for Lua, and puts its hash into both
  * sides. Between the marks stand
  * declarations and comments only: no macros, constants as enums; scalars and pointers cross, structs by
- * pointer. Nothing here calls back into Lua; what must wait sets call->wait and Lua yields. */
+ * pointer. Nothing here calls back into Lua; what must wait sets call->wait and Lua yields. The thread of the
+ * Lua state, except where any thread is named. */
 #ifndef MOONGATE_H
 #define MOONGATE_H
 

@@ -1,6 +1,7 @@
 --- The layers hold: every #include under runtime/ and every require in lua/ and plugins/ is read, and one that
---- points up or sideways is named. So do citations: each page, section and heading of docs/ that a comment, a page or
---- a message names is there. `busted --lua=luajit tests/layers_spec.lua`, from anywhere in the tree.
+--- points up or sideways is named. So do the heads of headers: each says on which thread its functions may be called.
+--- So do citations: each page, section and heading of docs/ that a comment, a page or a message names is there.
+--- `busted --lua=luajit tests/layers_spec.lua`, from anywhere in the tree.
 local lfs = require("lfs")
 
 local function set(names)
@@ -327,6 +328,30 @@ local function text_of(path)
     return text
 end
 
+--- The words of which the head of a header has one: on which thread its functions may be called, or on which loop, or
+--- that they are pure: they touch what they are given and nothing else.
+local OF_THREADS = set "thread threads loop loops pure constants"
+
+---@param root string  a tree with runtime/
+---@return string[] violations  the headers whose first comment does not say on which thread they may be called
+local function heads_in(root)
+    local found = {}
+    walk(root .. "/runtime", function(path, whole)
+        if not path:find("%.h$") then
+            return
+        end
+        local head = (text_of(whole) or ""):match("^%s*/%*(.-)%*/") or ""
+        local text, is_said = head:gsub("^%s*[%w_]+%.h ", ""), false
+        for word in text:gmatch("[%w_]+") do
+            is_said = is_said or OF_THREADS[word:lower()] or false
+        end
+        if not is_said then
+            found[#found + 1] = ("runtime/%s: its first comment does not say on which thread"):format(path)
+        end
+    end)
+    return found
+end
+
 --- What stands in a page: its text, and the numbers of its sections ("## 4. Limiter").
 local function page_of(path)
     local text = text_of(path)
@@ -462,6 +487,12 @@ describe("the layers", function()
             count = count + (path:find("%.[ch]$") and 1 or 0)
         end)
         assert.is_true(count > 20)
+    end)
+end)
+
+describe("the headers", function()
+    it("say in their first comment on which thread they may be called", function()
+        assert.same({}, heads_in(project_root()))
     end)
 end)
 
@@ -650,6 +681,28 @@ describe("the checker", function()
         write("plugins/a/lib/x.lua", "local b = require 'b.x'\n")
         finds_only("plugins/a/lib/x.lua:1: b.x")
     end)
+
+    it("accepts headers that say on which thread they may be called", function()
+        write("runtime/base/list.h", "/* list.h - a list. Pure: one at a time. */\n")
+        write("runtime/base/log.h", "/* log.h - lines, as many\n * threads as there are. */\n#define MG_LOG\n")
+        write("runtime/net/stream.h", "/* stream.h - bytes. On its loop's thread. */\n")
+        write("runtime/net/stream.c", "int a;\n")
+        assert.same({}, heads_in(root))
+    end)
+
+    for name, text in pairs({
+        ["thread.h"] = "/* thread.h - starts what runs. */\n/* Any thread. */\n",
+        ["loop_parts.h"] = "/* loop_parts.h - what loop_a.c shares; threadbare. */\n",
+        ["bare.h"] = "#define MG_BARE\n/* Any thread. */\n",
+        ["empty.h"] = "",
+    }) do
+        it("finds that " .. name .. " does not say on which thread", function()
+            write("runtime/base/" .. name, text)
+            local found = heads_in(root)
+            assert.equal(1, #found, table.concat(found, "\n"))
+            assert.equal("runtime/base/" .. name .. ": ", found[1]:match("^[^ ]+ "))
+        end)
+    end
 
     local function cites_only(text)
         local found = citations_in(root)

@@ -1,5 +1,5 @@
 /* check.h - what only a bug of ours could break. On in every build: a crash that names its line beats a
- * wrong answer. Never for input: input gets a result. */
+ * wrong answer. Never for input: input gets a result. Any thread. */
 #ifndef MG_BASE_CHECK_H
 #define MG_BASE_CHECK_H
 

@@ -1,5 +1,6 @@
 /* err.h - what an operator reads: where, what was expected, what to type next.
- * mg_error is one message; mg_report collects the many that a document can have. */
+ * mg_error is one message; mg_report collects the many that a document can have. Pure: any thread, one at a
+ * time on one report. */
 #ifndef MG_BASE_ERR_H
 #define MG_BASE_ERR_H
 

@@ -1,4 +1,4 @@
-/* list.h - an intrusive, circular, doubly linked list. */
+/* list.h - an intrusive, circular, doubly linked list. Pure: any thread, one at a time on one list. */
 #ifndef MG_BASE_LIST_H
 #define MG_BASE_LIST_H
 

@@ -1,5 +1,5 @@
 /* mem.h - small allocations that succeed or end the process: recovery that nobody runs does not work.
- * Sizes that come from outside are bounded by the caller before they get here. */
+ * Sizes that come from outside are bounded by the caller before they get here. Any thread. */
 #ifndef MG_BASE_MEM_H
 #define MG_BASE_MEM_H
 

@@ -1,4 +1,5 @@
-/* rand.h - a seeded generator (xoshiro256**, Blackman and Vigna 2018). One owner; not for secrets. */
+/* rand.h - a seeded generator (xoshiro256**, Blackman and Vigna 2018). Not for secrets. Any thread, one at a
+ * time on one generator. */
 #ifndef MG_BASE_RAND_H
 #define MG_BASE_RAND_H
 

@@ -1,4 +1,4 @@
-/* stat.h - counters and histograms as plain cells: one writer each, read by whoever scrapes. */
+/* stat.h - counters and histograms as plain cells: one thread writes each, any thread reads. */
 #ifndef MG_BASE_STAT_H
 #define MG_BASE_STAT_H
 

@@ -1,4 +1,4 @@
-/* str.h - borrowed bytes, and a text buffer that grows. */
+/* str.h - borrowed bytes, and a text buffer that grows. Pure: any thread, one at a time on one buffer. */
 #ifndef MG_BASE_STR_H
 #define MG_BASE_STR_H
 

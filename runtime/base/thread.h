@@ -1,5 +1,5 @@
 /* thread.h - the one place that starts threads: each has a name that top and gdb show, a stack whose size does not
- * depend on `ulimit -s`, and no signals. */
+ * depend on `ulimit -s`, and no signals. Any thread may start one. */
 #ifndef MG_BASE_THREAD_H
 #define MG_BASE_THREAD_H
 

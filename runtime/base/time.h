@@ -1,4 +1,5 @@
-/* time.h - units that saturate, and a clock that is real or in a test's hand. */
+/* time.h - units that saturate, and a clock that is real or in a test's hand. Any thread reads a clock; a
+ * fake one is moved by one at a time. */
 #ifndef MG_BASE_TIME_H
 #define MG_BASE_TIME_H
 

@@ -7,7 +7,7 @@
  *     const char *const mg_fruit_words[] = { MG_FRUITS(MG_WORD_TEXT) NULL };   its file
  *
  * The words stand at the values' places, NULL behind the last. tests/lua/words_spec.lua reads these lists and
- * holds schemas/gateway.json and docs/metrics.md against them. */
+ * holds schemas/gateway.json and docs/metrics.md against them. Constants, for any thread. */
 #ifndef MG_BASE_WORDS_H
 #define MG_BASE_WORDS_H
 

@@ -1,5 +1,5 @@
 /* cli.h - what the commands share. A command is one file; it gets its arguments behind its name and returns
- * the exit status. */
+ * the exit status. The main thread. */
 #ifndef MG_CLI_CLI_H
 #define MG_CLI_CLI_H
 

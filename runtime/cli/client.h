@@ -1,5 +1,5 @@
 /* client.h - how commands speak to a running gateway: HTTP over its admin socket, one request a connection.
- * Blocking. */
+ * Blocking. The main thread. */
 #ifndef MG_CLI_CLIENT_H
 #define MG_CLI_CLIENT_H
 

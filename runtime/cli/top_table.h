@@ -1,6 +1,6 @@
 /* top_table.h - lines of a terminal and tables as wide as what stands in them. Names may be cut, and end in
  * "~" then; figures never are: they are scaled to five characters, and a column of them that has no room is
- * left out. */
+ * left out. Pure: any thread, one at a time on one table. */
 #ifndef MG_CLI_TOP_TABLE_H
 #define MG_CLI_TOP_TABLE_H
 

@@ -2,7 +2,7 @@
  * (config_read.c: files, includes, --set, substitution), held against its schema, and built into structs
  * (config.c, and a file each for services, their guards, limiters, plugins, routes and splits). Building goes
  * on where the schema found mistakes, so that one pass tells all: a value of the wrong kind reads as 0 or
- * nothing, and is not reported again. */
+ * nothing, and is not reported again. The thread that loads the document. */
 #ifndef MG_CONFIG_CONFIG_BUILD_H
 #define MG_CONFIG_CONFIG_BUILD_H
 

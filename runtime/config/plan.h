@@ -1,5 +1,6 @@
 /* plan.h - what a VM is made of: the plugins a document names, with their sources, checked configurations and
- * chains, as one JSON text. Two snapshots with the same plan can share their VMs. */
+ * chains, as one JSON text. Two snapshots with the same plan can share their VMs. One thread at a time: the
+ * one that holds the configuration. */
 #ifndef MG_CONFIG_PLAN_H
 #define MG_CONFIG_PLAN_H
 

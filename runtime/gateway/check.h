@@ -1,4 +1,5 @@
-/* check.h - a configuration built and tried whole, as a reload would, and then thrown away. */
+/* check.h - a configuration built and tried whole, as a reload would, and then thrown away. Any thread;
+ * blocks it while plugins load. */
 #ifndef MG_GATEWAY_CHECK_H
 #define MG_GATEWAY_CHECK_H
 

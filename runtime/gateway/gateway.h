@@ -1,5 +1,5 @@
 /* gateway.h - a whole gateway: workers, control, what they share. Several may live in one process; nothing is
- * global. */
+ * global. The thread that made the gateway, except where any thread is named. */
 #ifndef MG_GATEWAY_GATEWAY_H
 #define MG_GATEWAY_GATEWAY_H
 

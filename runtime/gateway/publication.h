@@ -1,5 +1,5 @@
 /* publication.h - a configuration on its way to the workers: read, checked, built and tried whole aside, then
- * adopted, or dropped without a trace. Control has it, or the builder, never both. */
+ * adopted, or dropped without a trace. The control loop has it, or the builder's thread, never both. */
 #ifndef MG_GATEWAY_PUBLICATION_H
 #define MG_GATEWAY_PUBLICATION_H
 

@@ -1,6 +1,6 @@
 /* shared.h - what all workers of a gateway share and what outlives a snapshot: limiters, breakers and
  * counters by name, the key-value store, the policy clock. Names are looked up when a snapshot or a VM is
- * built, never on the request path. */
+ * built, never on the request path. Any thread, where nothing else is said. */
 #ifndef MG_GATEWAY_SHARED_H
 #define MG_GATEWAY_SHARED_H
 

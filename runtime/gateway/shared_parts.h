@@ -1,4 +1,5 @@
-/* shared_parts.h - what shared.c and shared_policies.c share; for these two alone. */
+/* shared_parts.h - what shared.c and shared_policies.c share; for these two alone. Any thread that holds the
+ * lock. */
 #ifndef MG_GATEWAY_SHARED_PARTS_H
 #define MG_GATEWAY_SHARED_PARTS_H
 

@@ -1,6 +1,6 @@
 /* vm_renew.h - the Lua state of a worker, as far as memory goes: its collector works between turns, and one that is
  * nearly full, because plugins keep what they should let go, is replaced by a fresh one of the same plan; requests
- * that run go on in the old one. */
+ * that run go on in the old one. The worker's own loop. */
 #ifndef MG_GATEWAY_VM_RENEW_H
 #define MG_GATEWAY_VM_RENEW_H
 

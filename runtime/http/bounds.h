@@ -1,5 +1,6 @@
 /* bounds.h - how large the parts of a message may be, wherever it comes from: parsers, configuration and
- * plugins go by this table, so that a plugin can set again whatever it was given. */
+ * plugins go by this table, so that a plugin can set again whatever it was given. Constants, for any
+ * thread. */
 #ifndef MG_HTTP_BOUNDS_H
 #define MG_HTTP_BOUNDS_H
 

@@ -1,4 +1,4 @@
-/* bytes.h - which bytes may stand where, for the readers of this layer. */
+/* bytes.h - which bytes may stand where, for the readers of this layer. Pure: any thread. */
 #ifndef MG_HTTP_BYTES_H
 #define MG_HTTP_BYTES_H
 

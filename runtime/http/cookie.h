@@ -1,4 +1,4 @@
-/* cookie.h - one cookie of a request (RFC 6265 4.2). */
+/* cookie.h - one cookie of a request (RFC 6265 4.2). Pure: any thread. */
 #ifndef MG_HTTP_COOKIE_H
 #define MG_HTTP_COOKIE_H
 

@@ -1,4 +1,5 @@
-/* gather.h - a body into memory, bounded: from its source, or as it passes somebody else. */
+/* gather.h - a body into memory, bounded: from its source, or as it passes somebody else. The thread of the
+ * exchange. */
 #ifndef MG_HTTP_GATHER_H
 #define MG_HTTP_GATHER_H
 

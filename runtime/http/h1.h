@@ -1,6 +1,6 @@
 /* h1.h - HTTP/1.0 and 1.1 (RFC 9112): bytes in, messages out, without a socket; and back. Strict on both
  * sides: whatever two parsers could read two ways is refused. The one home of http-parser, which tokenises
- * heads and nothing else. */
+ * heads and nothing else. Pure: any thread, one at a time on one reader or message. */
 #ifndef MG_HTTP_H1_H
 #define MG_HTTP_H1_H
 

@@ -1,5 +1,5 @@
 /* h1_wire.h - what the files of h1 share: faults, field lines, and what the fields of one connection say.
- * Private to them. */
+ * Private to them. Pure: any thread, one at a time on one reader or message. */
 #ifndef MG_HTTP_H1_WIRE_H
 #define MG_HTTP_H1_WIRE_H
 

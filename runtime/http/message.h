@@ -1,6 +1,6 @@
 /* message.h - the heads of a request and its response, neutral to the version of HTTP that carried them. What
  * frames a message or belongs to one connection (Connection, Transfer-Encoding, Content-Length, Upgrade,
- * Host, ..) is a member here and never a field. */
+ * Host, ..) is a member here and never a field. Pure: any thread, one at a time on one message. */
 #ifndef MG_HTTP_MESSAGE_H
 #define MG_HTTP_MESSAGE_H
 

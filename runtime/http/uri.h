@@ -1,5 +1,5 @@
 /* uri.h - split, decode, normalise; refuses what two parsers could read two ways (docs/policies.md 3, RFC
- * 3986). */
+ * 3986). Pure: any thread, one at a time on one arena. */
 #ifndef MG_HTTP_URI_H
 #define MG_HTTP_URI_H
 

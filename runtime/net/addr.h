@@ -1,4 +1,4 @@
-/* addr.h - where a socket is: IPv4, IPv6 or a Unix path, by value. */
+/* addr.h - where a socket is: IPv4, IPv6 or a Unix path, by value. Any thread. */
 #ifndef MG_NET_ADDR_H
 #define MG_NET_ADDR_H
 

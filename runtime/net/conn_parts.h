@@ -1,6 +1,6 @@
 /* conn_parts.h - what the files of a client connection of HTTP/1 share: conn.c, conn_in.c, conn_out.c.
  * Nobody else includes it. Whatever calls out may end the connection: enter before, leave after, and look at
- * its state in between. */
+ * its state in between. The thread of its loop. */
 #ifndef MG_NET_CONN_PARTS_H
 #define MG_NET_CONN_PARTS_H
 

@@ -1,5 +1,5 @@
 /* dns_message.h - questions to name servers and their answers as bytes (RFC 1035, 4), for what is asked over
- * TCP. Answers come from outside: what is not exactly right is refused. */
+ * TCP. Answers come from outside: what is not exactly right is refused. Pure: any thread. */
 #ifndef MG_NET_DNS_MESSAGE_H
 #define MG_NET_DNS_MESSAGE_H
 

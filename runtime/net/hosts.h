@@ -1,4 +1,5 @@
-/* hosts.h - the hosts file, kept as text and looked through; for the resolver. */
+/* hosts.h - the hosts file, kept as text and looked through; for the resolver. The thread of the resolver's
+ * loop; reads the file there. */
 #ifndef MG_NET_HOSTS_H
 #define MG_NET_HOSTS_H
 

@@ -1,5 +1,5 @@
 /* loop_parts.h - what the kinds of loop (net/loop.c on libevent, sim/ in memory) build on; nothing else
- * includes it. */
+ * includes it. The thread of its loop, but for posting: any thread. */
 #ifndef MG_NET_LOOP_PARTS_H
 #define MG_NET_LOOP_PARTS_H
 

@@ -1,5 +1,5 @@
 /* search.h - which names to ask for a relative one (resolv.conf(5): search, domain, ndots); for the resolver.
- */
+ * Any thread, one at a time on one object. */
 #ifndef MG_NET_SEARCH_H
 #define MG_NET_SEARCH_H
 

@@ -1,6 +1,6 @@
 /* upstream_parts.h - what the files of a connection to an endpoint share: upstream.c (leases), endpoint.c,
  * upstream_conn.c, upstream_out.c, upstream_in.c. Nobody else includes it. Whatever calls out may end the
- * connection: enter before, leave after, and look at its state in between. */
+ * connection: enter before, leave after, and look at its state in between. The thread of its loop. */
 #ifndef MG_NET_UPSTREAM_PARTS_H
 #define MG_NET_UPSTREAM_PARTS_H
 

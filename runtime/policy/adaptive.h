@@ -1,4 +1,5 @@
-/* adaptive.h - how much at once, and how much of the rest not to try (docs/policies.md 8). */
+/* adaptive.h - how much at once, and how much of the rest not to try (docs/policies.md 8). Any thread, but
+ * one at a time on one mg_gradient. */
 #ifndef MG_POLICY_ADAPTIVE_H
 #define MG_POLICY_ADAPTIVE_H
 

@@ -1,6 +1,6 @@
-/* balancer.h - which endpoint next (docs/policies.md 6). One a worker and set of endpoints, used by that
- * worker alone; what is in flight may be counted for the whole node. Endpoints are numbers, in configured
- * order. */
+/* balancer.h - which endpoint next (docs/policies.md 6). One a worker and set of endpoints, used on that
+ * worker's own loop; what is in flight may be counted for the whole node. Endpoints are numbers, in
+ * configured order. */
 #ifndef MG_POLICY_BALANCER_H
 #define MG_POLICY_BALANCER_H
 

@@ -1,5 +1,5 @@
 /* balancer_parts.h - a balancer from inside: what balancer.c shares with the two choices
- * (balancer_choice.c). Nobody else includes this. */
+ * (balancer_choice.c). Nobody else includes this. The worker's own loop. */
 #ifndef MG_POLICY_BALANCER_PARTS_H
 #define MG_POLICY_BALANCER_PARTS_H
 

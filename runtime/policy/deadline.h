@@ -1,4 +1,5 @@
-/* deadline.h - how long is left (docs/policies.md 7). A deadline is set once and handed on smaller. */
+/* deadline.h - how long is left (docs/policies.md 7). A deadline is set once and handed on smaller. Pure: any
+ * thread. */
 #ifndef MG_POLICY_DEADLINE_H
 #define MG_POLICY_DEADLINE_H
 

@@ -1,5 +1,6 @@
 /* detector.h - whether an upstream behaves unlike itself (docs/policies.md 5, adaptive mode). Runs off the
- * request path, once a second an upstream; one owner. */
+ * request path, once a second an upstream; any thread, one at a time on one
+ * detector. */
 #ifndef MG_POLICY_DETECTOR_H
 #define MG_POLICY_DETECTOR_H
 

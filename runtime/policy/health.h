@@ -1,4 +1,5 @@
-/* health.h - which endpoints are up, and how much of a share they get (docs/policies.md 6). */
+/* health.h - which endpoints are up, and how much of a share they get (docs/policies.md 6). Any thread, but
+ * one at a time on one mg_health. */
 #ifndef MG_POLICY_HEALTH_H
 #define MG_POLICY_HEALTH_H
 

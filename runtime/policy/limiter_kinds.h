@@ -1,6 +1,6 @@
 /* limiter_kinds.h - a limiter from inside: what limiter.c shares with the algorithms (limiter_bucket.c,
  * limiter_window.c, limiter_log.c, limiter_permit.c) and with what outlives it (limiter_keep.c). Nobody else
- * includes this but the bench. */
+ * includes this but the bench. Any thread, as limiter.h. */
 #ifndef MG_POLICY_LIMITER_KINDS_H
 #define MG_POLICY_LIMITER_KINDS_H
 

@@ -1,4 +1,4 @@
-/* retry.h - once more or not, and after how long (docs/policies.md 7). */
+/* retry.h - once more or not, and after how long (docs/policies.md 7). Any thread. */
 #ifndef MG_POLICY_RETRY_H
 #define MG_POLICY_RETRY_H
 

@@ -1,4 +1,5 @@
-/* rollout.h - who goes to the canary, and how far it may go (docs/policies.md 9). */
+/* rollout.h - who goes to the canary, and how far it may go (docs/policies.md 9). Pure: any thread, one at a
+ * time on one rollout. */
 #ifndef MG_POLICY_ROLLOUT_H
 #define MG_POLICY_ROLLOUT_H
 

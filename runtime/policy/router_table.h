@@ -2,7 +2,8 @@
  *
  * Paths of text alone stand in a hash table by host class and whole path. All other patterns stand in a trie
  * a class, one node a segment; a node is one cache line and a child of text is one probe, keyed by its parent
- * and its text. Leaves stand in match order, so that a leaf's place is its rank. */
+ * and its text. Leaves stand in match order, so that a leaf's place is its rank. One thread builds; then any
+ * thread reads. */
 #ifndef MG_POLICY_ROUTER_TABLE_H
 #define MG_POLICY_ROUTER_TABLE_H
 

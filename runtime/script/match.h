@@ -1,5 +1,5 @@
 /* match.h - Lua patterns, bounded: what string.find, match, gmatch and gsub of plugins run on. The function
- * that Lua calls, mg_pattern_find, and its mg_match are declared in moongate.h. */
+ * that Lua calls, mg_pattern_find, and its mg_match are declared in moongate.h. Any thread. */
 #ifndef MG_SCRIPT_MATCH_H
 #define MG_SCRIPT_MATCH_H
 

@@ -1,4 +1,5 @@
-/* state.h - what vm.c and task.c share: the Lua state and what its boot handed out. Private to script/. */
+/* state.h - what vm.c and task.c share: the Lua state and what its boot handed out. Private to script/. The
+ * thread that runs the state now. */
 #ifndef MG_SCRIPT_STATE_H
 #define MG_SCRIPT_STATE_H
 

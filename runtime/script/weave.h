@@ -1,5 +1,6 @@
 /* weave.h - puts checks of budgets into the source of a plugin, because compiled Lua cannot be interrupted
- * from outside (docs/architecture.md 7). The function that Lua calls, mg_weave, is declared in moongate.h. */
+ * from outside (docs/architecture.md 7). The function that Lua calls, mg_weave, is declared in moongate.h.
+ * Any thread. */
 #ifndef MG_SCRIPT_WEAVE_H
 #define MG_SCRIPT_WEAVE_H
 

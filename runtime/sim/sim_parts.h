@@ -1,4 +1,4 @@
-/* sim_parts.h - the world from inside; for the files of this folder. */
+/* sim_parts.h - the world from inside; for the files of this folder. One thread, that of the world. */
 #ifndef MG_SIM_SIM_PARTS_H
 #define MG_SIM_SIM_PARTS_H
 

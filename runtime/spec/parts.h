@@ -1,4 +1,4 @@
-/* parts.h - what the files of this folder share. */
+/* parts.h - what the files of this folder share. One thread, that of the spec. */
 #ifndef MG_SPEC_PARTS_H
 #define MG_SPEC_PARTS_H
 

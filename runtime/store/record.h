@@ -1,6 +1,7 @@
 /* record.h - how a row of the store looks: a version byte first, then the CRC-32 of all the rest and of the
  * key it stands under, then the payload; whole numbers little-endian. A row that was cut, flipped or moved
- * does not open. The version is the table's own and says how to read the payload. */
+ * does not open. The version is the table's own and says how to read the payload. Pure: any thread, one at a
+ * time on one row. */
 #ifndef MG_STORE_RECORD_H
 #define MG_STORE_RECORD_H
 

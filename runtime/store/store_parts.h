@@ -1,5 +1,5 @@
 /* store_parts.h - a store from inside: what store.c shares with its other files. Nobody else includes this.
- */
+ * Any thread; what changes the file, under `writing`. */
 #ifndef MG_STORE_STORE_PARTS_H
 #define MG_STORE_STORE_PARTS_H
 

@@ -1,5 +1,5 @@
 /* json.h - strict JSON (RFC 8259) as a tree with places: documents that operators write. What plugins read is
- * read in parts, by json_reader.c. */
+ * read in parts, by json_reader.c. Pure: any thread, one at a time on one tree. */
 #ifndef MG_TEXT_JSON_H
 #define MG_TEXT_JSON_H
 

@@ -1,5 +1,5 @@
 /* regex.h - regular expressions (pcre2) whose cost is bounded: matching stops at a number of steps, and says
- * so. */
+ * so. Any thread. */
 #ifndef MG_TEXT_REGEX_H
 #define MG_TEXT_REGEX_H
 

@@ -7,7 +7,7 @@
  * strings: duration size rate share bind url regex host. "x-later" maps keys that a later build will know to
  * what to say about them; "x-range": [lowest, highest] bounds the value behind a duration, size or share,
  * written with units. Any other keyword is an error when the schema is compiled: nothing is ignored silently.
- */
+ * Any thread: a compiled schema is only read; one at a time on one tree. */
 #ifndef MG_TEXT_SCHEMA_H
 #define MG_TEXT_SCHEMA_H
 

@@ -1,5 +1,6 @@
 /* schema_rule.h - a compiled schema, private to schema*.c: schema.c makes it, schema_check.c holds trees
- * against it, schema_value.c judges single values and words what is wrong with them. */
+ * against it, schema_value.c judges single values and words what is wrong with them. Any thread: a compiled
+ * schema is only read; one at a time on one tree. */
 #ifndef MG_TEXT_SCHEMA_RULE_H
 #define MG_TEXT_SCHEMA_RULE_H
 

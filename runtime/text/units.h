@@ -1,5 +1,5 @@
 /* units.h - durations, sizes, rates and shares as operators write them. Values saturate; a message says what
- * is wrong. */
+ * is wrong. Pure: any thread. */
 #ifndef MG_TEXT_UNITS_H
 #define MG_TEXT_UNITS_H
 

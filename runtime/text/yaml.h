@@ -1,4 +1,4 @@
-/* yaml.h - YAML 1.2, core schema, as a tree with places. */
+/* yaml.h - YAML 1.2, core schema, as a tree with places. Pure: any thread, one at a time on one tree. */
 #ifndef MG_TEXT_YAML_H
 #define MG_TEXT_YAML_H
 

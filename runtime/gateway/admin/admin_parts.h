@@ -1,4 +1,4 @@
-/* admin_parts.h - what the resources of the admin listener share; for admin*.c alone. */
+/* admin_parts.h - what the resources of the admin listener share; for admin*.c alone. The control loop. */
 #ifndef MG_GATEWAY_ADMIN_ADMIN_PARTS_H
 #define MG_GATEWAY_ADMIN_ADMIN_PARTS_H
 

@@ -1,5 +1,6 @@
 /* access_log.h - one JSON line an exchange (docs/metrics.md "The access log"). Workers format into a buffer
- * of their own; a full one or an old one is handed to the log writer. */
+ * of their own; a full one or an old one is handed to the log writer. A buffer: its worker's own loop. The
+ * log: any thread. */
 #ifndef MG_GATEWAY_OBSERVE_ACCESS_LOG_H
 #define MG_GATEWAY_OBSERVE_ACCESS_LOG_H
 

@@ -1,5 +1,6 @@
 /* limit_stats.h - what the limiters of the configuration decided: cells by name, with one writer each. A name
- * keeps its counts whatever a reload makes of its limiter. */
+ * keeps its counts whatever a reload makes of its limiter. Any thread; a worker's cells are written on its
+ * own loop. */
 #ifndef MG_GATEWAY_OBSERVE_LIMIT_STATS_H
 #define MG_GATEWAY_OBSERVE_LIMIT_STATS_H
 

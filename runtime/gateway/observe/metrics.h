@@ -1,5 +1,6 @@
 /* metrics.h - what happened, counted per worker without locks and added up at scrape (docs/metrics.md). Label
- * values come from configuration or closed sets; a metric past its series cap folds into `_other`. */
+ * values come from configuration or closed sets; a metric past its series cap folds into `_other`. Counting
+ * for a worker: its own loop. Numbers of names, and reading: any thread. */
 #ifndef MG_GATEWAY_OBSERVE_METRICS_H
 #define MG_GATEWAY_OBSERVE_METRICS_H
 
@@ -19,8 +20,8 @@ enum {
 mg_stats *mg_stats_new(unsigned workers);
 void mg_stats_free(mg_stats *stats);
 
-/* The number of a route's name, given once and kept over reloads; 0 is "" (no route matched). Control thread.
- */
+/* The number of a route's name, given once and kept over reloads; 0 is "" (no route matched). A lock is
+ * held: for building. */
 uint32_t mg_stats_route(mg_stats *stats, mg_str name);
 
 /* One request has ended. The worker's own thread. */

@@ -1,5 +1,6 @@
 /* call.h - the C half of ctx: one exchange as one handler chain sees it. The functions that Lua calls on it
- * are in moongate.h and stand in call.c (heads, texts, bodies) and call_http.c (ctx.http). */
+ * are in moongate.h and stand in call.c (heads, texts, bodies) and call_http.c (ctx.http). The worker's own
+ * loop. */
 #ifndef MG_GATEWAY_REQUEST_CALL_H
 #define MG_GATEWAY_REQUEST_CALL_H
 

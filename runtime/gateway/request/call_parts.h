@@ -1,4 +1,4 @@
-/* call_parts.h - what the files that make up mg_call share. Private to call*.c. */
+/* call_parts.h - what the files that make up mg_call share. Private to call*.c. The worker's own loop. */
 #ifndef MG_GATEWAY_REQUEST_CALL_PARTS_H
 #define MG_GATEWAY_REQUEST_CALL_PARTS_H
 

@@ -1,5 +1,5 @@
 /* chain_parts.h - what chain.c, chain_body.c and chain_clock.c share of a flight's handler chain. Private to
- * them. */
+ * them. The worker's own loop. */
 #ifndef MG_GATEWAY_REQUEST_CHAIN_PARTS_H
 #define MG_GATEWAY_REQUEST_CHAIN_PARTS_H
 

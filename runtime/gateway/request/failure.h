@@ -1,4 +1,5 @@
-/* failure.h - what a client is told when the upstream side fails, and what that counts as. */
+/* failure.h - what a client is told when the upstream side fails, and what that counts as. Pure: any
+ * thread. */
 #ifndef MG_GATEWAY_REQUEST_FAILURE_H
 #define MG_GATEWAY_REQUEST_FAILURE_H
 

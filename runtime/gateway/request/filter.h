@@ -1,6 +1,7 @@
 /* filter.h - a body on its way past plugins that declared it `stream`: each piece goes through their filters
  * in Lua, and what they make of it goes on to the sink behind. At most one piece's outcome is held; while it
- * is, the source waits. It also waits for the next turn when pieces have made this one late. */
+ * is, the source waits. It also waits for the next turn when pieces have made this one late. The worker's own
+ * loop. */
 #ifndef MG_GATEWAY_REQUEST_FILTER_H
 #define MG_GATEWAY_REQUEST_FILTER_H
 

@@ -1,5 +1,5 @@
 /* forward.h - the fields a proxy owes both sides: who the client is, and that we stood in between (RFC 7239,
- * RFC 9110 7.6.3), and how long the caller still waits (docs/policies.md 7). */
+ * RFC 9110 7.6.3), and how long the caller still waits (docs/policies.md 7). The worker's own loop. */
 #ifndef MG_GATEWAY_REQUEST_FORWARD_H
 #define MG_GATEWAY_REQUEST_FORWARD_H
 

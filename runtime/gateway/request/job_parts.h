@@ -1,4 +1,4 @@
-/* job_parts.h - what job.c and job_turns.c share. Private to them. */
+/* job_parts.h - what job.c and job_turns.c share. Private to them. The worker's own loop. */
 #ifndef MG_GATEWAY_REQUEST_JOB_PARTS_H
 #define MG_GATEWAY_REQUEST_JOB_PARTS_H
 

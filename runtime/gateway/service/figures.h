@@ -1,5 +1,6 @@
 /* figures.h - how the calls to one service, or to one side of a split, went: counts and latencies in cells
- * with one writer each, added up by whoever judges or prints. */
+ * with one writer each, added up by whoever judges or prints. Adding: the worker's own loop. Reading: any
+ * thread. */
 #ifndef MG_GATEWAY_SERVICE_FIGURES_H
 #define MG_GATEWAY_SERVICE_FIGURES_H
 

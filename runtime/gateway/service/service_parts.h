@@ -1,5 +1,5 @@
 /* service_parts.h - what service.c and service_hosts.c (one set of hosts) and services.c (the registry)
- * share; for these alone. */
+ * share; for these alone. Threads as service.h says. */
 #ifndef MG_GATEWAY_SERVICE_SERVICE_PARTS_H
 #define MG_GATEWAY_SERVICE_SERVICE_PARTS_H
 
