@@ -83,7 +83,7 @@ void mg_shared_built(mg_shared *shared)
 void mg_shared_adopt(mg_shared *shared)
 {
     pthread_mutex_lock(&shared->lock);
-    shared_adopt_policies(shared);
+    mg_shared_adopt_policies(shared);
     end_counters(shared, true);
     pthread_mutex_unlock(&shared->lock);
 }
@@ -91,7 +91,7 @@ void mg_shared_adopt(mg_shared *shared)
 void mg_shared_drop(mg_shared *shared)
 {
     pthread_mutex_lock(&shared->lock);
-    shared_drop_policies(shared);
+    mg_shared_drop_policies(shared);
     end_counters(shared, false);
     pthread_mutex_unlock(&shared->lock);
 }
@@ -104,7 +104,7 @@ void mg_shared_free(mg_shared *shared)
         return;
     mg_services_free(shared->services);
     mg_accounts_free(shared->accounts);
-    shared_free_policies(shared);
+    mg_shared_free_policies(shared);
     free_counters(shared->draft.counters);
     free_counters(shared->counters);
     mg_map_free(shared->full);

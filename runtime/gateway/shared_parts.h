@@ -48,8 +48,8 @@ static inline bool shared_is_collected(const mg_shared *shared)
     return shared->draft.collecting && pthread_equal(shared->draft.collector, pthread_self());
 }
 
-void shared_adopt_policies(mg_shared *shared);
-void shared_drop_policies(mg_shared *shared);
-void shared_free_policies(mg_shared *shared);
+void mg_shared_adopt_policies(mg_shared *shared);
+void mg_shared_drop_policies(mg_shared *shared);
+void mg_shared_free_policies(mg_shared *shared);
 
 #endif

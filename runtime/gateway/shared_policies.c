@@ -375,14 +375,14 @@ static void end_draft(mg_shared *shared, bool adopted)
     shared->draft.end = &shared->draft.policies;
 }
 
-void shared_adopt_policies(mg_shared *shared)
+void mg_shared_adopt_policies(mg_shared *shared)
 {
     for (const draft_policy *d = shared->draft.policies; d; d = d->next)
         adopt_policy(shared, d);
     end_draft(shared, true);
 }
 
-void shared_drop_policies(mg_shared *shared)
+void mg_shared_drop_policies(mg_shared *shared)
 {
     end_draft(shared, false);
 }
@@ -501,9 +501,9 @@ void mg_shared_each_breaker(mg_shared *shared,
     pthread_mutex_unlock(&shared->lock);
 }
 
-void shared_free_policies(mg_shared *shared)
+void mg_shared_free_policies(mg_shared *shared)
 {
-    shared_drop_policies(shared);
+    mg_shared_drop_policies(shared);
     free_policies(shared, &limiter_kind, shared->limiters);
     free_policies(shared, &breaker_kind, shared->breakers);
 }

@@ -200,7 +200,7 @@ static void refresh(mg_balancer *b, uint64_t now_ns)
             weigh(b, e, now_ns);
     }
     if (b->conf.algorithm == MG_BALANCER_PEAK_EWMA)
-        balancer_refresh_median(b, now_ns);
+        mg_balancer_refresh_median(b, now_ns);
 }
 
 static int pick_among(mg_balancer *b, uint64_t hash, const uint16_t *among, size_t count, uint64_t now_ns)
@@ -211,7 +211,7 @@ static int pick_among(mg_balancer *b, uint64_t hash, const uint16_t *among, size
     case MG_BALANCER_ROUND_ROBIN: return pick_round_robin(b, among, count);
     case MG_BALANCER_RANDOM: return pick_random(b, among, count);
     case MG_BALANCER_LEAST_REQUEST:
-    case MG_BALANCER_PEAK_EWMA: return balancer_of_two(b, among, count, now_ns);
+    case MG_BALANCER_PEAK_EWMA: return mg_balancer_of_two(b, among, count, now_ns);
     case MG_BALANCER_MAGLEV: break;
     }
     endpoint = pick_by_key(b, hash, NULL, 0);
@@ -347,7 +347,7 @@ void mg_balancer_set_usable(mg_balancer *balancer, size_t endpoint, bool usable)
     MG_CHECK(endpoint < balancer->conf.count);
     if (usable && !e->usable) {
         e->current = 0;
-        balancer_forget(balancer, e);
+        mg_balancer_forget(balancer, e);
         start_slowly(balancer, e, 0);
     }
     e->usable = usable;
@@ -358,7 +358,7 @@ void mg_balancer_set_usable(mg_balancer *balancer, size_t endpoint, bool usable)
 void mg_balancer_set_new(mg_balancer *balancer, size_t endpoint, uint64_t since_ns)
 {
     MG_CHECK(endpoint < balancer->conf.count);
-    balancer_forget(balancer, &balancer->all[endpoint]);
+    mg_balancer_forget(balancer, &balancer->all[endpoint]);
     start_slowly(balancer, &balancer->all[endpoint], since_ns ? since_ns : 1);
 }
 

@@ -132,7 +132,7 @@ static bool steps_aside(mg_balancer *b, size_t endpoint)
     return b->all[endpoint].share < 1 && mg_rand_unit(b->conf.rand) >= b->all[endpoint].share;
 }
 
-int balancer_of_two(mg_balancer *b, const uint16_t *among, size_t count, uint64_t now_ns)
+int mg_balancer_of_two(mg_balancer *b, const uint16_t *among, size_t count, uint64_t now_ns)
 {
     const bool by_latency = b->conf.algorithm == MG_BALANCER_PEAK_EWMA;
     choice c = { b, among };
@@ -161,7 +161,7 @@ int balancer_of_two(mg_balancer *b, const uint16_t *among, size_t count, uint64_
     return among[is_cheaper(b, among[second], among[first], now_ns) ? second : first];
 }
 
-void balancer_forget(mg_balancer *b, balancer_host *e)
+void mg_balancer_forget(mg_balancer *b, balancer_host *e)
 {
     b->failing -= e->failures > 0;
     e->failures = 0;
@@ -208,7 +208,7 @@ static double median_of(const mg_balancer *b, const balancer_host *except, uint6
     return count % 2 ? known[count / 2] : (known[count / 2 - 1] + known[count / 2]) / 2;
 }
 
-void balancer_refresh_median(mg_balancer *b, uint64_t now_ns)
+void mg_balancer_refresh_median(mg_balancer *b, uint64_t now_ns)
 {
     size_t unknown = 0;
 
@@ -250,7 +250,7 @@ void mg_balancer_observe(mg_balancer *balancer, size_t endpoint, uint64_t rtt_ns
         balancer->failing--;
         e->failures = 0;
         if (balancer->conf.count > 1)
-            balancer_forget(balancer, e);
+            mg_balancer_forget(balancer, e);
         if (has_others(balancer, e))
             return; /* what the first answer took, a connection had to be made for */
     }

@@ -47,10 +47,10 @@ struct mg_balancer {
 };
 
 /* One of `among`, of whom there is one at least: by load, or by latency and load. */
-int balancer_of_two(mg_balancer *b, const uint16_t *among, size_t count, uint64_t now_ns);
+int mg_balancer_of_two(mg_balancer *b, const uint16_t *among, size_t count, uint64_t now_ns);
 /* Has the median that the picks go by looked at again. */
-void balancer_refresh_median(mg_balancer *b, uint64_t now_ns);
+void mg_balancer_refresh_median(mg_balancer *b, uint64_t now_ns);
 /* Drops what is known of the endpoint's latency: it was away. */
-void balancer_forget(mg_balancer *b, balancer_host *e);
+void mg_balancer_forget(mg_balancer *b, balancer_host *e);
 
 #endif

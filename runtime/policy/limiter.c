@@ -15,12 +15,12 @@ const char *const mg_limiter_on_full_words[] = { MG_LIMITER_ON_FULLS(MG_WORD_TEX
 enum { OVERFLOW_SEED = 4, CHARGE_TRIES = 16, WINDOW_MAX = 1 << 24, ENTRIES_MAX = 10000, CELLS_MAX = 65536 };
 
 static const limiter_kind *const kinds[] = {
-    [MG_LIMITER_TOKEN_BUCKET] = &limiter_token_bucket,
-    [MG_LIMITER_SLIDING_WINDOW] = &limiter_sliding_window,
-    [MG_LIMITER_SLIDING_LOG] = &limiter_sliding_log,
-    [MG_LIMITER_FIXED_WINDOW] = &limiter_fixed_window,
-    [MG_LIMITER_LEAKY] = &limiter_leaky,
-    [MG_LIMITER_CONCURRENCY] = &limiter_concurrency,
+    [MG_LIMITER_TOKEN_BUCKET] = &mg_limiter_token_bucket,
+    [MG_LIMITER_SLIDING_WINDOW] = &mg_limiter_sliding_window,
+    [MG_LIMITER_SLIDING_LOG] = &mg_limiter_sliding_log,
+    [MG_LIMITER_FIXED_WINDOW] = &mg_limiter_fixed_window,
+    [MG_LIMITER_LEAKY] = &mg_limiter_leaky,
+    [MG_LIMITER_CONCURRENCY] = &mg_limiter_concurrency,
 };
 
 void mg_limiter_conf_defaults(mg_limiter_conf *conf)
@@ -73,7 +73,7 @@ static const char *fault_in(const mg_limiter_conf *c)
         return "max_keys: wants 1 to 67108864";
     if (c->overflow_cells < 1 || c->overflow_cells > CELLS_MAX)
         return "overflow_cells: wants 1 to 65536";
-    if (c->algorithm == MG_LIMITER_SLIDING_LOG && !quantity_fault(c) && limiter_log_keys(c) < 1)
+    if (c->algorithm == MG_LIMITER_SLIDING_LOG && !quantity_fault(c) && mg_limiter_log_keys(c) < 1)
         return "overflow_cells: too many for a sliding_log of this quota";
     if (c->on_full > MG_LIMITER_FULL_DENY)
         return "on_full: wants overflow, allow or deny";
@@ -115,7 +115,7 @@ static mg_limiter *limiter_over(const mg_limiter_conf *conf, mg_error *err)
     if (!l->conf.burst)
         l->conf.burst = conf->limit;
     if (conf->algorithm == MG_LIMITER_SLIDING_LOG)
-        l->conf.max_keys = limiter_log_keys(conf);
+        l->conf.max_keys = mg_limiter_log_keys(conf);
     derive(l);
     if (conf->algorithm == MG_LIMITER_TOKEN_BUCKET &&
         l->interval_ns > DAYS_31_MS * MG_NS_PER_MS / l->conf.burst) {
@@ -136,10 +136,10 @@ uint64_t mg_limiter_bytes(const mg_limiter_conf *conf)
     if (fault_in(conf))
         return 0;
     kind = kinds[conf->algorithm];
-    keys = kind == &limiter_sliding_log ? limiter_log_keys(conf) : conf->max_keys;
+    keys = kind == &mg_limiter_sliding_log ? mg_limiter_log_keys(conf) : conf->max_keys;
     bytes = mg_key_table_bytes(keys, kind->wide) + conf->overflow_cells * sizeof(mg_key_wide);
     places = 2 * (uint64_t)keys + conf->overflow_cells;
-    if (kind == &limiter_sliding_log)
+    if (kind == &mg_limiter_sliding_log)
         bytes += places * conf->limit * sizeof(uint64_t);
     return bytes + places / 8;
 }
@@ -150,11 +150,11 @@ static void state_unref(limiter_state *s)
         return;
     mg_key_table_free(s->table);
     mg_free(s->cell_memory);
-    limiter_log_free(s->log);
-    limiter_queue_free(s->queue);
+    mg_limiter_log_free(s->log);
+    mg_limiter_queue_free(s->queue);
     mg_free(s->changed);
     mg_free(s->changed_sum);
-    limiter_sketch_free(s->sketch);
+    mg_limiter_sketch_free(s->sketch);
     mg_free(s);
 }
 
@@ -170,8 +170,8 @@ static bool make_tables(limiter_state *s, const mg_limiter *l)
     s->slots = (char *)mg_key_table_at(s->table, 0);
     s->slot_count = mg_key_table_slots(s->table);
     places = limiter_places(s);
-    if (l->kind == &limiter_sliding_log) {
-        s->log = limiter_log_new(places, (uint32_t)l->conf.limit);
+    if (l->kind == &mg_limiter_sliding_log) {
+        s->log = mg_limiter_log_new(places, (uint32_t)l->conf.limit);
         if (!s->log)
             return false;
     }
@@ -200,8 +200,8 @@ static limiter_state *state_new(const mg_limiter *l, const uint64_t secret[2])
     for (uint32_t i = 0; i < s->cell_count; i++)
         atomic_init(&limiter_cell(s, i)->fingerprint, i + 1);
     if (l->kind->queues)
-        s->queue = limiter_queue_new();
-    s->sketch = limiter_sketch_new();
+        s->queue = mg_limiter_queue_new();
+    s->sketch = mg_limiter_sketch_new();
     return s;
 }
 
@@ -239,10 +239,10 @@ static bool fits(const mg_limiter *l, const limiter_state *old)
 {
     if (l->kind != old->kind)
         return false;
-    if (l->kind == &limiter_concurrency)
+    if (l->kind == &mg_limiter_concurrency)
         return true;
     return l->conf.max_keys == old->max_keys && l->conf.overflow_cells == old->cell_count &&
-           l->window_ns == old->window_ns && (!old->log || limiter_log_units(old->log) == l->conf.limit);
+           l->window_ns == old->window_ns && (!old->log || mg_limiter_log_units(old->log) == l->conf.limit);
 }
 
 static void clamp(const mg_limiter *l, uint64_t now_ns)
@@ -274,7 +274,7 @@ static void go_on(mg_limiter *l, const mg_limiter *old, uint64_t now_ns)
             l->state = state_new(l, old->state->secret);
         if (!l->state)
             return;
-        limiter_carry(l, old, now_ns);
+        mg_limiter_carry(l, old, now_ns);
     }
     clamp(l, now_ns);
 }
@@ -389,11 +389,11 @@ static bool charge(const mg_limiter *l, const char *key, size_t n, limiter_turn 
         return true;
     if (out->retry_ms == MG_LIMITER_NEVER)
         return false;
-    limiter_queue_lock(l->state);
+    mg_limiter_queue_lock(l->state);
     granted = charge_now(l, key, n, turn, out);
     if (granted && out->wait_ms)
-        limiter_queue_add(l, waiter, out);
-    limiter_queue_unlock(l->state);
+        mg_limiter_queue_add(l, waiter, out);
+    mg_limiter_queue_unlock(l->state);
     return granted;
 }
 
@@ -446,14 +446,14 @@ bool mg_limiter_cancel(mg_limiter *limiter, const mg_limiter_answer *granted)
 void mg_limiter_give_back(mg_limiter *limiter, const mg_limiter_answer *taken)
 {
     if (limiter->kind->queues && taken->allowed && taken->length_ns && taken->via != MG_LIMITER_VIA_NONE)
-        (void)limiter_queue_give_back(limiter, taken);
+        (void)mg_limiter_queue_give_back(limiter, taken);
     else
         undo(limiter, taken, false);
 }
 
 void mg_limiter_release(mg_limiter *limiter, mg_limiter_answer *taken)
 {
-    if (limiter->kind == &limiter_concurrency)
+    if (limiter->kind == &mg_limiter_concurrency)
         undo(limiter, taken, false);
     taken->length_ns = 0;
 }
@@ -513,7 +513,7 @@ uint64_t mg_limiter_window_ms(const mg_limiter *limiter)
 {
     const uint64_t scaled_ms = limiter->most * limiter->conf.period_ms;
 
-    if (limiter->kind == &limiter_concurrency)
+    if (limiter->kind == &mg_limiter_concurrency)
         return 0;
     return scaled_ms % limiter->conf.limit ? 0 : scaled_ms / limiter->conf.limit;
 }

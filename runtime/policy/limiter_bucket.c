@@ -113,7 +113,7 @@ static void lower(mg_key_slot *slot, uint64_t fingerprint, uint64_t latest_ns)
 /* How far ahead of now a word may stand. */
 static uint64_t reach_ns(const mg_limiter *l)
 {
-    const uint64_t length_ns = l->kind == &limiter_leaky ? l->conf.limit * l->interval_ns : l->burst_ns;
+    const uint64_t length_ns = l->kind == &mg_limiter_leaky ? l->conf.limit * l->interval_ns : l->burst_ns;
 
     return length_ns + l->max_wait_ns;
 }
@@ -131,10 +131,10 @@ static void clamp(const mg_limiter *l, mg_key_slot *slot, uint64_t fingerprint, 
 
     if (!mg_key_slot_read(slot, fingerprint, &word) || word <= latest_ns)
         return;
-    limiter_queue_lock(l->state);
+    mg_limiter_queue_lock(l->state);
     lower(slot, fingerprint,
-          mg_max_u64(latest_ns, limiter_queue_end_ns(l->state, fingerprint, is_cell(l->state, slot))));
-    limiter_queue_unlock(l->state);
+          mg_max_u64(latest_ns, mg_limiter_queue_end_ns(l->state, fingerprint, is_cell(l->state, slot))));
+    mg_limiter_queue_unlock(l->state);
 }
 
 /* Who waits does not live to see a restart, and has not gone yet: its charge is not kept. */
@@ -145,7 +145,7 @@ static bool read_word(const limiter_state *s, uint64_t interval_ns, mg_key_slot 
 
     if (!mg_key_slot_read(slot, fingerprint, &word))
         return false;
-    record->idle_ns = limiter_queue_begin_ns(s, fingerprint, is_cell(s, slot), word);
+    record->idle_ns = mg_limiter_queue_begin_ns(s, fingerprint, is_cell(s, slot), word);
     if (record->idle_ns <= record->at_ns)
         return false;
     record->used = (record->idle_ns - record->at_ns + interval_ns - 1) / interval_ns;
@@ -166,7 +166,7 @@ static void owe(const mg_limiter *l, mg_key_slot *slot, uint64_t fingerprint, ui
     limiter_hold(slot, fingerprint, now_ns + mg_min_u64(units, l->most) * l->interval_ns);
 }
 
-const limiter_kind limiter_token_bucket = {
+const limiter_kind mg_limiter_token_bucket = {
     .queues = true,
     .decide = token_decide,
     .undo = undo,
@@ -176,7 +176,7 @@ const limiter_kind limiter_token_bucket = {
     .owe = owe,
 };
 
-const limiter_kind limiter_leaky = {
+const limiter_kind mg_limiter_leaky = {
     .queues = true,
     .decide = leaky_decide,
     .undo = undo,

@@ -157,7 +157,7 @@ bool mg_limiter_shares(const mg_limiter *a, const mg_limiter *b)
     return a->state == b->state;
 }
 
-void limiter_carry(const mg_limiter *to, const mg_limiter *from, uint64_t now_ns)
+void mg_limiter_carry(const mg_limiter *to, const mg_limiter *from, uint64_t now_ns)
 {
     mg_limiter_record record;
     size_t cursor = 0;
@@ -178,12 +178,12 @@ struct limiter_sketch {
     mg_limiter_hot entries[MG_LIMITER_HOT];
 };
 
-limiter_sketch *limiter_sketch_new(void)
+limiter_sketch *mg_limiter_sketch_new(void)
 {
     return MG_NEW(limiter_sketch);
 }
 
-void limiter_sketch_free(limiter_sketch *sketch)
+void mg_limiter_sketch_free(limiter_sketch *sketch)
 {
     mg_free(sketch);
 }

@@ -74,8 +74,8 @@ struct limiter_kind {
     bool (*pour)(void *state, mg_key_slot *into, mg_key_slot *from, uint64_t fingerprint, uint64_t now_ns);
 };
 
-extern const limiter_kind limiter_token_bucket, limiter_sliding_window, limiter_sliding_log,
-    limiter_fixed_window, limiter_leaky, limiter_concurrency;
+extern const limiter_kind mg_limiter_token_bucket, mg_limiter_sliding_window, mg_limiter_sliding_log,
+    mg_limiter_fixed_window, mg_limiter_leaky, mg_limiter_concurrency;
 
 static inline uint64_t limiter_places(const limiter_state *s)
 {
@@ -144,28 +144,28 @@ static inline bool limiter_impossible(const mg_limiter *l, const limiter_turn *t
 
 /* limiter_log.c */
 /* NULL when the system does not give so much. */
-limiter_log *limiter_log_new(uint64_t rings, uint32_t ring_units);
-void limiter_log_free(limiter_log *log);
-uint32_t limiter_log_units(const limiter_log *log);
-uint32_t limiter_log_keys(const mg_limiter_conf *conf); /* as many of max_keys as there is room for */
+limiter_log *mg_limiter_log_new(uint64_t rings, uint32_t ring_units);
+void mg_limiter_log_free(limiter_log *log);
+uint32_t mg_limiter_log_units(const limiter_log *log);
+uint32_t mg_limiter_log_keys(const mg_limiter_conf *conf); /* as many of max_keys as there is room for */
 
 /* limiter_queue.c */
-limiter_queue *limiter_queue_new(void);
-void limiter_queue_free(limiter_queue *queue); /* NULL is fine */
-void limiter_queue_lock(const limiter_state *s);
-void limiter_queue_unlock(const limiter_state *s);
+limiter_queue *mg_limiter_queue_new(void);
+void mg_limiter_queue_free(limiter_queue *queue); /* NULL is fine */
+void mg_limiter_queue_lock(const limiter_state *s);
+void mg_limiter_queue_unlock(const limiter_state *s);
 /* A charge was granted that waits; with the lock held since before it was made. */
-void limiter_queue_add(const mg_limiter *l, mg_limiter_waiter *waiter, const mg_limiter_answer *granted);
+void mg_limiter_queue_add(const mg_limiter *l, mg_limiter_waiter *waiter, const mg_limiter_answer *granted);
 /* Where the last turn of those who wait ends; 0 when nobody does. With the lock held. */
-uint64_t limiter_queue_end_ns(const limiter_state *s, uint64_t fingerprint, bool cell);
+uint64_t mg_limiter_queue_end_ns(const limiter_state *s, uint64_t fingerprint, bool cell);
 /* `word` without those who wait: where the first turn begins. */
-uint64_t limiter_queue_begin_ns(const limiter_state *s, uint64_t fingerprint, bool cell, uint64_t word);
+uint64_t mg_limiter_queue_begin_ns(const limiter_state *s, uint64_t fingerprint, bool cell, uint64_t word);
 /* Takes back a charge that was made in the same call, and moves up whoever has come to wait behind it. */
-bool limiter_queue_give_back(const mg_limiter *l, const mg_limiter_answer *taken);
+bool mg_limiter_queue_give_back(const mg_limiter *l, const mg_limiter_answer *taken);
 
 /* limiter_keep.c */
-void limiter_carry(const mg_limiter *to, const mg_limiter *from, uint64_t now_ns);
-limiter_sketch *limiter_sketch_new(void);
-void limiter_sketch_free(limiter_sketch *sketch);
+void mg_limiter_carry(const mg_limiter *to, const mg_limiter *from, uint64_t now_ns);
+limiter_sketch *mg_limiter_sketch_new(void);
+void mg_limiter_sketch_free(limiter_sketch *sketch);
 
 #endif

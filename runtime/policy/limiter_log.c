@@ -26,7 +26,7 @@ typedef struct ring {
     uint32_t units, first, count;
 } ring;
 
-limiter_log *limiter_log_new(uint64_t rings, uint32_t ring_units)
+limiter_log *mg_limiter_log_new(uint64_t rings, uint32_t ring_units)
 {
     limiter_log *log = MG_NEW(limiter_log);
 
@@ -38,7 +38,7 @@ limiter_log *limiter_log_new(uint64_t rings, uint32_t ring_units)
     return NULL;
 }
 
-void limiter_log_free(limiter_log *log)
+void mg_limiter_log_free(limiter_log *log)
 {
     if (!log)
         return;
@@ -46,13 +46,13 @@ void limiter_log_free(limiter_log *log)
     mg_free(log);
 }
 
-uint32_t limiter_log_units(const limiter_log *log)
+uint32_t mg_limiter_log_units(const limiter_log *log)
 {
     return log->units;
 }
 
 /* 0 when the overflow cells alone take the room. */
-uint32_t limiter_log_keys(const mg_limiter_conf *conf)
+uint32_t mg_limiter_log_keys(const mg_limiter_conf *conf)
 {
     const uint64_t rings = SLAB_UNITS / conf->limit, cells = conf->overflow_cells;
 
@@ -289,7 +289,7 @@ static bool pour(void *state, mg_key_slot *into, mg_key_slot *from, uint64_t fin
     return fine;
 }
 
-const limiter_kind limiter_sliding_log = {
+const limiter_kind mg_limiter_sliding_log = {
     .wide = true,
     .decide = decide,
     .undo = undo,

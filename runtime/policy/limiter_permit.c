@@ -91,4 +91,4 @@ static bool pour(void *state, mg_key_slot *into, mg_key_slot *from, uint64_t fin
     return true;
 }
 
-const limiter_kind limiter_concurrency = { .decide = decide, .undo = undo, .pour = pour };
+const limiter_kind mg_limiter_concurrency = { .decide = decide, .undo = undo, .pour = pour };

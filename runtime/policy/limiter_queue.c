@@ -22,7 +22,7 @@ struct limiter_queue {
     mg_list buckets[BUCKETS]; /* by key; of mg_limiter_waiter, the first to come first */
 };
 
-limiter_queue *limiter_queue_new(void)
+limiter_queue *mg_limiter_queue_new(void)
 {
     limiter_queue *q = MG_NEW(limiter_queue);
 
@@ -32,7 +32,7 @@ limiter_queue *limiter_queue_new(void)
     return q;
 }
 
-void limiter_queue_free(limiter_queue *queue)
+void mg_limiter_queue_free(limiter_queue *queue)
 {
     if (!queue)
         return;
@@ -40,12 +40,12 @@ void limiter_queue_free(limiter_queue *queue)
     mg_free(queue);
 }
 
-void limiter_queue_lock(const limiter_state *s)
+void mg_limiter_queue_lock(const limiter_state *s)
 {
     MG_CHECK(pthread_mutex_lock(&s->queue->lock) == 0);
 }
 
-void limiter_queue_unlock(const limiter_state *s)
+void mg_limiter_queue_unlock(const limiter_state *s)
 {
     MG_CHECK(pthread_mutex_unlock(&s->queue->lock) == 0);
 }
@@ -104,7 +104,7 @@ static void fix_before(mg_list *bucket, mg_list *link, uint64_t fingerprint, boo
         waiter_of(it)->fixed |= waiter_of(it)->fingerprint == fingerprint && waiter_of(it)->cell == cell;
 }
 
-void limiter_queue_add(const mg_limiter *l, mg_limiter_waiter *waiter, const mg_limiter_answer *granted)
+void mg_limiter_queue_add(const mg_limiter *l, mg_limiter_waiter *waiter, const mg_limiter_answer *granted)
 {
     const bool cell = granted->via == MG_LIMITER_VIA_OVERFLOW;
     mg_list *bucket = bucket_of(l->state, granted->fingerprint);
@@ -120,7 +120,7 @@ void limiter_queue_add(const mg_limiter *l, mg_limiter_waiter *waiter, const mg_
     waiter->fixed = false;
     waiter->waits = true;
     waiter->length_ns = granted->length_ns;
-    waiter->lead_ns = l->kind == &limiter_leaky ? granted->length_ns : l->burst_ns;
+    waiter->lead_ns = l->kind == &mg_limiter_leaky ? granted->length_ns : l->burst_ns;
     atomic_store_explicit(&waiter->until_ns, granted->until_ns, memory_order_relaxed);
     mg_list_push(bucket, &waiter->link);
     atomic_fetch_add_explicit(&l->state->queue->count, 1, memory_order_relaxed);
@@ -156,7 +156,7 @@ static bool move_up(const limiter_state *s, mg_limiter_waiter *next, uint64_t fi
     return true;
 }
 
-uint64_t limiter_queue_end_ns(const limiter_state *s, uint64_t fingerprint, bool cell)
+uint64_t mg_limiter_queue_end_ns(const limiter_state *s, uint64_t fingerprint, bool cell)
 {
     const mg_limiter_waiter *last = last_of(bucket_of(s, fingerprint), fingerprint, cell);
 
@@ -165,22 +165,22 @@ uint64_t limiter_queue_end_ns(const limiter_state *s, uint64_t fingerprint, bool
 
 /* ---- for others ---- */
 
-uint64_t limiter_queue_begin_ns(const limiter_state *s, uint64_t fingerprint, bool cell, uint64_t word)
+uint64_t mg_limiter_queue_begin_ns(const limiter_state *s, uint64_t fingerprint, bool cell, uint64_t word)
 {
     mg_list *bucket = bucket_of(s, fingerprint);
     mg_limiter_waiter *first;
 
     if (!atomic_load_explicit(&s->queue->count, memory_order_relaxed))
         return word;
-    limiter_queue_lock(s);
+    mg_limiter_queue_lock(s);
     first = next_of(bucket, bucket, fingerprint, cell);
-    if (first && !first->fixed && limiter_queue_end_ns(s, fingerprint, cell) == word)
+    if (first && !first->fixed && mg_limiter_queue_end_ns(s, fingerprint, cell) == word)
         word = until_of(first) - first->length_ns;
-    limiter_queue_unlock(s);
+    mg_limiter_queue_unlock(s);
     return word;
 }
 
-bool limiter_queue_give_back(const mg_limiter *l, const mg_limiter_answer *taken)
+bool mg_limiter_queue_give_back(const mg_limiter *l, const mg_limiter_answer *taken)
 {
     const bool cell = taken->via == MG_LIMITER_VIA_OVERFLOW;
     mg_list *bucket = bucket_of(l->state, taken->fingerprint);
@@ -188,7 +188,7 @@ bool limiter_queue_give_back(const mg_limiter *l, const mg_limiter_answer *taken
     mg_key_slot *slot;
     bool given = false;
 
-    limiter_queue_lock(l->state);
+    mg_limiter_queue_lock(l->state);
     first = next_of(bucket, bucket, taken->fingerprint, cell);
     while (first && until_of(first) <= taken->until_ns)
         first = next_of(bucket, &first->link, taken->fingerprint, cell);
@@ -199,7 +199,7 @@ bool limiter_queue_give_back(const mg_limiter *l, const mg_limiter_answer *taken
         limiter_changed(l->state, slot);
         given = true;
     }
-    limiter_queue_unlock(l->state);
+    mg_limiter_queue_unlock(l->state);
     return given;
 }
 
@@ -212,7 +212,7 @@ bool mg_limiter_leave(mg_limiter *limiter, mg_limiter_waiter *waiter, uint64_t n
 
     if (!waiter->waits)
         return false;
-    limiter_queue_lock(s);
+    mg_limiter_queue_lock(s);
     next = next_of(bucket_of(s, waiter->fingerprint), &waiter->link, waiter->fingerprint, waiter->cell);
     by_ns = waiter->fixed ? 0 : waiter->length_ns;
     if (next) {
@@ -222,7 +222,7 @@ bool mg_limiter_leave(mg_limiter *limiter, mg_limiter_waiter *waiter, uint64_t n
     }
     given = move_up(s, next, waiter->fingerprint, waiter->cell, until_of(waiter), by_ns);
     take_out(s, waiter);
-    limiter_queue_unlock(s);
+    mg_limiter_queue_unlock(s);
     return given;
 }
 
@@ -233,11 +233,11 @@ void mg_limiter_waited(mg_limiter *limiter, mg_limiter_waiter *waiter)
 
     if (!waiter->waits)
         return;
-    limiter_queue_lock(s);
+    mg_limiter_queue_lock(s);
     fix_before(bucket_of(s, waiter->fingerprint), &waiter->link, waiter->fingerprint, waiter->cell);
     take_out(s, waiter);
     slot = slot_of(s, waiter->fingerprint, waiter->cell);
-    limiter_queue_unlock(s);
+    mg_limiter_queue_unlock(s);
     if (slot)
         limiter_changed(s, slot); /* what is stored of it did not count those who wait */
 }

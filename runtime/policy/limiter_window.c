@@ -92,7 +92,7 @@ static uint64_t passes_at(const mg_limiter *l, counters c, uint32_t cost)
 
     if (c.cur + cost <= limit)
         return start_ns + sunk_ns(l, c.prev, limit - c.cur - cost);
-    if (l->kind == &limiter_fixed_window)
+    if (l->kind == &mg_limiter_fixed_window)
         return start_ns + l->window_ns;
     return start_ns + l->window_ns + sunk_ns(l, c.cur, limit - cost);
 }
@@ -132,7 +132,7 @@ static bool judge(const mg_limiter *l, counters *c, const limiter_turn *turn, mg
                             ? MG_LIMITER_NEVER
                             : (int64_t)mg_ms_ceil(passes_at(l, *c, turn->cost) - turn->now_ns);
     }
-    idle_ns = idle_at(*c, l->window_ns, l->kind == &limiter_sliding_window);
+    idle_ns = idle_at(*c, l->window_ns, l->kind == &mg_limiter_sliding_window);
     out->reset_ms = idle_ns > turn->now_ns ? mg_ms_ceil(idle_ns - turn->now_ns) : 0;
     return out->allowed;
 }
@@ -140,7 +140,7 @@ static bool judge(const mg_limiter *l, counters *c, const limiter_turn *turn, mg
 static mg_key_change decide(const mg_limiter *l, mg_key_slot *slot, uint64_t fingerprint,
                             const limiter_turn *turn, mg_limiter_answer *out)
 {
-    const bool sliding = l->kind == &limiter_sliding_window;
+    const bool sliding = l->kind == &mg_limiter_sliding_window;
 
     for (;;) {
         uint64_t low = 0, high = 0;
@@ -196,7 +196,7 @@ static void clamp(const mg_limiter *l, mg_key_slot *slot, uint64_t fingerprint, 
 static bool read_counters(const limiter_state *s, uint64_t interval_ns, mg_key_slot *slot,
                           uint64_t fingerprint, mg_limiter_record *record)
 {
-    const bool sliding = s->kind == &limiter_sliding_window;
+    const bool sliding = s->kind == &mg_limiter_sliding_window;
     uint64_t low, high, at_ns;
     counters c;
 
@@ -218,7 +218,7 @@ static bool read_counters(const limiter_state *s, uint64_t interval_ns, mg_key_s
 static void count(const mg_limiter *l, mg_key_slot *slot, uint64_t fingerprint, counters with,
                   uint64_t now_ns)
 {
-    const bool sliding = l->kind == &limiter_sliding_window;
+    const bool sliding = l->kind == &mg_limiter_sliding_window;
     uint64_t low, high;
     counters c;
 
@@ -304,7 +304,7 @@ static bool pour(void *state, mg_key_slot *into, mg_key_slot *from, uint64_t fin
     return true;
 }
 
-const limiter_kind limiter_sliding_window = {
+const limiter_kind mg_limiter_sliding_window = {
     .wide = true,
     .decide = decide,
     .undo = undo,
@@ -315,7 +315,7 @@ const limiter_kind limiter_sliding_window = {
     .pour = pour,
 };
 
-const limiter_kind limiter_fixed_window = {
+const limiter_kind mg_limiter_fixed_window = {
     .wide = true,
     .decide = decide,
     .undo = undo,

@@ -32,13 +32,13 @@ struct mg_kv_space {
 
 /* ---- what is stored ---- */
 
-uint64_t kv_now_ms(const mg_kv *kv)
+uint64_t mg_kv_now_ms(const mg_kv *kv)
 {
     const int64_t wall_ns = kv->clock->wall_ns(kv->clock);
     return wall_ns > 0 ? (uint64_t)wall_ns / MG_NS_PER_MS : 0;
 }
 
-bool kv_split(mg_str full_key, mg_str *name, mg_str *key)
+bool mg_kv_split(mg_str full_key, mg_str *name, mg_str *key)
 {
     const size_t at = mg_str_find(full_key, '\0');
 
@@ -49,7 +49,7 @@ bool kv_split(mg_str full_key, mg_str *name, mg_str *key)
     return true;
 }
 
-bool kv_row_open(mg_str full_key, mg_str row, uint64_t *expires_ms, mg_str *value)
+bool mg_kv_row_open(mg_str full_key, mg_str row, uint64_t *expires_ms, mg_str *value)
 {
     mg_record record;
 
@@ -60,7 +60,7 @@ bool kv_row_open(mg_str full_key, mg_str row, uint64_t *expires_ms, mg_str *valu
     return record.ok;
 }
 
-kv_names *kv_names_of(mg_kv *kv, mg_str name)
+kv_names *mg_kv_names_of(mg_kv *kv, mg_str name)
 {
     pthread_mutex_lock(&kv->names_lock);
     kv_names *names = mg_map_get(kv->names, name);
@@ -90,11 +90,11 @@ static void view_value(const mg_kv *kv, mg_str full_key, mg_str value, uint64_t 
 {
     mg_str name, key;
 
-    MG_CHECK(kv_split(full_key, &name, &key));
+    MG_CHECK(mg_kv_split(full_key, &name, &key));
     view->value = value;
     view->expires_ms = expires_ms;
     view->bytes = kv_row_bytes(key.n, value.n);
-    view->found = expires_ms == 0 || kv_now_ms(kv) < expires_ms;
+    view->found = expires_ms == 0 || mg_kv_now_ms(kv) < expires_ms;
 }
 
 /* True when the table answers and the store need not be asked. */
@@ -124,21 +124,21 @@ static const char *find_in_store(mg_kv *kv, mg_str full_key, mg_arena *arena, kv
     if (result != MG_OK)
         return NO_STORE;
     view->below = true;
-    if (kv_row_open(full_key, row, &expires_ms, &value))
+    if (mg_kv_row_open(full_key, row, &expires_ms, &value))
         view_value(kv, full_key, value, expires_ms, view);
     else
         view->damaged = true;
     return NULL;
 }
 
-const char *kv_find(mg_kv *kv, kv_shard *shard, mg_str full_key, mg_arena *arena, kv_view *view)
+const char *mg_kv_find(mg_kv *kv, kv_shard *shard, mg_str full_key, mg_arena *arena, kv_view *view)
 {
     return find_in_table(kv, shard, full_key, view) ? NULL : find_in_store(kv, full_key, arena, view);
 }
 
 /* ---- changing, under the shard's lock ---- */
 
-void kv_put_entry(mg_kv *kv, kv_shard *shard, mg_str full_key, kv_entry *entry)
+void mg_kv_put_entry(mg_kv *kv, kv_shard *shard, mg_str full_key, kv_entry *entry)
 {
     if (!shard->pending)
         shard->pending = mg_map_new(kv->seed);
@@ -158,15 +158,15 @@ static kv_entry *new_entry(mg_str value, uint64_t expires_ms, bool below)
     return entry;
 }
 
-void kv_remove(mg_kv *kv, kv_shard *shard, kv_names *names, mg_str full_key, const kv_view *view)
+void mg_kv_remove(mg_kv *kv, kv_shard *shard, kv_names *names, mg_str full_key, const kv_view *view)
 {
     atomic_fetch_sub(&names->used, view->bytes);
     if (view->below) {
         kv_entry *entry = new_entry(MG_STR_NONE, 0, true);
         entry->gone = true;
-        kv_put_entry(kv, shard, full_key, entry);
+        mg_kv_put_entry(kv, shard, full_key, entry);
     } else if (shard->pending) { /* nobody below has heard of it: nothing to delete there */
-        kv_put_entry(kv, shard, full_key, NULL);
+        mg_kv_put_entry(kv, shard, full_key, NULL);
     }
 }
 
@@ -201,7 +201,7 @@ static const char *put_value(mg_kv_space *space, kv_shard *shard, mg_str full_ke
         return NO_ROOM;
     if (expires_ms)
         atomic_store_explicit(&space->kv->ages, true, memory_order_relaxed);
-    kv_put_entry(space->kv, shard, full_key, new_entry(value, expires_ms, view->below));
+    mg_kv_put_entry(space->kv, shard, full_key, new_entry(value, expires_ms, view->below));
     return NULL;
 }
 
@@ -242,7 +242,7 @@ static uint64_t expiry(const mg_kv *kv, double ttl_s)
 {
     if (!(ttl_s >= 0 && ttl_s <= TTL_MAX_S))
         return UINT64_MAX;
-    return ttl_s == 0 ? 0 : kv_now_ms(kv) + (uint64_t)ceil(ttl_s * 1000);
+    return ttl_s == 0 ? 0 : mg_kv_now_ms(kv) + (uint64_t)ceil(ttl_s * 1000);
 }
 
 const char *mg_kv_get(mg_kv_space *space, const char *key, uint32_t n, mg_slice *value)
@@ -280,7 +280,7 @@ const char *mg_kv_set(mg_kv_space *space, const char *key, uint32_t n, const cha
         return NO_TTL;
     if ((error = call_begin(space, &call, key, n)))
         return error;
-    error = kv_find(space->kv, call.shard, call.key, &space->arena, &call.view);
+    error = mg_kv_find(space->kv, call.shard, call.key, &space->arena, &call.view);
     if (!error)
         error = put_value(space, call.shard, call.key, &call.view, mg_str_make(value, value_n), expires_ms);
     return call_end(&call, error);
@@ -290,7 +290,7 @@ const char *mg_kv_set(mg_kv_space *space, const char *key, uint32_t n, const cha
 static void remove_found(mg_kv_space *space, kv_call *call)
 {
     if (call->view.bytes > 0 || call->view.damaged)
-        kv_remove(space->kv, call->shard, space->names, call->key, &call->view);
+        mg_kv_remove(space->kv, call->shard, space->names, call->key, &call->view);
 }
 
 const char *mg_kv_delete(mg_kv_space *space, const char *key, uint32_t n)
@@ -300,7 +300,7 @@ const char *mg_kv_delete(mg_kv_space *space, const char *key, uint32_t n)
 
     if (error)
         return error;
-    error = kv_find(space->kv, call.shard, call.key, &space->arena, &call.view);
+    error = mg_kv_find(space->kv, call.shard, call.key, &space->arena, &call.view);
     if (!error)
         remove_found(space, &call);
     return call_end(&call, error);
@@ -360,7 +360,7 @@ const char *mg_kv_incr(mg_kv_space *space, const char *key, uint32_t n, double d
         return NO_TTL;
     if ((error = call_begin(space, &call, key, n)))
         return error;
-    error = kv_find(space->kv, call.shard, call.key, &space->arena, &call.view);
+    error = mg_kv_find(space->kv, call.shard, call.key, &space->arena, &call.view);
     if (!error)
         error = add_whole(space, &call, delta, expires_ms, result);
     return call_end(&call, error);
@@ -397,7 +397,7 @@ const char *mg_kv_cas(mg_kv_space *space, const char *key, uint32_t n, const cha
         return NO_TTL;
     if ((error = call_begin(space, &call, key, n)))
         return error;
-    error = kv_find(space->kv, call.shard, call.key, &space->arena, &call.view);
+    error = mg_kv_find(space->kv, call.shard, call.key, &space->arena, &call.view);
     if (!error)
         error = swap(space, &call, mg_str_make(expected, expected_n), mg_str_make(value, value_n), expires_ms,
                      swapped);
@@ -422,7 +422,7 @@ mg_kv_space *mg_kv_open(mg_kv *kv, mg_str name, mg_error *err)
         mg_fail(err, MG_ERR_INVALID, "a namespace has a name of 1 to %d bytes without NUL", MG_KV_NAME_MAX);
         return NULL;
     }
-    kv_names *names = kv_names_of(kv, name);
+    kv_names *names = mg_kv_names_of(kv, name);
     if (!names) {
         mg_fail(err, MG_ERR_LIMIT, "there are %d namespaces already", MG_KV_SPACES_MAX);
         return NULL;

@@ -24,11 +24,11 @@ static bool count_row(void *self, mg_str full_key, mg_str row)
     uint64_t expires_ms;
     mg_str name, key, value;
 
-    if (!kv_split(full_key, &name, &key) || !kv_row_open(full_key, row, &expires_ms, &value)) {
+    if (!mg_kv_split(full_key, &name, &key) || !mg_kv_row_open(full_key, row, &expires_ms, &value)) {
         atomic_fetch_add(&kv->skipped_rows, 1);
         return true;
     }
-    kv_names *names = kv_names_of(kv, name);
+    kv_names *names = mg_kv_names_of(kv, name);
     if (names)
         atomic_fetch_add(&names->used, kv_row_bytes(key.n, value.n));
     if (expires_ms)
@@ -70,7 +70,7 @@ mg_kv *mg_kv_new(const mg_kv_options *options, mg_error *err)
     return NULL;
 }
 
-void kv_map_free(mg_map *map)
+void mg_kv_map_free(mg_map *map)
 {
     size_t cursor = 0;
     mg_str key;
@@ -87,11 +87,11 @@ void mg_kv_free(mg_kv *kv)
         return;
     MG_CHECK(atomic_load(&kv->open_spaces) == 0);
     for (unsigned i = 0; i < KV_SHARDS; i++) {
-        kv_map_free(kv->shards[i].pending);
-        kv_map_free(kv->shards[i].flushing);
+        mg_kv_map_free(kv->shards[i].pending);
+        mg_kv_map_free(kv->shards[i].flushing);
         pthread_mutex_destroy(&kv->shards[i].lock);
     }
-    kv_map_free(kv->names); /* its values are owned too */
+    mg_kv_map_free(kv->names); /* its values are owned too */
     pthread_mutex_destroy(&kv->names_lock);
     free(kv);
 }
@@ -127,7 +127,7 @@ static void drop_generation(mg_kv *kv)
         shard->flushing = NULL;
         shard->flushing_bytes = 0;
         pthread_mutex_unlock(&shard->lock);
-        kv_map_free(flushed);
+        mg_kv_map_free(flushed);
     }
 }
 
@@ -139,15 +139,15 @@ static void give_entry_back(mg_kv *kv, kv_shard *shard, mg_str key, kv_entry *ol
     mg_str name, rest;
 
     if (!newer) {
-        kv_put_entry(kv, shard, key, old);
+        mg_kv_put_entry(kv, shard, key, old);
     } else {
         newer->below = old->below;
         if (newer->gone && !newer->below)
-            kv_put_entry(kv, shard, key, NULL);
+            mg_kv_put_entry(kv, shard, key, NULL);
         mg_free(old);
     }
-    MG_CHECK(kv_split(key, &name, &rest));
-    kv_names *names = kv_names_of(kv, name);
+    MG_CHECK(mg_kv_split(key, &name, &rest));
+    kv_names *names = mg_kv_names_of(kv, name);
     if (names)
         names->failed = true;
 }
@@ -202,7 +202,7 @@ static bool sweep_row(void *self, mg_str full_key, mg_str row)
     uint64_t expires_ms = 0;
     mg_str value;
 
-    if (kv_row_open(full_key, row, &expires_ms, &value) && expires_ms && expires_ms <= sweep->now_ms)
+    if (mg_kv_row_open(full_key, row, &expires_ms, &value) && expires_ms && expires_ms <= sweep->now_ms)
         sweep->keys[sweep->count++] = mg_arena_str(&sweep->arena, full_key);
     if (++sweep->looked < SWEEP_LOOK && sweep->count < SWEEP_DROP)
         return true;
@@ -245,11 +245,11 @@ static void drop_expired(mg_kv *kv, mg_str full_key, mg_arena *arena)
     mg_str name, key;
     kv_view view;
 
-    MG_CHECK(kv_split(full_key, &name, &key));
-    kv_names *names = kv_names_of(kv, name);
+    MG_CHECK(mg_kv_split(full_key, &name, &key));
+    kv_names *names = mg_kv_names_of(kv, name);
     pthread_mutex_lock(&shard->lock);
-    if (names && !kv_find(kv, shard, full_key, arena, &view) && !view.found && view.bytes > 0) {
-        kv_remove(kv, shard, names, full_key, &view);
+    if (names && !mg_kv_find(kv, shard, full_key, arena, &view) && !view.found && view.bytes > 0) {
+        mg_kv_remove(kv, shard, names, full_key, &view);
         atomic_fetch_add(&kv->expired, 1);
     }
     pthread_mutex_unlock(&shard->lock);
@@ -282,7 +282,7 @@ static void sweep(mg_kv *kv)
     if (!atomic_load_explicit(&kv->ages, memory_order_relaxed))
         return;
     kv_sweep *s = MG_NEW(kv_sweep);
-    s->now_ms = kv_now_ms(kv);
+    s->now_ms = mg_kv_now_ms(kv);
     mg_arena_init(&s->arena, NULL, 0);
     if (kv->store)
         sweep_store(kv, s);
@@ -333,7 +333,7 @@ static void note_result(mg_kv *kv, mg_result result, const mg_error *err)
 static mg_result flush_store(mg_kv *kv, mg_error *err)
 {
     const size_t count = take_generation(kv);
-    const mg_result result = count ? kv_write_generation(kv, count, err) : MG_OK;
+    const mg_result result = count ? mg_kv_write_generation(kv, count, err) : MG_OK;
 
     if (result == MG_OK)
         drop_generation(kv);

@@ -97,10 +97,10 @@ static mg_result show(mg_kv *kv, mg_str full_key, const mg_kv_scan *scan, bool *
 
     mg_arena_init(&arena, first, sizeof first);
     pthread_mutex_lock(&shard->lock);
-    const char *error = kv_find(kv, shard, full_key, &arena, &view);
+    const char *error = mg_kv_find(kv, shard, full_key, &arena, &view);
     const mg_str value = !error && view.found ? mg_arena_str(&arena, view.value) : MG_STR_NONE;
     pthread_mutex_unlock(&shard->lock);
-    if (value.p && kv_split(full_key, &name, &key))
+    if (value.p && mg_kv_split(full_key, &name, &key))
         *go_on = scan->each(scan->self, key, value, view.expires_ms);
     mg_arena_fini(&arena);
     return error ? mg_fail(err, MG_ERR_IO, "%s", error) : MG_OK;

@@ -94,22 +94,22 @@ static inline size_t kv_entry_bytes(mg_str full_key, const kv_entry *entry)
     return full_key.n + entry->n + MG_KV_ROW_OVERHEAD;
 }
 
-uint64_t kv_now_ms(const mg_kv *kv);
+uint64_t mg_kv_now_ms(const mg_kv *kv);
 /* Splits a full key; false when it is none. */
-bool kv_split(mg_str full_key, mg_str *name, mg_str *key);
+bool mg_kv_split(mg_str full_key, mg_str *name, mg_str *key);
 /* Reads a row of the store; false: damaged. */
-bool kv_row_open(mg_str full_key, mg_str row, uint64_t *expires_ms, mg_str *value);
+bool mg_kv_row_open(mg_str full_key, mg_str row, uint64_t *expires_ms, mg_str *value);
 /* Finds or makes; NULL when there are too many. */
-kv_names *kv_names_of(mg_kv *kv, mg_str name);
+kv_names *mg_kv_names_of(mg_kv *kv, mg_str name);
 /* Under the shard's lock. Bytes from the store go into the arena. NULL, or what went wrong. */
-const char *kv_find(mg_kv *kv, kv_shard *shard, mg_str full_key, mg_arena *arena, kv_view *view);
-/* Under the shard's lock: the key is no longer there; `view` is what kv_find saw. */
-void kv_remove(mg_kv *kv, kv_shard *shard, kv_names *names, mg_str full_key, const kv_view *view);
+const char *mg_kv_find(mg_kv *kv, kv_shard *shard, mg_str full_key, mg_arena *arena, kv_view *view);
+/* Under the shard's lock: the key is no longer there; `view` is what mg_kv_find saw. */
+void mg_kv_remove(mg_kv *kv, kv_shard *shard, kv_names *names, mg_str full_key, const kv_view *view);
 /* Under the shard's lock: the entry is pending, in place of the one before; NULL: none is. */
-void kv_put_entry(mg_kv *kv, kv_shard *shard, mg_str full_key, kv_entry *entry);
-void kv_map_free(mg_map *map); /* with its entries */
+void mg_kv_put_entry(mg_kv *kv, kv_shard *shard, mg_str full_key, kv_entry *entry);
+void mg_kv_map_free(mg_map *map); /* with its entries */
 /* The `count` entries that were taken go into the store; `stored` says of each whether it has. No locks: the
  * generation is only read until it is dropped or given back. */
-mg_result kv_write_generation(mg_kv *kv, size_t count, mg_error *err);
+mg_result mg_kv_write_generation(mg_kv *kv, size_t count, mg_error *err);
 
 #endif

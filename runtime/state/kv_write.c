@@ -115,7 +115,7 @@ static mg_result write_what_fits(mg_kv *kv, kv_writes *list, size_t from, size_t
 /* All of it in one transaction. Where there is no room for that, deletions by themselves, which make room,
  * and then as many values as have it; MG_ERR_LIMIT when that was not all. No locks: the generation is only
  * read until it is dropped. */
-mg_result kv_write_generation(mg_kv *kv, size_t count, mg_error *err)
+mg_result mg_kv_write_generation(mg_kv *kv, size_t count, mg_error *err)
 {
     kv_writes list = { 0 };
     unsigned refused = 0;

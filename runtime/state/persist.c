@@ -22,26 +22,26 @@ enum {
 #define KEY_CLOCK  MG_STR("clock")
 #define KEY_SECRET MG_STR("secret")
 
-uint64_t persist_mono(const mg_persist *persist)
+uint64_t mg_persist_mono(const mg_persist *persist)
 {
     return persist->options.clock->mono_ns(persist->options.clock);
 }
 
-uint64_t persist_policy_now(const mg_persist *persist)
+uint64_t mg_persist_policy_now(const mg_persist *persist)
 {
     return mg_policy_clock_now(persist->policy_clock);
 }
 
-void persist_skip(mg_persist *persist, uint64_t rows)
+void mg_persist_skip(mg_persist *persist, uint64_t rows)
 {
     atomic_fetch_add(&persist->skipped, rows);
 }
 
 /* ---- a transaction ---- */
 
-size_t persist_batch_max(const mg_persist *persist)
+size_t mg_persist_batch_max(const mg_persist *persist)
 {
-    return persist_mono(persist) < persist->cautious_until_ns ? CAUTIOUS_ROWS : MG_PERSIST_ROWS_MAX;
+    return mg_persist_mono(persist) < persist->cautious_until_ns ? CAUTIOUS_ROWS : MG_PERSIST_ROWS_MAX;
 }
 
 static void add(mg_persist *persist, unsigned table, mg_str key, mg_str row)
@@ -52,17 +52,17 @@ static void add(mg_persist *persist, unsigned table, mg_str key, mg_str row)
     batch->changes[batch->count++] = (mg_store_change){ table, mg_arena_str(&batch->arena, key), row };
 }
 
-void persist_batch_add(mg_persist *persist, unsigned table, mg_str key, mg_str row)
+void mg_persist_batch_add(mg_persist *persist, unsigned table, mg_str key, mg_str row)
 {
     add(persist, table, key, mg_arena_str(&persist->batch.arena, row));
 }
 
-void persist_batch_delete(mg_persist *persist, unsigned table, mg_str key)
+void mg_persist_batch_delete(mg_persist *persist, unsigned table, mg_str key)
 {
     add(persist, table, key, MG_STR_NONE);
 }
 
-void persist_batch_clear(mg_persist *persist)
+void mg_persist_batch_clear(mg_persist *persist)
 {
     persist->batch.count = 0;
     mg_arena_reset(&persist->batch.arena);
@@ -79,8 +79,8 @@ static void add_clock(mg_persist *persist, mg_policy_clock_saved *saved)
     mg_text row = { 0 };
 
     mg_policy_clock_save(persist->policy_clock, persist->boot_id, saved);
-    persist_write_clock(&row, KEY_CLOCK, saved);
-    persist_batch_add(persist, persist->meta, KEY_CLOCK, mg_text_str(&row));
+    mg_persist_write_clock(&row, KEY_CLOCK, saved);
+    mg_persist_batch_add(persist, persist->meta, KEY_CLOCK, mg_text_str(&row));
     mg_text_fini(&row);
 }
 
@@ -103,21 +103,21 @@ static void say_failing(mg_persist *persist, mg_result result, const mg_error *e
 /* The batch, which is empty again. */
 static mg_result commit_batch(mg_persist *persist, mg_error *err)
 {
-    const uint64_t began_ns = persist_mono(persist);
+    const uint64_t began_ns = mg_persist_mono(persist);
     persist_batch *batch = &persist->batch;
     const mg_result result = mg_store_commit(persist->store, batch->changes, batch->count, err);
 
-    persist_batch_clear(persist);
+    mg_persist_batch_clear(persist);
     if (result == MG_ERR_LIMIT)
         persist->cautious_until_ns = began_ns + CAUTIOUS_S * MG_NS_PER_S;
     if (result == MG_OK)
-        mg_histogram_add(&persist->commits, (persist_mono(persist) - began_ns) / 1000);
+        mg_histogram_add(&persist->commits, (mg_persist_mono(persist) - began_ns) / 1000);
     return result;
 }
 
-mg_result persist_commit(mg_persist *persist, mg_error *err)
+mg_result mg_persist_commit(mg_persist *persist, mg_error *err)
 {
-    const uint64_t began_ns = persist_mono(persist);
+    const uint64_t began_ns = mg_persist_mono(persist);
     mg_policy_clock_saved saved;
 
     add_clock(persist, &saved);
@@ -129,7 +129,7 @@ mg_result persist_commit(mg_persist *persist, mg_error *err)
     return MG_OK;
 }
 
-mg_result persist_commit_deletions(mg_persist *persist, mg_error *err)
+mg_result mg_persist_commit_deletions(mg_persist *persist, mg_error *err)
 {
     return commit_batch(persist, err);
 }
@@ -145,7 +145,7 @@ static mg_result save_clock(mg_persist *persist, mg_error *err)
     if (persist->saved_ns && now.mono_ns - persist->saved_ns < SAVE_CLOCK_S * MG_NS_PER_S &&
         step_ns < (int64_t)MG_NS_PER_S && step_ns > -(int64_t)MG_NS_PER_S)
         return MG_OK;
-    return persist_commit(persist, err);
+    return mg_persist_commit(persist, err);
 }
 
 /* ---- opening ---- */
@@ -153,7 +153,7 @@ static mg_result save_clock(mg_persist *persist, mg_error *err)
 static bool note_number(void *self, mg_str key, mg_str row)
 {
     mg_persist *persist = self;
-    const uint32_t number = persist_row_number(key);
+    const uint32_t number = mg_persist_row_number(key);
 
     (void)row;
     if (number > persist->last_number)
@@ -259,15 +259,15 @@ static void go_on(mg_persist *persist)
 
     mg_arena_init(&arena, NULL, 0);
     known = get_meta(persist, KEY_CLOCK, &arena, &row);
-    if (known && !persist_read_clock(KEY_CLOCK, row, &saved)) {
-        persist_skip(persist, 1);
+    if (known && !mg_persist_read_clock(KEY_CLOCK, row, &saved)) {
+        mg_persist_skip(persist, 1);
         known = false;
     }
     mg_policy_clock_init(persist->policy_clock, persist->options.clock, known ? &saved : NULL,
                          persist->boot_id);
     mg_arena_fini(&arena);
     /* A boot's monotonic clock counts from its first transaction on: that is now. */
-    if (known && strcmp(saved.boot_id, persist->boot_id) != 0 && persist_commit(persist, &err) != MG_OK)
+    if (known && strcmp(saved.boot_id, persist->boot_id) != 0 && mg_persist_commit(persist, &err) != MG_OK)
         mg_log_write(persist->options.log, MG_LOG_WARN, "state", "%s", err.message);
 }
 
@@ -280,10 +280,10 @@ static mg_result make_secret(mg_persist *persist, mg_error *err)
     mg_rand_init(&rand, seed);
     for (int i = 0; i < 2; i++)
         persist->secret[i] = seed ? mg_rand_next(&rand) : mg_rand_system_seed();
-    persist_write_secret(&row, KEY_SECRET, persist->secret);
-    persist_batch_add(persist, persist->meta, KEY_SECRET, mg_text_str(&row));
+    mg_persist_write_secret(&row, KEY_SECRET, persist->secret);
+    mg_persist_batch_add(persist, persist->meta, KEY_SECRET, mg_text_str(&row));
     mg_text_fini(&row);
-    return persist_commit(persist, err);
+    return mg_persist_commit(persist, err);
 }
 
 static mg_result find_secret(mg_persist *persist, mg_error *err)
@@ -294,8 +294,8 @@ static mg_result find_secret(mg_persist *persist, mg_error *err)
 
     mg_arena_init(&arena, NULL, 0);
     found = get_meta(persist, KEY_SECRET, &arena, &row);
-    if (found && !persist_read_secret(KEY_SECRET, row, persist->secret)) {
-        persist_skip(persist, 1);
+    if (found && !mg_persist_read_secret(KEY_SECRET, row, persist->secret)) {
+        mg_persist_skip(persist, 1);
         found = false;
     }
     mg_arena_fini(&arena);
@@ -317,7 +317,7 @@ static mg_result begin(mg_persist *persist, mg_error *err)
         return result;
     go_on(persist);
     result = find_secret(persist, err);
-    return result == MG_OK ? persist_load_numbers(persist, err) : result;
+    return result == MG_OK ? mg_persist_load_numbers(persist, err) : result;
 }
 
 mg_persist *mg_persist_open(const mg_persist_options *options, mg_policy_clock *policy_clock, mg_error *err)
@@ -338,7 +338,7 @@ mg_persist *mg_persist_open(const mg_persist_options *options, mg_policy_clock *
     pthread_mutex_init(&persist->lock, NULL);
     if (begin(persist, err ? err : &own) == MG_OK) {
         persist->options.path = persist->options.boot_id = NULL;
-        persist->looked_ns = persist->drained_ns = persist->items_swept_ns = persist_mono(persist);
+        persist->looked_ns = persist->drained_ns = persist->items_swept_ns = mg_persist_mono(persist);
         atomic_init(&persist->complete_ns, persist->drained_ns);
         return persist;
     }
@@ -350,8 +350,8 @@ void mg_persist_free(mg_persist *persist)
 {
     if (!persist)
         return;
-    persist_free_items(persist);
-    persist_free_numbers(persist);
+    mg_persist_free_items(persist);
+    mg_persist_free_numbers(persist);
     mg_arena_fini(&persist->batch.arena);
     mg_text_fini(&persist->batch.row);
     mg_store_close(persist->store);
@@ -368,22 +368,22 @@ const uint64_t *mg_persist_secret(const mg_persist *persist)
 
 static void begin_pass(mg_persist *persist, bool sweeps)
 {
-    const uint64_t now_ns = persist_mono(persist);
+    const uint64_t now_ns = mg_persist_mono(persist);
 
     persist->looked_ns = persist->drained_ns = now_ns;
     persist->pass = (persist_pass){ .stage = PERSIST_DRAINS, .began_ns = now_ns, .sweeps = sweeps };
-    persist_begin_drain(persist);
+    mg_persist_begin_drain(persist);
 }
 
 /* Small things do not wait for long behind keys. */
 static mg_result look_between(mg_persist *persist, mg_error *err)
 {
-    const uint64_t now_ns = persist_mono(persist);
+    const uint64_t now_ns = mg_persist_mono(persist);
 
     if (now_ns - persist->looked_ns < MG_PERSIST_LOOK_MS * MG_NS_PER_MS)
         return MG_OK;
     persist->looked_ns = now_ns;
-    return persist_flush_items(persist, err);
+    return mg_persist_flush_items(persist, err);
 }
 
 static mg_result drain(mg_persist *persist, mg_error *err)
@@ -392,10 +392,10 @@ static mg_result drain(mg_persist *persist, mg_error *err)
     mg_result result = look_between(persist, err);
 
     if (result == MG_OK)
-        result = persist_drain_some(persist, &more, err);
+        result = mg_persist_drain_some(persist, &more, err);
     if (result == MG_OK && !more) {
         persist->pass.stage = PERSIST_SETTLES;
-        persist_begin_settling(persist);
+        mg_persist_begin_settling(persist);
     }
     return result;
 }
@@ -403,7 +403,7 @@ static mg_result drain(mg_persist *persist, mg_error *err)
 static mg_result settle(mg_persist *persist, mg_error *err)
 {
     bool more = false;
-    const mg_result result = persist_settle_some(persist, &more, err);
+    const mg_result result = mg_persist_settle_some(persist, &more, err);
 
     if (result == MG_OK && !more)
         persist->pass.stage = PERSIST_SWEEPS;
@@ -419,7 +419,7 @@ static mg_result sweep(mg_persist *persist, mg_error *err)
     mg_result result = MG_OK;
 
     if (pass->sweeps)
-        result = persist_sweep_keys(persist, full ? &ignored : err);
+        result = mg_persist_sweep_keys(persist, full ? &ignored : err);
     if (full)
         *err = pass->full;
     if (full)
@@ -441,7 +441,7 @@ static mg_result step(mg_persist *persist, mg_error *err)
     result = pass->stage == PERSIST_DRAINS ? drain(persist, err) : settle(persist, err);
     if (result == MG_OK)
         return MG_OK;
-    persist_end_drain(persist);
+    mg_persist_end_drain(persist);
     pass->stage = result == MG_ERR_LIMIT && pass->sweeps ? PERSIST_SWEEPS : PERSIST_RESTS;
     pass->full = *err;
     return pass->stage == PERSIST_SWEEPS ? MG_OK : result;
@@ -463,10 +463,10 @@ mg_result mg_persist_flush(mg_persist *persist, mg_error *err)
     if (!err)
         err = &own;
     begin_pass(persist, false); /* what one under way has not stored, is still marked */
-    result = persist_flush_items(persist, err);
+    result = mg_persist_flush_items(persist, err);
     while (result == MG_OK && persist->pass.stage != PERSIST_RESTS)
         result = step(persist, err);
-    persist_end_drain(persist);
+    mg_persist_end_drain(persist);
     persist->pass.stage = PERSIST_RESTS;
     return ended(persist, result, err);
 }
@@ -476,12 +476,12 @@ static mg_result look(mg_persist *persist, uint64_t now_ns, mg_error *err)
     if (atomic_load(&persist->failing)) /* tried again once a second */
         return MG_OK;
     persist->looked_ns = now_ns;
-    return ended(persist, persist_flush_items(persist, err), err);
+    return ended(persist, mg_persist_flush_items(persist, err), err);
 }
 
 mg_result mg_persist_turn(mg_persist *persist, bool all, bool *more, mg_error *err)
 {
-    const uint64_t now_ns = persist_mono(persist);
+    const uint64_t now_ns = mg_persist_mono(persist);
     mg_error own = MG_ERROR_INIT;
     mg_result result;
 
@@ -505,7 +505,7 @@ mg_result mg_persist_turn(mg_persist *persist, bool all, bool *more, mg_error *e
 
 void mg_persist_stats_get(mg_persist *persist, mg_persist_stats *out)
 {
-    const uint64_t now_ns = persist_mono(persist), complete_ns = atomic_load(&persist->complete_ns);
+    const uint64_t now_ns = mg_persist_mono(persist), complete_ns = atomic_load(&persist->complete_ns);
     mg_store_stats store;
     uint64_t rows = 0;
 

@@ -15,7 +15,7 @@ static void write_payload(const mg_persist *persist, persist_item *item, mg_text
 {
     mg_text_clear(payload);
     if (item->self)
-        item->ops->write(item->self, persist_policy_now(persist), payload);
+        item->ops->write(item->self, mg_persist_policy_now(persist), payload);
     else
         mg_text_add(payload, mg_text_str(&item->last));
 }
@@ -30,7 +30,7 @@ static bool is_due(const persist_item *item, uint64_t *stamp)
  * stored twice and not missed. */
 static size_t gather(mg_persist *persist)
 {
-    const size_t most = persist_batch_max(persist);
+    const size_t most = mg_persist_batch_max(persist);
     mg_text payload = { 0 };
     size_t cursor = 0, count = 0;
     uint64_t stamp;
@@ -45,8 +45,9 @@ static size_t gather(mg_persist *persist)
         item->writing = stamp;
         item->changed = false;
         write_payload(persist, item, &payload);
-        persist_write_item(&persist->batch.row, key, persist_policy_now(persist), mg_text_str(&payload));
-        persist_batch_add(persist, persist->kept, key, mg_text_str(&persist->batch.row));
+        mg_persist_write_item(&persist->batch.row, key, mg_persist_policy_now(persist),
+                              mg_text_str(&payload));
+        mg_persist_batch_add(persist, persist->kept, key, mg_text_str(&persist->batch.row));
         persist->batch.items[count++] = item;
     }
     pthread_mutex_unlock(&persist->lock);
@@ -78,7 +79,7 @@ static void settle(mg_persist *persist, size_t count, bool stored)
     pthread_mutex_unlock(&persist->lock);
 }
 
-mg_result persist_flush_items(mg_persist *persist, mg_error *err)
+mg_result mg_persist_flush_items(mg_persist *persist, mg_error *err)
 {
     for (;;) {
         const size_t count = gather(persist);
@@ -86,7 +87,7 @@ mg_result persist_flush_items(mg_persist *persist, mg_error *err)
 
         if (!count)
             return MG_OK;
-        result = persist_commit(persist, err);
+        result = mg_persist_commit(persist, err);
         settle(persist, count, result == MG_OK);
         if (result != MG_OK)
             return result;
@@ -106,8 +107,8 @@ static void read_payload(mg_persist *persist, const mg_keep_ops *ops, void *self
 {
     mg_record record = { payload, PERSIST_VERSION, true };
 
-    if (!ops->read(self, &record, persist_policy_now(persist)))
-        persist_skip(persist, 1);
+    if (!ops->read(self, &record, mg_persist_policy_now(persist)))
+        mg_persist_skip(persist, 1);
 }
 
 static void read_stored(mg_persist *persist, mg_str key, const mg_keep_ops *ops, void *self)
@@ -119,10 +120,10 @@ static void read_stored(mg_persist *persist, mg_str key, const mg_keep_ops *ops,
 
     mg_arena_init(&arena, NULL, 0);
     if (mg_store_get(persist->store, persist->kept, key, &arena, &row) == MG_OK) {
-        if (persist_read_item(key, row, &at_ns, &record))
+        if (mg_persist_read_item(key, row, &at_ns, &record))
             read_payload(persist, ops, self, record.rest);
         else
-            persist_skip(persist, 1);
+            mg_persist_skip(persist, 1);
     }
     mg_arena_fini(&arena);
 }
@@ -188,7 +189,7 @@ void mg_persist_drop(mg_persist *persist, const void *self)
     pthread_mutex_unlock(&persist->lock);
 }
 
-void persist_free_items(mg_persist *persist)
+void mg_persist_free_items(mg_persist *persist)
 {
     size_t cursor = 0;
     mg_str key;
@@ -214,24 +215,24 @@ static bool sweep_row(void *self, mg_str key, mg_str row)
     uint64_t at_ns;
 
     if (!mg_map_get(sweep->persist->items, key) &&
-        (!persist_read_item(key, row, &at_ns, &record) ||
+        (!mg_persist_read_item(key, row, &at_ns, &record) ||
          mg_max_u64(sweep->now_ns, at_ns) - at_ns > MONTH_S * MG_NS_PER_S)) {
-        persist_batch_delete(sweep->persist, sweep->persist->kept, key);
+        mg_persist_batch_delete(sweep->persist, sweep->persist->kept, key);
         sweep->dropped++;
     }
     return ++sweep->looked < SWEEP_ROWS && sweep->dropped < sweep->most;
 }
 
-mg_result persist_sweep_items(mg_persist *persist, mg_error *err)
+mg_result mg_persist_sweep_items(mg_persist *persist, mg_error *err)
 {
-    item_sweep sweep = { persist, persist_policy_now(persist), 0, persist_batch_max(persist), 0 };
+    item_sweep sweep = { persist, mg_persist_policy_now(persist), 0, mg_persist_batch_max(persist), 0 };
     mg_result result;
 
     pthread_mutex_lock(&persist->lock);
     result = mg_store_scan(persist->store, persist->kept, MG_STR(""), MG_STR(""), sweep_row, &sweep, err);
     pthread_mutex_unlock(&persist->lock);
     if (result == MG_OK && sweep.dropped)
-        return persist_commit_deletions(persist, err);
-    persist_batch_clear(persist);
+        return mg_persist_commit_deletions(persist, err);
+    mg_persist_batch_clear(persist);
     return result;
 }

@@ -28,17 +28,17 @@ static bool load_number(void *self, mg_str key, mg_str row)
     mg_persist *persist = self;
     persist_number *number = MG_NEW(persist_number);
 
-    if (persist_read_number(key, row, number)) {
+    if (mg_persist_read_number(key, row, number)) {
         number->stored = true;
         mg_list_push(&persist->numbers, &number->link);
         return true;
     }
     mg_free(number);
-    persist_skip(persist, 1);
+    mg_persist_skip(persist, 1);
     return true;
 }
 
-mg_result persist_load_numbers(mg_persist *persist, mg_error *err)
+mg_result mg_persist_load_numbers(mg_persist *persist, mg_error *err)
 {
     return mg_store_scan(persist->store, persist->numbers_table, MG_STR(""), MG_STR(""), load_number, persist,
                          err);
@@ -50,7 +50,7 @@ static void number_free(persist_number *number)
     mg_free(number);
 }
 
-void persist_free_numbers(mg_persist *persist)
+void mg_persist_free_numbers(mg_persist *persist)
 {
     MG_LIST_EACH(&persist->numbers, link)
     number_free(mg_container_of(link, persist_number, link));
@@ -114,7 +114,7 @@ static bool restore_row(void *self, mg_str key, mg_str row)
     restoring *r = self;
     mg_limiter_record record;
 
-    if (!persist_read_record(key, row, &record))
+    if (!mg_persist_read_record(key, row, &record))
         r->skipped++;
     else if ((!record.cell || r->cells) && mg_limiter_put_back(r->limiter, &record, r->now_ns, &r->moved))
         r->restored++;
@@ -127,18 +127,18 @@ static bool restore_from(mg_persist *persist, const persist_number *number, cons
 {
     restoring r = { .persist = persist,
                     .limiter = limiter,
-                    .now_ns = persist_policy_now(persist),
+                    .now_ns = mg_persist_policy_now(persist),
                     .cells = number->cells == conf->overflow_cells };
     char prefix[PERSIST_KEY_ROW_BYTES];
     mg_error err = MG_ERROR_INIT;
 
-    persist_row_key(prefix, number->number, 0, false);
+    mg_persist_row_key(prefix, number->number, 0, false);
     if (mg_store_scan(persist->store, persist->keys, mg_str_make(prefix, 4), MG_STR(""), restore_row, &r,
                       &err) != MG_OK)
         mg_log_write(persist->options.log, MG_LOG_ERROR, "state", "limiter '%.*s' begins anew in part: %s",
                      (int)number->n, number->name, err.message);
     atomic_fetch_add(&persist->restored, r.restored);
-    persist_skip(persist, r.skipped);
+    mg_persist_skip(persist, r.skipped);
     return r.cells && !r.moved;
 }
 
@@ -151,7 +151,7 @@ static uint64_t whole_drain(const mg_persist *persist)
 /* All that the limiter owes is to be stored under its new number. */
 static void mark_all(const mg_persist *persist, mg_limiter *limiter)
 {
-    const uint64_t now_ns = persist_policy_now(persist);
+    const uint64_t now_ns = mg_persist_policy_now(persist);
     mg_limiter_record record;
     size_t cursor = 0;
 
@@ -259,16 +259,16 @@ static void add_number(mg_persist *persist, const persist_number *number)
 {
     char key[PERSIST_KEY_ROW_BYTES];
 
-    persist_row_key(key, number->number, 0, false);
+    mg_persist_row_key(key, number->number, 0, false);
     const mg_str row_key = mg_str_make(key, 4);
-    persist_write_number(&persist->batch.row, row_key, number);
-    persist_batch_add(persist, persist->numbers_table, row_key, mg_text_str(&persist->batch.row));
+    mg_persist_write_number(&persist->batch.row, row_key, number);
+    mg_persist_batch_add(persist, persist->numbers_table, row_key, mg_text_str(&persist->batch.row));
 }
 
 static size_t gather(mg_persist *persist, persist_number *number, size_t *cursor)
 {
-    const uint64_t now_ns = persist_policy_now(persist);
-    const size_t most = persist_batch_max(persist);
+    const uint64_t now_ns = mg_persist_policy_now(persist);
+    const size_t most = mg_persist_batch_max(persist);
     persist_batch *batch = &persist->batch;
     mg_limiter_record record;
     char key[PERSIST_KEY_ROW_BYTES] = "";
@@ -278,9 +278,9 @@ static size_t gather(mg_persist *persist, persist_number *number, size_t *cursor
     pthread_mutex_lock(&persist->lock);
     while (number->limiter && count < most &&
            mg_limiter_changed_next(number->limiter, cursor, now_ns, &record)) {
-        persist_row_key(key, number->number, record.place, record.cell);
-        persist_write_record(&batch->row, row_key, &record);
-        persist_batch_add(persist, persist->keys, row_key, mg_text_str(&batch->row));
+        mg_persist_row_key(key, number->number, record.place, record.cell);
+        mg_persist_write_record(&batch->row, row_key, &record);
+        mg_persist_batch_add(persist, persist->keys, row_key, mg_text_str(&batch->row));
         batch->places[count].place = record.place;
         batch->places[count++].cell = record.cell;
     }
@@ -326,12 +326,12 @@ static mg_result store_gathered(mg_persist *persist, persist_number *number, siz
     mg_result result = find_room(persist, err);
 
     if (result == MG_OK)
-        result = persist_commit(persist, err);
+        result = mg_persist_commit(persist, err);
     if (result == MG_OK)
         was_stored(persist, number);
     else
         give_back(persist, number, count);
-    persist_batch_clear(persist);
+    mg_persist_batch_clear(persist);
     return result;
 }
 
@@ -349,9 +349,9 @@ static mg_result forget_number(mg_persist *persist, const persist_number *number
 {
     char key[PERSIST_KEY_ROW_BYTES];
 
-    persist_row_key(key, number->number, 0, false);
-    persist_batch_delete(persist, persist->numbers_table, mg_str_make(key, 4));
-    return persist_commit_deletions(persist, err);
+    mg_persist_row_key(key, number->number, 0, false);
+    mg_persist_batch_delete(persist, persist->numbers_table, mg_str_make(key, 4));
+    return mg_persist_commit_deletions(persist, err);
 }
 
 /* Numbers whose keys are all clamped now: true when one is to be stored. */
@@ -393,12 +393,12 @@ static void take_back(mg_persist *persist, persist_number *number)
     pthread_mutex_unlock(&persist->lock);
 }
 
-void persist_begin_settling(mg_persist *persist)
+void mg_persist_begin_settling(mg_persist *persist)
 {
     persist->pass.number = next_number(persist, NULL);
 }
 
-mg_result persist_settle_some(mg_persist *persist, bool *more, mg_error *err)
+mg_result mg_persist_settle_some(mg_persist *persist, bool *more, mg_error *err)
 {
     const uint64_t drains = atomic_load(&persist->drains);
     persist_number *number = persist->pass.number;
@@ -407,7 +407,7 @@ mg_result persist_settle_some(mg_persist *persist, bool *more, mg_error *err)
 
     for (; number && result == MG_OK && !wrote; number = next_number(persist, number)) {
         if ((wrote = confirm(persist, number, drains)))
-            result = persist_commit(persist, err);
+            result = mg_persist_commit(persist, err);
         if (result != MG_OK || !give_up(persist, number, false, drains))
             continue;
         wrote = true;
@@ -427,19 +427,19 @@ static void set_draining(mg_persist *persist, bool draining)
     pthread_mutex_unlock(&persist->lock);
 }
 
-void persist_begin_drain(mg_persist *persist)
+void mg_persist_begin_drain(mg_persist *persist)
 {
     set_draining(persist, true);
     persist->pass.number = next_number(persist, NULL);
     persist->pass.cursor = 0;
 }
 
-void persist_end_drain(mg_persist *persist)
+void mg_persist_end_drain(mg_persist *persist)
 {
     set_draining(persist, false);
 }
 
-mg_result persist_drain_some(mg_persist *persist, bool *more, mg_error *err)
+mg_result mg_persist_drain_some(mg_persist *persist, bool *more, mg_error *err)
 {
     persist_pass *pass = &persist->pass;
 
@@ -450,7 +450,7 @@ mg_result persist_drain_some(mg_persist *persist, bool *more, mg_error *err)
     }
     *more = false;
     atomic_fetch_add(&persist->drains, 1);
-    persist_end_drain(persist);
+    mg_persist_end_drain(persist);
     atomic_store(&persist->complete_ns, pass->began_ns);
     return MG_OK;
 }
@@ -481,7 +481,7 @@ static persist_number *find_number(const mg_persist *persist, uint32_t wanted)
 /* Whether the row says something still. */
 static bool is_worth(key_sweep *sweep, mg_str key, mg_str row)
 {
-    const uint32_t wanted = persist_row_number(key);
+    const uint32_t wanted = mg_persist_row_number(key);
     mg_limiter_record record;
 
     if (wanted != sweep->last || !sweep->looked)
@@ -489,7 +489,7 @@ static bool is_worth(key_sweep *sweep, mg_str key, mg_str row)
     sweep->last = wanted;
     if (sweep->number && sweep->number->gone)
         return false;
-    if (!sweep->number || !persist_read_record(key, row, &record)) {
+    if (!sweep->number || !mg_persist_read_record(key, row, &record)) {
         sweep->skipped++;
         return false;
     }
@@ -502,7 +502,7 @@ static bool sweep_row(void *self, mg_str key, mg_str row)
     key_sweep *sweep = self;
 
     if (!is_worth(sweep, key, row)) {
-        persist_batch_delete(sweep->persist, sweep->persist->keys, key);
+        mg_persist_batch_delete(sweep->persist, sweep->persist->keys, key);
         sweep->dropped++;
     }
     if (++sweep->looked < SWEEP_ROWS && sweep->dropped < sweep->most)
@@ -515,7 +515,7 @@ static bool sweep_row(void *self, mg_str key, mg_str row)
 /* After a walk through all rows: numbers that have none and that nobody keeps. */
 static mg_result end_pass(mg_persist *persist, mg_error *err)
 {
-    const uint64_t now_ns = persist_mono(persist);
+    const uint64_t now_ns = mg_persist_mono(persist);
     mg_result result = MG_OK;
     persist_number *n = next_number(persist, NULL), *next;
 
@@ -537,15 +537,15 @@ static mg_result end_pass(mg_persist *persist, mg_error *err)
     if (result != MG_OK || now_ns - persist->items_swept_ns < SWEEP_ITEMS_S * MG_NS_PER_S)
         return result;
     persist->items_swept_ns = now_ns;
-    return persist_sweep_items(persist, err);
+    return mg_persist_sweep_items(persist, err);
 }
 
 /* One transaction; `*dropped` rows of it, and whether there are further ones to look at now. */
 static mg_result sweep_once(mg_persist *persist, size_t *dropped, bool *more, mg_error *err)
 {
     key_sweep sweep = { .persist = persist,
-                        .now_ns = persist_policy_now(persist),
-                        .most = persist_batch_max(persist) };
+                        .now_ns = mg_persist_policy_now(persist),
+                        .most = mg_persist_batch_max(persist) };
     const mg_str after = mg_str_make(persist->swept, persist->swept_n);
     mg_result result;
 
@@ -553,11 +553,11 @@ static mg_result sweep_once(mg_persist *persist, size_t *dropped, bool *more, mg
     result = mg_store_scan(persist->store, persist->keys, MG_STR(""), after, sweep_row, &sweep, err);
     pthread_mutex_unlock(&persist->lock);
     if (result == MG_OK && sweep.dropped)
-        result = persist_commit_deletions(persist, err);
-    persist_batch_clear(persist);
+        result = mg_persist_commit_deletions(persist, err);
+    mg_persist_batch_clear(persist);
     if (result != MG_OK)
         return result;
-    persist_skip(persist, sweep.skipped);
+    mg_persist_skip(persist, sweep.skipped);
     memcpy(persist->swept, sweep.after, sweep.after_n);
     persist->swept_n = sweep.after_n;
     *dropped += sweep.dropped;
@@ -566,7 +566,7 @@ static mg_result sweep_once(mg_persist *persist, size_t *dropped, bool *more, mg
 }
 
 /* In parts where transactions are to be small. */
-mg_result persist_sweep_keys(mg_persist *persist, mg_error *err)
+mg_result mg_persist_sweep_keys(mg_persist *persist, mg_error *err)
 {
     size_t dropped = 0;
     bool more = true;

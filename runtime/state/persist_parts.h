@@ -114,57 +114,57 @@ struct mg_persist {
 /* ---- persist.c ---- */
 
 /* The batch's rows and the clock's in one transaction; the batch is empty again. */
-MG_MUST_USE mg_result persist_commit(mg_persist *persist, mg_error *err);
+MG_MUST_USE mg_result mg_persist_commit(mg_persist *persist, mg_error *err);
 /* The same for a batch that only deletes: without the clock's row, so that it needs no room. */
-MG_MUST_USE mg_result persist_commit_deletions(mg_persist *persist, mg_error *err);
-size_t persist_batch_max(const mg_persist *persist);
+MG_MUST_USE mg_result mg_persist_commit_deletions(mg_persist *persist, mg_error *err);
+size_t mg_persist_batch_max(const mg_persist *persist);
 /* Key and row are copied. */
-void persist_batch_add(mg_persist *persist, unsigned table, mg_str key, mg_str row);
-void persist_batch_delete(mg_persist *persist, unsigned table, mg_str key);
-void persist_batch_clear(mg_persist *persist);
-uint64_t persist_mono(const mg_persist *persist);
-uint64_t persist_policy_now(const mg_persist *persist);
-void persist_skip(mg_persist *persist, uint64_t rows);
+void mg_persist_batch_add(mg_persist *persist, unsigned table, mg_str key, mg_str row);
+void mg_persist_batch_delete(mg_persist *persist, unsigned table, mg_str key);
+void mg_persist_batch_clear(mg_persist *persist);
+uint64_t mg_persist_mono(const mg_persist *persist);
+uint64_t mg_persist_policy_now(const mg_persist *persist);
+void mg_persist_skip(mg_persist *persist, uint64_t rows);
 
 /* ---- persist_keep.c ---- */
 
 /* Stores what has changed. */
-MG_MUST_USE mg_result persist_flush_items(mg_persist *persist, mg_error *err);
+MG_MUST_USE mg_result mg_persist_flush_items(mg_persist *persist, mg_error *err);
 /* Drops rows that nobody has kept for a month. */
-MG_MUST_USE mg_result persist_sweep_items(mg_persist *persist, mg_error *err);
-void persist_free_items(mg_persist *persist);
+MG_MUST_USE mg_result mg_persist_sweep_items(mg_persist *persist, mg_error *err);
+void mg_persist_free_items(mg_persist *persist);
 
 /* ---- persist_keys.c ---- */
 
-MG_MUST_USE mg_result persist_load_numbers(mg_persist *persist, mg_error *err);
+MG_MUST_USE mg_result mg_persist_load_numbers(mg_persist *persist, mg_error *err);
 /* Begins to store all keys that have changed. */
-void persist_begin_drain(mg_persist *persist);
+void mg_persist_begin_drain(mg_persist *persist);
 /* A transaction of them; `*more`: that was not the last. */
-MG_MUST_USE mg_result persist_drain_some(mg_persist *persist, bool *more, mg_error *err);
+MG_MUST_USE mg_result mg_persist_drain_some(mg_persist *persist, bool *more, mg_error *err);
 /* No more are stored, for now. */
-void persist_end_drain(mg_persist *persist);
+void mg_persist_end_drain(mg_persist *persist);
 /* Numbers whose keys are all stored under another one by now, and those whose keys are all clamped: begins with
  * the first, then one in each call. */
-void persist_begin_settling(mg_persist *persist);
-MG_MUST_USE mg_result persist_settle_some(mg_persist *persist, bool *more, mg_error *err);
+void mg_persist_begin_settling(mg_persist *persist);
+MG_MUST_USE mg_result mg_persist_settle_some(mg_persist *persist, bool *more, mg_error *err);
 /* Drops rows that say nothing any more, a bounded number of them. */
-MG_MUST_USE mg_result persist_sweep_keys(mg_persist *persist, mg_error *err);
-void persist_free_numbers(mg_persist *persist);
+MG_MUST_USE mg_result mg_persist_sweep_keys(mg_persist *persist, mg_error *err);
+void mg_persist_free_numbers(mg_persist *persist);
 
 /* ---- persist_rows.c: text to values and back. False: not a row of ours. ---- */
 
-void persist_row_key(char out[PERSIST_KEY_ROW_BYTES], uint32_t number, uint32_t place, bool cell);
-uint32_t persist_row_number(mg_str key);
-uint32_t persist_row_place(mg_str key, bool *cell);
-void persist_write_record(mg_text *row, mg_str key, const mg_limiter_record *record);
-bool persist_read_record(mg_str key, mg_str row, mg_limiter_record *record);
-void persist_write_clock(mg_text *row, mg_str key, const mg_policy_clock_saved *saved);
-bool persist_read_clock(mg_str key, mg_str row, mg_policy_clock_saved *saved);
-void persist_write_number(mg_text *row, mg_str key, const persist_number *number);
-bool persist_read_number(mg_str key, mg_str row, persist_number *number);
-void persist_write_secret(mg_text *row, mg_str key, const uint64_t secret[2]);
-bool persist_read_secret(mg_str key, mg_str row, uint64_t secret[2]);
-void persist_write_item(mg_text *row, mg_str key, uint64_t at_ns, mg_str payload);
-bool persist_read_item(mg_str key, mg_str row, uint64_t *at_ns, mg_record *payload);
+void mg_persist_row_key(char out[PERSIST_KEY_ROW_BYTES], uint32_t number, uint32_t place, bool cell);
+uint32_t mg_persist_row_number(mg_str key);
+uint32_t mg_persist_row_place(mg_str key, bool *cell);
+void mg_persist_write_record(mg_text *row, mg_str key, const mg_limiter_record *record);
+bool mg_persist_read_record(mg_str key, mg_str row, mg_limiter_record *record);
+void mg_persist_write_clock(mg_text *row, mg_str key, const mg_policy_clock_saved *saved);
+bool mg_persist_read_clock(mg_str key, mg_str row, mg_policy_clock_saved *saved);
+void mg_persist_write_number(mg_text *row, mg_str key, const persist_number *number);
+bool mg_persist_read_number(mg_str key, mg_str row, persist_number *number);
+void mg_persist_write_secret(mg_text *row, mg_str key, const uint64_t secret[2]);
+bool mg_persist_read_secret(mg_str key, mg_str row, uint64_t secret[2]);
+void mg_persist_write_item(mg_text *row, mg_str key, uint64_t at_ns, mg_str payload);
+bool mg_persist_read_item(mg_str key, mg_str row, uint64_t *at_ns, mg_record *payload);
 
 #endif

@@ -22,18 +22,18 @@ static uint32_t get_be32(const char *in)
 }
 
 /* Big-endian, so that rows lie in the order of their places. */
-void persist_row_key(char out[PERSIST_KEY_ROW_BYTES], uint32_t number, uint32_t place, bool cell)
+void mg_persist_row_key(char out[PERSIST_KEY_ROW_BYTES], uint32_t number, uint32_t place, bool cell)
 {
     put_be32(out, number);
     put_be32(out + 4, cell ? place | CELL_BIT : place);
 }
 
-uint32_t persist_row_number(mg_str key)
+uint32_t mg_persist_row_number(mg_str key)
 {
     return key.n >= 4 ? get_be32(key.p) : 0;
 }
 
-uint32_t persist_row_place(mg_str key, bool *cell)
+uint32_t mg_persist_row_place(mg_str key, bool *cell)
 {
     const uint32_t place = key.n == PERSIST_KEY_ROW_BYTES ? get_be32(key.p + 4) : 0;
 
@@ -67,7 +67,7 @@ static bool is_window(uint8_t algorithm)
     return algorithm == MG_LIMITER_SLIDING_WINDOW || algorithm == MG_LIMITER_FIXED_WINDOW;
 }
 
-void persist_write_record(mg_text *row, mg_str key, const mg_limiter_record *record)
+void mg_persist_write_record(mg_text *row, mg_str key, const mg_limiter_record *record)
 {
     mg_record_begin(row, PERSIST_VERSION);
     mg_record_u8(row, record->algorithm);
@@ -105,14 +105,14 @@ static bool read_groups(mg_record *row, mg_limiter_record *record)
     return true;
 }
 
-bool persist_read_record(mg_str key, mg_str bytes, mg_limiter_record *record)
+bool mg_persist_read_record(mg_str key, mg_str bytes, mg_limiter_record *record)
 {
     mg_record row;
 
     if (key.n != PERSIST_KEY_ROW_BYTES || !open_row(&row, key, bytes))
         return false;
     memset(record, 0, offsetof(mg_limiter_record, group_ns)); /* groups are as many as are read */
-    record->place = persist_row_place(key, &record->cell);
+    record->place = mg_persist_row_place(key, &record->cell);
     record->algorithm = mg_record_get_u8(&row);
     record->fingerprint = mg_record_get_u64(&row);
     record->at_ns = mg_record_get_u64(&row);
@@ -131,7 +131,7 @@ bool persist_read_record(mg_str key, mg_str bytes, mg_limiter_record *record)
 
 /* ---- a limiter's number ---- */
 
-void persist_write_number(mg_text *row, mg_str key, const persist_number *number)
+void mg_persist_write_number(mg_text *row, mg_str key, const persist_number *number)
 {
     mg_record_begin(row, PERSIST_VERSION);
     mg_record_u64(row, number->key_hash);
@@ -141,7 +141,7 @@ void persist_write_number(mg_text *row, mg_str key, const persist_number *number
     mg_record_end(row, key);
 }
 
-bool persist_read_number(mg_str key, mg_str bytes, persist_number *number)
+bool mg_persist_read_number(mg_str key, mg_str bytes, persist_number *number)
 {
     mg_record row;
     mg_str name;
@@ -162,7 +162,7 @@ bool persist_read_number(mg_str key, mg_str bytes, persist_number *number)
 
 /* ---- the clock, and the fingerprints' key ---- */
 
-void persist_write_clock(mg_text *row, mg_str key, const mg_policy_clock_saved *saved)
+void mg_persist_write_clock(mg_text *row, mg_str key, const mg_policy_clock_saved *saved)
 {
     mg_record_begin(row, PERSIST_VERSION);
     mg_record_u64(row, saved->policy_ns);
@@ -172,7 +172,7 @@ void persist_write_clock(mg_text *row, mg_str key, const mg_policy_clock_saved *
     mg_record_end(row, key);
 }
 
-bool persist_read_clock(mg_str key, mg_str bytes, mg_policy_clock_saved *saved)
+bool mg_persist_read_clock(mg_str key, mg_str bytes, mg_policy_clock_saved *saved)
 {
     mg_record row;
     mg_str boot;
@@ -190,7 +190,7 @@ bool persist_read_clock(mg_str key, mg_str bytes, mg_policy_clock_saved *saved)
     return true;
 }
 
-void persist_write_secret(mg_text *row, mg_str key, const uint64_t secret[2])
+void mg_persist_write_secret(mg_text *row, mg_str key, const uint64_t secret[2])
 {
     mg_record_begin(row, PERSIST_VERSION);
     mg_record_u64(row, secret[0]);
@@ -198,7 +198,7 @@ void persist_write_secret(mg_text *row, mg_str key, const uint64_t secret[2])
     mg_record_end(row, key);
 }
 
-bool persist_read_secret(mg_str key, mg_str bytes, uint64_t secret[2])
+bool mg_persist_read_secret(mg_str key, mg_str bytes, uint64_t secret[2])
 {
     mg_record row;
 
@@ -211,7 +211,7 @@ bool persist_read_secret(mg_str key, mg_str bytes, uint64_t secret[2])
 
 /* ---- a small thing ---- */
 
-void persist_write_item(mg_text *row, mg_str key, uint64_t at_ns, mg_str payload)
+void mg_persist_write_item(mg_text *row, mg_str key, uint64_t at_ns, mg_str payload)
 {
     mg_record_begin(row, PERSIST_VERSION);
     mg_record_u64(row, at_ns);
@@ -219,7 +219,7 @@ void persist_write_item(mg_text *row, mg_str key, uint64_t at_ns, mg_str payload
     mg_record_end(row, key);
 }
 
-bool persist_read_item(mg_str key, mg_str bytes, uint64_t *at_ns, mg_record *payload)
+bool mg_persist_read_item(mg_str key, mg_str bytes, uint64_t *at_ns, mg_record *payload)
 {
     if (key.n < 2 || !open_row(payload, key, bytes))
         return false;

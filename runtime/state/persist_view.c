@@ -70,7 +70,7 @@ static bool show_key(void *self, mg_str key, mg_str row)
     view *v = self;
     mg_limiter_record record;
     bool cell;
-    const uint32_t place = persist_row_place(key, &cell);
+    const uint32_t place = mg_persist_row_place(key, &cell);
 
     mg_text_clear(&v->key);
     mg_text_clear(&v->json);
@@ -79,7 +79,7 @@ static bool show_key(void *self, mg_str key, mg_str row)
     mg_text_add_u64(&v->key, place);
     if (!mg_str_starts(mg_text_str(&v->key), v->prefix))
         return true;
-    if (persist_read_record(key, row, &record))
+    if (mg_persist_read_record(key, row, &record))
         add_record(v, &record);
     else
         add_damaged(v);
@@ -175,8 +175,8 @@ static mg_result scan_limiters(view *v, mg_str after, mg_error *err)
         if (order < 0 || !may_match(limiters[i].name, v->prefix))
             continue;
         v->limiter = &limiters[i];
-        persist_row_key(prefix, limiters[i].number, 0, false);
-        persist_row_key(from, limiters[i].number, place, cell);
+        mg_persist_row_key(prefix, limiters[i].number, 0, false);
+        mg_persist_row_key(from, limiters[i].number, place, cell);
         result = mg_store_scan(v->persist->store, v->persist->keys, mg_str_make(prefix, 4),
                                order == 0 ? mg_str_make(from, sizeof(from)) : MG_STR(""), show_key, v, err);
     }
@@ -201,7 +201,7 @@ static mg_result get_limiter_key(view *v, mg_str key, mg_error *err)
     const size_t count = list_limiters(v->persist, &arena, &limiters);
     v->limiter = find_shown(limiters, count, name);
     if (v->limiter) {
-        persist_row_key(row_key, v->limiter->number, place, cell);
+        mg_persist_row_key(row_key, v->limiter->number, place, cell);
         result = mg_store_scan(v->persist->store, v->persist->keys, mg_str_make(row_key, sizeof(row_key)),
                                MG_STR(""), show_key, v, err);
     }
@@ -263,7 +263,7 @@ static bool show_item(void *self, mg_str key, mg_str row)
     mg_text_clear(&v->key);
     mg_text_clear(&v->json);
     mg_text_add(&v->key, mg_str_sub(key, 1, key.n));
-    if (persist_read_item(key, row, &at_ns, &payload))
+    if (mg_persist_read_item(key, row, &at_ns, &payload))
         add_item(v, key, at_ns, &payload);
     else
         add_damaged(v);
@@ -297,7 +297,7 @@ static bool show_meta(void *self, mg_str key, mg_str row)
     mg_text_clear(&v->key);
     mg_text_clear(&v->json);
     mg_text_add(&v->key, key);
-    if (mg_str_eq_c(key, "clock") && persist_read_clock(key, row, &saved)) {
+    if (mg_str_eq_c(key, "clock") && mg_persist_read_clock(key, row, &saved)) {
         mg_iso_time(wall, saved.wall_ns);
         mg_json_out_map(&out, NULL);
         mg_json_out_u64(&out, "policy_ms", saved.policy_ns / MG_NS_PER_MS);
@@ -337,7 +337,7 @@ static view view_of(mg_persist *persist, mg_str prefix, bool (*each)(void *self,
                    .each = each,
                    .self = self,
                    .prefix = prefix,
-                   .now_ns = persist_policy_now(persist) };
+                   .now_ns = mg_persist_policy_now(persist) };
 }
 
 static void view_fini(view *v)

@@ -55,7 +55,7 @@ static const char *store_advice(int rc)
     }
 }
 
-mg_result store_fail(mg_error *err, int rc, const char *what, const char *path)
+mg_result mg_store_fail(mg_error *err, int rc, const char *what, const char *path)
 {
     return mg_fail(err, store_code(rc), "%s '%s': %s%s", what, path,
                    rc == STORE_COPIED ? "it is being copied" : mdb_strerror(rc), store_advice(rc));
@@ -64,7 +64,7 @@ mg_result store_fail(mg_error *err, int rc, const char *what, const char *path)
 /* ---- opening ---- */
 
 /* The directory and those above it. 0 or an errno. */
-int store_make_directories(const char *path)
+int mg_store_make_directories(const char *path)
 {
     char *copy = mg_strdup(path);
     int error = 0;
@@ -115,7 +115,7 @@ static mg_result store_lock(mg_store *store, mg_error *err)
     strcat(path, "/lock");
     store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (store->lock_fd < 0) {
-        result = store_fail(err, errno, "cannot open the lock file", path);
+        result = mg_store_fail(err, errno, "cannot open the lock file", path);
     } else if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno == EWOULDBLOCK)
             result =
@@ -124,7 +124,7 @@ static mg_result store_lock(mg_store *store, mg_error *err)
                         "state.path",
                         store->path, lock_holder(store->lock_fd));
         else
-            result = store_fail(err, errno, "cannot lock", path);
+            result = mg_store_fail(err, errno, "cannot lock", path);
     } else {
         note_holder(store->lock_fd);
     }
@@ -132,7 +132,7 @@ static mg_result store_lock(mg_store *store, mg_error *err)
     return result;
 }
 
-int store_file_bytes(MDB_env *env, mdb_filehandle_t *fd, off_t *is, off_t *whole)
+int mg_store_file_bytes(MDB_env *env, mdb_filehandle_t *fd, off_t *is, off_t *whole)
 {
     MDB_envinfo info;
     MDB_stat stat_of;
@@ -156,14 +156,14 @@ static int grow_back(MDB_env *env)
 {
     mdb_filehandle_t fd;
     off_t is = 0, whole = 0;
-    const int rc = store_file_bytes(env, &fd, &is, &whole);
+    const int rc = mg_store_file_bytes(env, &fd, &is, &whole);
 
     if (rc != 0)
         return rc;
     return is < whole && ftruncate(fd, whole) != 0 ? errno : 0;
 }
 
-int store_open_environment(mg_store *store, const mg_store_options *options)
+int mg_store_open_environment(mg_store *store, const mg_store_options *options)
 {
     const unsigned flags = MDB_NOTLS | (options->sync ? 0 : MDB_NOSYNC);
     int dead, rc;
@@ -172,7 +172,7 @@ int store_open_environment(mg_store *store, const mg_store_options *options)
         (rc = mdb_env_set_maxdbs(store->env, options->tables)) ||
         (rc = mdb_env_set_maxreaders(store->env, options->readers)) ||
         (rc = mdb_env_open(store->env, store->path, flags, 0600)) || (rc = grow_back(store->env)) ||
-        (rc = store_room_open(store)))
+        (rc = mg_store_room_open(store)))
         return rc;
     MG_CHECK(mdb_env_get_maxkeysize(store->env) >= MG_STORE_KEY_MAX);
     return mdb_reader_check(store->env, &dead);
@@ -215,15 +215,15 @@ mg_store *mg_store_open(const mg_store_options *options, mg_result *result, mg_e
     pthread_mutex_init(&store->writing, NULL);
     pthread_rwlock_init(&store->swapping, NULL);
 
-    rc = store_make_directories(store->path);
+    rc = mg_store_make_directories(store->path);
     if (rc != 0)
-        *result = store_fail(err, rc, "cannot make the state directory", store->path);
+        *result = mg_store_fail(err, rc, "cannot make the state directory", store->path);
     else
         *result = store_lock(store, err);
     if (*result == MG_OK)
         *result = refuse_empty(store, err);
-    if (*result == MG_OK && (rc = store_open_environment(store, options)) != 0)
-        *result = store_fail(err, rc, "cannot open the store in", store->path);
+    if (*result == MG_OK && (rc = mg_store_open_environment(store, options)) != 0)
+        *result = mg_store_fail(err, rc, "cannot open the store in", store->path);
     if (*result == MG_OK)
         return store;
     mg_store_close(store);
@@ -251,7 +251,7 @@ void mg_store_close(mg_store *store)
 
 /* ---- whoever uses the environment ---- */
 
-int store_begin_read(mg_store *store, MDB_txn **txn)
+int mg_store_begin_read(mg_store *store, MDB_txn **txn)
 {
     int rc;
 
@@ -264,7 +264,7 @@ int store_begin_read(mg_store *store, MDB_txn **txn)
 }
 
 /* `txn` may be NULL, as begin_read leaves it. */
-void store_end_read(mg_store *store, MDB_txn *txn)
+void mg_store_end_read(mg_store *store, MDB_txn *txn)
 {
     if (!txn)
         return;
@@ -315,7 +315,7 @@ static mg_result table_locked(mg_store *store, const char *name, unsigned *table
                        store->tables);
     const int rc = open_table(store, name, &store->dbi[store->tables]);
     if (rc != 0)
-        return store_fail(err, rc, "cannot open a table in", store->path);
+        return mg_store_fail(err, rc, "cannot open a table in", store->path);
     store->names[store->tables] = mg_strdup(name);
     *table = store->tables++;
     return MG_OK;
@@ -350,12 +350,12 @@ mg_result mg_store_get(mg_store *store, unsigned table, mg_str key, mg_arena *ar
     *value = MG_STR_NONE;
     if (key.n == 0 || key.n > MG_STORE_KEY_MAX)
         return MG_ERR_INVALID;
-    rc = store_begin_read(store, &txn);
+    rc = mg_store_begin_read(store, &txn);
     if (rc == 0)
         rc = mdb_get(txn, store->dbi[table], &k, &v);
     if (rc == 0)
         *value = mg_arena_str(arena, from_val(&v));
-    store_end_read(store, txn);
+    mg_store_end_read(store, txn);
     return store_code(rc);
 }
 
@@ -384,7 +384,7 @@ mg_result mg_store_scan(mg_store *store, unsigned table, mg_str prefix, mg_str a
 
     if (prefix.n > MG_STORE_KEY_MAX || after.n > MG_STORE_KEY_MAX)
         return mg_fail(err, MG_ERR_INVALID, "a key has at most %d bytes", MG_STORE_KEY_MAX);
-    rc = store_begin_read(store, &txn);
+    rc = mg_store_begin_read(store, &txn);
     if (rc == 0)
         rc = mdb_cursor_open(txn, store->dbi[table], &cursor);
     if (rc == 0)
@@ -393,10 +393,10 @@ mg_result mg_store_scan(mg_store *store, unsigned table, mg_str prefix, mg_str a
         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     if (cursor)
         mdb_cursor_close(cursor);
-    store_end_read(store, txn);
+    mg_store_end_read(store, txn);
     if (rc == 0 || rc == MDB_NOTFOUND)
         return MG_OK;
-    return store_fail(err, rc, "cannot read the store in", store->path);
+    return mg_store_fail(err, rc, "cannot read the store in", store->path);
 }
 
 /* ---- writing ---- */
@@ -415,17 +415,17 @@ static int apply(mg_store *store, MDB_txn *txn, const mg_store_change *change)
 /* One try. */
 static int write_once(mg_store *store, const mg_store_change *changes, size_t count)
 {
-    store_need need = store_need_of(changes, count);
+    store_need need = mg_store_need_of(changes, count);
     MDB_txn *txn;
     int rc = begin_write(store, &txn);
 
     if (rc == 0)
-        rc = store_room_before(store, txn, &need);
+        rc = mg_store_room_before(store, txn, &need);
     for (size_t i = 0; i < count && rc == 0; i++)
         rc = apply(store, txn, &changes[i]);
     if (rc == 0)
-        rc = store_room_after(store, txn, &need);
-    return store_room_failed(store, end_write(txn, rc));
+        rc = mg_store_room_after(store, txn, &need);
+    return mg_store_room_failed(store, end_write(txn, rc));
 }
 
 /* A transaction that is small never fails for want of pages to copy to: the map grows by some. A large one
@@ -434,12 +434,13 @@ static int write_locked(mg_store *store, const mg_store_change *changes, size_t 
 {
     int rc = write_once(store, changes, count), widened = 0;
 
-    while (rc == MDB_MAP_FULL && store_is_small(changes, count) && (widened = store_room_widen(store)) == 0)
+    while (rc == MDB_MAP_FULL && mg_store_is_small(changes, count) &&
+           (widened = mg_store_room_widen(store)) == 0)
         rc = write_once(store, changes, count);
     if (widened == STORE_COPIED)
         rc = STORE_COPIED;
     if (rc == MDB_PANIC)
-        (void)store_open_again(store); /* LMDB does nothing more until then */
+        (void)mg_store_open_again(store); /* LMDB does nothing more until then */
     return rc == STORE_FULL ? MDB_MAP_FULL : rc;
 }
 
@@ -453,5 +454,5 @@ mg_result mg_store_commit(mg_store *store, const mg_store_change *changes, size_
     pthread_mutex_lock(&store->writing);
     const int rc = write_locked(store, changes, count);
     pthread_mutex_unlock(&store->writing);
-    return rc == 0 ? MG_OK : store_fail(err, rc, "cannot write to the store in", store->path);
+    return rc == 0 ? MG_OK : mg_store_fail(err, rc, "cannot write to the store in", store->path);
 }

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* The first database lists them, a count first in each row. */
-int store_count_free(MDB_txn *txn, uint64_t *pages)
+int mg_store_count_free(MDB_txn *txn, uint64_t *pages)
 {
     MDB_cursor *cursor;
     MDB_val key, value;
@@ -39,7 +39,7 @@ static int read_stats(mg_store *store, MDB_txn *txn, mg_store_stats *out)
     int rc;
 
     if ((rc = mdb_env_info(store->env, &info)) || (rc = mdb_env_stat(store->env, &stat_of)) ||
-        (rc = mdb_env_get_fd(store->env, &fd)) || (rc = store_count_free(txn, &unused)))
+        (rc = mdb_env_get_fd(store->env, &fd)) || (rc = mg_store_count_free(txn, &unused)))
         return rc;
     if (fstat(fd, &file) != 0)
         return errno;
@@ -54,26 +54,26 @@ static int read_stats(mg_store *store, MDB_txn *txn, mg_store_stats *out)
 mg_result mg_store_stats_get(mg_store *store, mg_store_stats *out, mg_error *err)
 {
     MDB_txn *txn;
-    int rc = store_begin_read(store, &txn);
+    int rc = mg_store_begin_read(store, &txn);
 
     *out = (mg_store_stats){ 0 };
     if (rc == 0)
         rc = read_stats(store, txn, out);
-    store_end_read(store, txn);
-    return rc == 0 ? MG_OK : store_fail(err, rc, "cannot read the store in", store->path);
+    mg_store_end_read(store, txn);
+    return rc == 0 ? MG_OK : mg_store_fail(err, rc, "cannot read the store in", store->path);
 }
 
 mg_result mg_store_rows(mg_store *store, unsigned table, uint64_t *rows, mg_error *err)
 {
     MDB_stat stat_of = { 0 };
     MDB_txn *txn;
-    int rc = store_begin_read(store, &txn);
+    int rc = mg_store_begin_read(store, &txn);
 
     if (rc == 0)
         rc = mdb_stat(txn, store->dbi[table], &stat_of);
-    store_end_read(store, txn);
+    mg_store_end_read(store, txn);
     *rows = stat_of.ms_entries;
-    return rc == 0 ? MG_OK : store_fail(err, rc, "cannot read the store in", store->path);
+    return rc == 0 ? MG_OK : mg_store_fail(err, rc, "cannot read the store in", store->path);
 }
 
 static int is_empty(const char *directory, bool *empty)
@@ -93,12 +93,12 @@ static int is_empty(const char *directory, bool *empty)
 static mg_result make_empty(const char *directory, mg_error *err)
 {
     bool empty = false;
-    int rc = store_make_directories(directory);
+    int rc = mg_store_make_directories(directory);
 
     if (rc == 0)
         rc = is_empty(directory, &empty);
     if (rc != 0)
-        return store_fail(err, rc, "cannot write a copy to", directory);
+        return mg_store_fail(err, rc, "cannot write a copy to", directory);
     if (!empty)
         return mg_fail(err, MG_ERR_EXISTS, "'%s' is not empty; name a directory that is, or a new one",
                        directory);
@@ -170,13 +170,13 @@ mg_result mg_store_copy(mg_store *store, const char *directory, mg_error *err)
     if (store->env)
         rc = copy_synced(store->env, directory);
     end_copy(store);
-    return rc == 0 ? MG_OK : store_fail(err, rc, "cannot copy the store to", directory);
+    return rc == 0 ? MG_OK : mg_store_fail(err, rc, "cannot copy the store to", directory);
 }
 
 static int open_tables(mg_store *store)
 {
     MDB_txn *txn;
-    int rc = store_open_environment(store, &store->options);
+    int rc = mg_store_open_environment(store, &store->options);
 
     if (rc == 0)
         rc = mdb_txn_begin(store->env, NULL, 0, &txn);
@@ -212,7 +212,7 @@ static int open_another(mg_store *store, const char *from)
     return rc ? rc : again;
 }
 
-int store_open_again(mg_store *store)
+int mg_store_open_again(mg_store *store)
 {
     if (store->copies)
         return STORE_COPIED;
@@ -224,7 +224,7 @@ static int compact_locked(mg_store *store)
 {
     char *directory = file_in(store->path, "compact");
     char *file = file_in(directory, "data.mdb");
-    int rc = store->env ? store_make_directories(directory) : EBADF;
+    int rc = store->env ? mg_store_make_directories(directory) : EBADF;
 
     unlink(file); /* of one that was cut short */
     if (rc == 0)
@@ -247,7 +247,7 @@ mg_result mg_store_compact(mg_store *store, mg_error *err)
     rc = compact_locked(store);
     pthread_mutex_unlock(&store->writing);
     pthread_mutex_unlock(&store->opening);
-    return rc == 0 ? MG_OK : store_fail(err, rc, "cannot compact the store in", store->path);
+    return rc == 0 ? MG_OK : mg_store_fail(err, rc, "cannot compact the store in", store->path);
 }
 
 /* A copy whose end did not make it here; to touch what is missing would be a SIGBUS. */
@@ -255,10 +255,10 @@ static mg_result check_whole(MDB_env *env, const char *copy, mg_error *err)
 {
     mdb_filehandle_t fd;
     off_t is = 0, whole = 0;
-    const int rc = store_file_bytes(env, &fd, &is, &whole);
+    const int rc = mg_store_file_bytes(env, &fd, &is, &whole);
 
     if (rc != 0)
-        return store_fail(err, rc, "cannot read the copy in", copy);
+        return mg_store_fail(err, rc, "cannot read the copy in", copy);
     if (is >= whole)
         return MG_OK;
     return mg_fail(err, MG_ERR_INVALID, "the copy in '%s' is cut short: it has %lld of %lld bytes", copy,
@@ -273,13 +273,13 @@ mg_result mg_store_restore(const char *copy, const char *directory, mg_error *er
 
     if ((rc = mdb_env_create(&env)) || (rc = mdb_env_set_maxdbs(env, 16)) ||
         (rc = mdb_env_open(env, copy, MDB_RDONLY | MDB_NOLOCK, 0600)))
-        result = store_fail(err, rc, "cannot read the copy in", copy);
+        result = mg_store_fail(err, rc, "cannot read the copy in", copy);
     if (result == MG_OK)
         result = check_whole(env, copy, err);
     if (result == MG_OK)
         result = make_empty(directory, err);
     if (result == MG_OK && (rc = copy_synced(env, directory)) != 0)
-        result = store_fail(err, rc, "cannot restore the store in", directory);
+        result = mg_store_fail(err, rc, "cannot restore the store in", directory);
     if (env)
         mdb_env_close(env);
     return result;

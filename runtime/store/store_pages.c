@@ -60,7 +60,7 @@ static bool is_judged(const page_head *head, uint64_t number)
     return head->number == number && (head->flags == BRANCH || head->flags == LEAF);
 }
 
-int store_look_at_pages(MDB_env *env)
+int mg_store_look_at_pages(MDB_env *env)
 {
     MDB_envinfo info;
     MDB_stat is;

@@ -31,23 +31,23 @@ struct mg_store {
 };
 
 /* `rc` is LMDB's or an errno. */
-mg_result store_fail(mg_error *err, int rc, const char *what, const char *path);
+mg_result mg_store_fail(mg_error *err, int rc, const char *what, const char *path);
 /* The directory and those above it. 0 or an errno. */
-int store_make_directories(const char *path);
+int mg_store_make_directories(const char *path);
 /* Sets store->env even when it fails: the caller closes it. */
-int store_open_environment(mg_store *store, const mg_store_options *options);
+int mg_store_open_environment(mg_store *store, const mg_store_options *options);
 /* The environment's file: how long it is, and has to be for all its pages. */
-int store_file_bytes(MDB_env *env, mdb_filehandle_t *fd, off_t *is, off_t *whole);
+int mg_store_file_bytes(MDB_env *env, mdb_filehandle_t *fd, off_t *is, off_t *whole);
 /* A reader that holds `swapping`; *txn is NULL when there is none. */
-int store_begin_read(mg_store *store, MDB_txn **txn);
-void store_end_read(mg_store *store, MDB_txn *txn);
+int mg_store_begin_read(mg_store *store, MDB_txn **txn);
+void mg_store_end_read(mg_store *store, MDB_txn *txn);
 /* MDB_CORRUPTED where a page is not as LMDB makes them. */
-int store_look_at_pages(MDB_env *env);
+int mg_store_look_at_pages(MDB_env *env);
 /* Closes the environment and opens it and its tables again; store->env is NULL where that fails. Under
  * `writing`. */
-int store_open_again(mg_store *store);
+int mg_store_open_again(mg_store *store);
 /* Pages that a later commit may use again. */
-int store_count_free(MDB_txn *txn, uint64_t *pages);
+int mg_store_count_free(MDB_txn *txn, uint64_t *pages);
 
 /* ---- store_room.c: whether there is room. Under `writing`. ---- */
 
@@ -64,17 +64,17 @@ typedef struct store_need {
     size_t live_before; /* pages that rows took */
 } store_need;
 
-store_need store_need_of(const mg_store_change *changes, size_t count);
-bool store_is_small(const mg_store_change *changes, size_t count);
+store_need mg_store_need_of(const mg_store_change *changes, size_t count);
+bool mg_store_is_small(const mg_store_change *changes, size_t count);
 /* For a new environment: sets how large its map is. */
-int store_room_open(mg_store *store);
+int mg_store_room_open(mg_store *store);
 /* Before the changes: the disk has what they may take. An errno, as ENOSPC. */
-int store_room_before(mg_store *store, MDB_txn *txn, store_need *need);
+int mg_store_room_before(mg_store *store, MDB_txn *txn, store_need *need);
 /* After them: STORE_FULL when they take more than is allowed. */
-int store_room_after(mg_store *store, MDB_txn *txn, const store_need *need);
+int mg_store_room_after(mg_store *store, MDB_txn *txn, const store_need *need);
 /* What a failure means. */
-int store_room_failed(const mg_store *store, int rc);
+int mg_store_room_failed(const mg_store *store, int rc);
 /* Another piece for the map; MDB_MAP_FULL: it has all that it may have; STORE_COPIED. */
-int store_room_widen(mg_store *store);
+int mg_store_room_widen(mg_store *store);
 
 #endif

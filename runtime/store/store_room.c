@@ -28,7 +28,7 @@ enum {
 
 enum { META_PAGES = 2, MAIN_TABLE = 1 };
 
-int store_room_open(mg_store *store)
+int mg_store_room_open(mg_store *store)
 {
     const size_t max_bytes = store->options.max_bytes;
     MDB_stat stat_of;
@@ -36,7 +36,7 @@ int store_room_open(mg_store *store)
     off_t is = 0, whole = 0;
     int rc;
 
-    if ((rc = mdb_env_stat(store->env, &stat_of)) || (rc = store_file_bytes(store->env, &fd, &is, &whole)))
+    if ((rc = mdb_env_stat(store->env, &stat_of)) || (rc = mg_store_file_bytes(store->env, &fd, &is, &whole)))
         return rc;
     store->page_bytes = stat_of.ms_psize;
     store->reserve_bytes =
@@ -48,7 +48,7 @@ int store_room_open(mg_store *store)
     return mdb_env_set_mapsize(store->env, store->map_bytes);
 }
 
-int store_room_widen(mg_store *store)
+int mg_store_room_widen(mg_store *store)
 {
     const size_t bytes = store->map_bytes + store->reserve_bytes;
     int rc;
@@ -71,7 +71,7 @@ int store_room_widen(mg_store *store)
 
 /* ---- what a transaction wants ---- */
 
-store_need store_need_of(const mg_store_change *changes, size_t count)
+store_need mg_store_need_of(const mg_store_change *changes, size_t count)
 {
     store_need need = { .rows = count };
 
@@ -82,7 +82,7 @@ store_need store_need_of(const mg_store_change *changes, size_t count)
     return need;
 }
 
-bool store_is_small(const mg_store_change *changes, size_t count)
+bool mg_store_is_small(const mg_store_change *changes, size_t count)
 {
     size_t bytes = 0;
 
@@ -137,7 +137,7 @@ static uint64_t free_pages(const mg_store *store)
 
     if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &reader) != 0)
         return 0;
-    if (store_count_free(reader, &unused) != 0)
+    if (mg_store_count_free(reader, &unused) != 0)
         unused = 0;
     mdb_txn_abort(reader);
     return unused;
@@ -161,7 +161,7 @@ static int secure_disk(mg_store *store, size_t pages_wanted)
     return bytes <= store->secured ? 0 : secure(store, fd, bytes);
 }
 
-int store_room_before(mg_store *store, MDB_txn *txn, store_need *need)
+int mg_store_room_before(mg_store *store, MDB_txn *txn, store_need *need)
 {
     pages before;
     int rc;
@@ -175,7 +175,7 @@ int store_room_before(mg_store *store, MDB_txn *txn, store_need *need)
                                   2 * (need->bytes / store->page_bytes + 1) + PATH_PAGES);
 }
 
-int store_room_after(mg_store *store, MDB_txn *txn, const store_need *need)
+int mg_store_room_after(mg_store *store, MDB_txn *txn, const store_need *need)
 {
     pages after;
     int rc;
@@ -190,7 +190,7 @@ int store_room_after(mg_store *store, MDB_txn *txn, const store_need *need)
 }
 
 /* LMDB calls a write that the disk cut short EIO. */
-int store_room_failed(const mg_store *store, int rc)
+int mg_store_room_failed(const mg_store *store, int rc)
 {
     mdb_filehandle_t fd;
     struct statvfs disk;

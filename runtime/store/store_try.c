@@ -143,13 +143,13 @@ static _Noreturn void look(const mg_store_options *options)
     }
     mg_store *store = mg_store_open(options, &result, NULL);
     if (store) {
-        int rc = store_look_at_pages(store->env);
+        int rc = mg_store_look_at_pages(store->env);
         if (rc == 0)
             rc = look_at_free_pages(store->env);
         if (rc == 0)
             rc = look_at_tables(store->env);
         if (rc != 0)
-            result = store_fail(NULL, rc, "", "");
+            result = mg_store_fail(NULL, rc, "", "");
     }
     _exit(store && result == MG_ERR_INVALID ? EXIT_FAILURE : EXIT_SUCCESS);
 }

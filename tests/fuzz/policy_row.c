@@ -55,19 +55,19 @@ static void check_row(uint8_t kind, uint8_t algorithm, mg_str key, mg_str row)
 
     switch (kind % 4) {
     case 0:
-        if (persist_read_record(key, row, &record))
+        if (mg_persist_read_record(key, row, &record))
             check_record(algorithm, &record);
         break;
     case 1:
-        if (persist_read_clock(key, row, &saved))
+        if (mg_persist_read_clock(key, row, &saved))
             MG_CHECK(saved.policy_ns <= 1ull << 62 && saved.wall_ns >= 0);
         break;
     case 2:
-        if (persist_read_number(key, row, &number))
+        if (mg_persist_read_number(key, row, &number))
             MG_CHECK(number.n > 0 && number.n <= MG_PERSIST_NAME_MAX && number.number > 0);
         break;
     default:
-        if (persist_read_item(key, row, &at_ns, &payload) && mg_persist_get_breaker(&payload, &breaker))
+        if (mg_persist_read_item(key, row, &at_ns, &payload) && mg_persist_get_breaker(&payload, &breaker))
             MG_CHECK(breaker.state >= MG_BREAKER_CLOSED && breaker.state <= MG_BREAKER_FORCED_CLOSED);
     }
 }
@@ -79,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 6 || size > 4096)
         return 0;
-    persist_row_key(bytes, data[2], data[3], data[4] & 1);
+    mg_persist_row_key(bytes, data[2], data[3], data[4] & 1);
     const mg_str key = mg_str_make(bytes, data[0] % 4 == 2 ? 4 : sizeof(bytes));
     mg_record_begin(&row, data[5] & 0x80 ? data[5] : PERSIST_VERSION);
     mg_text_add(&row, mg_str_make((const char *)data + 6, size - 6));

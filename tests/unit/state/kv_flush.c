@@ -88,7 +88,7 @@ static void a_generation_on_its_way_is_read_and_what_is_newer_comes_first(void *
     check_value(f, "b", NULL);
     check_value(f, "c", NULL);
     check_value(f, "d", "taken");
-    assert_int_equal(kv_write_generation(f->kv, 4, NULL), MG_OK);
+    assert_int_equal(mg_kv_write_generation(f->kv, 4, NULL), MG_OK);
     drop_generation(f->kv);
     check_value(f, "a", "newer");
     check_value(f, "b", NULL);
@@ -131,7 +131,7 @@ static void a_barrier_asked_for_meanwhile_waits_for_the_next_flush(void **state)
 
     take_four(f);
     assert_true(mg_kv_waits_any(f->kv));
-    assert_int_equal(kv_write_generation(f->kv, 4, NULL), MG_OK);
+    assert_int_equal(mg_kv_write_generation(f->kv, 4, NULL), MG_OK);
     assert_true(
         mg_kv_waits_any(f->kv)); /* until it is dropped: whoever asks now is told a flush later, not never */
     drop_generation(f->kv);

@@ -46,7 +46,7 @@ static void keys_of_limiters(void **state)
     mg_limiter_record read;
 
     (void)state;
-    persist_row_key(key, 7, 258, true);
+    mg_persist_row_key(key, 7, 258, true);
     for (size_t i = 0; i < mg_countof(algorithms); i++) {
         const mg_limiter_record record = { .algorithm = algorithms[i].algorithm,
                                            .fingerprint = 0x1122334455667788,
@@ -60,8 +60,8 @@ static void keys_of_limiters(void **state)
                                            .groups = 1,
                                            .group_ns = { 800 },
                                            .group = { 9 } };
-        persist_write_record(&row, mg_str_make(key, sizeof key), &record);
-        assert_true(persist_read_record(mg_str_make(key, sizeof key), mg_text_str(&row), &read));
+        mg_persist_write_record(&row, mg_str_make(key, sizeof key), &record);
+        assert_true(mg_persist_read_record(mg_str_make(key, sizeof key), mg_text_str(&row), &read));
         assert_int_equal(read.algorithm, algorithms[i].algorithm);
         assert_int_equal(read.place, 258);
         assert_true(read.cell);
@@ -75,12 +75,12 @@ static void no_algorithm_is_read_out_of_another_number(void **state)
     char key[PERSIST_KEY_ROW_BYTES];
 
     (void)state;
-    persist_row_key(key, 7, 258, false);
+    mg_persist_row_key(key, 7, 258, false);
     for (int number = 0; number < 256; number++) {
         const mg_limiter_record record = { .algorithm = (uint8_t)number, .used = 3 };
         mg_limiter_record read;
-        persist_write_record(&row, mg_str_make(key, sizeof key), &record);
-        assert_int_equal(persist_read_record(mg_str_make(key, sizeof key), mg_text_str(&row), &read),
+        mg_persist_write_record(&row, mg_str_make(key, sizeof key), &record);
+        assert_int_equal(mg_persist_read_record(mg_str_make(key, sizeof key), mg_text_str(&row), &read),
                          number < 5);
         mg_text_clear(&row);
     }
@@ -163,13 +163,13 @@ static void a_row_of_each_table(void **state)
     persist_number number = { .number = 7, .key_hash = 8, .conf_hash = 9, .cells = 10, .n = 2, .name = "ab" };
 
     (void)state;
-    persist_write_clock(&row, MG_STR("clock"), &clock);
+    mg_persist_write_clock(&row, MG_STR("clock"), &clock);
     check_hex("clock", "0123dc8816e803000000000000d007000000000000b80b0000000000000100000062");
-    persist_write_secret(&row, MG_STR("secret"), secret);
+    mg_persist_write_secret(&row, MG_STR("secret"), secret);
     check_hex("secret", "01bb27f5f201000000000000000200000000000000");
-    persist_write_number(&row, MG_STR("\0\0\0\7"), &number);
+    mg_persist_write_number(&row, MG_STR("\0\0\0\7"), &number);
     check_hex("number", "01777f0f99080000000000000009000000000000000a000000020000006162");
-    persist_write_item(&row, MG_STR("\1a"), 1000, MG_STR("xyz"));
+    mg_persist_write_item(&row, MG_STR("\1a"), 1000, MG_STR("xyz"));
     check_hex("item", "0174afed6ae80300000000000078797a");
 }
 

@@ -81,13 +81,13 @@ static void two_copies_are_both_waited_for(void **state)
     mg_store *store = open_store(dir);
     begin_copy(store);
     begin_copy(store);
-    assert_int_equal(store_room_widen(store), STORE_COPIED);
-    assert_int_equal(store_open_again(store), STORE_COPIED);
+    assert_int_equal(mg_store_room_widen(store), STORE_COPIED);
+    assert_int_equal(mg_store_open_again(store), STORE_COPIED);
     end_copy(store);
-    assert_int_equal(store_room_widen(store), STORE_COPIED);
+    assert_int_equal(mg_store_room_widen(store), STORE_COPIED);
     end_copy(store);
-    assert_int_equal(store_room_widen(store), 0);
-    assert_int_equal(store_open_again(store), 0);
+    assert_int_equal(mg_store_room_widen(store), 0);
+    assert_int_equal(mg_store_open_again(store), 0);
     assert_int_equal(put(store, 'a', NULL), MG_OK);
     mg_store_close(store);
     tmpdir_remove(dir);
