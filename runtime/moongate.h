@@ -190,6 +190,17 @@ const char *mg_call_limit_reserve(mg_call *call, mg_limiter *limiter, const char
 bool mg_call_limit_cancel(mg_call *call, double number);
 /* It stays charged; a permit still goes back at the end. False when it is not there any more. */
 bool mg_call_limit_commit(mg_call *call, double number);
+/* A key as the limiters of the configuration read it, "header:x+route". `on_missing` is a word of theirs: with
+ * "ip" a part that a request lacks is its address. error256: room for 256 bytes of text with NUL, set when NULL
+ * is returned. The VM's thread. */
+typedef struct mg_key mg_key;
+mg_key *mg_key_new(const char *text, uint32_t n, const char *on_missing, uint32_t on_missing_n,
+                   char *error256);
+void mg_key_free(mg_key *key);
+double mg_key_bytes(const mg_key *key);
+/* The key of this request, without text when a part is missing; good until the next read of header, param or
+ * query, or of this. NULL, or what is wrong: here is no request. */
+const char *mg_call_key(mg_call *call, const mg_key *key, mg_slice *text);
 /* A ticket to be ended once, which it is at the end if by nobody else; 0: refused. */
 uint64_t mg_call_breaker_ask(mg_call *call, mg_breaker *breaker);
 /* What became of a call that a breaker let through. */

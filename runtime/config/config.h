@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/map.h"
+#include "config/config_key.h"
 #include "net/addr.h"
 #include "policy/adaptive.h"
 #include "policy/balancer.h"
@@ -137,30 +138,6 @@ typedef struct mg_config_service {
     const mg_node *node;
 } mg_config_service;
 
-/* Stored, in the hash by which a limiter's keys are found again: a number never changes its meaning. */
-typedef enum mg_config_key_kind {
-    MG_CONFIG_KEY_IP = 0,
-    MG_CONFIG_KEY_HEADER = 1, /* name: lower case */
-    MG_CONFIG_KEY_COOKIE = 2, /* name: as written */
-    MG_CONFIG_KEY_CONSUMER = 3,
-    MG_CONFIG_KEY_ROUTE = 4,
-    MG_CONFIG_KEY_GLOBAL = 5,
-} mg_config_key_kind;
-
-typedef struct mg_config_key_part {
-    mg_config_key_kind kind;
-    mg_str name;
-} mg_config_key_part;
-
-enum { MG_CONFIG_KEY_PARTS = 4 };
-
-#define MG_CONFIG_ON_MISSING_KEYS(X)                                                                         \
-    X(MG_CONFIG_MISSING_IP, "ip")                                                                            \
-    X(MG_CONFIG_MISSING_SKIP, "skip")                                                                        \
-    X(MG_CONFIG_MISSING_DENY, "deny")
-typedef enum mg_config_on_missing_key { MG_CONFIG_ON_MISSING_KEYS(MG_WORD_ENUM) } mg_config_on_missing_key;
-extern const char *const mg_config_on_missing_key_words[];
-
 #define MG_CONFIG_LIMITER_BYTES_MAX (128ull << 30) /* of all limiters of a document, when full of keys */
 
 #define MG_CONFIG_LIMITER_MODES(X)                                                                           \
@@ -175,11 +152,8 @@ typedef struct mg_config_limiter {
     mg_str name;
     unsigned index;
     mg_limiter_conf conf; /* the secret is not ours to set; unset when mode is deny */
-    mg_config_key_part key[MG_CONFIG_KEY_PARTS];
-    unsigned key_parts;
+    mg_config_key key;
     uint32_t cost;
-    mg_config_on_missing_key on_missing_key;
-    unsigned ipv4_prefix, ipv6_prefix;
     mg_config_limiter_mode mode;
     const mg_node *node;
 } mg_config_limiter;

@@ -78,8 +78,6 @@ void mg_build_services(mg_building *b, const mg_node *services);
 /* Refuses services whose endpoint is a listener of this gateway. After listeners and services. */
 void mg_build_loops(mg_building *b);
 void mg_build_guards(mg_building *b, mg_config_service *service, const mg_node *node);
-/* "ip", "header:X", ..; false for what names nothing that a request has. */
-bool mg_build_key_part(mg_arena *arena, mg_config_key_part *part, mg_str text);
 void mg_build_limiters(mg_building *b, const mg_node *limiters);
 void mg_build_plugins(mg_building *b, const mg_node *plugins);
 mg_config_plugin *mg_build_plugin_in_place(mg_building *b, const mg_node *child);

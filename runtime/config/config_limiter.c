@@ -9,77 +9,22 @@ enum { MAX_BURST = 1000000, MAX_IN_WINDOW = 1 << 24, MAX_ENTRIES = 10000, ENTRIE
 
 /* --- whose --- */
 
-/* "header:X" and "cookie:X" */
-static bool take_field_part(mg_arena *arena, mg_config_key_part *part, mg_str text)
-{
-    const bool header = mg_str_starts(text, MG_STR("header:")),
-               cookie = mg_str_starts(text, MG_STR("cookie:"));
-    const mg_str name = mg_str_sub(text, 7, text.n);
-    char *lower;
-
-    if ((!header && !cookie) || name.n == 0 || name.n > 128)
-        return false;
-    for (size_t i = 0; i < name.n; i++) {
-        if (name.p[i] <= ' ' || name.p[i] == 0x7f || strchr("\"(),/:;<=>?@[\\]{}", name.p[i]))
-            return false;
-    }
-    part->kind = header ? MG_CONFIG_KEY_HEADER : MG_CONFIG_KEY_COOKIE;
-    lower = mg_arena_bytes(arena, name.n + 1);
-    for (size_t i = 0; i < name.n; i++)
-        lower[i] = header ? mg_lower(name.p[i]) : name.p[i];
-    lower[name.n] = 0;
-    part->name = mg_str_make(lower, name.n);
-    return true;
-}
-
-bool mg_build_key_part(mg_arena *arena, mg_config_key_part *part, mg_str text)
-{
-    static const struct {
-        const char *word;
-        mg_config_key_kind kind;
-    } words[] = { { "ip", MG_CONFIG_KEY_IP },
-                  { "consumer", MG_CONFIG_KEY_CONSUMER },
-                  { "route", MG_CONFIG_KEY_ROUTE },
-                  { "global", MG_CONFIG_KEY_GLOBAL } };
-
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (mg_str_eq_c(text, words[i].word)) {
-            part->kind = words[i].kind;
-            return true;
-        }
-    }
-    return take_field_part(arena, part, text);
-}
-
 static void take_key(mg_building *b, mg_config_limiter *limiter, const mg_node *key)
 {
-    mg_str rest, part;
+    mg_error err = MG_ERROR_INIT;
+    const char *hint;
 
     if (!mg_node_is(key, MG_NODE_STRING) || key->text.n == 0)
         return;
-    rest = key->text;
-    while (mg_str_cut(&rest, '+', &part)) {
-        if (limiter->key_parts == MG_CONFIG_KEY_PARTS) {
-            mg_node_error(b->report, key, "not-allowed", "a key has at most %d parts", MG_CONFIG_KEY_PARTS);
-            return;
-        }
-        if (mg_build_key_part(&b->config->arena, &limiter->key[limiter->key_parts], part)) {
-            limiter->key_parts++;
-            continue;
-        }
-        mg_finding_hint(mg_node_error(b->report, key, "not-allowed",
-                                      mg_str_eq_c(part, "tenant")
-                                          ? "tenants are not in this build"
-                                          : "\"%.*s\" names nothing that can be counted",
-                                      MG_STR_ARGS(mg_str_sub(part, 0, 60))),
-                        "write ip, header:X, cookie:X, consumer, route or global, or several joined by +");
+    if (mg_config_key_read(&b->config->arena, &limiter->key, key->text, &err, &hint) == MG_OK)
         return;
-    }
+    mg_finding *finding = mg_node_error(b->report, key, "not-allowed", "%s", err.message);
+    if (hint)
+        mg_finding_hint(finding, "%s", hint);
 }
 
 /* --- how fast --- */
 
-const char *const mg_config_on_missing_key_words[] = { MG_CONFIG_ON_MISSING_KEYS(MG_WORD_TEXT) NULL };
 const char *const mg_config_limiter_mode_words[] = { MG_CONFIG_LIMITER_MODES(MG_WORD_TEXT) NULL };
 
 #define OF(algorithm) (1u << MG_LIMITER_##algorithm)
@@ -293,14 +238,14 @@ static void build_limiter(mg_building *b, const mg_node *node)
     limiter->index = (unsigned)b->config->limiter_count;
     limiter->node = node;
     limiter->mode = (mg_config_limiter_mode)mg_read_word(node, "mode", mg_config_limiter_mode_words);
-    limiter->on_missing_key =
+    limiter->key.on_missing =
         (mg_config_on_missing_key)mg_read_word(node, "on_missing_key", mg_config_on_missing_key_words);
     mg_limiter_conf_defaults(&limiter->conf);
     limiter->conf.on_full = (mg_limiter_on_full)mg_read_word(node, "on_full", mg_limiter_on_full_words);
     limiter->conf.max_keys = mg_read_u32(node, "max_keys");
     limiter->conf.overflow_cells = mg_read_u32(node, "overflow_cells");
-    limiter->ipv4_prefix = mg_read_u32(node, "ipv4_prefix");
-    limiter->ipv6_prefix = mg_read_u32(node, "ipv6_prefix");
+    limiter->key.ipv4_prefix = mg_read_u32(node, "ipv4_prefix");
+    limiter->key.ipv6_prefix = mg_read_u32(node, "ipv6_prefix");
     take_key(b, limiter, mg_node_get(node, "key"));
     if (mg_node_is(node, MG_NODE_MAP))
         take_count(b, limiter, node);

@@ -118,8 +118,8 @@ static uint64_t units_within(const mg_config_limiter *limiter, uint64_t window_m
 
     if (limiter->mode == MG_CONFIG_SHADOW || conf->algorithm == MG_LIMITER_CONCURRENCY || conf->limit == 0)
         return UINT64_MAX;
-    for (unsigned i = 0; i < limiter->key_parts; i++) {
-        if (limiter->key[i].kind != MG_CONFIG_KEY_GLOBAL)
+    for (unsigned i = 0; i < limiter->key.parts; i++) {
+        if (limiter->key.part[i].kind != MG_CONFIG_KEY_GLOBAL)
             return UINT64_MAX;
     }
     at_once = conf->algorithm == MG_LIMITER_TOKEN_BUCKET ? conf->burst
@@ -336,9 +336,9 @@ static void warn_dropped_fields(mg_building *b)
         return;
     for (size_t i = 0; i < config->limiter_count; i++) {
         const mg_config_limiter *limiter = config->limiters[i];
-        for (unsigned k = 0; k < limiter->key_parts; k++)
-            if (limiter->key[k].kind == MG_CONFIG_KEY_HEADER)
-                warn_dropped(b, limiter->key[k].name, mg_node_get(limiter->node, "key"));
+        for (unsigned k = 0; k < limiter->key.parts; k++)
+            if (limiter->key.part[k].kind == MG_CONFIG_KEY_HEADER)
+                warn_dropped(b, limiter->key.part[k].name, mg_node_get(limiter->node, "key"));
     }
     for (size_t i = 0; i < config->route_count; i++) {
         const mg_config_route *route = config->routes[i];

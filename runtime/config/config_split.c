@@ -68,7 +68,7 @@ static void take_sticky(mg_building *b, mg_config_route *route, const mg_node *b
 {
     if (!mg_node_is(by, MG_NODE_STRING))
         return;
-    route->sticky = mg_build_key_part(&b->config->arena, &route->sticky_key, by->text) &&
+    route->sticky = mg_config_key_part_read(&b->config->arena, &route->sticky_key, by->text) &&
                     route->sticky_key.kind != MG_CONFIG_KEY_ROUTE &&
                     route->sticky_key.kind != MG_CONFIG_KEY_GLOBAL;
     if (!route->sticky)

@@ -453,10 +453,10 @@ static uint64_t hash_key(const mg_config_limiter *rule)
     mg_text text = { 0 };
     uint64_t hash;
 
-    for (unsigned i = 0; i < rule->key_parts; i++)
-        mg_text_addf(&text, "%d:%zu:%.*s;", (int)rule->key[i].kind, rule->key[i].name.n,
-                     MG_STR_ARGS(rule->key[i].name));
-    mg_text_addf(&text, "/%u/%u", rule->ipv4_prefix, rule->ipv6_prefix);
+    for (unsigned i = 0; i < rule->key.parts; i++)
+        mg_text_addf(&text, "%d:%zu:%.*s;", (int)rule->key.part[i].kind, rule->key.part[i].name.n,
+                     MG_STR_ARGS(rule->key.part[i].name));
+    mg_text_addf(&text, "/%u/%u", rule->key.ipv4_prefix, rule->key.ipv6_prefix);
     hash = mg_hash(mg_text_str(&text), 1);
     mg_text_fini(&text);
     return hash | 1; /* 0: a plugin's */

@@ -25,6 +25,7 @@ local function each(cases)
                 running.ctx = false -- as in new(conf)
                 made.limiter, made.breaker = mg.limiter({ rate = "1/s" }), mg.breaker({})
                 made.counter, made.router = mg.counter("c"), mg.router({ { path = "/a", value = 1 } })
+                made.key = mg.key("ip")
                 running.ctx = held
                 body(ctx, next)
             end)
@@ -99,6 +100,7 @@ describe("a call with a colon where a dot belongs", function()
         { "mg:limiter({ rate = '1/s' })", "moongate.limiter(..)" },
         { "mg:breaker({})", "moongate.breaker(..)" },
         { "mg:counter('a')", "moongate.counter(..)" },
+        { "mg:key('ip')", "moongate.key(..)" },
         { "mg:router({})", "moongate.router(..)" },
         { "mg:pool('a')", "moongate.pool(..)" },
     }

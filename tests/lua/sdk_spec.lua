@@ -177,6 +177,63 @@ describe("a counter", function()
     end)
 end)
 
+describe("a key", function()
+    --- What a request's handler gets of it, for a request with these fields.
+    local function read(text, on_missing, fields)
+        local key, found
+        assert(making(function() key = mg.key(text, on_missing) end))
+        local m = machine.of(function(ctx)
+            for name, value in pairs(fields or {}) do
+                ctx.request:set_header(name, value)
+            end
+            found = { key:read() }
+            ctx:respond(200)
+        end)
+        local _, err = m:run()
+        return found and found[1], err and err.message
+    end
+
+    it("is that of the configuration's limiters", function()
+        assert.equal("*", (read("global")))
+        assert.equal("u1", (read("header:X-User", nil, { ["x-user"] = "u1" })))
+        assert.equal("2:u11:*", (read("header:x-user+global", nil, { ["x-user"] = "u1" })))
+        assert.equal("s", (read("cookie:sid", nil, { cookie = "a=b; sid=s" })))
+    end)
+
+    it("has the address where a part is missing, or none when it was made so", function()
+        local address = read("ip")
+        assert.equal("\1" .. address, (read("header:x-none")))
+        assert.equal("\1" .. address, (read("consumer", "ip")))
+        assert.equal(#address + 1 .. ":\1" .. address .. "1:*", (read("cookie:x+global")))
+        assert.is_nil(read("header:x-none", "skip"))
+        assert.is_nil(read("global+header:x-none", "deny"))
+    end)
+
+    it("refuses what names nothing, as the configuration does", function()
+        local hint = ": write ip, header:X, cookie:X, consumer, route or global, or several joined by +"
+        for text, problem in pairs({
+            ["heeder:x"] = '"heeder:x" names nothing that can be counted' .. hint,
+            ["header:"] = '"header:" names nothing that can be counted' .. hint,
+            ["header:a b"] = '"header:a b" names nothing that can be counted' .. hint,
+            ["ip+"] = '"" names nothing that can be counted' .. hint,
+            [""] = '"" names nothing that can be counted' .. hint,
+            ["ip\0"] = "names nothing that can be counted",
+            ["tenant"] = "tenants are not in this build" .. hint,
+            ["header:" .. ("x"):rep(129)] = "names nothing that can be counted" .. hint,
+            ["ip+ip+ip+ip+ip"] = "a key has at most 4 parts",
+            [("+"):rep(1e6)] = "names nothing that can be counted",
+        }) do
+            local ok, told = making(function() mg.key(text) end)
+            assert.is_false(ok, text)
+            assert.truthy(told:find("key: ", 1, true) and told:find(problem, 1, true), told)
+        end
+        local _, told = making(function() mg.key("ip", "allow") end)
+        assert.truthy(told:find('key: a missing part means ip, skip or deny, not "allow"', 1, true), told)
+        assert.is_false((making(function() mg.key(5) end)))
+        assert.is_false((making(function() mg.key("ip", true) end)))
+    end)
+end)
+
 describe("a router", function()
     it("matches as the gateway does", function()
         local router = mg.router({

@@ -2,6 +2,7 @@
 ---@class moongate
 ---@field limiter fun(options: table): moongate.Limiter
 ---@field breaker fun(options: moongate.BreakerOptions): moongate.Breaker
+---@field key fun(text: string, on_missing?: "ip"|"skip"|"deny"): moongate.Key
 ---@field counter fun(name: string): moongate.Counter
 ---@field router fun(routes: table[]): moongate.Router
 ---@field every fun(seconds: number, fn: fun(ctx: moongate.TaskCtx), options?: moongate.TaskOptions)
@@ -19,6 +20,7 @@ local object = require("moongate.sdk.object")
 local members = {
     limiter = require("moongate.sdk.limit").new,
     breaker = require("moongate.sdk.breaker").new,
+    key = require("moongate.sdk.key").new,
     counter = require("moongate.sdk.counter").new,
     router = require("moongate.sdk.router").new,
     pool = require("moongate.sdk.pool"),

@@ -143,6 +143,51 @@ describe("rate_limit", function()
         assert.equal("pass", (try(plugin, { from = "192.0.2.1" })))
     end)
 
+    --- Whether the second of two requests is told from the first, by the plugin and by a limiter of the configuration.
+    local function told_apart(key, first, second)
+        local gw = mg.gateway({
+            services = { web = { endpoints = { mg.upstream():reply(200) } } },
+            limiters = { one = { rate = "1/h", key = key } },
+            routes = { {
+                name = "all", match = { paths = { { prefix = "/" } } }, plugins = { { limit = "one" } },
+                service = "web",
+            } },
+        })
+        assert.equal(200, gw:get("/", first).status)
+        local by_limiter = gw:get("/", second).status == 200
+        local plugin = rate_limit({ rate = "1/h", key = key })
+        assert.equal("pass", (try(plugin, first)))
+        return try(plugin, second) == "pass", by_limiter
+    end
+
+    it("counts whom a limiter of the configuration counts", function()
+        local function with(fields, from, host)
+            return { headers = fields, from = from or "192.0.2.1", host = host }
+        end
+        local cases = {
+            { "cookie:sid", with({ cookie = "sid=" }), with({ cookie = "sid=" }, "192.0.2.2"), true },
+            { "cookie:sid", with({ cookie = "sid=" }), with({}), false },
+            { "cookie:sid", with({ cookie = "sid=a; sid=b" }), with({ cookie = "sid=b; sid=a" }), true },
+            { "cookie:SID", with({ cookie = "sid=a" }), with({ cookie = "sid=b" }), false },
+            { "header:A+header:b", with({ a = "1" }), with({ a = "2" }), true },
+            { "header:a+header:b", with({ a = "1" }), with({ a = "1" }, "192.0.2.2"), true },
+            { "header:a+header:b", with({ a = "1" }), with({ b = "1" }), true },
+            { "header:a+header:b", with({}), with({}), false },
+            { "header:a+global", with({ a = "1" }), with({ a = "1" }, "192.0.2.2"), false },
+            { "header:a", with({ a = "" }), with({}), false },
+            { "header:a", with({ a = { "1", "2" } }), with({ a = "1, 2" }), false },
+            { "header:a", with({ a = "192.0.2.1/32" }), with({}), true },
+            { "header:host", with({}, nil, "one.example"), with({}, nil, "two.example"), true },
+            { "header:host", with({}, nil, "one.example"), with({}, "192.0.2.2", "one.example"), false },
+            { "ip+route", with({}, "192.0.2.1"), with({}, "192.0.2.1"), false },
+            { "ip", with({}, "2001:db8::1"), with({}, "2001:DB8:0:0:ffff::"), false },
+        }
+        for i, case in ipairs(cases) do
+            local by_plugin, by_limiter = told_apart(case[1], case[2], case[3])
+            assert.same({ case[4], case[4] }, { by_plugin, by_limiter }, i .. ": " .. case[1])
+        end
+    end)
+
     it("takes addresses for one that are one customer's", function()
         local same = {
             { "203.0.113.9", "::ffff:203.0.113.9" }, { "2001:db8:1:2:3::4", "2001:db8:1:2:3:4:5:6" },

@@ -56,6 +56,16 @@ void mg_flight_take_names(mg_flight *flight, const mg_flight *of)
     flight->route = of->route;
 }
 
+mg_limit_asker mg_flight_asker(const mg_flight *flight)
+{
+    return (mg_limit_asker){ .request = &flight->x->request,
+                             .arena = &flight->x->arena,
+                             .client = flight->client,
+                             .consumer =
+                                 flight->chain.call ? flight->chain.call->consumer : flight->chain.consumer,
+                             .route = flight->route->name };
+}
+
 void mg_flight_blame(mg_flight *flight, const char *error)
 {
     flight->error = error;

@@ -9,6 +9,7 @@
 #include "gateway/request/chain.h"
 #include "gateway/request/filter.h"
 #include "gateway/request/forward.h"
+#include "gateway/request/limit_key.h"
 #include "gateway/request/limits.h"
 #include "gateway/request/pause.h"
 #include "gateway/request/proxy.h"
@@ -64,6 +65,8 @@ bool mg_flight_may_move(mg_way from, mg_way to);
 void mg_flight_move(mg_flight *flight, mg_way to);
 /* It is to be found by what another one is found by. */
 void mg_flight_take_names(mg_flight *flight, const mg_flight *of);
+/* Its request as keys are read of it. */
+mg_limit_asker mg_flight_asker(const mg_flight *flight);
 /* Why it is refused; static. */
 void mg_flight_blame(mg_flight *flight, const char *error);
 /* Its time ran out there; static. */

@@ -238,7 +238,8 @@ static bool add_rule(mg_flight *flight, round *r, const mg_snapshot_limit *rule)
 
     if (!rule->limiter) /* mode: deny */
         return never(flight, r, rule);
-    switch (mg_limit_key(flight, rule->conf, &key)) {
+    const mg_limit_asker asker = mg_flight_asker(flight);
+    switch (mg_limit_key(&asker, &rule->conf->key, &key)) {
     case MG_LIMIT_KEY_SKIP: return true;
     case MG_LIMIT_KEY_DENY: return shadow || never(flight, r, rule);
     case MG_LIMIT_KEY_FOUND: break;

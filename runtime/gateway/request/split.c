@@ -4,7 +4,6 @@
 #include "base/check.h"
 #include "gateway/request/flight.h"
 #include "gateway/service/rollout_run.h"
-#include "http/cookie.h"
 
 #define GROUP_FIELD MG_STR("x-abtest-group")
 
@@ -19,15 +18,12 @@ static const mg_snapshot_backend *named(const mg_snapshot_split *split, mg_str g
     return group.n ? mg_map_get(split->groups, group) : NULL;
 }
 
+/* Of an address all bits count: who shares a network need not share a backend. */
 static mg_str key_of(const mg_flight *flight, const mg_config_key_part *part)
 {
-    switch (part->kind) {
-    case MG_CONFIG_KEY_HEADER: return field(flight->x, part->name);
-    case MG_CONFIG_KEY_COOKIE: return mg_cookie_get(&flight->x->request.fields, part->name);
-    case MG_CONFIG_KEY_CONSUMER:
-        return flight->chain.call ? flight->chain.call->consumer : flight->chain.consumer;
-    default: return MG_STR_NONE;
-    }
+    const mg_limit_asker asker = mg_flight_asker(flight);
+
+    return part->kind == MG_CONFIG_KEY_IP ? MG_STR_NONE : mg_limit_key_part(&asker, NULL, part);
 }
 
 mg_str mg_split_key(const mg_flight *flight)

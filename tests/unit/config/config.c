@@ -169,26 +169,26 @@ static void limiters_are_read_with_their_defaults(void **state)
     const mg_config_limiter *day = mg_config_limiter_named(l.config, MG_STR("per_day"));
 
     (void)state;
-    assert_int_equal(key->key_parts, 2);
-    assert_int_equal(key->key[0].kind, MG_CONFIG_KEY_HEADER);
-    check_str(key->key[0].name, "x-api-key");
-    assert_int_equal(key->key[1].kind, MG_CONFIG_KEY_ROUTE);
+    assert_int_equal(key->key.parts, 2);
+    assert_int_equal(key->key.part[0].kind, MG_CONFIG_KEY_HEADER);
+    check_str(key->key.part[0].name, "x-api-key");
+    assert_int_equal(key->key.part[1].kind, MG_CONFIG_KEY_ROUTE);
     assert_int_equal(key->conf.limit, 100);
     assert_int_equal(key->conf.period_ms, 1000);
     assert_int_equal(key->conf.burst, 200);
     assert_int_equal(key->cost, 1);
     assert_int_equal(key->conf.max_keys, 262144);
     assert_int_equal(key->conf.overflow_cells, 1024);
-    assert_int_equal(key->ipv4_prefix, 32);
-    assert_int_equal(key->ipv6_prefix, 64);
+    assert_int_equal(key->key.ipv4_prefix, 32);
+    assert_int_equal(key->key.ipv6_prefix, 64);
     assert_int_equal(key->mode, MG_CONFIG_ENFORCE);
-    assert_int_equal(day->key[0].kind, MG_CONFIG_KEY_IP);
+    assert_int_equal(day->key.part[0].kind, MG_CONFIG_KEY_IP);
     assert_int_equal(day->conf.burst, 1000); /* the rate's count */
     assert_int_equal(day->cost, 2);
     assert_int_equal(day->mode, MG_CONFIG_SHADOW);
     assert_int_equal(day->conf.on_full, MG_LIMITER_FULL_DENY);
-    assert_int_equal(day->on_missing_key, MG_CONFIG_MISSING_SKIP);
-    assert_int_equal(day->ipv6_prefix, 48);
+    assert_int_equal(day->key.on_missing, MG_CONFIG_MISSING_SKIP);
+    assert_int_equal(day->key.ipv6_prefix, 48);
     loaded_free(&l);
 }
 
@@ -417,8 +417,8 @@ static void add_texts(mg_text *out, const mg_config *config)
     }
     for (size_t i = 0; i < config->limiter_count; i++) {
         add_text(out, config->limiters[i]->name);
-        for (unsigned k = 0; k < config->limiters[i]->key_parts; k++)
-            add_text(out, config->limiters[i]->key[k].name);
+        for (unsigned k = 0; k < config->limiters[i]->key.parts; k++)
+            add_text(out, config->limiters[i]->key.part[k].name);
     }
     mg_text_add_char(out, '\n');
     for (size_t i = 0; i < config->plugin_count; i++) {

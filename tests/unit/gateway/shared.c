@@ -157,9 +157,10 @@ static void each_field_of_a_breaker_makes_another_one(void **state)
 
 static mg_config_limiter rule_of(mg_config_key_kind kind, const char *header, uint64_t limit)
 {
-    mg_config_limiter rule = { .name = MG_STR("per"), .key_parts = 1, .ipv4_prefix = 32, .ipv6_prefix = 64 };
+    mg_config_limiter rule = { .name = MG_STR("per"),
+                               .key = { .parts = 1, .ipv4_prefix = 32, .ipv6_prefix = 64 } };
 
-    rule.key[0] = (mg_config_key_part){ kind, mg_str_of(header) };
+    rule.key.part[0] = (mg_config_key_part){ kind, mg_str_of(header), MG_NAME_OTHER };
     mg_limiter_conf_defaults(&rule.conf);
     rule.conf.limit = limit;
     rule.conf.period_ms = 3600000;
@@ -191,7 +192,7 @@ static void a_rule_whose_key_is_made_otherwise_begins_with_nothing(void **state)
     mg_config_limiter wider = ip;
 
     (void)state;
-    wider.ipv4_prefix = 24;
+    wider.key.ipv4_prefix = 24;
     assert_int_equal(take(mg_shared_rule(shared, &ip), 4), 6);
     assert_int_equal(left(mg_shared_rule(shared, &header)), 10);
     assert_int_equal(left(mg_shared_rule(shared, &wider)), 10);
