@@ -395,7 +395,7 @@ static bool is_done(const mg_log_writer *writer)
     return !was_handed(writer);
 }
 
-static void run(void *self)
+static void run_writer(void *self)
 {
     mg_log_writer *writer = self;
 
@@ -481,7 +481,8 @@ mg_log_writer *mg_log_writer_new(mg_log_level level, bool pretty)
 mg_result mg_log_writer_start(mg_log_writer *writer, mg_error *err)
 {
     atomic_store(&writer->runs, true);
-    const mg_result result = mg_thread_start(&writer->thread, "log", MG_THREAD_STACK_SMALL, run, writer, err);
+    const mg_result result =
+        mg_thread_start(&writer->thread, "log", MG_THREAD_STACK_SMALL, run_writer, writer, err);
     if (result != MG_OK)
         atomic_store(&writer->runs, false);
     return result;
@@ -511,7 +512,7 @@ void mg_log_writer_free(mg_log_writer *writer)
     const uint64_t end_ns = now_ns() + MG_LOG_LAST_MS * MG_NS_PER_MS;
     atomic_store(&writer->end_ns, end_ns);
     if (!atomic_load(&writer->runs)) {
-        run(writer);
+        run_writer(writer);
     } else {
         wake(writer);
         if (!join(writer))

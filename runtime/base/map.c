@@ -41,7 +41,7 @@ void mg_map_free(mg_map *map)
 }
 
 /* The slot that holds the key, or the free one where it would go: there always is a free one. */
-static slot *find(const mg_map *map, mg_str key, uint64_t hash)
+static slot *find_slot(const mg_map *map, mg_str key, uint64_t hash)
 {
     for (size_t i = hash & map->mask;; i = (i + 1) & map->mask) {
         slot *s = &map->slots[i];
@@ -50,7 +50,7 @@ static slot *find(const mg_map *map, mg_str key, uint64_t hash)
     }
 }
 
-static void grow(mg_map *map)
+static void grow_map(mg_map *map)
 {
     slot *old = map->slots;
     const size_t count = map->mask + 1;
@@ -89,13 +89,13 @@ static void remove_slot(mg_map *map, slot *s)
 
 void *mg_map_get(const mg_map *map, mg_str key)
 {
-    return find(map, key, mg_hash(key, map->seed))->value;
+    return find_slot(map, key, mg_hash(key, map->seed))->value;
 }
 
 void *mg_map_set(mg_map *map, mg_str key, void *value)
 {
     const uint64_t hash = mg_hash(key, map->seed);
-    slot *s = find(map, key, hash);
+    slot *s = find_slot(map, key, hash);
     void *before = s->value;
 
     if (s->key && value) {
@@ -106,7 +106,7 @@ void *mg_map_set(mg_map *map, mg_str key, void *value)
         *s = (slot){ mg_memdup0(key.p, key.n), key.n, hash, value };
         map->count++;
         if (map->count * 4 > (map->mask + 1) * 3)
-            grow(map);
+            grow_map(map);
     }
     return before;
 }

@@ -15,7 +15,7 @@ void mg_thread_signals(sigset_t *set)
         sigdelset(set, left_alone[i]);
 }
 
-static void *run(void *self)
+static void *run_thread(void *self)
 {
     const mg_thread *thread = self;
 
@@ -31,7 +31,7 @@ static int create(mg_thread *thread, const pthread_attr_t *attributes)
 
     mg_thread_signals(&blocked);
     MG_CHECK(pthread_sigmask(SIG_SETMASK, &blocked, &before) == 0);
-    const int error = pthread_create(&thread->id, attributes, run, thread);
+    const int error = pthread_create(&thread->id, attributes, run_thread, thread);
     MG_CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
     return error;
 }

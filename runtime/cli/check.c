@@ -17,7 +17,7 @@ typedef struct seen {
     size_t routes, services, plugins;
 } seen;
 
-static void look(void *self, const mg_snapshot *snapshot)
+static void count_parts(void *self, const mg_snapshot *snapshot)
 {
     seen *what = self;
 
@@ -112,7 +112,7 @@ int mg_cli_check(mg_args *args)
     for (size_t i = 0; i < opt.file_count; i++) {
         mg_config *config = mg_config_load_file(opt.files[i], NULL, &report);
         if (config)
-            (void)mg_check_config(config, look, &what, &report);
+            (void)mg_check_config(config, count_parts, &what, &report);
     }
     print(&opt, &report, &what);
     status = report.errors || (opt.strict && report.warnings) ? MG_EXIT_INVALID : MG_EXIT_OK;

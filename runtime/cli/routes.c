@@ -208,7 +208,7 @@ static void explain(void *self, const mg_snapshot *snapshot)
         printf("\nno route: %d\n", r->status);
 }
 
-static int run(const options *opt)
+static int run_routes(const options *opt)
 {
     request r = { .opt = opt };
     mg_report report = MG_REPORT_INIT;
@@ -257,5 +257,5 @@ int mg_cli_routes(mg_args *args)
     }
     if (args->json)
         return mg_cli_usage("routes", "--json is for check and version in this build");
-    return run(&opt);
+    return run_routes(&opt);
 }

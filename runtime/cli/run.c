@@ -181,7 +181,7 @@ static bool is_fault_of_the_document(const mg_report *report)
     return false;
 }
 
-static bool start(mg_gateway *gateway, mg_log_writer *writer, runner *r, mg_error *err)
+static bool start_gateway(mg_gateway *gateway, mg_log_writer *writer, runner *r, mg_error *err)
 {
     if (pipe(r->stopped) != 0) {
         (void)mg_fail_errno(err, errno, "cannot make a pipe (see ulimit -n)");
@@ -216,7 +216,7 @@ static int serve(const options *opt, mg_config *config, mg_report *report)
         mg_log_writer_free(writer);
         return is_fault_of_the_document(report) ? MG_EXIT_INVALID : MG_EXIT_FAILED;
     }
-    if (!start(gateway, writer, &r, &err)) {
+    if (!start_gateway(gateway, writer, &r, &err)) {
         fprintf(stderr, "moongate run: %s\n", err.message);
         mg_gateway_free(gateway);
         mg_log_writer_free(writer);

@@ -515,7 +515,7 @@ static int take_word(options *opt, const char *word)
     return MG_EXIT_OK;
 }
 
-static int take(options *opt, mg_args *args, const char *arg)
+static int take_option(options *opt, mg_args *args, const char *arg)
 {
     const char *value = "";
     int status = MG_EXIT_OK;
@@ -575,7 +575,7 @@ int mg_cli_state(mg_args *args)
 
     mg_client_init(&opt.client, "state", args);
     for (const char *arg; status == MG_EXIT_OK && (arg = mg_args_next(args));)
-        status = take(&opt, args, arg);
+        status = take_option(&opt, args, arg);
     opt.json = args->json;
     if (status != MG_EXIT_OK)
         return status;

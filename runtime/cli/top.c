@@ -153,7 +153,7 @@ typedef struct terminal {
     int signals;           /* INT, TERM, TSTP, WINCH as a descriptor */
 } terminal;
 
-static void put(const char *text)
+static void show_text(const char *text)
 {
     size_t n = strlen(text);
 
@@ -177,12 +177,12 @@ static void enter(const terminal *t)
     raw.c_cc[VMIN] = 0;
     raw.c_cc[VTIME] = 0;
     (void)tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-    put("\033[?1049h\033[?25l\033[?7l");
+    show_text("\033[?1049h\033[?25l\033[?7l");
 }
 
 static void leave(const terminal *t)
 {
-    put("\033[?7h\033[?25h\033[?1049l");
+    show_text("\033[?7h\033[?25h\033[?1049l");
     (void)tcsetattr(STDIN_FILENO, TCSANOW, &t->before);
 }
 
@@ -250,7 +250,7 @@ static void draw(const options *opt, const sample *now, const sample *before, co
                                    .note = note };
     mg_top_render(&now->view, before->taken ? &before->view : NULL, &screen, &picture);
     mg_top_frame(mg_text_str(&picture), screen.height, &out);
-    put(out.p);
+    show_text(out.p);
     mg_text_fini(&picture);
     mg_text_fini(&out);
 }
@@ -346,7 +346,7 @@ static int take_interval(options *opt, const char *value)
     return MG_EXIT_OK;
 }
 
-static int take(options *opt, mg_args *args, const char *arg)
+static int take_option(options *opt, mg_args *args, const char *arg)
 {
     const char *value;
     int status = MG_EXIT_OK;
@@ -368,7 +368,7 @@ int mg_cli_top(mg_args *args)
 
     mg_client_init(&opt.client, "top", args);
     for (const char *arg; status == MG_EXIT_OK && (arg = mg_args_next(args));)
-        status = take(&opt, args, arg);
+        status = take_option(&opt, args, arg);
     if (status == MG_EXIT_OK)
         status = mg_client_find(&opt.client);
     if (status != MG_EXIT_OK)

@@ -504,7 +504,7 @@ typedef struct proxy_args {
     const char *to, *listen;
 } proxy_args;
 
-static void put(mg_building *b, mg_node *node, const char *option, const char *value)
+static void put_option(mg_building *b, mg_node *node, const char *option, const char *value)
 {
     mg_source *source = MG_ARENA_NEW(&b->config->document, mg_source);
 
@@ -520,8 +520,9 @@ static void put_proxy_args(mg_building *b, mg_node *root, void *ctx)
     const proxy_args *args = ctx;
     const mg_node *service = mg_node_get(mg_node_get(root, "services"), "upstream");
 
-    put(b, mg_node_get(mg_node_get(mg_node_get(root, "listeners"), "web"), "bind"), "--listen", args->listen);
-    put(b, mg_node_get(mg_node_get(service, "endpoints")->first, "url"), "--to", args->to);
+    put_option(b, mg_node_get(mg_node_get(mg_node_get(root, "listeners"), "web"), "bind"), "--listen",
+               args->listen);
+    put_option(b, mg_node_get(mg_node_get(service, "endpoints")->first, "url"), "--to", args->to);
 }
 
 /* The arguments go in as values, not as text: they cannot change the document. */

@@ -239,7 +239,7 @@ static void overwrite(mg_node *at, const mg_node *value)
     }
 }
 
-static void set(mg_building *b, mg_node *root, const char *text)
+static void apply_set(mg_building *b, mg_node *root, const char *text)
 {
     mg_str path = mg_str_of(text), keys, part;
     mg_node *at = root, *created = NULL, *value;
@@ -275,7 +275,7 @@ mg_node *mg_config_read(mg_building *b, const char *file, mg_str text)
     if (root->kind == MG_NODE_MAP) {
         include_all(b, root);
         for (size_t i = 0; i < b->env->set_count; i++)
-            set(b, root, b->env->set[i]);
+            apply_set(b, root, b->env->set[i]);
     }
     mg_config_substitute(b, root);
     return root;

@@ -314,8 +314,8 @@ static void *earlier_policy(const policy_kind *kind, const policy_entry *latest,
 }
 
 /* What is in force already, has been asked for before, or is made now; what plugins make has key hash 0. */
-static void *take(mg_shared *shared, const policy_kind *kind, mg_map *map, mg_str text,
-                  const policy_conf *conf, shared_made *made, mg_error *err)
+static void *take_policy(mg_shared *shared, const policy_kind *kind, mg_map *map, mg_str text,
+                         const policy_conf *conf, shared_made *made, mg_error *err)
 {
     const policy_name *name = mg_map_get(map, text);
     const policy_entry *latest = name ? of_key(name->entries, 0) : NULL;
@@ -391,15 +391,15 @@ void mg_shared_drop_policies(mg_shared *shared)
 
 /* `made` counts what plugins make, whose names and numbers may come from requests; NULL: a configuration's.
  */
-static void *find(mg_shared *shared, const policy_kind *kind, mg_map *map, mg_str text, uint64_t key_hash,
-                  const policy_conf *conf, shared_made *made, mg_error *err)
+static void *find_policy(mg_shared *shared, const policy_kind *kind, mg_map *map, mg_str text,
+                         uint64_t key_hash, const policy_conf *conf, shared_made *made, mg_error *err)
 {
     policy_entry *entry;
 
     pthread_mutex_lock(&shared->lock);
     policy_name *name = mg_map_get(map, text);
     if (made && shared_is_collected(shared)) {
-        void *policy = take(shared, kind, map, text, conf, made, err);
+        void *policy = take_policy(shared, kind, map, text, conf, made, err);
         pthread_mutex_unlock(&shared->lock);
         return policy;
     }
@@ -439,7 +439,7 @@ static mg_limiter *limiter_of(mg_shared *shared, mg_str name, uint64_t key_hash,
     policy_conf own = { .limiter = *conf };
 
     memcpy(own.limiter.secret, shared->secret, sizeof(shared->secret));
-    return find(shared, &limiter_kind, shared->limiters, name, key_hash, &own, made, err);
+    return find_policy(shared, &limiter_kind, shared->limiters, name, key_hash, &own, made, err);
 }
 
 mg_limiter *mg_shared_limiter(mg_shared *shared, mg_str name, const mg_limiter_conf *conf, mg_error *err)
@@ -473,7 +473,7 @@ static mg_breaker *breaker_of(mg_shared *shared, mg_str name, const mg_breaker_c
     policy_conf own = { .breaker = *conf };
 
     own.breaker.seed = mg_hash(name, shared->options.seed);
-    return find(shared, &breaker_kind, shared->breakers, name, 0, &own, made, err);
+    return find_policy(shared, &breaker_kind, shared->breakers, name, 0, &own, made, err);
 }
 
 mg_breaker *mg_shared_breaker(mg_shared *shared, mg_str name, const mg_breaker_conf *conf)

@@ -248,7 +248,7 @@ uint64_t mg_watchdog_hangs(mg_watchdog *dog, mg_watch_kind kind)
 
 /* ---- the thread ---- */
 
-static void run(void *self)
+static void run_watchdog(void *self)
 {
     mg_watchdog *dog = self;
     struct pollfd ended = { dog->wake, POLLIN, 0 };
@@ -288,7 +288,7 @@ mg_result mg_watchdog_start(mg_watchdog *dog, mg_error *err)
     sigemptyset(&action.sa_mask);
     if (dog->signal)
         MG_CHECK(sigaction(dog->signal, &action, NULL) == 0);
-    return mg_thread_start(&dog->thread, "watchdog", MG_THREAD_STACK_SMALL, run, dog, err);
+    return mg_thread_start(&dog->thread, "watchdog", MG_THREAD_STACK_SMALL, run_watchdog, dog, err);
 }
 
 void mg_watchdog_stop(mg_watchdog *dog)

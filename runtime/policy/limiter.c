@@ -326,8 +326,8 @@ static bool decide_overflow(const mg_limiter *l, const char *key, size_t n, cons
 }
 
 /* Answers without charging. */
-static bool look(const mg_limiter *l, const char *key, size_t n, uint64_t fingerprint, limiter_turn turn,
-                 mg_limiter_answer *out)
+static bool look_at_key(const mg_limiter *l, const char *key, size_t n, uint64_t fingerprint,
+                        limiter_turn turn, mg_limiter_answer *out)
 {
     uint64_t word;
     mg_key_slot *slot = mg_key_table_find(l->state->table, fingerprint, &word);
@@ -353,7 +353,7 @@ static bool charge_now(const mg_limiter *l, const char *key, size_t n, limiter_t
     mg_key_table *table = l->state->table;
 
     if (!turn.charging || turn.cost == 0 || turn.cost > l->most)
-        return look(l, key, n, fingerprint, turn, out);
+        return look_at_key(l, key, n, fingerprint, turn, out);
     out->via = MG_LIMITER_VIA_OWN;
     out->fingerprint = fingerprint;
     for (int tries = 0; tries < CHARGE_TRIES; tries++) {

@@ -20,7 +20,7 @@ uint64_t mg_limiter_retry_after_s(int64_t retry_ms)
     return retry_ms <= 0 ? 0 : seconds_ceil((uint64_t)retry_ms);
 }
 
-static char *put(char *at, const char *text, size_t n)
+static char *put_bytes(char *at, const char *text, size_t n)
 {
     memcpy(at, text, n);
     return at + n;
@@ -29,7 +29,7 @@ static char *put(char *at, const char *text, size_t n)
 static char *put_name(char *out, const char *name, size_t n)
 {
     MG_CHECK(n <= RULE_NAME_MAX);
-    return put(put(put(out, "\"", 1), name, n), "\"", 1);
+    return put_bytes(put_bytes(put_bytes(out, "\"", 1), name, n), "\"", 1);
 }
 
 /* ";q=" and a number. */
@@ -37,7 +37,7 @@ static char *put_member(char *at, char key, uint64_t number)
 {
     const char start[3] = { ';', key, '=' };
 
-    at = put(at, start, sizeof(start));
+    at = put_bytes(at, start, sizeof(start));
     return at + mg_u64_write(at, number);
 }
 
@@ -116,7 +116,7 @@ size_t mg_limiter_ip_key(char out[MG_LIMITER_IP_KEY_BYTES], const char *ip, size
         at += mg_u64_write(at, ipv4_prefix);
     } else {
         MG_CHECK(inet_ntop(AF_INET6, key + 1, text, sizeof(text)));
-        at = put(put(at, text, strlen(text)), "/", 1);
+        at = put_bytes(put_bytes(at, text, strlen(text)), "/", 1);
         at += mg_u64_write(at, ipv6_prefix);
     }
     *at = '\0';

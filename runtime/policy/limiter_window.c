@@ -255,7 +255,7 @@ static void write_counters(const mg_limiter *l, mg_key_slot *slot, uint64_t fing
 }
 
 /* Adds to the counters of `into`, which is the key's. */
-static bool add(mg_key_slot *into, uint64_t fingerprint, counters more)
+static bool add_counters(mg_key_slot *into, uint64_t fingerprint, counters more)
 {
     uint64_t low, high;
     counters c;
@@ -293,7 +293,7 @@ static bool pour(void *state, mg_key_slot *into, mg_key_slot *from, uint64_t fin
             more.cur -= mg_min_u64(poured.cur, more.cur);
         }
         if (!mg_key_slot_read(from, fingerprint, &word) || !limiter_hold(into, fingerprint, word) ||
-            !add(into, fingerprint, more))
+            !add_counters(into, fingerprint, more))
             return false;
         poured = c;
     } while (!counters_cas(from, low, high, SEALED, SEALED));

@@ -15,7 +15,7 @@ enum {
 };
 
 /* H(key + "|" + salt, 6) without joining them: the hash of base/str.h, byte by byte. */
-static uint64_t add(uint64_t h, mg_str s)
+static uint64_t hash_more(uint64_t h, mg_str s)
 {
     for (size_t i = 0; i < s.n; i++)
         h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3u;
@@ -24,7 +24,7 @@ static uint64_t add(uint64_t h, mg_str s)
 
 static uint64_t hash_of(mg_str key, mg_str salt)
 {
-    uint64_t h = add(add(add(0xcbf29ce484222325u, key), MG_STR("|")), salt);
+    uint64_t h = hash_more(hash_more(hash_more(0xcbf29ce484222325u, key), MG_STR("|")), salt);
 
     h ^= SPLIT_SEED * 0x9e3779b97f4a7c15u;
     h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;

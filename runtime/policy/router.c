@@ -68,7 +68,7 @@ static const mg_route_header *missing_header(const walk *w, const mg_route_leaf 
     return NULL;
 }
 
-static void take(walk *w, const mg_route_leaf *leaf)
+static void take_leaf(walk *w, const mg_route_leaf *leaf)
 {
     w->taken = (uint32_t)(leaf - w->router->leaves);
     w->out->route = leaf->route;
@@ -113,7 +113,7 @@ static bool offer(walk *w, uint32_t at)
             if (w->notes)
                 record(w, at, (note){ .verdict = MG_ROUTE_OTHER_HEADER, .header = missing, .got = got });
         } else {
-            take(w, leaf);
+            take_leaf(w, leaf);
             if (!w->notes)
                 return true;
             record(w, at, (note){ .verdict = MG_ROUTE_MATCHES });

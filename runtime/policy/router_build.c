@@ -180,7 +180,7 @@ typedef struct layout {
     const mg_route_draft *last;                /* that pattern; NULL at the start of a class */
 } layout;
 
-static uint32_t grow(layout *l, uint32_t parent, bool by_text, mg_str text)
+static uint32_t grow_layout(layout *l, uint32_t parent, bool by_text, mg_str text)
 {
     if (l->count == l->cap) {
         l->cap = l->cap ? l->cap * 2 : 64;
@@ -200,7 +200,7 @@ static uint32_t grow(layout *l, uint32_t parent, bool by_text, mg_str text)
 static uint32_t grow_child(layout *l, uint32_t parent, const mg_segment *segment)
 {
     const bool by_text = segment->kind == MG_SEGMENT_TEXT;
-    const uint32_t child = grow(l, parent, by_text, segment->text);
+    const uint32_t child = grow_layout(l, parent, by_text, segment->text);
 
     if (by_text)
         l->sprouts[parent].has_text_children = true;
@@ -223,7 +223,7 @@ static void plant(layout *l, mg_route_class *class, const mg_route_draft *d, uin
     sprout *node;
 
     if (class->root == MG_ROUTE_NONE)
-        class->root = l->stack[0] = grow(l, MG_ROUTE_NONE, false, MG_STR_NONE);
+        class->root = l->stack[0] = grow_layout(l, MG_ROUTE_NONE, false, MG_STR_NONE);
     while (l->last && depth < d->segment_count && depth < l->last->segment_count &&
            is_node(&d->segments[depth]) && segment_cmp(&d->segments[depth], &l->last->segments[depth]) == 0)
         depth++;

@@ -25,7 +25,7 @@ static bool skips(mg_lexer *lexer, char c)
     return true;
 }
 
-static void step(mg_lexer *lexer)
+static void step_lexer(mg_lexer *lexer)
 {
     lexer->line += *lexer->p == '\n';
     lexer->p++;
@@ -43,7 +43,7 @@ static bool skips_long(mg_lexer *lexer, bool *closed)
     if (p == lexer->end || *p != '[')
         return false;
     level = (size_t)(p - lexer->p) - 1;
-    for (lexer->p = p + 1; lexer->p < lexer->end; step(lexer)) {
+    for (lexer->p = p + 1; lexer->p < lexer->end; step_lexer(lexer)) {
         if (*lexer->p != ']' || (size_t)(lexer->end - lexer->p) < level + 2)
             continue;
         for (p = lexer->p + 1; *p == '=' && (size_t)(p - lexer->p) <= level;)
@@ -80,11 +80,11 @@ static mg_lex_token quoted(mg_lexer *lexer, char quote)
     while (lexer->p < lexer->end) {
         const char c = *lexer->p;
 
-        step(lexer);
+        step_lexer(lexer);
         if (c == quote)
             return MG_LEX_STRING;
         if (c == '\\' && lexer->p < lexer->end)
-            step(lexer);
+            step_lexer(lexer);
     }
     return MG_LEX_UNFINISHED;
 }
@@ -193,7 +193,7 @@ mg_lex_token mg_lexer_next(mg_lexer *lexer, const char **start)
                 return MG_LEX_UNFINISHED;
             continue;
         }
-        step(lexer);
+        step_lexer(lexer);
         if (**start != ' ' && (**start < '\t' || **start > '\r'))
             return symbol(lexer, **start);
     }

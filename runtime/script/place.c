@@ -28,7 +28,7 @@ static size_t copy_n(char *to, size_t size, const char *from, size_t n)
     return n;
 }
 
-static size_t copy(char *to, size_t size, const char *from)
+static size_t copy_cut(char *to, size_t size, const char *from)
 {
     return copy_n(to, size, from, strnlen(from, size));
 }
@@ -96,10 +96,10 @@ void mg_vm_place_now(const mg_vm_site *site, mg_vm_place *place)
     if (!L)
         return;
     if (plugin)
-        (void)copy(place->plugin, sizeof place->plugin, plugin->name);
+        (void)copy_cut(place->plugin, sizeof place->plugin, plugin->name);
     find_line_safely(L, place->line, sizeof place->line);
     if (plugin && !place->line[0]) {
-        (void)copy(place->line, sizeof place->line, plugin->place);
+        (void)copy_cut(place->line, sizeof place->line, plugin->place);
         place->is_handler = true;
     }
 }

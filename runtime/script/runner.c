@@ -39,7 +39,7 @@ static void push_apis(lua_State *L, const mg_runner_api *apis)
     }
 }
 
-static int run(lua_State *L)
+static int run_program(lua_State *L)
 {
     mg_runner *runner = lua_touserdata(L, 1);
     const mg_str text = runner->source(runner->main);
@@ -76,7 +76,7 @@ int mg_runner_run(const mg_runner *runner)
         fputs("moongate: no memory for a Lua state\n", stderr);
         return status;
     }
-    if (lua_cpcall(L, run, (void *)(uintptr_t)runner) == 0) {
+    if (lua_cpcall(L, run_program, (void *)(uintptr_t)runner) == 0) {
         lua_getfield(L, LUA_REGISTRYINDEX, "status");
         status = (int)lua_tointeger(L, -1);
     } else {

@@ -313,7 +313,7 @@ typedef struct output {
     size_t room, n; /* n counts on where there is no room */
 } output;
 
-static void put(output *out, const char *p, size_t n)
+static void put_source(output *out, const char *p, size_t n)
 {
     if (n && out->n + n <= out->room)
         memcpy(out->p + out->n, p, n);
@@ -335,20 +335,20 @@ static size_t put_edit(output *out, const edit *e, const char *check)
     char text[32];
 
     switch ((edit_kind)e->kind) {
-    case EDIT_CHECK: put(out, check, strlen(check)); return 0;
+    case EDIT_CHECK: put_source(out, check, strlen(check)); return 0;
     case EDIT_BEGIN:
     case EDIT_GROUP:
-        put(out, text,
-            (size_t)snprintf(text, sizeof text, "%s__mg_cat%u((", e->kind == EDIT_GROUP ? ")," : "(",
-                             (unsigned)e->count));
+        put_source(out, text,
+                   (size_t)snprintf(text, sizeof text, "%s__mg_cat%u((", e->kind == EDIT_GROUP ? ")," : "(",
+                                    (unsigned)e->count));
         return e->kind == EDIT_GROUP ? 2 : 0;
-    case EDIT_NEXT: put(out, "),(", 3); return 2;
+    case EDIT_NEXT: put_source(out, "),(", 3); return 2;
     case EDIT_CLOSE:
         for (unsigned i = 0; i < e->count + 2U; i++)
-            put(out, ")", 1);
+            put_source(out, ")", 1);
         return 0;
-    case EDIT_KEEP: put(out, "__mg_keep(", 10); return 0;
-    case EDIT_END: put(out, ")", 1); return 0;
+    case EDIT_KEEP: put_source(out, "__mg_keep(", 10); return 0;
+    case EDIT_END: put_source(out, ")", 1); return 0;
     }
     return 0;
 }
@@ -358,10 +358,10 @@ static void put_all(output *out, weaver *w, const char *from)
     if (w->edit_count)
         qsort(w->edits, w->edit_count, sizeof *w->edits, by_place);
     for (uint32_t i = 0; i < w->edit_count; i++) {
-        put(out, from, (size_t)(w->edits[i].at - from));
+        put_source(out, from, (size_t)(w->edits[i].at - from));
         from = w->edits[i].at + put_edit(out, &w->edits[i], w->check);
     }
-    put(out, from, (size_t)(w->lexer.end - from));
+    put_source(out, from, (size_t)(w->lexer.end - from));
 }
 
 static bool read_all(weaver *w, char *error256)
@@ -406,9 +406,9 @@ int32_t mg_weave(const char *source, uint32_t n, int how, char *out, uint32_t ro
     mg_lexer_init(&w->lexer, source, n);
     const char *from = w->last = w->lexer.p;
     if (how == MG_WEAVE_COUNTER)
-        put(&to, PROLOGUE, sizeof(PROLOGUE) - 1);
+        put_source(&to, PROLOGUE, sizeof(PROLOGUE) - 1);
     else if (from != source)
-        put(&to, " ", 1); /* a second byte order mark is a name, and must not come first now */
+        put_source(&to, " ", 1); /* a second byte order mark is a name, and must not come first now */
     if (read_all(w, error256)) {
         put_all(&to, w, from);
         bytes = (int32_t)to.n;

@@ -32,7 +32,7 @@ static void log_sink(void *self, mg_log_level level, mg_str line)
     mg_text_add(self, line);
 }
 
-static char *copy(const char *text)
+static char *copy_text(const char *text)
 {
     return text ? mg_strdup(text) : NULL;
 }
@@ -89,7 +89,7 @@ static void tell_report(mg_spec *spec, const mg_report *report)
     mg_text_fini(&text);
 }
 
-static bool start(mg_spec_node *node, const mg_spec_conf *conf, mg_report *report)
+static bool start_node(mg_spec_node *node, const mg_spec_conf *conf, mg_report *report)
 {
     const mg_gateway_options options = { .log = node->log,
                                          .log_writer = node->writer,
@@ -128,12 +128,12 @@ mg_spec_node *mg_spec_node_open(mg_spec *spec, const mg_spec_conf *conf)
     node = MG_NEW(mg_spec_node);
     node->spec = spec;
     mg_list_push(&spec->nodes, &node->link);
-    node->file = copy(conf->file);
-    node->text = copy(conf->text);
-    node->boot_id = copy(conf->boot_id);
+    node->file = copy_text(conf->file);
+    node->text = copy_text(conf->text);
+    node->boot_id = copy_text(conf->boot_id);
     node->set = MG_NEW_N(char *, conf->set_count + 1);
     while (node->set_count < conf->set_count) {
-        node->set[node->set_count] = copy(conf->set[node->set_count]);
+        node->set[node->set_count] = copy_text(conf->set[node->set_count]);
         node->set_count++;
     }
     node->log = mg_log_new(MG_LOG_DEBUG, mg_sim_clock(spec->sim), log_sink, &node->logged);
@@ -144,7 +144,7 @@ mg_spec_node *mg_spec_node_open(mg_spec *spec, const mg_spec_conf *conf)
     node->resolver = mg_resolver_new(node->loops[0], NULL, &err);
     if (!node->resolver) {
         (void)mg_spec_fail(spec, "%s", err.message);
-    } else if (!start(node, conf, &report)) {
+    } else if (!start_node(node, conf, &report)) {
         tell_report(spec, &report);
     } else {
         mg_report_fini(&report);
@@ -170,7 +170,7 @@ void mg_spec_node_reload(mg_spec_node *node, const char *text)
 
     if (text) {
         mg_free(node->text);
-        node->text = copy(text);
+        node->text = copy_text(text);
     }
     node->outcome = MG_SPEC_UNDER_WAY;
     mg_gateway_publish(node->gateway, &publish);

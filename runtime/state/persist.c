@@ -44,7 +44,7 @@ size_t mg_persist_batch_max(const mg_persist *persist)
     return mg_persist_mono(persist) < persist->cautious_until_ns ? CAUTIOUS_ROWS : MG_PERSIST_ROWS_MAX;
 }
 
-static void add(mg_persist *persist, unsigned table, mg_str key, mg_str row)
+static void add_row(mg_persist *persist, unsigned table, mg_str key, mg_str row)
 {
     persist_batch *batch = &persist->batch;
 
@@ -54,12 +54,12 @@ static void add(mg_persist *persist, unsigned table, mg_str key, mg_str row)
 
 void mg_persist_batch_add(mg_persist *persist, unsigned table, mg_str key, mg_str row)
 {
-    add(persist, table, key, mg_arena_str(&persist->batch.arena, row));
+    add_row(persist, table, key, mg_arena_str(&persist->batch.arena, row));
 }
 
 void mg_persist_batch_delete(mg_persist *persist, unsigned table, mg_str key)
 {
-    add(persist, table, key, MG_STR_NONE);
+    add_row(persist, table, key, MG_STR_NONE);
 }
 
 void mg_persist_batch_clear(mg_persist *persist)
@@ -431,7 +431,7 @@ static mg_result sweep(mg_persist *persist, mg_error *err)
 }
 
 /* A step of the pass under way. Where there is no room, it goes on with what makes some. */
-static mg_result step(mg_persist *persist, mg_error *err)
+static mg_result step_pass(mg_persist *persist, mg_error *err)
 {
     persist_pass *pass = &persist->pass;
     mg_result result;
@@ -465,13 +465,13 @@ mg_result mg_persist_flush(mg_persist *persist, mg_error *err)
     begin_pass(persist, false); /* what one under way has not stored, is still marked */
     result = mg_persist_flush_items(persist, err);
     while (result == MG_OK && persist->pass.stage != PERSIST_RESTS)
-        result = step(persist, err);
+        result = step_pass(persist, err);
     mg_persist_end_drain(persist);
     persist->pass.stage = PERSIST_RESTS;
     return ended(persist, result, err);
 }
 
-static mg_result look(mg_persist *persist, uint64_t now_ns, mg_error *err)
+static mg_result look_for_changes(mg_persist *persist, uint64_t now_ns, mg_error *err)
 {
     if (atomic_load(&persist->failing)) /* tried again once a second */
         return MG_OK;
@@ -489,13 +489,13 @@ mg_result mg_persist_turn(mg_persist *persist, bool all, bool *more, mg_error *e
         err = &own;
     *more = false;
     if (persist->pass.stage != PERSIST_RESTS) {
-        result = step(persist, err);
+        result = step_pass(persist, err);
     } else {
         if (!all && now_ns - persist->drained_ns < MG_PERSIST_FLUSH_MS * MG_NS_PER_MS)
-            return look(persist, now_ns, err);
+            return look_for_changes(persist, now_ns, err);
         begin_pass(persist, true);
         persist->looked_ns = 0; /* small things first */
-        result = step(persist, err);
+        result = step_pass(persist, err);
     }
     *more = persist->pass.stage != PERSIST_RESTS;
     return *more ? MG_OK : ended(persist, result, err);

@@ -23,7 +23,7 @@ uint32_t mg_crc32(uint32_t crc, const void *bytes, size_t n)
     return ~crc;
 }
 
-static void put(char *out, uint64_t number, unsigned bytes)
+static void put_number(char *out, uint64_t number, unsigned bytes)
 {
     for (unsigned i = 0; i < bytes; i++)
         out[i] = (char)(number >> (8 * i));
@@ -46,47 +46,47 @@ static uint32_t checksum(mg_str row, mg_str key)
     return mg_crc32(crc, key.p, key.n);
 }
 
-static void add(mg_text *row, uint64_t number, unsigned bytes)
+static void add_number(mg_text *row, uint64_t number, unsigned bytes)
 {
     char out[8];
 
-    put(out, number, bytes);
+    put_number(out, number, bytes);
     mg_text_add(row, mg_str_make(out, bytes));
 }
 
 void mg_record_begin(mg_text *row, uint8_t version)
 {
     mg_text_clear(row);
-    add(row, version, 1);
-    add(row, 0, 4); /* the checksum's place */
+    add_number(row, version, 1);
+    add_number(row, 0, 4); /* the checksum's place */
 }
 
 void mg_record_u8(mg_text *row, uint8_t number)
 {
-    add(row, number, 1);
+    add_number(row, number, 1);
 }
 
 void mg_record_u32(mg_text *row, uint32_t number)
 {
-    add(row, number, 4);
+    add_number(row, number, 4);
 }
 
 void mg_record_u64(mg_text *row, uint64_t number)
 {
-    add(row, number, 8);
+    add_number(row, number, 8);
 }
 
 void mg_record_str(mg_text *row, mg_str bytes)
 {
     MG_CHECK(bytes.n <= UINT32_MAX);
-    add(row, bytes.n, 4);
+    add_number(row, bytes.n, 4);
     mg_text_add(row, bytes);
 }
 
 void mg_record_end(mg_text *row, mg_str key)
 {
     MG_CHECK(row->n >= MG_RECORD_HEAD_BYTES);
-    put(row->p + 1, checksum(mg_text_str(row), key), 4);
+    put_number(row->p + 1, checksum(mg_text_str(row), key), 4);
 }
 
 bool mg_record_open(mg_record *record, mg_str key, mg_str row)
@@ -100,7 +100,7 @@ bool mg_record_open(mg_record *record, mg_str key, mg_str row)
 }
 
 /* The next `n` bytes, or none. */
-static const char *take(mg_record *record, size_t n)
+static const char *take_bytes(mg_record *record, size_t n)
 {
     const char *p = record->rest.p;
 
@@ -114,26 +114,26 @@ static const char *take(mg_record *record, size_t n)
 
 uint8_t mg_record_get_u8(mg_record *record)
 {
-    const char *p = take(record, 1);
+    const char *p = take_bytes(record, 1);
     return p ? (uint8_t)*p : 0;
 }
 
 uint32_t mg_record_get_u32(mg_record *record)
 {
-    const char *p = take(record, 4);
+    const char *p = take_bytes(record, 4);
     return p ? (uint32_t)get(p, 4) : 0;
 }
 
 uint64_t mg_record_get_u64(mg_record *record)
 {
-    const char *p = take(record, 8);
+    const char *p = take_bytes(record, 8);
     return p ? get(p, 8) : 0;
 }
 
 mg_str mg_record_get_str(mg_record *record)
 {
     const uint32_t n = mg_record_get_u32(record);
-    const char *p = take(record, n);
+    const char *p = take_bytes(record, n);
 
     return p ? mg_str_make(p, n) : MG_STR_NONE;
 }

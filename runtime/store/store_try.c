@@ -68,7 +68,7 @@ static int look_at_free_pages(MDB_env *env)
 }
 
 /* What LMDB shows is gone when the page that it stands on changes. */
-static void *copy(mg_arena *arena, const MDB_val *bytes)
+static void *copy_value(mg_arena *arena, const MDB_val *bytes)
 {
     return memcpy(mg_arena_bytes(arena, bytes->mv_size + 1), bytes->mv_data, bytes->mv_size);
 }
@@ -95,8 +95,8 @@ static int look_at_table(MDB_txn *txn, MDB_dbi table)
     }
     mg_arena_init(&arena, NULL, 0);
     if (rc == MDB_NOTFOUND && is.ms_entries > 0 && mdb_cursor_get(cursor, &key, &value, MDB_LAST) == 0) {
-        key.mv_data = copy(&arena, &key);
-        value.mv_data = copy(&arena, &value);
+        key.mv_data = copy_value(&arena, &key);
+        value.mv_data = copy_value(&arena, &value);
         rc = mdb_put(txn, table, &key, &value, 0);
     }
     mdb_cursor_close(cursor);
@@ -128,7 +128,7 @@ static int look_at_tables(MDB_env *env)
 }
 
 /* The child: 0 also for what opening it will report in any case. */
-static _Noreturn void look(const mg_store_options *options)
+static _Noreturn void look_at_store(const mg_store_options *options)
 {
     static const int deadly[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL };
     mg_result result = MG_OK;
@@ -173,7 +173,7 @@ mg_result mg_store_try(const mg_store_options *options, mg_error *err)
         return MG_OK;
     const pid_t child = fork();
     if (child == 0)
-        look(options);
+        look_at_store(options);
     do
         ended = child > 0 ? waitpid(child, &status, 0) : -1;
     while (ended < 0 && child > 0 && errno == EINTR);

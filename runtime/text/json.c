@@ -16,15 +16,15 @@ typedef struct scan {
     bool failed;
 } scan;
 
-static char look(const scan *s)
+static char look_ahead(const scan *s)
 {
     MG_CHECK(s->at < s->source->text.n);
     return s->source->text.p[s->at];
 }
 
-static void step(scan *s)
+static void step_scan(scan *s)
 {
-    const char c = look(s);
+    const char c = look_ahead(s);
 
     s->at++;
     if (c == '\n') {
@@ -37,25 +37,25 @@ static void step(scan *s)
 
 static void skip_blanks(scan *s)
 {
-    while (s->at < s->source->text.n && strchr(" \t\r\n", look(s)) && look(s))
-        step(s);
+    while (s->at < s->source->text.n && strchr(" \t\r\n", look_ahead(s)) && look_ahead(s))
+        step_scan(s);
 }
 
 static void skip_string(scan *s)
 {
-    step(s);
-    while (look(s) != '"') {
-        if (look(s) == '\\')
-            step(s);
-        step(s);
+    step_scan(s);
+    while (look_ahead(s) != '"') {
+        if (look_ahead(s) == '\\')
+            step_scan(s);
+        step_scan(s);
     }
-    step(s);
+    step_scan(s);
 }
 
 static void skip_word(scan *s)
 {
-    while (s->at < s->source->text.n && look(s) && !strchr(" \t\r\n,]}", look(s)))
-        step(s);
+    while (s->at < s->source->text.n && look_ahead(s) && !strchr(" \t\r\n,]}", look_ahead(s)))
+        step_scan(s);
 }
 
 static mg_node *begin(scan *s, mg_node_kind kind)
@@ -111,7 +111,7 @@ static void scan_list(scan *s, mg_node *list, json_t *value)
     {
         if (i > 0) {
             skip_blanks(s);
-            step(s); /* the comma */
+            step_scan(s); /* the comma */
         }
         mg_node_append(list, NULL, scan_value(s, item));
     }
@@ -127,12 +127,12 @@ static void scan_map(scan *s, mg_node *map, json_t *value)
         mg_node *key;
         if (!first) {
             skip_blanks(s);
-            step(s);
+            step_scan(s);
         }
         skip_blanks(s);
         key = scan_string(s, name, strlen(name));
         skip_blanks(s);
-        step(s); /* the colon */
+        step_scan(s); /* the colon */
         mg_node_append(map, key, scan_value(s, json_object_iter_value(it)));
     }
 }
@@ -148,7 +148,7 @@ static mg_node *scan_container(scan *s, json_t *value)
         return node;
     }
     s->depth++;
-    step(s);
+    step_scan(s);
     if (json_is_array(value))
         scan_list(s, node, value);
     else
@@ -157,7 +157,7 @@ static mg_node *scan_container(scan *s, json_t *value)
     if (s->failed) /* below it the scan has stopped: nothing after has a place */
         return node;
     skip_blanks(s);
-    step(s);
+    step_scan(s);
     return node;
 }
 

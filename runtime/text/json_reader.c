@@ -463,7 +463,7 @@ static void skip_blanks(mg_json *json, mg_str text)
 }
 
 /* The next token, or a part of it. */
-static int step(mg_json *json, mg_str text, mg_json_item *item)
+static int step_reader(mg_json *json, mg_str text, mg_json_item *item)
 {
     if (json->due == DUE_REST_OF_TEXT) {
         if (json->depth && in_object(json))
@@ -526,7 +526,7 @@ int mg_json_next(mg_json *json, const char *text, uint32_t n, mg_json_item *item
     while (kind == READ_ON) {
         if (json->left <= 0)
             return end_part(json, text);
-        kind = step(json, whole, item);
+        kind = step_reader(json, whole, item);
     }
     return kind;
 }

@@ -329,8 +329,8 @@ static void place(mg_finding *f, const mg_node *node)
                          mg_source_line(at->source, at->line));
 }
 
-static mg_finding *add(mg_report *report, mg_severity severity, const mg_node *node, const char *code,
-                       const char *format, va_list args)
+static mg_finding *add_finding(mg_report *report, mg_severity severity, const mg_node *node, const char *code,
+                               const char *format, va_list args)
 {
     mg_text message = { 0 };
     mg_finding *f;
@@ -349,7 +349,7 @@ mg_finding *mg_node_error(mg_report *report, const mg_node *node, const char *co
     mg_finding *f;
 
     va_start(args, format);
-    f = add(report, MG_SEVERITY_ERROR, node, code, format, args);
+    f = add_finding(report, MG_SEVERITY_ERROR, node, code, format, args);
     va_end(args);
     return f;
 }
@@ -360,7 +360,7 @@ mg_finding *mg_node_warning(mg_report *report, const mg_node *node, const char *
     mg_finding *f;
 
     va_start(args, format);
-    f = add(report, MG_SEVERITY_WARNING, node, code, format, args);
+    f = add_finding(report, MG_SEVERITY_WARNING, node, code, format, args);
     va_end(args);
     return f;
 }

@@ -114,7 +114,7 @@ static void take_key(reader *r, frame *top, mg_node *node)
 }
 
 /* Hangs a node where the reader stands. */
-static void take(reader *r, mg_node *node)
+static void take_node(reader *r, mg_node *node)
 {
     frame *top = r->depth > 0 ? &r->frames[r->depth - 1] : NULL;
 
@@ -182,7 +182,7 @@ static void on_scalar(reader *r, const yaml_event_t *e)
     if (e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !e->data.scalar.tag)
         mg_node_resolve_plain(node);
     remember_anchor(r, e->data.scalar.anchor, node);
-    take(r, node);
+    take_node(r, node);
 }
 
 static void on_start(reader *r, const yaml_event_t *e, mg_node_kind kind, const yaml_char_t *tag,
@@ -197,7 +197,7 @@ static void on_start(reader *r, const yaml_event_t *e, mg_node_kind kind, const 
         return;
     }
     remember_anchor(r, name, node);
-    take(r, node);
+    take_node(r, node);
     r->frames[r->depth++] = (frame){ .node = node };
 }
 
@@ -257,7 +257,7 @@ static void on_alias(reader *r, const yaml_event_t *e)
     if (!copy)
         stop(r, here, "syntax", "the aliases of this document expand to more than %d values", MG_TREE_NODES);
     else
-        take(r, copy);
+        take_node(r, copy);
 }
 
 static void on_document(reader *r, const yaml_event_t *e)
@@ -344,7 +344,7 @@ static mg_str without_mark(mg_str text)
     return mg_str_starts(text, MG_STR("\xef\xbb\xbf")) ? mg_str_sub(text, 3, text.n) : text;
 }
 
-static void run(reader *r)
+static void run_reader(reader *r)
 {
     const mg_str text = without_mark(r->source->text);
     yaml_parser_t parser;
@@ -380,7 +380,7 @@ mg_node *mg_yaml_parse(mg_arena *arena, const mg_source *source, mg_report *repo
     if (source->text.n > MG_TREE_FILE_BYTES)
         stop(r, NULL, "syntax", "%s is larger than %d MiB", source->file, MG_TREE_FILE_BYTES >> 20);
     else
-        run(r);
+        run_reader(r);
     while (r->depth > 0)
         on_end(r);
     root = r->root ? r->root : mg_node_new(arena, MG_NODE_NULL);

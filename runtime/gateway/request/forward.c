@@ -10,7 +10,7 @@
 #define VIA_SELF      "1.1 moongate"
 #define CALLER_MS_MAX (31ull * 86400 * 1000) /* no route waits that long: as good as none */
 
-static char *put(char *at, mg_str s)
+static char *put_text(char *at, mg_str s)
 {
     memcpy(at, s.p, s.n);
     return at + s.n;
@@ -22,7 +22,7 @@ static mg_str joined(mg_arena *arena, mg_str a, mg_str b)
     if (!a.n)
         return b;
     char *text = mg_arena_bytes(arena, a.n + 2 + b.n);
-    put(put(put(text, a), MG_STR(", ")), b);
+    put_text(put_text(put_text(text, a), MG_STR(", ")), b);
     return (mg_str){ text, a.n + 2 + b.n };
 }
 
@@ -135,19 +135,19 @@ static char *put_element(char *at, const asker *who)
     const bool v6 = mg_str_find(who->address, ':') != SIZE_MAX;
     const bool quote = !mg_is_token(who->host);
 
-    at = put(at, MG_STR("for="));
+    at = put_text(at, MG_STR("for="));
     if (who->address.n && who->address.p[0] == 'u') {
-        at = put(at, MG_STR("_unix"));
+        at = put_text(at, MG_STR("_unix"));
     } else {
-        at = put(at, v6 ? MG_STR("\"[") : MG_STR(""));
-        at = put(at, who->address);
-        at = put(at, v6 ? MG_STR("]\"") : MG_STR(""));
+        at = put_text(at, v6 ? MG_STR("\"[") : MG_STR(""));
+        at = put_text(at, who->address);
+        at = put_text(at, v6 ? MG_STR("]\"") : MG_STR(""));
     }
-    at = put(put(at, MG_STR(";proto=")), who->scheme);
+    at = put_text(put_text(at, MG_STR(";proto=")), who->scheme);
     if (who->host.n) {
-        at = put(at, quote ? MG_STR(";host=\"") : MG_STR(";host="));
-        at = put(at, who->host);
-        at = put(at, quote ? MG_STR("\"") : MG_STR(""));
+        at = put_text(at, quote ? MG_STR(";host=\"") : MG_STR(";host="));
+        at = put_text(at, who->host);
+        at = put_text(at, quote ? MG_STR("\"") : MG_STR(""));
     }
     return at;
 }

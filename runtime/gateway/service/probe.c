@@ -89,7 +89,7 @@ static void on_verdict(void *self, const mg_probe_verdict *verdict)
     start_queued(probe);
 }
 
-static void start(target *t)
+static void start_probing(target *t)
 {
     mg_probe *probe = t->probe;
 
@@ -102,7 +102,7 @@ static void start(target *t)
 static void start_queued(mg_probe *probe)
 {
     while (probe->running < AT_ONCE && !mg_list_empty(&probe->queue))
-        start(mg_container_of(mg_list_pop(&probe->queue), target, turn));
+        start_probing(mg_container_of(mg_list_pop(&probe->queue), target, turn));
 }
 
 static void on_turn(mg_timer *timer)
