@@ -20,7 +20,7 @@ typedef struct route_cells {
     mg_cell deadlines[MG_DEADLINES];
 } route_cells;
 
-const char *const mg_deadline_names[MG_DEADLINES] = { MG_DEADLINE_PLACES(MG_WORD_TEXT) };
+static const char *const deadline_words[] = { MG_DEADLINE_PLACES(MG_WORD_TEXT) };
 
 typedef struct worker_cells {
     series *requests; /* MG_STATS_SERIES */
@@ -184,11 +184,9 @@ void mg_stats_upstream(mg_stats *stats, unsigned worker, uint32_t service, mg_up
     mg_cell_add(&stats->cells[worker]->upstream[service][outcome], 1);
 }
 
-void mg_stats_deadline(mg_stats *stats, unsigned worker, uint32_t route, const char *where)
+void mg_stats_deadline(mg_stats *stats, unsigned worker, uint32_t route, mg_deadline_place where)
 {
-    for (int d = 0; d < MG_DEADLINES; d++)
-        if (strcmp(mg_deadline_names[d], where) == 0)
-            mg_cell_add(&cells_of_route(stats->cells[worker], route)->deadlines[d], 1);
+    mg_cell_add(&cells_of_route(stats->cells[worker], route)->deadlines[where], 1);
 }
 
 void mg_stats_event(mg_stats *stats, unsigned worker, mg_stat_event event, uint64_t n)
@@ -292,7 +290,7 @@ static bool sum_route(const mg_stats *stats, uint32_t route, route_cells *sum)
         mg_histogram_sum(&sum->own, &one->own);
         mg_cell_add(&sum->bytes_in, mg_cell_get(&one->bytes_in));
         mg_cell_add(&sum->bytes_out, mg_cell_get(&one->bytes_out));
-        for (int d = 0; d < MG_DEADLINES; d++)
+        for (int d = MG_DEADLINE_KEPT + 1; d < MG_DEADLINES; d++)
             mg_cell_add(&sum->deadlines[d], mg_cell_get(&one->deadlines[d]));
     }
     return any;
@@ -355,10 +353,10 @@ static void write_bytes_out(mg_text *out, const char *route, const route_cells *
 
 static void write_deadlines(mg_text *out, const char *route, const route_cells *sum)
 {
-    for (int d = 0; d < MG_DEADLINES; d++)
+    for (int d = MG_DEADLINE_KEPT + 1; d < MG_DEADLINES; d++)
         if (mg_cell_get(&sum->deadlines[d]))
             mg_text_addf(out, "moongate_deadline_exceeded_total{route=\"%s\",where=\"%s\"} %llu\n", route,
-                         mg_deadline_names[d], (unsigned long long)mg_cell_get(&sum->deadlines[d]));
+                         deadline_words[d], (unsigned long long)mg_cell_get(&sum->deadlines[d]));
 }
 
 static void each_route(const mg_stats *stats, mg_text *out, write_route *write)

@@ -76,16 +76,19 @@ void mg_stats_in_flight(mg_stats *stats, unsigned worker, int by);
 void mg_stats_task(mg_stats *stats, unsigned worker, mg_task_kind kind, mg_task_outcome outcome);
 void mg_stats_tasks_running(mg_stats *stats, unsigned worker, mg_task_kind kind, int by);
 
-/* Why an exchange had no time left; its route's. */
+/* Where the time of a request ran out; its route's. */
 #define MG_DEADLINE_PLACES(X)                                                                                \
     X(MG_DEADLINE_ROUTE, "route")                                                                            \
     X(MG_DEADLINE_LIMITER, "limiter")                                                                        \
     X(MG_DEADLINE_PLUGIN, "plugin")                                                                          \
     X(MG_DEADLINE_RETRY, "retry")                                                                            \
     X(MG_DEADLINE_UPSTREAM, "upstream")
-enum { MG_DEADLINE_PLACES(MG_WORD_ENUM) MG_DEADLINES };
-extern const char *const mg_deadline_names[MG_DEADLINES];
-void mg_stats_deadline(mg_stats *stats, unsigned worker, uint32_t route, const char *where);
+typedef enum mg_deadline_place {
+    MG_DEADLINE_KEPT, /* nowhere: it did not run out */
+    MG_DEADLINE_PLACES(MG_WORD_ENUM) MG_DEADLINES
+} mg_deadline_place;
+/* `where` is not KEPT. */
+void mg_stats_deadline(mg_stats *stats, unsigned worker, uint32_t route, mg_deadline_place where);
 
 typedef struct mg_stats_global {
     uint64_t revision, reloads_ok, reloads_refused, last_success_s;

@@ -136,7 +136,7 @@ static void run_out(mg_flight *flight)
     unwind(flight, mg_chain_why_late(flight), &error);
     if (by_itself && error.plugin >= 0)
         mg_chain_log_error(flight, &error);
-    mg_flight_is_late(flight, "plugin");
+    mg_flight_is_late(flight, MG_DEADLINE_PLUGIN);
     mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
 }
 

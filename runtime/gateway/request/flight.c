@@ -71,7 +71,7 @@ void mg_flight_blame(mg_flight *flight, const char *error)
     flight->error = error;
 }
 
-void mg_flight_is_late(mg_flight *flight, const char *where)
+void mg_flight_is_late(mg_flight *flight, mg_deadline_place where)
 {
     flight->deadline_where = where;
 }

@@ -40,9 +40,9 @@ struct mg_flight {
     mg_route_match match;
     mg_str client; /* the client's address after trusted proxies */
     mg_forward_caller caller;
-    const char *error;          /* reason of a refusal: "rate_limit", "breaker_open", .. */
-    const char *deadline_where; /* the time ran out: "route", "limiter", "plugin", "retry" or "upstream" */
-    mg_way way;                 /* changed by mg_flight_move */
+    const char *error;                /* reason of a refusal: "rate_limit", "breaker_open", .. */
+    mg_deadline_place deadline_where; /* its time ran out there */
+    mg_way way;                       /* changed by mg_flight_move */
 
     mg_split split;
     mg_limits limits;
@@ -69,8 +69,8 @@ void mg_flight_take_names(mg_flight *flight, const mg_flight *of);
 mg_limit_asker mg_flight_asker(const mg_flight *flight);
 /* Why it is refused; static. */
 void mg_flight_blame(mg_flight *flight, const char *error);
-/* Its time ran out there; static. */
-void mg_flight_is_late(mg_flight *flight, const char *where);
+/* Its time ran out there. */
+void mg_flight_is_late(mg_flight *flight, mg_deadline_place where);
 
 /* When the exchange is over for a reason that no clock of a body stops, on the loop's clock: its caller gives
  * up, or behind next its response was held for long enough. UINT64_MAX: there is none. */

@@ -140,7 +140,7 @@ static mg_way step_route(mg_flight *flight)
         return refuse(flight, 508, "loop", MG_STR("This request has come back to where it was sent on."), -1);
     x->limit.own_ns = mg_add_sat(x->times.begin_ns, flight->route->timeout_ns);
     if (!mg_exchange_left_ns(x, &x->limit, mg_loop_now(flight->worker->loop))) {
-        mg_flight_is_late(flight, "route");
+        mg_flight_is_late(flight, MG_DEADLINE_ROUTE);
         return refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
     }
     return flight->route->limit_count ? MG_WAY_LIMITS : MG_WAY_CHAIN;

@@ -143,10 +143,12 @@ static void on_refused(mg_errand *errand, const mg_errand_refusal *why)
     switch (why->late) {
     case MG_ERRAND_IN_TIME: break;
     case MG_ERRAND_LATE_BEFORE:
-        mg_flight_is_late(flight, errand->count ? "retry" : flight->chain.call ? "plugin" : "route");
+        mg_flight_is_late(flight, errand->count        ? MG_DEADLINE_RETRY
+                                  : flight->chain.call ? MG_DEADLINE_PLUGIN
+                                                       : MG_DEADLINE_ROUTE);
         break;
-    case MG_ERRAND_LATE_CLIENT: mg_flight_is_late(flight, "route"); break;
-    case MG_ERRAND_LATE_UPSTREAM: mg_flight_is_late(flight, "upstream"); break;
+    case MG_ERRAND_LATE_CLIENT: mg_flight_is_late(flight, MG_DEADLINE_ROUTE); break;
+    case MG_ERRAND_LATE_UPSTREAM: mg_flight_is_late(flight, MG_DEADLINE_UPSTREAM); break;
     }
     judge_backend(flight, why->status);
     fail(flight, why->status, why->error, why->detail, why->retry_after_s);
