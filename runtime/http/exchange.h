@@ -8,6 +8,7 @@
 #ifndef MG_HTTP_EXCHANGE_H
 #define MG_HTTP_EXCHANGE_H
 
+#include "base/words.h"
 #include "http/edit.h"
 #include "http/message.h"
 
@@ -18,23 +19,24 @@ typedef struct mg_body_tap mg_body_tap;
 struct mg_stream; /* net/stream.h */
 
 /* Why an exchange ended before its last byte. */
-typedef enum mg_reset {
-    MG_RESET_NONE,
-    MG_RESET_CLIENT_GONE,       /* FIN or RST read: logged as 499 */
-    MG_RESET_CLIENT_PROTOCOL,   /* a malformed body */
-    MG_RESET_CLIENT_TIMEOUT,    /* a body or a reader that stopped */
-    MG_RESET_UPSTREAM_CONNECT,  /* refused, unreachable, or connect_timeout */
-    MG_RESET_UPSTREAM_RESET,    /* closed before its answer was whole */
-    MG_RESET_UPSTREAM_PROTOCOL, /* its bytes were not HTTP */
-    MG_RESET_UPSTREAM_HEAD,     /* a head longer than its service's max_head_bytes */
-    MG_RESET_UPSTREAM_FIELDS,   /* more fields than its service's max_fields */
-    MG_RESET_UPSTREAM_TIMEOUT,  /* first byte, between bytes, or tunnel idle */
-    MG_RESET_POOL_FULL,         /* queue full or queue_timeout */
-    MG_RESET_NO_HOST,           /* no endpoint, or its name has no address */
-    MG_RESET_DEADLINE,          /* the exchange's own deadline */
-    MG_RESET_LOCAL,             /* a plugin or the gateway gave up */
-    MG_RESET_SHUTDOWN,
-} mg_reset;
+#define MG_RESETS(X)                                                                                         \
+    X(MG_RESET_NONE, "none")                                                                                 \
+    X(MG_RESET_CLIENT_GONE, "client_gone")             /* FIN or RST read: logged as 499 */                  \
+    X(MG_RESET_CLIENT_PROTOCOL, "client_protocol")     /* a malformed body */                                \
+    X(MG_RESET_CLIENT_TIMEOUT, "client_timeout")       /* a body or a reader that stopped */                 \
+    X(MG_RESET_UPSTREAM_CONNECT, "upstream_connect")   /* refused, unreachable, or connect_timeout */        \
+    X(MG_RESET_UPSTREAM_RESET, "upstream_reset")       /* closed before its answer was whole */              \
+    X(MG_RESET_UPSTREAM_PROTOCOL, "upstream_protocol") /* its bytes were not HTTP */                         \
+    X(MG_RESET_UPSTREAM_HEAD,                                                                                \
+      "upstream_max_head_bytes")                       /* a head longer than its service's max_head_bytes */ \
+    X(MG_RESET_UPSTREAM_FIELDS, "upstream_max_fields") /* more fields than its service's max_fields */       \
+    X(MG_RESET_UPSTREAM_TIMEOUT, "upstream_timeout")   /* first byte, between bytes, or tunnel idle */       \
+    X(MG_RESET_POOL_FULL, "pool")                      /* queue full or queue_timeout */                     \
+    X(MG_RESET_NO_HOST, "no_host")                     /* no endpoint, or its name has no address */         \
+    X(MG_RESET_DEADLINE, "deadline")                   /* the exchange's own deadline */                     \
+    X(MG_RESET_LOCAL, "local")                         /* a plugin or the gateway gave up */                 \
+    X(MG_RESET_SHUTDOWN, "shutdown")
+typedef enum mg_reset { MG_RESETS(MG_WORD_ENUM) } mg_reset;
 
 const char *mg_reset_text(mg_reset reason); /* "upstream_connect": docs/policies.md 4, "Answers" */
 

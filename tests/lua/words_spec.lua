@@ -9,19 +9,33 @@ local function text_of(path)
     return text
 end
 
---- The words of each list under runtime/, sorted: MG_BREAKER_STATES = { "closed", .. }.
+--- The words of a list's body: what stands in quotes behind a value, or its number. A value may have none: NULL.
+local function words_of(body)
+    local words = {}
+    for arguments in body:gmatch("X(%b())") do
+        words[#words + 1] = arguments:match('^%([%w_]+,%s*"([^"]*)"')
+            or arguments:match('^%([%w_]+,%s*%d+,%s*"([^"]*)"')
+    end
+    return words
+end
+
+--- The words of each list under runtime/, sorted: MG_BREAKER_STATES = { "closed", .. }. A list may begin with another.
 local function lists_of_runtime()
-    local lists = {}
+    local lists, lists_within = {}, {}
     for path in io.popen("find runtime -name '*.h'"):lines() do
         for name, body in text_of(path):gmatch("#define (MG_[A-Z_]+)%(X%)(.-[^\\])\n") do
-            local words = {}
-            for arguments in body:gmatch("X(%b())") do
-                words[#words + 1] = arguments:match('"([^"]*)"')
-            end
             assert(not lists[name], name .. " stands twice")
-            table.sort(words)
-            lists[name] = words
+            lists[name] = words_of(body:gsub("\\\n", " "))
+            lists_within[name] = body:match("(MG_[A-Z_]+)%(X%)")
         end
+    end
+    for name, within in pairs(lists_within) do
+        for _, word in ipairs(lists[within]) do
+            table.insert(lists[name], word)
+        end
+    end
+    for _, words in pairs(lists) do
+        table.sort(words)
     end
     -- Of an enum of the ABI, which has no macros.
     lists["mg_log_level"] = {}
@@ -60,7 +74,7 @@ local METRICS = {
     ["moongate_tasks_total.outcome"] = "MG_TASK_OUTCOME_LIST",
     ["moongate_tasks_total.kind"] = "MG_TASK_KIND_LIST",
     ["moongate_tasks_running.kind"] = false, ["moongate_config_reloads_total.result"] = false,
-    ["moongate_upstream_refusals_total.reason"] = false, ["moongate_upstream_hosts.state"] = false,
+    ["moongate_upstream_refusals_total.reason"] = "MG_SERVICE_REFUSALS", ["moongate_upstream_hosts.state"] = false,
     ["moongate_upstream_connections.state"] = false, ["moongate_breaker_transitions_total.to"] = false,
     ["moongate_breaker_transitions_total.reason"] = false, ["moongate_limiter_decisions_total.decision"] = false,
     ["moongate_hangs_total.thread"] = false, ["moongate_log_lines_dropped_total.log"] = false,
@@ -150,6 +164,41 @@ local function faults_of_schema(schema)
     return faults
 end
 
+--- The statuses of refusals by their word, as runtime/ has them: rate_limit = { ["429"] = true }.
+local function statuses_of_refusals()
+    local statuses = {}
+    local list = text_of("runtime/gateway/observe/refusal.h"):gsub("\\\n", " ")
+    for word, status in list:gmatch('X%(MG_REFUSED_[%w_]+,%s*"([^"]*)",%s*(%d+)') do
+        statuses[word] = statuses[word] or {}
+        statuses[word][status] = true
+    end
+    return statuses
+end
+
+--- What is wrong with the table of refusals of docs/policies.md: a word of no row or of two, one too many, or a status
+--- that the gateway's list does not have first.
+local function faults_of_answers(page, statuses)
+    local faults, rows = {}, {}
+    local text = page:match("\n| reason | status | [^\n]*\n|[-|]*|\n(.-)\n\n")
+    for reasons, status in (text .. "\n"):gmatch("| ([^|\n]*) | (%d+)[^|\n]*|[^\n]*\n") do
+        for word in pairs(quoted_words(reasons)) do
+            if not statuses[word] or rows[word] then
+                faults[#faults + 1] = "has " .. word
+            elseif not statuses[word][status] then
+                faults[#faults + 1] = word .. " is no " .. status
+            end
+            rows[word] = true
+        end
+    end
+    for word in pairs(statuses) do
+        if not rows[word] then
+            faults[#faults + 1] = "misses " .. word
+        end
+    end
+    table.sort(faults)
+    return faults
+end
+
 describe("a closed set", function()
     it("has a list beside its enum", function()
         for _, known in ipairs({ SCHEMA, METRICS }) do
@@ -193,6 +242,23 @@ describe("a closed set", function()
         assert.same({ "has old" }, faults_of_row(row, wanted["moongate_upstream_reuse_total"]))
         row.text = row.text:gsub("`hit`", "hit")
         assert.same({ "has old", "misses hit" }, faults_of_row(row, wanted["moongate_upstream_reuse_total"]))
+    end)
+
+    it("of refusals has the same words and statuses in the docs", function()
+        local statuses, wanted = statuses_of_refusals(), {}
+        for _, word in ipairs(lists["MG_REFUSALS"]) do
+            wanted[word] = true
+            assert.truthy(statuses[word], word)
+        end
+        local row = text_of("docs/metrics.md"):match("\n| `error` | ([^\n]*) |\n")
+        assert.same({}, faults_of_row({ labels = "", text = row }, wanted))
+        assert.same({ "misses loop" }, faults_of_row({ labels = "", text = row:gsub("`loop`", "loop") }, wanted))
+
+        local page = text_of("docs/policies.md")
+        assert.same({}, faults_of_answers(page, statuses))
+        assert.same({ "misses loop" }, faults_of_answers(page:gsub("`loop`", "loop"), statuses))
+        assert.same({ "has loops", "misses loop" }, faults_of_answers(page:gsub("`loop`", "`loops`"), statuses))
+        assert.same({ "loop is no 507" }, faults_of_answers(page:gsub("| 508 |", "| 507 |"), statuses))
     end)
 
     it("is written once in runtime/", function()

@@ -174,18 +174,13 @@ static void write_reuse(const page *p, const char *name, const mg_service_name *
 
 static void write_refusals(const page *p, const char *name, const mg_service_name *service)
 {
-    uint64_t sums[4] = { 0 };
-
-    for (unsigned w = 0; w < p->workers; w++) {
-        const mg_service_cells *cells = &service->cells[w];
-        sums[0] += mg_cell_get(&cells->refused_concurrency);
-        sums[1] += mg_cell_get(&cells->refused_adaptive);
-        sums[2] += mg_cell_get(&cells->refused_throttle);
-        sums[3] += mg_cell_get(&cells->refused_no_host);
+    for (int r = 0; r < MG_SERVICE_REFUSALS_COUNT; r++) {
+        uint64_t sum = 0;
+        for (unsigned w = 0; w < p->workers; w++)
+            sum += mg_cell_get(&service->cells[w].refused[r]);
+        line(p, name, sum, "service=\"%.*s\",reason=\"%s\"", MG_STR_ARGS(service->name),
+             mg_refusals[r].error);
     }
-    static const char *const reasons[] = { "concurrency", "adaptive", "throttle", "no_host" };
-    for (int r = 0; r < 4; r++)
-        line(p, name, sums[r], "service=\"%.*s\",reason=\"%s\"", MG_STR_ARGS(service->name), reasons[r]);
 }
 
 static void write_connections(const page *p, const char *name, const mg_service_name *service)

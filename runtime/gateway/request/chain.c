@@ -105,7 +105,7 @@ static void raised(mg_flight *flight, const mg_task_error *error)
         mg_job_end(flight, MG_TASK_FAILED);
         return;
     }
-    mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."), -1);
+    mg_pipeline_refuse(flight, MG_REFUSED_PLUGIN_ERROR);
 }
 
 /* ---- waits ---- */
@@ -137,7 +137,7 @@ static void run_out(mg_flight *flight)
     if (by_itself && error.plugin >= 0)
         mg_chain_log_error(flight, &error);
     mg_flight_is_late(flight, MG_DEADLINE_PLUGIN);
-    mg_pipeline_refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
+    mg_pipeline_refuse(flight, MG_REFUSED_DEADLINE);
 }
 
 static void on_timer(mg_timer *timer)
@@ -228,8 +228,7 @@ static void chain_done(mg_flight *flight)
     }
     if (x->reset && comes_from_elsewhere(x) && !x->response_body.source && !x->response_body.ended &&
         x->response.body != MG_BODY_NONE) {
-        mg_pipeline_refuse(flight, 502, mg_reset_text(x->reset),
-                           MG_STR("The upstream closed the connection."), -1);
+        mg_chain_refuse_cut(flight, x->reset);
     } else {
         mg_pipeline_go(flight, MG_WAY_SEND);
     }
@@ -245,8 +244,8 @@ static void refuse_bodiless(mg_flight *flight)
                       flight->route->name, mg_call_plugin(call, call->plugin),
                       "next has no body to send: ctx.http has sent the client's. Answer with ctx:respond, or "
                       "declare body = { request = \"buffer(64KiB)\" } and send ctx.request:body()");
-    mg_chain_abort(flight, "plugin_error");
-    mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."), -1);
+    mg_chain_abort(flight, mg_refusals[MG_REFUSED_PLUGIN_ERROR].error);
+    mg_pipeline_refuse(flight, MG_REFUSED_PLUGIN_ERROR);
 }
 
 /* NEXT */

@@ -51,9 +51,12 @@ static void drain_ends(mg_flight *flight)
 
 static void refuse_large(mg_flight *flight, int which)
 {
-    mg_chain_abort(flight, "body_too_large");
-    mg_pipeline_refuse(flight, which == MG_REQUEST ? 413 : 502, "body_too_large",
-                       MG_STR("The body is larger than a plugin on this route takes."), -1);
+    mg_refusal_row row = mg_refusals[MG_REFUSED_BODY];
+
+    if (which == MG_RESPONSE)
+        row.status = 502;
+    mg_chain_abort(flight, row.error);
+    mg_pipeline_refuse_as(flight, &row);
 }
 
 bool mg_chain_body_is_large(const mg_flight *flight)
@@ -77,11 +80,19 @@ static void grown_too_large(mg_flight *flight)
     mg_timer_set(loop_of(flight), &flight->chain.timer, mg_loop_now(loop_of(flight)));
 }
 
+void mg_chain_refuse_cut(mg_flight *flight, mg_reset reason)
+{
+    mg_refusal_row row = mg_refusals[MG_REFUSED_CUT];
+
+    row.error = mg_reset_text(reason);
+    mg_pipeline_refuse_as(flight, &row);
+}
+
 static void cut(mg_flight *flight, mg_reset reason)
 {
     flight->chain.takes = MG_CHAIN_TAKES_NOTHING;
     mg_chain_abort(flight, mg_reset_text(reason));
-    mg_pipeline_refuse(flight, 502, mg_reset_text(reason), MG_STR("The upstream closed the connection."), -1);
+    mg_chain_refuse_cut(flight, reason);
 }
 
 static void over(mg_gather *gather, mg_flight *flight)

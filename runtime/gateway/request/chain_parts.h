@@ -24,6 +24,9 @@ void mg_chain_refuse_large(mg_flight *flight);
  * True while the rest is still to come. */
 bool mg_chain_lacks_rest(mg_flight *flight, int which);
 
+/* A body that it took was cut: the client gets a 502, and the log the word of the reset. */
+void mg_chain_refuse_cut(mg_flight *flight, mg_reset reason);
+
 /* ---- chain_clock.c: how long plugins may wait, and what they may compute over all waits ---- */
 
 /* The rest of a request body is waited for, which a plugin did not wait for. */

@@ -62,52 +62,41 @@ static void return_permits(mg_errand *e)
     e->holds = NULL;
 }
 
-/* NULL, or the reason why the service takes no more. What it then holds is to be returned. */
-static const char *take_permits(mg_errand *e)
-{
-    const mg_config_service *conf = e->service->conf;
-    mg_service *service = e->runtime->service;
-    mg_service_cells *cells = cells_of(e);
-
-    if (conf->breaker.on && conf->breaker.max_concurrent) {
-        e->holds = service->of;
-        if (atomic_fetch_add(&service->of->concurrent, 1) >= conf->breaker.max_concurrent) {
-            mg_cell_add(&cells->refused_concurrency, 1);
-            return "concurrency";
-        }
-    }
-    if (service->adaptive) {
-        if (!mg_adaptive_begin(service->adaptive)) {
-            mg_cell_add(&cells->refused_adaptive, 1);
-            return "adaptive";
-        }
-        e->adaptive = service->adaptive;
-    }
-    if (conf->throttle.on && !mg_throttle_admit(service->of->throttle, &conf->throttle.conf,
-                                                mg_rand_unit(&loop_of(e)->rand), policy_now(e))) {
-        mg_cell_add(&cells->refused_throttle, 1);
-        return "throttle";
-    }
-    return NULL;
-}
-
-/* ---- what is told instead of an answer ---- */
-
-static void refuse(mg_errand *e, const mg_errand_refusal *refusal)
+static void refuse(mg_errand *e, const mg_refusal_row *row, mg_errand_late late)
 {
     return_permits(e);
     e->ops->let_go(e);
-    e->ops->refused(e, refusal);
+    e->ops->refused(e, row, late);
 }
 
 /* Nobody was asked. */
-static void refuse_try(mg_errand *e, const char *error, const char *detail, int retry_after_s)
+static bool refuse_for_service(mg_errand *e, mg_refusal why)
 {
-    const mg_errand_refusal refusal = {
-        .status = 503, .error = error, .detail = detail, .retry_after_s = retry_after_s
-    };
+    mg_cell_add(&cells_of(e)->refused[why], 1);
+    refuse(e, &mg_refusals[why], MG_ERRAND_IN_TIME);
+    return false;
+}
 
-    refuse(e, &refusal);
+/* False when the service takes no more, which was then told. */
+static bool take_permits(mg_errand *e)
+{
+    const mg_config_service *conf = e->service->conf;
+    mg_service *service = e->runtime->service;
+
+    if (conf->breaker.on && conf->breaker.max_concurrent) {
+        e->holds = service->of;
+        if (atomic_fetch_add(&service->of->concurrent, 1) >= conf->breaker.max_concurrent)
+            return refuse_for_service(e, MG_REFUSED_CONCURRENCY);
+    }
+    if (service->adaptive) {
+        if (!mg_adaptive_begin(service->adaptive))
+            return refuse_for_service(e, MG_REFUSED_ADAPTIVE);
+        e->adaptive = service->adaptive;
+    }
+    if (conf->throttle.on && !mg_throttle_admit(service->of->throttle, &conf->throttle.conf,
+                                                mg_rand_unit(&loop_of(e)->rand), policy_now(e)))
+        return refuse_for_service(e, MG_REFUSED_THROTTLE);
+    return true;
 }
 
 /* ---- a host ---- */
@@ -172,13 +161,15 @@ static void end_breaker(mg_errand *e, mg_breaker_outcome outcome, uint64_t durat
         mg_cell_add(&cells->slow, 1);
 }
 
-static int breaker_retry_s(const mg_errand *e)
+static void refuse_for_breaker(mg_errand *e)
 {
     const uint64_t ms = mg_breaker_retry_after_ms(e->circuit->breaker, policy_now(e));
+    mg_refusal_row row = mg_refusals[MG_REFUSED_BREAKER];
 
-    if (ms == UINT64_MAX) /* an operator opened it: nobody knows until when */
-        return 1;
-    return (int)mg_max_u64(1, mg_min_u64((ms + 999) / 1000, 86400));
+    if (ms != UINT64_MAX) /* an operator opened it: nobody knows until when */
+        row.retry_after_s = (int)mg_max_u64(1, mg_min_u64((ms + 999) / 1000, 86400));
+    count_upstream(e, MG_SERVED_BREAKER);
+    refuse(e, &row, MG_ERRAND_IN_TIME);
 }
 
 /* ---- what became of a try ---- */
@@ -347,19 +338,16 @@ static void try_host(mg_errand *e)
     const uint64_t time_ms = time_of_try(e);
 
     if (!time_ms) {
-        refuse(e, &(mg_errand_refusal){ 504, "deadline", "The time for this request is over.", -1,
-                                        MG_RESET_NONE, MG_ERRAND_LATE_BEFORE });
+        refuse(e, &mg_refusals[MG_REFUSED_DEADLINE], MG_ERRAND_LATE_BEFORE);
         return;
     }
     const int host = pick_host(e);
     if (host < 0) {
-        mg_cell_add(&cells_of(e)->refused_no_host, 1);
-        refuse_try(e, "no_host", "No upstream is available.", 1);
+        (void)refuse_for_service(e, MG_REFUSED_NO_HOST);
         return;
     }
     if (!ask_breaker(e)) {
-        count_upstream(e, MG_SERVED_BREAKER);
-        refuse_try(e, "breaker_open", "The upstream is failing; try again later.", breaker_retry_s(e));
+        refuse_for_breaker(e);
         return;
     }
     MG_CHECK(e->count < MG_TRIES_MAX);
@@ -393,11 +381,8 @@ void mg_errand_start(mg_errand *e)
     MG_CHECK(!e->count && !e->runtime);
     e->runtime = hosts_now(e);
     e->first_ns = mg_errand_clock(e);
-    const char *busy = take_permits(e);
-    if (busy) {
-        refuse_try(e, busy, "The upstream has as much to do as it can.", 1);
+    if (!take_permits(e))
         return;
-    }
     mg_forward_request(e->x, e->worker->gateway->via);
     if (e->service->conf->retry.on)
         mg_retry_budget_request(e->service->service->of->budget, policy_now(e));
@@ -454,9 +439,10 @@ static void on_lease_failed(mg_lease *lease, mg_reset reason)
     if (reason == MG_RESET_UPSTREAM_CONNECT && try_next_address(e))
         return;
     const mg_failure *what = lease->client_late ? &mg_failure_slow_client : mg_failure_of(reason);
+    const mg_refusal_row *row = &mg_refusals[what->refusal];
     const verdict v = verdict_of_failure(&e->service->conf->breaker, what);
     mg_retry_case retry = {
-        .status = what->kind == MG_FAILURE_LATE || what->counted == MG_SERVED_PROTOCOL ? what->status : 0,
+        .status = what->kind == MG_FAILURE_LATE || what->counted == MG_SERVED_PROTOCOL ? row->status : 0,
         .connect_error = reason == MG_RESET_UPSTREAM_CONNECT || what->kind == MG_FAILURE_NO_ADDRESS,
         .reset = reason == MG_RESET_UPSTREAM_RESET,
         .retry_after_ms = -1
@@ -466,11 +452,10 @@ static void on_lease_failed(mg_lease *lease, mg_reset reason)
     if (once_more(e, &retry, what->counted))
         return;
     end_call(e, what->counted);
-    const mg_errand_late late = what == &mg_failure_slow_client ? MG_ERRAND_LATE_CLIENT
-                                : reason == MG_RESET_DEADLINE   ? MG_ERRAND_LATE_UPSTREAM
-                                                                : MG_ERRAND_IN_TIME;
-    refuse(e, &(mg_errand_refusal){ what->status, what->error, what->detail, what->retry_after_s, reason,
-                                    late });
+    refuse(e, row,
+           what == &mg_failure_slow_client ? MG_ERRAND_LATE_CLIENT
+           : reason == MG_RESET_DEADLINE   ? MG_ERRAND_LATE_UPSTREAM
+                                           : MG_ERRAND_IN_TIME);
 }
 
 static void on_lease_over(mg_lease *lease)

@@ -4,6 +4,7 @@
 #ifndef MG_GATEWAY_REQUEST_ERRAND_H
 #define MG_GATEWAY_REQUEST_ERRAND_H
 
+#include "gateway/observe/refusal.h"
 #include "gateway/worker.h"
 #include "net/upstream.h"
 
@@ -18,16 +19,6 @@ typedef enum mg_errand_late {
     MG_ERRAND_LATE_CLIENT, /* the client was still sending */
     MG_ERRAND_LATE_UPSTREAM,
 } mg_errand_late;
-
-/* What is told instead of an answer. */
-typedef struct mg_errand_refusal {
-    int status;         /* 502, 503 or 504 */
-    const char *error;  /* "breaker_open", "upstream_connect", ..; static */
-    const char *detail; /* a sentence for the client; static */
-    int retry_after_s;  /* below 0: none */
-    mg_reset reset;     /* of the connection; NONE: it did not come so far */
-    mg_errand_late late;
-} mg_errand_refusal;
 
 typedef struct mg_errand_ops {
     /* Chooses the host of balancers that go by a key; borrowed as long as the call. */
@@ -44,8 +35,9 @@ typedef struct mg_errand_ops {
     void (*interim)(mg_errand *errand, const mg_response *head);
     /* The answer's head stands in x->response, and there is no other try. */
     void (*head)(mg_errand *errand);
-    /* There will be none. Nothing is held any more, and the errand may be gone when this returns. */
-    void (*refused)(mg_errand *errand, const mg_errand_refusal *refusal);
+    /* There will be none, but the row is to be told. Nothing is held any more, and the errand may be gone when
+     * this returns. */
+    void (*refused)(mg_errand *errand, const mg_refusal_row *row, mg_errand_late late);
     /* The answer has come whole, or was cut: x->reset says so, if the owner's sink has set it. */
     void (*over)(mg_errand *errand);
 } mg_errand_ops;

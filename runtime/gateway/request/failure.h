@@ -4,6 +4,7 @@
 #define MG_GATEWAY_REQUEST_FAILURE_H
 
 #include "gateway/observe/metrics.h"
+#include "gateway/observe/refusal.h"
 #include "http/exchange.h"
 
 typedef enum mg_failure_kind {
@@ -14,11 +15,9 @@ typedef enum mg_failure_kind {
 } mg_failure_kind;
 
 typedef struct mg_failure {
-    uint16_t status;
-    int16_t retry_after_s; /* below 0: none */
+    mg_refusal refusal;
     mg_upstream_outcome counted;
     mg_failure_kind kind;
-    const char *error, *detail;
 } mg_failure;
 
 /* The client took so long to send the body that the time was over. */

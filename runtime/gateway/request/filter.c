@@ -41,8 +41,8 @@ static void on_raised(mg_later *later)
 {
     mg_flight *flight = mg_container_of(later, mg_flight, filters.raised);
 
-    mg_chain_abort(flight, "plugin_error");
-    mg_pipeline_refuse(flight, 500, "plugin_error", MG_STR("The gateway could not handle this request."), -1);
+    mg_chain_abort(flight, mg_refusals[MG_REFUSED_PLUGIN_ERROR].error);
+    mg_pipeline_refuse(flight, MG_REFUSED_PLUGIN_ERROR);
 }
 
 /* The piece as the filters leave it, in `held`. False when one raised: the exchange ends behind this turn,

@@ -86,9 +86,12 @@ static void add_violated(const void *self, mg_json_out *json)
 
 static void answer_quota_exceeded(mg_flight *flight, const mg_snapshot_limit *rule, int retry_s)
 {
+    const mg_refusal_row *row = &mg_refusals[MG_REFUSED_RATE];
+
+    mg_flight_blame(flight, row->error);
     mg_problem_send(flight->x,
-                    &(mg_problem){ .status = 429,
-                                   .detail = MG_STR("Too many requests."),
+                    &(mg_problem){ .status = row->status,
+                                   .detail = row->detail,
                                    .retry_after_s = retry_s,
                                    .type = "https://iana.org/assignments/http-problem-types#quota-exceeded",
                                    .more = add_violated,
@@ -104,11 +107,11 @@ static void answer_refusal(mg_flight *flight, const mg_snapshot_limit *rule, con
     flight->limits.refusing = answer ? rule : NULL;
     flight->limits.refusal = answer ? *answer : (mg_limiter_answer){ 0 };
     if (mg_limits_is_permit(rule) && answer) {
-        mg_flight_blame(flight, "concurrency");
-        mg_problem_answer(flight->x, 503, MG_STR_NONE, MG_STR("Too many requests at once; try again."), 1);
+        const mg_refusal_row *row = &mg_refusals[MG_REFUSED_PERMITS];
+        mg_flight_blame(flight, row->error);
+        mg_problem_answer(flight->x, row->status, MG_STR_NONE, row->detail, row->retry_after_s);
         return;
     }
-    mg_flight_blame(flight, "rate_limit");
     answer_quota_exceeded(flight, rule, retry_s ? (int)mg_min_u64(retry_s, 86400 * 31) : -1);
 }
 

@@ -380,11 +380,11 @@ static void on_head(mg_errand *errand)
     head_came(out_of(errand));
 }
 
-static void on_refused(mg_errand *errand, const mg_errand_refusal *why)
+static void on_refused(mg_errand *errand, const mg_refusal_row *row, mg_errand_late late)
 {
     mg_outgoing *out = out_of(errand);
 
-    wake(out, why->late == MG_ERRAND_IN_TIME ? why->error : out->late);
+    wake(out, late == MG_ERRAND_IN_TIME ? row->error : out->late);
 }
 
 static void on_over(mg_errand *errand)

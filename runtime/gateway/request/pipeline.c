@@ -77,11 +77,11 @@ static void add_allow(mg_flight *flight)
 }
 
 /* The answer to a request that is refused; where the head of another is out, that one is cut. */
-static mg_way refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
+static mg_way refuse_as(mg_flight *flight, const mg_refusal_row *row)
 {
     mg_exchange *x = flight->x;
 
-    mg_flight_blame(flight, error);
+    mg_flight_blame(flight, row->error);
     mg_proxy_stop(flight);
     if (!x->client)
         return MG_WAY_STAYS;
@@ -89,15 +89,25 @@ static mg_way refuse(mg_flight *flight, int status, const char *error, mg_str de
         x->client->cut(x, MG_RESET_LOCAL);
         return MG_WAY_END;
     }
-    mg_problem_answer(x, status, MG_STR_NONE, detail, retry_after_s);
-    if (status == 405 && !flight->route)
+    mg_problem_answer(x, row->status, MG_STR_NONE, row->detail, row->retry_after_s);
+    if (row->status == 405 && !flight->route)
         add_allow(flight);
     return MG_WAY_SEND;
 }
 
-void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s)
+static mg_way refuse(mg_flight *flight, mg_refusal why)
 {
-    mg_pipeline_go(flight, refuse(flight, status, error, detail, retry_after_s));
+    return refuse_as(flight, &mg_refusals[why]);
+}
+
+void mg_pipeline_refuse_as(mg_flight *flight, const mg_refusal_row *row)
+{
+    mg_pipeline_go(flight, refuse_as(flight, row));
+}
+
+void mg_pipeline_refuse(mg_flight *flight, mg_refusal why)
+{
+    mg_pipeline_refuse_as(flight, &mg_refusals[why]);
 }
 
 /* ---- route ---- */
@@ -108,15 +118,6 @@ static bool find_header(void *self, mg_str name, mg_str *value)
 
     *value = mg_fields_value(&x->request.fields, &x->arena, mg_name_find(name), name);
     return value->p;
-}
-
-static mg_way refuse_route(mg_flight *flight, int status)
-{
-    if (status == 501)
-        return refuse(flight, 501, NULL, MG_STR("No route here knows that method."), -1);
-    if (status == 405)
-        return refuse(flight, 405, NULL, MG_STR("This path does not take that method."), -1);
-    return refuse(flight, 404, NULL, MG_STR("No route matches this host and path."), -1);
 }
 
 static mg_way step_route(mg_flight *flight)
@@ -130,18 +131,20 @@ static mg_way step_route(mg_flight *flight)
                                    x->request.slashed };
     const int status = mg_router_match(snapshot->router, &query, &flight->match);
     if (status != 200)
-        return refuse_route(flight, status);
+        return refuse(flight, status == 501   ? MG_REFUSED_UNKNOWN_METHOD
+                              : status == 405 ? MG_REFUSED_METHOD
+                                              : MG_REFUSED_NO_ROUTE);
     flight->route = flight->match.route;
     mg_forward_path(&x->request, flight->route->conf);
     mg_split_choose(flight);
     if (x->request.path.n > flight->route->conf->max_path_bytes)
-        return refuse(flight, 414, NULL, MG_STR("The path is longer than this route allows."), -1);
+        return refuse(flight, MG_REFUSED_PATH);
     if (flight->caller.looped)
-        return refuse(flight, 508, "loop", MG_STR("This request has come back to where it was sent on."), -1);
+        return refuse(flight, MG_REFUSED_LOOP);
     x->limit.own_ns = mg_add_sat(x->times.begin_ns, flight->route->timeout_ns);
     if (!mg_exchange_left_ns(x, &x->limit, mg_loop_now(flight->worker->loop))) {
         mg_flight_is_late(flight, MG_DEADLINE_ROUTE);
-        return refuse(flight, 504, "deadline", MG_STR("The time for this request is over."), -1);
+        return refuse(flight, MG_REFUSED_DEADLINE);
     }
     return flight->route->limit_count ? MG_WAY_LIMITS : MG_WAY_CHAIN;
 }
@@ -165,9 +168,11 @@ static mg_way step_chain(mg_flight *flight)
     if (flight->route->chain < 0)
         return MG_WAY_PROXY;
     const int again_s = mg_chain_start(flight);
-    if (again_s)
-        return refuse(flight, 503, "lua_memory", MG_STR("The gateway is busy."), again_s);
-    return MG_WAY_STAYS;
+    if (!again_s)
+        return MG_WAY_STAYS;
+    mg_refusal_row row = mg_refusals[MG_REFUSED_LUA_MEMORY];
+    row.retry_after_s = again_s;
+    return refuse_as(flight, &row);
 }
 
 /* ---- the response ---- */
@@ -315,8 +320,11 @@ static void on_refuse(mg_exchange *x, uint16_t status, const char *why)
     mg_log_write(flight->worker->gateway->log, MG_LOG_INFO, "bad_request", "%.*s: %d, %s",
                  MG_STR_ARGS(x->peer), status, why);
     x->begun = true;
-    mg_chain_abort(flight, "bad_request");
-    mg_pipeline_refuse(flight, status, "bad_request", mg_str_of(why), -1);
+    mg_refusal_row row = mg_refusals[MG_REFUSED_BAD_REQUEST];
+    row.status = status;
+    row.detail = mg_str_of(why);
+    mg_chain_abort(flight, row.error);
+    mg_pipeline_refuse_as(flight, &row);
 }
 
 static void on_gone(mg_exchange *x, mg_reset reason)

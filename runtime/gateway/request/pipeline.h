@@ -16,7 +16,9 @@ enum { MG_STATUS_CLIENT_GONE = 499 };
 void mg_pipeline_go(mg_flight *flight, mg_way way);
 /* A response is there, the upstream's or what stands in for it: handlers behind next() go on, or it is sent. */
 void mg_pipeline_answered(mg_flight *flight);
-/* Answers with a problem document, unless the head is out: then the response is cut. */
-void mg_pipeline_refuse(mg_flight *flight, int status, const char *error, mg_str detail, int retry_after_s);
+/* Answers with the reason's problem document, unless the head is out: then the response is cut. */
+void mg_pipeline_refuse(mg_flight *flight, mg_refusal why);
+/* The same for a case that its reason's row does not tell in full. */
+void mg_pipeline_refuse_as(mg_flight *flight, const mg_refusal_row *row);
 
 #endif

@@ -41,13 +41,13 @@ static void move(mg_flight *flight, mg_proxy_state to)
 }
 
 /* A problem document takes the place of its response. The flight may be gone then. */
-static void fail(mg_flight *flight, int status, const char *error, const char *detail, int retry_after_s)
+static void fail(mg_flight *flight, const mg_refusal_row *row)
 {
     move(flight, MG_PROXY_FAILED);
-    mg_flight_blame(flight, error);
-    mg_chain_blame(flight, error);
+    mg_flight_blame(flight, row->error);
+    mg_chain_blame(flight, row->error);
     mg_proxy_stop(flight);
-    mg_problem_answer(flight->x, status, MG_STR_NONE, mg_str_of(detail), retry_after_s);
+    mg_problem_answer(flight->x, row->status, MG_STR_NONE, row->detail, row->retry_after_s);
     mg_pipeline_answered(flight);
 }
 
@@ -57,7 +57,7 @@ void mg_proxy_start(mg_flight *flight)
 
     move(flight, MG_PROXY_ASKED);
     if (!flight->split.service) {
-        fail(flight, 404, "no_service", "This route has no service and no plugin answered.", -1);
+        fail(flight, &mg_refusals[MG_REFUSED_NO_SERVICE]);
         return;
     }
     errand->x = flight->x;
@@ -136,11 +136,11 @@ static void on_head(mg_errand *errand)
     mg_pipeline_answered(flight);
 }
 
-static void on_refused(mg_errand *errand, const mg_errand_refusal *why)
+static void on_refused(mg_errand *errand, const mg_refusal_row *row, mg_errand_late late)
 {
     mg_flight *flight = flight_of(errand);
 
-    switch (why->late) {
+    switch (late) {
     case MG_ERRAND_IN_TIME: break;
     case MG_ERRAND_LATE_BEFORE:
         mg_flight_is_late(flight, errand->count        ? MG_DEADLINE_RETRY
@@ -150,8 +150,8 @@ static void on_refused(mg_errand *errand, const mg_errand_refusal *why)
     case MG_ERRAND_LATE_CLIENT: mg_flight_is_late(flight, MG_DEADLINE_ROUTE); break;
     case MG_ERRAND_LATE_UPSTREAM: mg_flight_is_late(flight, MG_DEADLINE_UPSTREAM); break;
     }
-    judge_backend(flight, why->status);
-    fail(flight, why->status, why->error, why->detail, why->retry_after_s);
+    judge_backend(flight, row->status);
+    fail(flight, row);
 }
 
 static void on_over(mg_errand *errand)

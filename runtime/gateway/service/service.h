@@ -7,6 +7,7 @@
 #define MG_GATEWAY_SERVICE_SERVICE_H
 
 #include "config/config.h"
+#include "gateway/observe/refusal.h"
 #include "gateway/service/figures.h"
 #include "gateway/shared.h"
 
@@ -56,7 +57,7 @@ typedef struct mg_circuit {
 typedef struct mg_service_cells {
     _Alignas(64) mg_cell retries[MG_RETRIES];
     mg_cell reuse[MG_REUSES]; /* of connections */
-    mg_cell refused_concurrency, refused_adaptive, refused_throttle, refused_no_host;
+    mg_cell refused[MG_SERVICE_REFUSALS_COUNT];
     mg_cell dropped_loads; /* of probes, out of range: the control thread counts in the first one */
     mg_histogram call_duration;
 } mg_service_cells;

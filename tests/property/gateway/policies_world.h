@@ -303,7 +303,7 @@ static void check_budget(run *r, unsigned service, uint64_t requests, uint64_t r
     const uint64_t windows = (r->played_ns - r->began_ns) / (10 * MG_NS_PER_S) + 2;
 
     for (unsigned w = 0; w < r->w.workers; w++)
-        requests += mg_cell_get(&name->cells[w].refused_no_host);
+        requests += mg_cell_get(&name->cells[w].refused[MG_REFUSED_NO_HOST]);
     const uint64_t most =
         requests * r->budget_percent[service] / 100 + windows * 10 * r->min_per_second[service];
     if (retries > most)

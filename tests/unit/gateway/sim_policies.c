@@ -312,7 +312,7 @@ static void as_many_calls_as_max_concurrent_says_and_no_more(void **state)
     hear_status(&g.w, client, "503");
     say(&g.w, up, "hi");
     say(&g.w, client, GET("/"));
-    assert_int_equal(mg_cell_get(&service_named(&g, "up")->cells[0].refused_concurrency), 2);
+    assert_int_equal(mg_cell_get(&service_named(&g, "up")->cells[0].refused[MG_REFUSED_CONCURRENCY]), 2);
     assert_int_equal(atomic_load(&service_named(&g, "up")->concurrent), 1);
     hang_up(&g.w, client);
     assert_int_equal(atomic_load(&service_named(&g, "up")->concurrent), 0);
@@ -358,7 +358,7 @@ static void the_adaptive_limit_refuses_what_is_too_much(void **state)
         say(&g.w, clients[i], GET("/"));
     }
     hear_status(&g.w, clients[2], "503");
-    assert_int_equal(mg_cell_get(&service_named(&g, "up")->cells[0].refused_adaptive), 1);
+    assert_int_equal(mg_cell_get(&service_named(&g, "up")->cells[0].refused[MG_REFUSED_ADAPTIVE]), 1);
     for (int i = 0; i < 2; i++)
         say(&g.w, arrives(&g, &host), OK_EMPTY);
     for (int i = 0; i < 2; i++)
@@ -383,7 +383,8 @@ static void what_an_upstream_does_not_take_is_throttled(void **state)
         hear_status(&g.w, g.client, "503");
     }
     assert_true(arrived < 100);
-    assert_int_equal(mg_cell_get(&service_named(&g, "up")->cells[0].refused_throttle), 200 - arrived);
+    assert_int_equal(mg_cell_get(&service_named(&g, "up")->cells[0].refused[MG_REFUSED_THROTTLE]),
+                     200 - arrived);
     group_close(&g);
 }
 
@@ -427,7 +428,7 @@ static void a_request_that_is_tried_again_counts_once_for_the_throttle(void **st
         }
         assert_int_equal(hear(&g.w, g.client), HEAR_OPEN);
     }
-    assert_true(mg_cell_get(&service_named(&g, "up")->cells[0].refused_throttle) > 10);
+    assert_true(mg_cell_get(&service_named(&g, "up")->cells[0].refused[MG_REFUSED_THROTTLE]) > 10);
     group_close(&g);
 }
 
