@@ -167,16 +167,29 @@ uint64_t mg_hash(mg_str s, uint64_t seed)
     return h;
 }
 
+static size_t digits_of(uint64_t number)
+{
+    size_t n = 1;
+
+    for (uint64_t power = 10; n < 20 && number >= power; power *= 10)
+        n++;
+    return n;
+}
+
 size_t mg_u64_write(char out[20], uint64_t number)
 {
-    char reversed[20];
-    size_t n = 0;
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    const size_t n = digits_of(number);
+    char *at = out + n;
 
-    do {
-        reversed[n++] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number);
-    for (size_t i = 0; i < n; i++)
-        out[i] = reversed[n - 1 - i];
+    for (; number >= 100; number /= 100)
+        memcpy(at -= 2, pairs + number % 100 * 2, 2);
+    if (number >= 10)
+        memcpy(out, pairs + number * 2, 2);
+    else
+        out[0] = (char)('0' + number);
     return n;
 }

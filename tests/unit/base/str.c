@@ -2,6 +2,8 @@
 #include "support/check.h"
 
 #include "base/mem.h"
+#include <inttypes.h>
+#include <stdio.h>
 
 static void absent_and_empty_compare_equal(void **state)
 {
@@ -127,6 +129,14 @@ static void numbers_are_written_without_padding(void **state)
     check_str(mg_str_make(out, mg_u64_write(out, 0)), "0");
     check_str(mg_str_make(out, mg_u64_write(out, 1200)), "1200");
     check_str(mg_str_make(out, mg_u64_write(out, UINT64_MAX)), "18446744073709551615");
+    for (uint64_t power = 1, digits = 1; digits <= 20; power *= 10, digits++) {
+        char text[21];
+
+        for (uint64_t number = power - (power > 1); number <= power + 1; number++) {
+            (void)snprintf(text, sizeof text, "%" PRIu64, number);
+            check_str(mg_str_make(out, mg_u64_write(out, number)), text);
+        }
+    }
 }
 
 static void a_guess_is_near_what_was_written(void **state)
