@@ -19,6 +19,7 @@
 #define X MG_BYTE_HEX
 #define H MG_BYTE_HOST
 #define R MG_BYTE_RAW
+#define C MG_BYTE_UPPER
 
 const uint8_t mg_byte_classes[256] = {
     ['!'] = T | P | Q,
@@ -38,8 +39,8 @@ const uint8_t mg_byte_classes[256] = {
     ['>'] = P | Q | R,
     ['?'] = Q,
     ['@'] = P | Q,
-    ['A' ... 'F'] = T | P | Q | U | X | H,
-    ['G' ... 'Z'] = T | P | Q | U | H,
+    ['A' ... 'F'] = T | P | Q | U | X | H | C,
+    ['G' ... 'Z'] = T | P | Q | U | H | C,
     ['['] = P | Q,
     ['\\'] = Q | R,
     [']'] = P | Q,
@@ -62,6 +63,7 @@ const uint8_t mg_byte_classes[256] = {
 #undef X
 #undef H
 #undef R
+#undef C
 
 /* The bytes of field names, in lower case: 0 is a byte that stands in no name. NAME_BYTE_ODD is added where
  * it is no letter, digit or "-". */
@@ -280,7 +282,44 @@ const char *mg_pass_full_lines(const char *p, const char *end)
     return before ? p - (before & 1 ? 2 : 1) : p;
 }
 
+/* A bit for each byte that a plain path does not have, or that makes the "/" before it more than a separator. */
+static inline unsigned not_plain_at(const char *p, unsigned slash_before)
+{
+    const __m128i bytes = sixteen_at(p), small = _mm_set1_epi8(0x20);
+    const __m128i others =
+        _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_')));
+    const __m128i names = _mm_or_si128(in_range(_mm_or_si128(bytes, small), 'a', 'z'), others);
+    const __m128i marked = in_range(bytes, '.', '/'); /* "." and "/" */
+    const unsigned after = bits_of(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('/'))) << 1 | slash_before;
+
+    return (bits_of(_mm_or_si128(names, in_range(bytes, '.', '9'))) ^ 0xffff) | (bits_of(marked) & after);
+}
+
+const char *mg_pass_plain_path(const char *p, const char *end)
+{
+    const char *begin = p;
+
+    while (end - p >= 16) {
+        const unsigned bits = not_plain_at(p, p > begin && p[-1] == '/');
+
+        if (bits)
+            return p + __builtin_ctz(bits);
+        p += 16;
+    }
+    if (p == end || end - begin < 16)
+        return p;
+    const ptrdiff_t passed = p - (end - 16); /* of the last sixteen: these were looked at before */
+    const unsigned bits = not_plain_at(end - 16, end - 16 > begin && end[-17] == '/') >> passed;
+    return bits ? p + __builtin_ctz(bits) : end;
+}
+
 #else
+
+const char *mg_pass_plain_path(const char *p, const char *end)
+{
+    (void)end;
+    return p;
+}
 
 const char *mg_pass_full_lines(const char *p, const char *end)
 {

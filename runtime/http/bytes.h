@@ -12,6 +12,7 @@ enum {
     MG_BYTE_HEX = 16,
     MG_BYTE_HOST = 32, /* in a registered name as DNS and browsers have them */
     MG_BYTE_RAW = 64,  /* in a path or query only as %XX; clients send it bare all the same */
+    MG_BYTE_UPPER = 128,
 };
 
 extern const uint8_t mg_byte_classes[256];
@@ -55,5 +56,9 @@ const char *mg_field_value_end(const char *p, const char *end, bool *odd);
 
 /* No LF with an empty line behind it, ended by CRLF or LF, stands in [p, what is returned). */
 const char *mg_pass_full_lines(const char *p, const char *end);
+
+/* Every byte of [p, what is returned) is a letter, a digit, "-", "_", "." or "/", and no "/" there has "/" or "."
+ * behind it: a path in its one form, or the beginning of one. It may end before the last of them. */
+const char *mg_pass_plain_path(const char *p, const char *end);
 
 #endif

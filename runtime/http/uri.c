@@ -30,7 +30,7 @@ static bool is_bare(char c, unsigned keep)
  * when a byte must not stand there. */
 static bool survey_path(mg_str raw, unsigned keep, size_t *path_n, bool *plain, size_t *bare)
 {
-    size_t i = 0;
+    size_t i = (size_t)(mg_pass_plain_path(raw.p, raw.p + raw.n) - raw.p);
 
     *plain = true;
     *bare = 0;
@@ -191,6 +191,7 @@ const char *mg_uri_split(mg_str text, mg_str *path, mg_str *query, bool *bare)
     const char *at = text.p, *end = at + text.n;
     unsigned classes, all = 0;
 
+    at = mg_pass_plain_path(at, end);
     for (; at < end && ((classes = mg_byte_classes[(unsigned char)*at]) & MG_BYTE_PATH); at++)
         all |= classes;
     *path = mg_str_make(text.p, (size_t)(at - text.p));
@@ -255,19 +256,21 @@ static bool is_ipv6(mg_str text)
     return inet_pton(AF_INET6, copy, &address) == 1;
 }
 
-/* Labels of name bytes between single dots. *upper: some letter is upper-case. */
-static bool is_name(mg_str host, bool *upper)
+/* The labels that `text` begins with, of name bytes between single dots. False where one is empty. *upper: some
+ * letter is upper-case. */
+static bool take_name(mg_str text, mg_str *name, bool *upper)
 {
-    char before = '.';
+    const char *at = text.p, *end = text.p + text.n;
+    unsigned classes, all = 0;
 
-    if (host.n == 0 || host.n > HOST_BYTES_MAX)
-        return false;
-    for (size_t i = 0; i < host.n; before = host.p[i++]) {
-        if (!mg_byte_is(host.p[i], MG_BYTE_HOST) || (host.p[i] == '.' && before == '.'))
+    for (; at < end && ((classes = mg_byte_classes[(unsigned char)*at]) & MG_BYTE_HOST); at++) {
+        if (*at == '.' && (at == text.p || at[-1] == '.'))
             return false;
-        *upper |= host.p[i] >= 'A' && host.p[i] <= 'Z';
+        all |= classes;
     }
-    return before != '.';
+    *upper = all & MG_BYTE_UPPER;
+    *name = mg_str_make(text.p, (size_t)(at - text.p));
+    return true;
 }
 
 static mg_str to_lower(mg_arena *arena, mg_str s)
@@ -279,30 +282,42 @@ static mg_str to_lower(mg_arena *arena, mg_str s)
     return mg_str_make(copy, s.n);
 }
 
+/* An IPv6 address in brackets. */
+static bool take_bracketed(mg_str text, mg_str *name, size_t *n)
+{
+    const size_t close = mg_str_find(text, ']');
+
+    if (close == SIZE_MAX)
+        return false;
+    *name = mg_str_make(text.p + 1, close - 1);
+    *n = close + 1;
+    return is_ipv6(*name);
+}
+
+static bool take_host(mg_str text, mg_str *name, size_t *n, bool *upper)
+{
+    if (!take_name(text, name, upper))
+        return false;
+    *n = name->n;
+    if (name->n && name->p[name->n - 1] == '.')
+        name->n--; /* that of the root */
+    return name->n && name->n <= HOST_BYTES_MAX;
+}
+
 bool mg_uri_authority(mg_arena *arena, mg_str authority, mg_str *host, int *port)
 {
-    bool bracketed = authority.n > 0 && authority.p[0] == '[';
-    size_t close = bracketed ? mg_str_find(authority, ']') : 0;
-    bool upper = bracketed;
-    mg_str name, rest;
+    bool upper = true;
+    mg_str name;
+    size_t n;
 
     *port = -1;
-    if (bracketed) {
-        if (close == SIZE_MAX)
-            return false;
-        name = mg_str_make(authority.p + 1, close - 1);
-        rest = mg_str_make(authority.p + close + 1, authority.n - close - 1);
-    } else {
-        size_t colon = mg_str_find(authority, ':');
-
-        name = mg_str_make(authority.p, colon == SIZE_MAX ? authority.n : colon);
-        rest = mg_str_make(authority.p + name.n, authority.n - name.n);
-        if (name.n > 0 && name.p[name.n - 1] == '.')
-            name.n--;
-    }
-    if (rest.n > 0 && (rest.p[0] != ':' || !parse_port(mg_str_make(rest.p + 1, rest.n - 1), port)))
+    if (!authority.n)
         return false;
-    if (!(bracketed ? is_ipv6(name) : is_name(name, &upper)))
+    if (!(authority.p[0] == '[' ? take_bracketed(authority, &name, &n)
+                                : take_host(authority, &name, &n, &upper)))
+        return false;
+    if (n < authority.n &&
+        (authority.p[n] != ':' || !parse_port(mg_str_make(authority.p + n + 1, authority.n - n - 1), port)))
         return false;
     *host = upper ? to_lower(arena, name) : name;
     return true;

@@ -109,6 +109,43 @@ static void blanks_alone_are_passed_by_sixteens(void **state)
     assert_true(mg_pass_full_lines(bytes, bytes + 15) == bytes);
 }
 
+/* How far a path is as its one form has it, byte by byte. */
+static size_t plain_end(const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!((mg_byte_is(bytes[i], MG_BYTE_UNRESERVED) && bytes[i] != '~') || bytes[i] == '/') ||
+            (i && bytes[i - 1] == '/' && (bytes[i] == '/' || bytes[i] == '.')))
+            return i;
+    return n;
+}
+
+static void plain_paths_are_passed_as_far_as_they_are_plain(void **state)
+{
+    mg_rand rand;
+    (void)state;
+
+    mg_rand_init(&rand, check_seed(14));
+    for (unsigned run = 0; run < RUNS; run++) {
+        const size_t n = mg_rand_below(&rand, BYTES_MAX);
+        char *bytes =
+            random_bytes(&rand, n, run % 2 ? "azAZ09-_./" : "abcdefghijklmnopqrstuvwxyzABCDEFGHXYZ019-_.");
+        if (run % 4 == 0)
+            for (size_t i = 0; i < n; i++)
+                bytes[i] = mg_byte_is(bytes[i], MG_BYTE_UNRESERVED) ? bytes[i] : 'x';
+        if (run % 8 == 0)
+            for (size_t i = mg_rand_below(&rand, 20); i < n; i += 1 + mg_rand_below(&rand, 20))
+                bytes[i] = '/';
+        const size_t passed = (size_t)(mg_pass_plain_path(bytes, bytes + n) - bytes),
+                     plain = plain_end(bytes, n);
+#ifdef __SSE2__
+        assert_int_equal(passed, n < 16 ? 0 : plain);
+#else
+        assert_true(passed <= plain);
+#endif
+        mg_free(bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +153,7 @@ int main(void)
         cmocka_unit_test(values_end_as_byte_by_byte),
         cmocka_unit_test(no_end_of_a_head_is_passed),
         cmocka_unit_test(blanks_alone_are_passed_by_sixteens),
+        cmocka_unit_test(plain_paths_are_passed_as_far_as_they_are_plain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 #include "base/rand.h"
 #include "http/uri.h"
 
-enum { RAW_MAX = 24, SEGMENTS_MAX = RAW_MAX + 1 };
+enum { RAW_MAX = 48, SEGMENTS_MAX = RAW_MAX + 1 };
 
 static const char unreserved[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";
 
@@ -93,6 +93,8 @@ static void make_raw(char *raw, mg_rand *rand)
     size_t choices = mg_rand_below(rand, 3) ? 22 : mg_rand_below(rand, 3) ? 35 : mg_countof(parts);
 
     strcpy(raw, mg_rand_below(rand, 50) ? "/" : "");
+    if (mg_rand_below(rand, 4) == 0)
+        strcpy(raw, "/orders/12-ab_C/x.y"); /* plain for longer than is looked at at once */
     for (uint64_t n = mg_rand_below(rand, 8); n; n--) {
         const char *part = parts[mg_rand_below(rand, choices)];
 
