@@ -74,26 +74,62 @@ static void count(mg_vm_memory *memory, size_t owner, size_t bytes) /* which may
     memory->held[owner] += (int64_t)bytes;
 }
 
+static void note_use(mg_vm_memory *memory)
+{
+    memory->shown.over = memory->used_bytes > memory->high_bytes;
+}
+
+/* A new block's head is written; what Lua gets of it. */
+static void *made(mg_vm_memory *memory, block_head *head, size_t taken)
+{
+    *head = owner_of(memory);
+    memory->made_bytes += taken;
+    count(memory, *head, taken);
+    note_use(memory);
+    return head + 1;
+}
+
+/* What any allocation may be; those that requests make are small, and a list has them. */
+static __attribute__((noinline)) void *move(mg_vm_memory *memory, block_head *head, size_t old_bytes,
+                                            size_t bytes)
+{
+    if (head)
+        count(memory, *head, -mg_spare_taken(old_bytes));
+    head = mg_spare_realloc(&memory->spare, head, old_bytes, bytes);
+    if (bytes)
+        return made(memory, head, mg_spare_taken(bytes));
+    note_use(memory);
+    return NULL;
+}
+
+static void *make(mg_vm_memory *memory, size_t bytes)
+{
+    const size_t steps = mg_spare_steps(bytes);
+    block_head *head = mg_spare_take(&memory->spare, steps);
+
+    return head ? made(memory, head, steps * MG_SPARE_STEP) : move(memory, NULL, 0, bytes);
+}
+
+static void *drop(mg_vm_memory *memory, block_head *head, size_t bytes)
+{
+    const size_t steps = mg_spare_steps(bytes), owner = *head;
+
+    if (!mg_spare_keep(&memory->spare, head, steps))
+        return move(memory, head, bytes, 0);
+    count(memory, owner, -(steps * MG_SPARE_STEP));
+    note_use(memory);
+    return NULL;
+}
+
 void *mg_vm_memory_alloc(void *self, void *old, size_t old_bytes, size_t bytes)
 {
-    mg_vm_memory *memory = self;
-    block_head *head = old ? (block_head *)old - 1 : NULL;
+    block_head *head = old;
 
-    if (head) {
-        old_bytes += sizeof *head;
-        count(memory, *head, -mg_spare_taken(old_bytes));
-    }
-    if (bytes)
-        bytes += sizeof *head;
-    head = mg_spare_realloc(&memory->spare, head, head ? old_bytes : 0, bytes);
-    if (bytes) {
-        *head++ = owner_of(memory);
-        bytes = mg_spare_taken(bytes);
-        memory->made_bytes += bytes;
-        count(memory, head[-1], bytes);
-    }
-    memory->shown.over = memory->used_bytes > memory->high_bytes;
-    return head;
+    if (!head)
+        return bytes ? make(self, bytes + sizeof *head) : NULL;
+    if (!bytes)
+        return drop(self, head - 1, old_bytes + sizeof *head);
+    return move(self, head - 1, old_bytes + sizeof *head, bytes + sizeof *head);
 }
 
 void mg_vm_memory_fini(mg_vm_memory *memory)

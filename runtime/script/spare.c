@@ -4,16 +4,6 @@
 
 #include "base/mem.h"
 
-#include <string.h>
-
-/* 0: larger than what is kept. */
-static size_t steps_of(size_t bytes)
-{
-    const size_t steps = mg_spare_taken(bytes) / MG_SPARE_STEP;
-
-    return steps <= MG_SPARE_SIZES ? steps : 0;
-}
-
 static size_t bytes_of(size_t steps)
 {
     return steps * MG_SPARE_STEP - MG_SPARE_HEAD;
@@ -21,27 +11,16 @@ static size_t bytes_of(size_t steps)
 
 static void *make(mg_spare *spare, size_t bytes)
 {
-    const size_t steps = steps_of(bytes);
-    void *block = spare->first[steps];
+    const size_t steps = mg_spare_steps(bytes);
+    void *block = mg_spare_take(spare, steps);
 
-    if (!block)
-        return mg_alloc(steps ? bytes_of(steps) : bytes);
-    memcpy(&spare->first[steps], block, sizeof block);
-    spare->bytes -= steps * MG_SPARE_STEP;
-    return block;
+    return block ? block : mg_alloc(steps ? bytes_of(steps) : bytes);
 }
 
 static void drop(mg_spare *spare, void *block, size_t bytes)
 {
-    const size_t steps = steps_of(bytes);
-
-    if (!steps || spare->bytes >= MG_SPARE_BYTES) {
+    if (!mg_spare_keep(spare, block, mg_spare_steps(bytes)))
         mg_free(block);
-        return;
-    }
-    memcpy(block, &spare->first[steps], sizeof block);
-    spare->first[steps] = block;
-    spare->bytes += steps * MG_SPARE_STEP;
 }
 
 void *mg_spare_realloc(mg_spare *spare, void *old, size_t old_bytes, size_t bytes)
@@ -52,8 +31,8 @@ void *mg_spare_realloc(mg_spare *spare, void *old, size_t old_bytes, size_t byte
         drop(spare, old, old_bytes);
         return NULL;
     }
-    const size_t steps = steps_of(bytes);
-    if (steps && steps == steps_of(old_bytes))
+    const size_t steps = mg_spare_steps(bytes);
+    if (steps && steps == mg_spare_steps(old_bytes))
         return old;
     return mg_realloc(old, steps ? bytes_of(steps) : bytes);
 }

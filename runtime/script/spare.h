@@ -4,7 +4,9 @@
 #ifndef MG_SCRIPT_SPARE_H
 #define MG_SCRIPT_SPARE_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 enum {
     MG_SPARE_STEP = 16,       /* what blocks take are multiples of it */
@@ -23,6 +25,37 @@ typedef struct mg_spare {
 static inline size_t mg_spare_taken(size_t bytes)
 {
     return (bytes + MG_SPARE_HEAD + MG_SPARE_STEP - 1) / MG_SPARE_STEP * MG_SPARE_STEP;
+}
+
+/* The size of a block in steps, by which it is kept; 0: it is too large for that. */
+static inline size_t mg_spare_steps(size_t bytes)
+{
+    const size_t steps = mg_spare_taken(bytes) / MG_SPARE_STEP;
+
+    return steps <= MG_SPARE_SIZES ? steps : 0;
+}
+
+/* A kept block of so many steps; NULL where none is. */
+static inline void *mg_spare_take(mg_spare *spare, size_t steps)
+{
+    void *block = spare->first[steps];
+
+    if (block) {
+        memcpy(&spare->first[steps], block, sizeof block);
+        spare->bytes -= steps * MG_SPARE_STEP;
+    }
+    return block;
+}
+
+/* Keeps a block of so many steps; false where it is too large, or enough is kept. */
+static inline bool mg_spare_keep(mg_spare *spare, void *block, size_t steps)
+{
+    if (!steps || spare->bytes >= MG_SPARE_BYTES)
+        return false;
+    memcpy(block, &spare->first[steps], sizeof block);
+    spare->first[steps] = block;
+    spare->bytes += steps * MG_SPARE_STEP;
+    return true;
 }
 
 /* As lua_Alloc: makes, moves or frees a block. Ends the process when the machine has no memory. */
