@@ -210,9 +210,9 @@ describe("a woven chunk", function()
         same(table.concat(locals, "\n", 1, 196) .. " for i = 1, 3 do a1 = a1 + 1 end return (function() return "
             .. table.concat(upvalues, "+") .. " end)()")
         local chunk = load_woven(table.concat(locals, "\n") .. " while true do end")
-        running.plugin, running.names[1] = 0, "p1"
+        running.here.plugin, running.names[1] = 0, "p1"
         local ok, problem = pcall(chunk)
-        running.plugin = -1
+        running.here.plugin = -1
         assert.is_false(ok)
         assert.truthy(problem:find("p.lua:200: ", 1, true), problem)
     end)

@@ -143,7 +143,7 @@ describe("a chain", function()
             {
                 handler = function(ctx, next)
                     pcall(next, ctx) -- of busted: the sandbox's own puts the plugin right, see sandbox_spec
-                    require("moongate.sdk.running").plugin = 0
+                    require("moongate.sdk.running").here.plugin = 0
                     error("mine")
                 end,
                 index = 0,

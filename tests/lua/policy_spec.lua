@@ -25,9 +25,9 @@ end
 
 --- Makes something as a plugin does in new.
 local function made(make)
-    running.plugin = 0
+    running.here.plugin = 0
     local one = make()
-    running.plugin = -1
+    running.here.plugin = -1
     return one
 end
 

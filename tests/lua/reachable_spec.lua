@@ -324,7 +324,7 @@ local function worker(code, new)
     sandbox.bound(budget, strings)
     getmetatable("").__index = strings.string
     require("moongate.worker.await").none()
-    running.plugin = -1
+    running.here.plugin = -1
     local lent = machine.new({})
     local plugins = { { name = "p1", use = "./p1", chunkname = "p1.lua", source = text } }
     local made = loader.all(plugins, { { 0 } })

@@ -136,13 +136,13 @@ describe("a plugin's environment", function()
 
     it("has a pcall that puts the plugin that runs right again", function()
         local env = sandbox.env("p", {}, {})
-        running.plugin = 3
+        running.here.plugin = 3
         env.pcall(function()
-            running.plugin = 5
+            running.here.plugin = 5
             error("inner")
         end)
-        assert.equal(3, running.plugin)
-        running.plugin = -1
+        assert.equal(3, running.here.plugin)
+        running.here.plugin = -1
     end)
 end)
 

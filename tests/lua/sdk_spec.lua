@@ -5,9 +5,9 @@ local mg = require("moongate.sdk.init")
 --- Does what new(conf) would; the machine keeps what is made alive.
 local function making(fn)
     local m = machine.of(function() end)
-    running.plugin = 0
+    running.here.plugin = 0
     local ok, problem = pcall(fn)
-    running.plugin = -1
+    running.here.plugin = -1
     return ok, problem, m
 end
 
@@ -19,9 +19,9 @@ describe("a limiter", function()
             seen[#seen + 1] = { m.limiter:take("k") }
             ctx:respond(200)
         end)
-        running.plugin = 0
+        running.here.plugin = 0
         m.limiter = mg.limiter({ rate = "10/s", burst = 2 })
-        running.plugin = -1
+        running.here.plugin = -1
         for _ = 1, 3 do
             m:run()
         end
@@ -35,9 +35,9 @@ describe("a limiter", function()
 
     it("says never to a cost above its burst, and reads at cost 0", function()
         local _, _, m = making(function() end)
-        running.plugin = 0
+        running.here.plugin = 0
         local limiter = mg.limiter({ rate = 5, per = 60, burst = 3 })
-        running.plugin = -1
+        running.here.plugin = -1
         assert.same({ false, 3, -1, 0 }, { limiter:take("k", 4) })
         assert.same({ true, 3, 0, 0 }, { limiter:take("k", 0) })
         assert.is_not_nil(m)
@@ -45,10 +45,10 @@ describe("a limiter", function()
 
     it("is the same for all who make it by one name", function()
         local _, _, m = making(function() end)
-        running.plugin = 0
+        running.here.plugin = 0
         local one, two = mg.limiter({ name = "a", rate = "1/h" }), mg.limiter({ name = "a", rate = "1/h" })
         local other = mg.limiter({ name = "b", rate = "1/h" })
-        running.plugin = -1
+        running.here.plugin = -1
         assert.is_true((one:take("k")))
         assert.is_false((two:take("k")))
         assert.is_true((other:take("k")))
@@ -57,9 +57,9 @@ describe("a limiter", function()
 
     it("writes the fields of an answer", function()
         local _, _, m = making(function() end)
-        running.plugin = 0
+        running.here.plugin = 0
         local limiter = mg.limiter({ name = "per_key", rate = "100/s", burst = 200 })
-        running.plugin = -1
+        running.here.plugin = -1
         local policy, state = limiter:fields(199, 0, 10)
         assert.equal('"per_key";q=200;w=2', policy)
         assert.equal('"per_key";r=199;t=1', state)
@@ -100,9 +100,9 @@ describe("ctx.limit", function()
             seen = { ctx.limit:take(m.limiter, "k", 2) }
             ctx:respond(200)
         end)
-        running.plugin = 0
+        running.here.plugin = 0
         m.limiter = mg.limiter({ rate = "10/s" })
-        running.plugin = -1
+        running.here.plugin = -1
         m:run()
         assert.same({ true, 8 }, { seen[1], seen[2] })
     end)
@@ -111,9 +111,9 @@ end)
 describe("a breaker", function()
     local function make(options)
         local m = machine.of(function() end)
-        running.plugin = 0
+        running.here.plugin = 0
         local breaker = mg.breaker(options or { failures = 2, open_for = 5, jitter = 0 })
-        running.plugin = -1
+        running.here.plugin = -1
         return breaker, m
     end
 
@@ -166,9 +166,9 @@ describe("a counter", function()
         end)
         m:run()
         m:run()
-        running.plugin = 0
+        running.here.plugin = 0
         assert.equal(6, mg.counter("seen"):sum())
-        running.plugin = -1
+        running.here.plugin = -1
     end)
 
     it("refuses a name that is none, and less than nothing", function()

@@ -210,7 +210,7 @@ describe("what is charged by size", function()
     end)
 
     it("costs nothing where no plugin runs", function()
-        assert.equal(-1, (running.plugin))
+        assert.equal(-1, (running.here.plugin))
         for _ = 1, 50 do
             strings.rep("x", 1e6)
         end

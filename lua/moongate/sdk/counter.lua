@@ -71,7 +71,7 @@ function counters.named(name)
     if type(name) ~= "string" or #name > 64 or not name:find("^[%w._%-]+$") then
         error("counter: a name has 1 to 64 letters, digits, '.', '_' or '-'", 3)
     end
-    return open((running.names[running.plugin + 1] or "") .. "/" .. name)
+    return open((running.names[running.here.plugin + 1] or "") .. "/" .. name)
 end
 
 return counters

@@ -168,7 +168,7 @@ function ctx:respond(status, body, headers)
     if wrong then
         error("respond: " .. wrong, 2)
     end
-    running.depth = ANSWERED
+    running.here.depth = ANSWERED
     if headers ~= nil and type(headers) ~= "table" then
         error("respond: headers are a table, not " .. type(headers), 2)
     end

@@ -150,7 +150,7 @@ local function send(wanted)
     running.can_wait() -- before anything is prepared: the handler may wait for an answer meanwhile
     check(wanted)
     local pointer = running.call
-    call.enter(pointer, running.plugin)
+    call.enter(pointer, running.here.plugin)
     local method, url, body = wanted.method or "GET", wanted.url or wanted.path, wanted.body or ""
     local wrong = bind.begin(pointer)
     if wrong then

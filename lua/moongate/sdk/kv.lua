@@ -13,7 +13,7 @@ local COST = 100 -- checks for each call
 
 --- The namespace of the plugin that runs.
 local function space()
-    local name = running.names[running.plugin + 1]
+    local name = running.names[running.here.plugin + 1]
     if not running.ctx or not name then
         error("kv needs a request: here is none", 3)
     end

@@ -185,7 +185,7 @@ function limit.new(options)
     local quota = options.burst or rate
     handles[self] = {
         limiter = handle,
-        name = options.name or running.names[running.plugin + 1],
+        name = options.name or running.names[running.here.plugin + 1],
         quota = quota,
         window_s = quota * period_s / rate,
     }

@@ -30,7 +30,7 @@ local function write(self, name, text, ...)
     text = text_of(text, LINE)
     running.bytes(16 * #text)
     running.charge(100)
-    call.enter(running.call, running.plugin)
+    call.enter(running.call, running.here.plugin)
     call.log(running.call, levels[name], text)
 end
 

@@ -34,7 +34,7 @@ end
 ---@param why string  of call.bodiless
 local function warn_bodiless(why)
     local what = why == "HEAD" and "the answer to HEAD" or "a " .. why
-    call.enter(running.call, running.plugin)
+    call.enter(running.call, running.here.plugin)
     call.log(running.call, WARN, plugins_line() .. "set_body has no effect: " .. what .. " has no body")
 end
 

@@ -12,7 +12,7 @@ local scope = {
 ---@param name string?
 ---@return string
 function scope.name(what, name)
-    local owner = running.names[running.plugin + 1]
+    local owner = running.names[running.here.plugin + 1]
     if running.ctx then
         error(what .. ": make it when the plugin is loaded, in new(conf), not for a request", 3)
     end

@@ -115,13 +115,13 @@ function tasks.start(first, ...)
     end
     local timeout_s, where = timeout_of("task", options, 3), place_of(fn)
     running.charge(BEGIN)
-    local number, problem = call.task_start(running.call, running.plugin, where, timeout_s)
+    local number, problem = call.task_start(running.call, running.here.plugin, where, timeout_s)
     if not number then
         error("task: " .. problem, 3)
     end
     local count = select("#", ...) - skipped
     local record = {
-        plugin = running.plugin, fn = fn, where = where, number = number, count = count,
+        plugin = running.here.plugin, fn = fn, where = where, number = number, count = count,
         arguments = { select(1 + skipped, ...) },
     }
     tasks.begun[number] = record
@@ -142,7 +142,7 @@ function tasks.every(seconds, fn, options)
     if running.ctx then
         error("every: call it when the plugin is loaded, in its file or in new(conf), not for a request", 2)
     end
-    if running.plugin < 0 then
+    if running.here.plugin < 0 then
         error("every: only a plugin's function runs", 2)
     end
     if type(seconds) ~= "number" or not (seconds >= EVERY_MIN_S and seconds <= EVERY_MAX_S) then
@@ -153,13 +153,13 @@ function tasks.every(seconds, fn, options)
     end
     local mine = 0
     for i = 1, #tasks.everies do
-        mine = mine + (tasks.everies[i].plugin == running.plugin and 1 or 0)
+        mine = mine + (tasks.everies[i].plugin == running.here.plugin and 1 or 0)
     end
     if mine >= EVERY_MOST then
         error(format("every: a plugin has at most %d functions that run", EVERY_MOST), 2)
     end
     tasks.everies[#tasks.everies + 1] = {
-        plugin = running.plugin, fn = fn, where = place_of(fn), seconds = seconds,
+        plugin = running.here.plugin, fn = fn, where = place_of(fn), seconds = seconds,
         timeout = timeout_of("every", options, 2),
     }
 end

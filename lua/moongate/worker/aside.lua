@@ -21,7 +21,7 @@ local function pass(slot, filters)
     local bytes, last = call.chunk(slot.call)
     local changed = false
     for i = 1, #filters do
-        running.plugin, running.memory.owner = filters[i].index, filters[i].index
+        running.here.plugin, running.memory.owner = filters[i].index, filters[i].index
         local made = filters[i].filter(slot.ctx, bytes, last)
         if made ~= nil then
             if type(made) ~= "string" then
@@ -64,7 +64,7 @@ return function(filters, logs, fault)
         end
         if ok then
             await.none()
-            running.plugin, running.memory.owner = -1, -1
+            running.here.plugin, running.memory.owner = -1, -1
             return true
         end
         return false, fault(nil, err)

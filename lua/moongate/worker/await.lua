@@ -7,6 +7,7 @@ local cancel_reason, wait_end, set_wait, enter = call.cancel_reason, call.wait_e
 local DONE, PAUSE = call.wait_for.DONE, call.wait_for.PAUSE
 local FINE, SPENT = call.wait_ends.FINE, call.wait_ends.SPENT
 local CANCELLED = running.CANCELLED
+local here = running.here
 
 local await = {}
 
@@ -61,14 +62,14 @@ end
 ---@param wait integer  of call.wait_for
 function await.await(wait)
     await.check()
-    local slot, depth, plugin = running.slot, running.depth, running.plugin
+    local slot, depth, plugin = running.slot, here.depth, here.plugin
     local pointer = slot.call
     enter(pointer, plugin)
     set_wait(pointer, wait)
     yield()
     resume(slot)
-    running.depth = depth
-    running.plugin, running.memory.owner = plugin, plugin
+    here.depth = depth
+    here.plugin, running.memory.owner = plugin, plugin
     running.resumed = plugin
     running.may_wait = true
     local reason = cancel_reason(pointer)
@@ -95,8 +96,8 @@ end
 --- Behind a wait for the next exchange.
 local function begin(slot)
     resume(slot)
-    running.depth = 0
-    running.plugin, running.memory.owner = -1, -1
+    here.depth = 0
+    here.plugin, running.memory.owner = -1, -1
     running.resumed = -1
     running.traceback = false
 end

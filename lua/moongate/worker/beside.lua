@@ -53,8 +53,8 @@ return function(pointer)
     local slot = context.beside(pointer)
     await.resume(slot)
     running.may_wait = true
-    running.depth = ANSWERED -- no next is the task's to call
-    running.plugin, running.memory.owner = record.plugin, record.plugin
+    running.here.depth = ANSWERED -- no next is the task's to call
+    running.here.plugin, running.memory.owner = record.plugin, record.plugin
     local fn, arguments = record.fn, record.arguments
     record.fn, record.arguments = nil, nil
     finish(record, pointer, xpcall(fn, on_raise, slot.ctx, unpack(arguments, 1, record.count)))

@@ -38,6 +38,7 @@ local COLLECT_S = 0.002 -- for the collector, of a turn, to keep pace; where the
 -- plugin has run, and at least so long; and where that has room neither, before it is raised at:
 local MAKE_ROOM_S, LAST_S = 0.003, 0.005
 local CHUNK_KIB = 16 -- of its steps, between two looks at the clock
+local here = running.here -- which plugin runs
 
 local budget = {}
 
@@ -53,7 +54,7 @@ local over = false ---@type function|false  the budget is spent, or the memory: 
 local memory = false ---@type ffi.cdata*|false  what this state's allocator counts
 
 local function limit_s()
-    return running.ctx and (limits_s[running.plugin] or DEFAULT_S) or LOAD_S
+    return running.ctx and (limits_s[here.plugin] or DEFAULT_S) or LOAD_S
 end
 
 --- The plugin's line that runs, as messages begin with it.
@@ -74,7 +75,7 @@ budget.place = place
 local raise
 function raise()
     over = raise
-    local name = running.names[running.plugin + 1] or "?"
+    local name = running.names[here.plugin + 1] or "?"
     local did = "plugin %q used more than %g ms of CPU between two waits"
     local advice = running.may_wait and " (cpu: raise it, or yield with ctx:sleep(0))" or " (cpu: raise it)"
     if not running.ctx then
@@ -87,12 +88,12 @@ local raise_spent
 function raise_spent()
     over = raise_spent
     error(place() .. format("plugin %q used %g ms of CPU in all its waits, 100 times its cpu (cpu: raise it, or wait "
-        .. "less often)", running.names[running.plugin + 1] or "?", limit_s() * 100000), 0)
+        .. "less often)", running.names[here.plugin + 1] or "?", limit_s() * 100000), 0)
 end
 
 --- All that a request may compute over its waits has been computed: raises, and no pcall of the plugin's keeps it.
 function budget.spent()
-    turn, plugin = running.turn, running.plugin
+    turn, plugin = running.turn, here.plugin
     raise_spent()
 end
 
@@ -117,7 +118,7 @@ local raise_memory
 function raise_memory()
     over = raise_memory
     error(place() .. format("plugin %q: not enough memory; all plugins of a worker share %.0f MiB%s",
-        running.names[running.plugin + 1] or "?", bounds.cap_bytes(memory) / 1048576, holders()), 0)
+        running.names[here.plugin + 1] or "?", bounds.cap_bytes(memory) / 1048576, holders()), 0)
 end
 
 --- Steps of the collector; true when a cycle has ended with them.
@@ -183,12 +184,12 @@ end
 
 --- Whether the plugin that runs is the first since the resume: the one that waited, or the outermost.
 local function is_first()
-    return turn ~= running.turn and (running.resumed == running.plugin or running.resumed < 0 and running.depth == 1)
+    return turn ~= running.turn and (running.resumed == here.plugin or running.resumed < 0 and here.depth == 1)
 end
 
 local function begin(now_s)
     local noted = resumed.turn == running.turn and is_first()
-    turn, plugin = running.turn, running.plugin
+    turn, plugin = running.turn, here.plugin
     began_s = noted and resumed.s or now_s
     began_cpu_s = noted and resumed.cpu_s or cpu_s(running.host)
     looked_s = began_s
@@ -204,12 +205,12 @@ local raise_room
 function raise_room()
     over = raise_room
     error(place() .. format("plugin %q: this request holds 32 MiB of fields and texts that plugins have set on it, "
-        .. "the most it may: set fewer", running.names[running.plugin + 1] or "?"), 0)
+        .. "the most it may: set fewer", running.names[here.plugin + 1] or "?"), 0)
 end
 
 --- A request's memory in C is spent, for good: no pcall of its plugins keeps this.
 function problems.raise_room()
-    if turn ~= running.turn or plugin ~= running.plugin then
+    if turn ~= running.turn or plugin ~= here.plugin then
         begin(fresh_s(running.host))
     end
     raise_room()
@@ -234,11 +235,11 @@ end
 ---@param spent integer
 ---@return integer checks
 local function look(spent)
-    if running.plugin < 0 then
+    if here.plugin < 0 then
         return CHECKS
     end
     local now_s = fresh_s(running.host)
-    if turn ~= running.turn or plugin ~= running.plugin then
+    if turn ~= running.turn or plugin ~= here.plugin then
         begin(now_s)
     elseif over then
         over()
@@ -297,7 +298,7 @@ end
 --- Steps that a matcher may take before it asks again: what would use up the budget, at 5 ns each.
 ---@return integer steps
 function budget.steps()
-    if running.plugin < 0 then
+    if here.plugin < 0 then
         return 1e9
     end
     return max(1000, min(1e9, floor((limit_s() - used_s(fresh_s(running.host))) / (CHECK_S / 2))))
@@ -307,14 +308,14 @@ end
 ---@param seconds number
 function budget.foresee(seconds)
     budget.look()
-    if running.plugin >= 0 and used_s(fresh_s(running.host)) + seconds > limit_s() then
+    if here.plugin >= 0 and used_s(fresh_s(running.host)) + seconds > limit_s() then
         raise()
     end
 end
 
 --- Whether this plugin's budget is spent: then no pcall of its own keeps what was raised.
 function budget.is_over()
-    return over and turn == running.turn and plugin == running.plugin
+    return over and turn == running.turn and plugin == here.plugin
 end
 
 --- From now on the memory of this state is bounded.

@@ -10,6 +10,7 @@ local message_of = require("moongate.worker.raised").message
 
 local error, getinfo, setmetatable = error, debug.getinfo, setmetatable
 local INNERMOST = running.INNERMOST
+local here = running.here
 local NEXT = call.wait_for.NEXT
 
 local chain = {}
@@ -37,7 +38,7 @@ function chain.compose(layers, fresh)
     --- The innermost next: proxy this.
     local function inner(ctx)
         check_next(ctx, last)
-        running.depth = INNERMOST
+        here.depth = INNERMOST
         running.await(NEXT)
     end
 
@@ -57,7 +58,7 @@ function chain.compose(layers, fresh)
     return inner
 end
 
---- What running.depth is before a chain begins.
+--- What here.depth is before a chain begins.
 ---@param composed fun(ctx: moongate.Ctx)  of compose
 ---@return integer
 function chain.before(composed)
@@ -73,7 +74,7 @@ function chain.unanswered(composed, reached)
         error("no handler of the chain answered, and there is no response", 0)
     end
     local where = getinfo(layer.handler, "S")
-    running.plugin, running.memory.owner = layer.index, layer.index
+    here.plugin, running.memory.owner = layer.index, layer.index
     error(where.short_src .. ":" .. where.linedefined .. ": the handler neither answered nor called next: "
         .. "write next(ctx) to let the request pass, or ctx:respond(..) to answer it", 0)
 end
@@ -83,7 +84,7 @@ end
 function chain.log(logs, ctx)
     for i = 1, #logs do
         local index = logs[i].index
-        running.plugin, running.memory.owner = index, index
+        here.plugin, running.memory.owner = index, index
         local ok, err = xpcall(logs[i].log, by_depth[0].on_raise, ctx)
         if not ok then
             local trace = running.traceback or ""

@@ -47,14 +47,14 @@ end
 return function(chunks)
     ---@return integer plugin, integer line, string message, string traceback
     return function(co, err)
-        local plugin = running.plugin
+        local plugin = running.here.plugin
         local message = text_of(err)
         local trace = sub(running.traceback or dead_traceback(co, message), 1, TRACE)
         if co and running.slot and not running.slot.logs then
             context.forget(running.slot)
         end
         await.none()
-        running.plugin, running.memory.owner, running.traceback = -1, -1, false
+        running.here.plugin, running.memory.owner, running.traceback = -1, -1, false
         message = match(message_of(err, message, trace), "^[^\n]*")
         return plugin, line_in(chunks[plugin + 1] or {}, message .. "\n" .. trace), message, trace
     end

@@ -11,6 +11,7 @@ local mono_s, raised, limit = call.mono_s, call.raised, call.limit
 local sleep, limit_waited, SLEEP = call.sleep, call.limit_waited, call.wait_for.SLEEP
 local CANCELLED, ANSWERED = running.CANCELLED, running.ANSWERED
 local memory = running.memory
+local here = running.here
 local SKIP_S = 30 -- a plugin that raised under on_error skip is not run for so long
 
 local layer = {}
@@ -21,9 +22,9 @@ local function refusal(ctx, depth)
         return "next wants the ctx of this request: call next(ctx)"
     elseif running.slot.is_task then
         return "next is for the handler to call: a task has none"
-    elseif running.depth == ANSWERED then
+    elseif here.depth == ANSWERED then
         return "this request is answered: return after ctx:respond"
-    elseif running.depth < depth or depth <= running.slot.before then
+    elseif here.depth < depth or depth <= running.slot.before then
         return "this next is of another handler: call the one that this handler was given"
     end
     return "next(ctx) was called twice"
@@ -31,7 +32,7 @@ end
 
 --- Judges a call of next; two levels up is the plugin's line.
 local function check_next(ctx, depth)
-    if running.ctx ~= ctx or running.depth ~= depth - 1 then
+    if running.ctx ~= ctx or here.depth ~= depth - 1 then
         error(refusal(ctx, depth), 3)
     end
 end
@@ -54,11 +55,11 @@ layer.on_raise = on_raise
 function layer.closed(handler, inner, index, depth)
     return function(ctx)
         check_next(ctx, depth)
-        local outer = running.plugin
-        running.depth = depth
-        running.plugin, memory.owner = index, index
+        local outer = here.plugin
+        here.depth = depth
+        here.plugin, memory.owner = index, index
         handler(ctx, inner)
-        running.plugin, memory.owner = outer, outer
+        here.plugin, memory.owner = outer, outer
     end
 end
 
@@ -69,15 +70,15 @@ function layer.lenient(handler, inner, index, depth, skips)
 
     return function(ctx)
         check_next(ctx, depth)
-        local outer = running.plugin
-        running.depth = depth
+        local outer = here.plugin
+        here.depth = depth
         if skips and mono_s(running.call) < resting_until_s then
             return inner(ctx)
         end
-        running.plugin, memory.owner = index, index
+        here.plugin, memory.owner = index, index
         local ok, err = xpcall(handler, on_raise, ctx, inner)
         if not ok then
-            if err == CANCELLED or running.plugin ~= index then
+            if err == CANCELLED or here.plugin ~= index then
                 error(err, 0) -- not this plugin's
             end
             local trace = running.traceback or ""
@@ -87,23 +88,23 @@ function layer.lenient(handler, inner, index, depth, skips)
             if skips then
                 resting_until_s = mono_s(running.call) + SKIP_S
             end
-            running.plugin, memory.owner = outer, outer
-            if running.depth == depth then
+            here.plugin, memory.owner = outer, outer
+            if here.depth == depth then
                 return inner(ctx)
             end
         end
-        running.plugin, memory.owner = outer, outer
+        here.plugin, memory.owner = outer, outer
     end
 end
 
 --- The request's turn comes later. No plugin's time-out is held against it.
 local function wait(seconds)
-    local outer = running.plugin
-    running.plugin = -1
+    local outer = here.plugin
+    here.plugin = -1
     sleep(running.call, seconds)
     running.await(SLEEP)
     limit_waited(running.call)
-    running.plugin = outer
+    here.plugin = outer
 end
 
 --- A limiter of the configuration that stands between plugins.
@@ -111,7 +112,7 @@ end
 function layer.limit(limiter, inner, depth)
     return function(ctx)
         check_next(ctx, depth)
-        running.depth = depth
+        here.depth = depth
         local wait_s = limit(running.call, limiter)
         if wait_s > 0 then
             wait(wait_s)
@@ -119,7 +120,7 @@ function layer.limit(limiter, inner, depth)
         if wait_s >= 0 then
             return inner(ctx)
         end
-        running.depth = ANSWERED
+        here.depth = ANSWERED
     end
 end
 

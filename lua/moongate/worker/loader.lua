@@ -258,10 +258,10 @@ function loader.all(plugins, chains, note)
     local copy = copies(plugins, chains)
     for i, wanted in ipairs(plugins) do
         running.names[i] = wanted.name
-        running.plugin, running.memory.owner = i - 1, i - 1
+        running.here.plugin, running.memory.owner = i - 1, i - 1
         running.turn = running.turn + 1
         local ok, result = xpcall(loader.instance, described, wanted, loaded, copy[i - 1] or 1)
-        running.plugin, running.memory.owner = -1, -1
+        running.here.plugin, running.memory.owner = -1, -1
         if not ok then
             if note then
                 note(i - 1, result.file, result.line, result.message)

@@ -8,6 +8,7 @@ local error, pcall, xpcall, select, tostring, type = error, pcall, xpcall, selec
 local getmetatable, setmetatable, rawset, pairs, ipairs = getmetatable, setmetatable, rawset, pairs, ipairs
 local load = load
 local CANCELLED = running.CANCELLED
+local here = running.here
 
 local sandbox = {}
 
@@ -57,7 +58,7 @@ end
 
 --- pcall as plugins have it: what ends a request is not caught, and whose code runs is put right again.
 local function kept(plugin, ok, err, ...)
-    running.plugin = plugin
+    here.plugin = plugin
     if not ok and (err == CANCELLED or is_over()) then
         if err == "error in error handling" then -- the budget was spent in a handler of xpcall: say that
             running.look()
@@ -68,14 +69,14 @@ local function kept(plugin, ok, err, ...)
 end
 
 local function safe_pcall(...)
-    return kept(running.plugin, pcall(...))
+    return kept(here.plugin, pcall(...))
 end
 
 local function safe_xpcall(fn, handler, ...)
     if type(handler) ~= "function" then
         error("xpcall: a handler is a function, not " .. type(handler), 2)
     end
-    return kept(running.plugin, xpcall(fn, function(err)
+    return kept(here.plugin, xpcall(fn, function(err)
         if err == CANCELLED or is_over() then
             return err
         end

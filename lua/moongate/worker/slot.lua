@@ -7,6 +7,7 @@ local context = require("moongate.sdk.ctx")
 local running = require("moongate.sdk.running")
 
 local park = await.park
+local here = running.here
 local begin, forget = context.begin, context.forget
 local phase, index_of = call.phase, call.chain
 local UNANSWERED, TASK = call.phases.UNANSWERED, call.phases.TASK
@@ -48,9 +49,9 @@ return function(chains, logs)
                 begin(slot)
                 slot.logs = logs[at] ~= false
                 running.may_wait = true
-                running.depth, slot.before = depths[at], depths[at]
+                here.depth, slot.before = depths[at], depths[at]
                 chains[at](slot.ctx)
-                slot.reached = running.depth
+                slot.reached = here.depth
             end
             if not slot.logs then
                 forget(slot)
