@@ -1,8 +1,8 @@
 #!/usr/bin/env luajit
---- instructions: user instructions a request, counted by callgrind, which other load on the machine does not move. Each
---- gateway runs twice in each scenario, with few requests and with many; the difference is divided by the difference of
---- the requests, so that its start does not count. Drivers start gateways as side-by-side benchmarks have them
---- (tests/bench/gateway is ours): `DRIVER start`, with SCENARIO, PORT, UPSTREAM, RUN, KEYS and ROUTES to go by.
+--- instructions: user instructions a request, counted by callgrind, which other load on the machine does not move. What
+--- a gateway did for its first requests is not counted: it starts then, and compiles. Drivers start gateways as
+--- side-by-side benchmarks have them (tests/bench/gateway is ours): `DRIVER start`, with SCENARIO, PORT, UPSTREAM, RUN,
+--- KEYS and ROUTES to go by.
 ---     tests/bench/instructions.lua [proxy] [plugins] [routes] [requests=12000] [NAME=DRIVER ..]
 --- Needs valgrind, for others what their drivers start. The gateway is $MOONGATE, else that of build/bench.
 package.path = (arg[0]:match "^(.*)tests/bench/" or "") .. "?.lua;" .. package.path
@@ -17,7 +17,7 @@ local sys = require "tests.e2e.harness.sys"
 e2e.prefer "build/bench/moongate"
 sys.patience_ms = 600000
 
-local FEW, AT_ONCE, KEYS = 8000, 16, 1000
+local WARM, AT_ONCE, KEYS = 9000, 16, 1000
 local scenarios, drivers, requests = {}, {}, 12000
 
 for _, word in ipairs(arg) do
@@ -65,24 +65,42 @@ local function shims(dir)
     end
 end
 
+--- Tells callgrind in all processes of the run: "-z" to begin at zero, "-d" to write what it has counted.
+local function control(dir, flag)
+    local told = 0
+    for pid in lfs.dir "/proc" do
+        local file = pid:find "^%d+$" and io.open("/proc/" .. pid .. "/cmdline")
+        local command = file and file:read "*a" or ""
+        if file then file:close() end
+        if command:find("--callgrind-out-file=" .. dir .. "/counts.", 1, true) then
+            local pipe = io.popen("callgrind_control " .. flag .. " " .. pid .. " 2>&1")
+            local said = pipe:read "*a"
+            pipe:close()
+            if not said:find "OK%." then sys.fail("callgrind_control %s: %s", flag, said) end
+            told = told + 1
+        end
+    end
+    if told == 0 then sys.fail "no process of the gateway runs under callgrind" end
+end
+
 --- What all processes of the run counted.
 local function sum(dir)
-    local all = 0
+    local all
     for name in lfs.dir(dir) do
-        if name:find "^counts%." then
+        if name:find "^counts%.%d+%.1$" then
             for line in io.lines(dir .. "/" .. name) do
                 local count = line:match "^totals: (%d+)" or line:match "^summary: (%d+)"
                 if count then
-                    all = all + tonumber(count)
+                    all = (all or 0) + tonumber(count)
                     break
                 end
             end
         end
     end
-    return all
+    return all or sys.fail "callgrind has written no counts"
 end
 
-local function run(driver, scenario, count)
+local function run(driver, scenario)
     local dir, up = Gateway.folder(), e2e.server "up"
     up:does(function()
         return e2e.message(200, ("x"):rep(128), "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\n")
@@ -103,24 +121,32 @@ local function run(driver, scenario, count)
         local probe = peer.connect(gateway.port, { name = "probe" })
         return probe and (probe:close() or true)
     end)
-    local answers = e2e.load(gateway, { count = count, at_once = AT_ONCE, request = function(n)
-        local target, fields = request[scenario](n)
-        return ("GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n"):format(target, gateway.port, fields)
-    end }):await()
-    if answers[200] ~= count then
-        sys.fail("%s answered %s of %d requests with 200\n%s", driver.name, answers[200] or 0, count, process.err.text)
+    local sent = 0
+    local function load(count)
+        local answers = e2e.load(gateway, { count = count, at_once = AT_ONCE, request = function(n)
+            local target, fields = request[scenario](sent + n)
+            return ("GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n"):format(target, gateway.port, fields)
+        end }):await()
+        sent = sent + count
+        if answers[200] ~= count then
+            sys.fail("%s answered %s of %d requests with 200\n%s", driver.name, answers[200] or 0, count,
+                process.err.text)
+        end
     end
+    load(WARM)
+    control(dir, "-z")
+    load(requests)
+    control(dir, "-d")
     process:signal(sys.SIGTERM)
     process:wait()
     local instructions = sum(dir)
     Gateway.remove_folder(dir)
     up:die()
-    return instructions
+    return instructions / requests
 end
 
 for _, scenario in ipairs(scenarios) do
     for _, driver in ipairs(drivers) do
-        local few, many = run(driver, scenario, FEW), run(driver, scenario, FEW + requests)
-        print(("%-10s %-12s %6.0f instructions a request"):format(scenario, driver.name, (many - few) / requests))
+        print(("%-10s %-12s %6.0f instructions a request"):format(scenario, driver.name, run(driver, scenario)))
     end
 end
