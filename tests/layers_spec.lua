@@ -1,7 +1,8 @@
 --- The layers hold: every #include under runtime/ and every require in lua/ and plugins/ is read, and one that
 --- points up or sideways is named. So do the heads of headers: each says on which thread its functions may be called.
---- So do citations: each page, section and heading of docs/ that a comment, a page or a message names is there.
---- `busted --lua=luajit tests/layers_spec.lua`, from anywhere in the tree.
+--- So do sizes: no file in C is past 600 lines, no function past 60. So do citations: each page, section and heading of
+--- docs/ that a comment, a page or a message names is there. `busted --lua=luajit tests/layers_spec.lua`, from anywhere
+--- in the tree.
 local lfs = require("lfs")
 
 local function set(names)
@@ -352,6 +353,61 @@ local function heads_in(root)
     return found
 end
 
+--- How long files in C and their functions may be, in lines; a function's are those between its braces.
+local FILE_LINES, FUNCTION_LINES = 600, 60
+
+--- Tests that may be longer: tables of cases.
+local LONG_TESTS = {
+    ["tests/unit/config/config_guard.c"] = "empty_blocks_are_on_with_the_policies_own_defaults",
+    ["tests/unit/gateway/sim_retry_body.c"] = "every_byte_once_and_in_order",
+    ["tests/unit/http/h1_body.c"] = "a_chunk_to_the_letter_or_not_at_all",
+    ["tests/unit/http/h1_write.c"] = "a_response_is_framed_for_its_reader",
+    ["tests/unit/http/uri.c"] = "a_path_has_one_form",
+}
+
+--- Calls visit(name, first line, lines between the braces) for every function of a file in C. As they are formatted, a
+--- function's braces are alone in the first column, and so are those of no statement; a type's end in a semicolon.
+local function each_function(lines, visit)
+    local opened, name
+    for number, line in ipairs(lines) do
+        if line == "{" then
+            opened = number
+        elseif opened and line:find("^}") then
+            if line == "}" then
+                visit(name or "?", opened, number - opened - 1)
+            end
+            opened, name = nil, nil
+        elseif not opened then
+            name = line:match("^[%a_].-([%w_]+)%(") or name
+        end
+    end
+end
+
+---@param root string  a tree with runtime/ and tests/
+---@return string[] violations  files and functions that are too long
+---@return integer count  of the functions that were seen
+local function sizes_in(root)
+    local found, count = {}, 0
+    for _, folder in ipairs({ "runtime", "tests" }) do
+        walk(root .. "/" .. folder, function(path, whole)
+            if not path:find("%.[ch]$") then
+                return
+            end
+            local place, lines = folder .. "/" .. path, lines_of(whole)
+            if #lines > FILE_LINES then
+                found[#found + 1] = ("%s: %d lines"):format(place, #lines)
+            end
+            each_function(lines, function(name, first, length)
+                count = count + 1
+                if length > FUNCTION_LINES and LONG_TESTS[place] ~= name then
+                    found[#found + 1] = ("%s:%d: %s: %d lines"):format(place, first, name, length)
+                end
+            end)
+        end)
+    end
+    return found, count
+end
+
 --- What stands in a page: its text, and the numbers of its sections ("## 4. Limiter").
 local function page_of(path)
     local text = text_of(path)
@@ -493,6 +549,14 @@ end)
 describe("the headers", function()
     it("say in their first comment on which thread they may be called", function()
         assert.same({}, heads_in(project_root()))
+    end)
+end)
+
+describe("files and functions in C", function()
+    it("are as short as they are to be", function()
+        local found, count = sizes_in(project_root())
+        assert.same({}, found)
+        assert.is_true(count > 3000, count .. " functions")
     end)
 end)
 
@@ -701,6 +765,39 @@ describe("the checker", function()
             local found = heads_in(root)
             assert.equal(1, #found, table.concat(found, "\n"))
             assert.equal("runtime/base/" .. name .. ": ", found[1]:match("^[^ ]+ "))
+        end)
+    end
+
+    local function lines(count, text)
+        return (text .. "\n"):rep(count)
+    end
+
+    it("accepts files and functions that are short", function()
+        local function_60 = "int f(int a,\n      int b)\n{\n" .. lines(60, "    a();") .. "}\n"
+        write("runtime/base/a.c", function_60 .. function_60 .. lines(600 - 2 * 64, "/* .. */"))
+        write("runtime/base/a.h", "typedef struct a\n{\n" .. lines(70, "    int a;") .. "} a;\nint f(void)\n{\n}\n")
+        write("tests/unit/http/uri.c",
+            "static void a_path_has_one_form(void **state)\n{\n" .. lines(66, "    a();") .. "}\n")
+        write("tests/e2e/a_spec.lua", lines(700, "a()"))
+        assert.same({ {}, 4 }, { sizes_in(root) })
+    end)
+
+    for path, text in pairs({
+        ["runtime/base/long.c"] = lines(601, "/* .. */"),
+        ["runtime/base/long.h"] = lines(601, "/* .. */"),
+        ["tests/unit/base/long.c"] = lines(601, "/* .. */"),
+    }) do
+        it("finds that " .. path .. " is too long", function()
+            write(path, text)
+            assert.same({ path .. ": 601 lines" }, (sizes_in(root)))
+        end)
+    end
+
+    for _, path in ipairs({ "runtime/base/a.c", "runtime/base/a.h", "tests/unit/http/uri.c" }) do
+        it("finds that a function in " .. path .. " is too long", function()
+            write(path, "static void a(int b)\n{\n}\n\nstatic int long_one(int a,\n    int b)\n{\n"
+                .. lines(61, "    a(b);") .. "}\n")
+            assert.same({ path .. ":7: long_one: 61 lines" }, (sizes_in(root)))
         end)
     end
 

@@ -1,8 +1,9 @@
 /* config_build.h - what the files of the configuration share; private to config*.c. A document is read
  * (config_read.c: files, includes, --set, substitution), held against its schema, and built into structs
- * (config.c, and a file each for services, their guards, limiters, plugins, routes and splits). Building goes
- * on where the schema found mistakes, so that one pass tells all: a value of the wrong kind reads as 0 or
- * nothing, and is not reported again. The thread that loads the document. */
+ * (config.c, and a file each for services, their guards, limiters, plugins, routes and splits; all read values
+ * and names with config_values.c). Building goes on where the schema found mistakes, so that one pass tells
+ * all: a value of the wrong kind reads as 0 or nothing, and is not reported again. The thread that loads the
+ * document. */
 #ifndef MG_CONFIG_CONFIG_BUILD_H
 #define MG_CONFIG_CONFIG_BUILD_H
 
@@ -41,7 +42,7 @@ void mg_config_substitute(mg_building *b, mg_node *root);
 /* --- config_env.c --- */
 extern const mg_config_env mg_config_env_real;
 
-/* --- values; 0, none or false for what is absent or of another kind --- */
+/* --- config_values.c: 0, NULL or false for what is absent or of another kind --- */
 mg_str mg_read_str(const mg_node *map, const char *key);
 /* What is opened once: its digests. */
 void mg_build_fixed(mg_building *b, const mg_node *root);
