@@ -368,7 +368,7 @@ enum mg_json_kind {
     MG_JSON_CLOSED, /* the innermost array or object ends */
     MG_JSON_PART,   /* a part of the text has been read; the next call goes on */
     MG_JSON_END,    /* the whole text has been read */
-    MG_JSON_WRONG   /* it is no JSON: mg_json_problem */
+    MG_JSON_WRONG   /* it is not JSON: mg_json_problem */
 };
 /* A part: so many bytes, of which each value counts MG_JSON_VALUE_BYTES more. */
 enum { MG_JSON_PART_BYTES = 131072, MG_JSON_VALUE_BYTES = 32 };
@@ -378,7 +378,7 @@ typedef struct mg_json_item {
     double number;   /* of NUMBER */
     int64_t integer; /* of INT64; of UINT64 its bits */
 } mg_json_item;
-/* An integer of more than 64 bits is no JSON unless any_integer. */
+/* An integer of more than 64 bits is not JSON unless any_integer. */
 mg_json *mg_json_open(bool any_integer);
 void mg_json_close(mg_json *json);
 /* Goes on in document order. Returns the kind of what comes next. */

@@ -174,7 +174,7 @@ int mg_client_try(const mg_client *client, const char *method, mg_str target, mg
         return MG_EXIT_UNREACHABLE;
     if (mg_client_parse(mg_text_str(&answer->bytes), answer))
         return MG_EXIT_OK;
-    *why = "what answers there is no gateway, or it stopped in the middle";
+    *why = "what answers there is not a gateway, or it stopped in the middle";
     return MG_EXIT_UNREACHABLE;
 }
 
@@ -291,7 +291,7 @@ const mg_node *mg_client_json(const mg_client *client, mg_arena *arena, const mg
     *source = (mg_source){ "answer", mg_arena_str(arena, answer->body) };
     const mg_node *root = mg_json_parse(arena, source, &report);
     if (!root)
-        fprintf(stderr, "moongate %s: the gateway's answer is no JSON\n", client->command);
+        fprintf(stderr, "moongate %s: the gateway's answer is not JSON\n", client->command);
     mg_report_fini(&report);
     return root;
 }

@@ -38,7 +38,7 @@ static void take_proxies(mg_building *b, mg_config_listener *listener, const mg_
             listener->trusted_proxy_count++;
         else
             mg_finding_hint(
-                mg_node_error(b->report, it, "not-allowed", "\"%.*s\" is no block of addresses",
+                mg_node_error(b->report, it, "not-allowed", "\"%.*s\" is not a block of addresses",
                               MG_STR_ARGS(mg_node_shown(it))),
                 "write 10.0.0.0/8, 2001:db8::/32, one address, or \"unix:\" for all peers on unix "
                 "sockets");

@@ -61,7 +61,7 @@ int mg_read_word(const mg_node *map, const char *key, const char *const *words);
 size_t mg_node_count(const mg_node *node); /* of a list or map; else 0 */
 /* The children of a list or map; NULL for other kinds. */
 const mg_node *mg_node_children(const mg_node *node);
-/* NULL is none, and what is broken is none */
+/* Whether the node is of that kind; false for NULL and for one that is broken. */
 static inline bool mg_node_is(const mg_node *node, mg_node_kind kind)
 {
     return node && node->kind == kind && !node->broken;

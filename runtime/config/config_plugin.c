@@ -44,7 +44,7 @@ static void take_use(mg_building *b, mg_config_plugin *plugin, const mg_node *us
         use->text.p[0] == '/')
         plugin->path = mg_config_resolve(b, use, use->text);
     else if (!is_builtin_name(use->text))
-        mg_finding_hint(mg_node_error(b->report, use, "not-allowed", "\"%.*s\" is no built-in's name",
+        mg_finding_hint(mg_node_error(b->report, use, "not-allowed", "\"%.*s\" is not the name of a built-in",
                                       MG_STR_ARGS(mg_node_shown(use))),
                         "for a folder of your own write ./%.*s", MG_STR_ARGS(mg_node_shown(use)));
 }
@@ -81,7 +81,7 @@ mg_config_plugin *mg_build_plugin_in_place(mg_building *b, const mg_node *child)
     plugin->on_error = MG_CONFIG_CLOSED;
     plugin->cpu_ms = DEFAULT_CPU_MS;
     if (!is_builtin_name(plugin->use))
-        mg_node_error(b->report, child->key, "not-allowed", "\"%.*s\" is no built-in's name",
+        mg_node_error(b->report, child->key, "not-allowed", "\"%.*s\" is not the name of a built-in",
                       MG_STR_ARGS(mg_str_sub(plugin->use, 0, 60)));
     return plugin;
 }

@@ -21,7 +21,7 @@ static bool take_host(mg_building *b, const mg_node *node, mg_str *out)
         return true;
     }
     if (!mg_uri_authority(&b->config->arena, name, &host, &port) || port >= 0) {
-        mg_finding_hint(mg_node_error(b->report, node, "not-allowed", "\"%.*s\" is no host name",
+        mg_finding_hint(mg_node_error(b->report, node, "not-allowed", "\"%.*s\" is not a host name",
                                       MG_STR_ARGS(mg_node_shown(node))),
                         "write a name (shop.example), a suffix (*.shop.example) or *");
         return false;
@@ -222,7 +222,7 @@ static bool check_path(mg_building *b, const mg_node *node, bool keeps_slashes, 
     if (!check_foreign(b, node, path))
         return false;
     if (!mg_uri_normalise_path(&b->config->document, node->text, keep, &normal))
-        return bad_path(b, node, "is no path", "write other bytes than letters, digits and -._~ as %%XX");
+        return bad_path(b, node, "is not a path", "write other bytes than letters, digits and -._~ as %%XX");
     if (path->kind != MG_CONFIG_PATH_TEMPLATE && mg_str_find(node->text, '{') != SIZE_MAX)
         return bad_path(b, node, "has a brace, which only a template understands",
                         "write template: %.*s, or %%7B and %%7D for braces that requests have",

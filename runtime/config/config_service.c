@@ -31,7 +31,7 @@ static void take_url(mg_building *b, mg_config_endpoint *endpoint, const mg_node
     else if (!mg_str_eq_c(uri.path, "/") || uri.query.p)
         refuse_url(b, url, "an endpoint is an address, it has no path", "write http://HOST:PORT alone");
     else if (uri.port == 0)
-        refuse_url(b, url, "port 0 is none to connect to", NULL);
+        refuse_url(b, url, "port 0 cannot be connected to", NULL);
     endpoint->host = uri.host;
     endpoint->port = (uint16_t)uri.port;
 }
@@ -116,8 +116,9 @@ static void check_maglev(mg_building *b, const mg_config_service *service, const
         service->maglev_size > MG_MAGLEV_SIZE_MAX)
         return;
     if (!mg_maglev_prime(service->maglev_size))
-        mg_finding_hint(mg_node_error(b->report, size, "not-allowed", "%u is no prime", service->maglev_size),
-                        "write %u", prime_from(service->maglev_size));
+        mg_finding_hint(
+            mg_node_error(b->report, size, "not-allowed", "%u is not a prime", service->maglev_size),
+            "write %u", prime_from(service->maglev_size));
     else if (service->balance == MG_BALANCER_MAGLEV && service->maglev_size < least)
         mg_finding_hint(mg_node_error(b->report, size, "out-of-range",
                                       "%u slots are too few for %zu endpoints, which want 100 each",

@@ -20,7 +20,7 @@ static complaint judge(mg_str value)
     if (value.n > MAX_VALUE_BYTES)
         return (complaint){ "is longer than 64 KiB", "name something shorter" };
     if (memchr(value.p, '\0', value.n))
-        return (complaint){ "holds a NUL byte and so is no text", "write it as text in UTF-8" };
+        return (complaint){ "holds a NUL byte, so it is not text", "write it as text in UTF-8" };
     if (!mg_str_is_utf8(value))
         return (complaint){ "is not text in UTF-8", "write it as text in UTF-8" };
     if (mg_str_starts(value, MG_STR("\xef\xbb\xbf")))

@@ -288,7 +288,7 @@ static bool may_make(const mg_shared *shared, const policy_kind *kind, const pol
             count_made(&all, kind, &d->conf);
     if (all.count >= MG_SHARED_POLICIES_MAX) {
         (void)mg_fail(err, MG_ERR_LIMIT,
-                      "there are too many %s: neither name nor numbers are to be made of what requests carry",
+                      "there are too many %s: do not make names or numbers from what requests carry",
                       kind->many);
         return false;
     }

@@ -94,7 +94,7 @@ mg_result mg_addr_parse_bind(mg_addr *addr, mg_str text, mg_error *err)
         colon--;
     if (colon == 0 || !parse_host(addr, mg_str_make(text.p, colon - 1), 0))
         return mg_fail(err, MG_ERR_INVALID,
-                       "\"%.*s\" is no address to listen on: write \":8080\", \"127.0.0.1:8080\", "
+                       "\"%.*s\" is not an address to listen on: write \":8080\", \"127.0.0.1:8080\", "
                        "\"[::1]:8080\" or \"unix:/path\"",
                        MG_STR_ARGS(mg_str_sub(text, 0, text.n < 200 ? text.n : 200)));
     if (!mg_str_u64(mg_str_sub(text, colon, text.n), &port) || port > UINT16_MAX)

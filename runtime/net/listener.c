@@ -25,7 +25,7 @@ static const char *hint(const mg_addr *addr, int error)
 {
     if (addr->sa.sa_family == AF_UNIX) {
         if (error == EADDRINUSE)
-            return " (another process answers there, or a file that is no socket is in the way)";
+            return " (another process answers there, or a file that is not a socket is in the way)";
         return error == ENOENT ? " (the directory must exist)" : "";
     }
     if (error == EACCES && mg_addr_port(addr) < 1024)

@@ -365,7 +365,7 @@ static bool add_servers(mg_resolver *resolver, const mg_resolver_options *option
         if (evdns_base_nameserver_ip_add(resolver->evdns, options->nameserver) == 0)
             return true;
         (void)mg_fail(err, MG_ERR_INVALID,
-                      "\"%s\" is no nameserver: write \"192.0.2.53\" or \"192.0.2.53:53\"",
+                      "\"%s\" is not a nameserver: write \"192.0.2.53\" or \"192.0.2.53:53\"",
                       options->nameserver);
         return false;
     }

@@ -221,7 +221,7 @@ enum { MG_LIMITER_ADDR_KEY_BYTES = 17, MG_LIMITER_HEADER_BYTES = 160, MG_LIMITER
  * inside IPv6 counts as IPv4. Returns the length, 0 when addr_bytes is neither. */
 size_t mg_limiter_addr_key(uint8_t out[MG_LIMITER_ADDR_KEY_BYTES], const uint8_t *addr, size_t addr_bytes,
                            unsigned ipv4_prefix, unsigned ipv6_prefix);
-/* The same for people: "2001:db8:1:2::/64". Takes the address as text; 0 when it is none. */
+/* The same for people: "2001:db8:1:2::/64". Takes the address as text; 0 when it is not an address. */
 size_t mg_limiter_ip_key(char out[MG_LIMITER_IP_KEY_BYTES], const char *ip, size_t n, unsigned ipv4_prefix,
                          unsigned ipv6_prefix);
 

@@ -47,7 +47,7 @@ typedef struct mg_retry_case {
 
 typedef enum mg_retry_verdict {
     MG_RETRY_AGAIN,
-    MG_RETRY_NOT_ASKED,   /* the outcome is none that the route retries */
+    MG_RETRY_NOT_ASKED,   /* the route does not retry this outcome */
     MG_RETRY_NOT_SAFE,    /* it cannot be repeated without harm, or at all */
     MG_RETRY_NO_ATTEMPTS, /* as many as allowed were made, or it came as a retry */
     MG_RETRY_NO_TIME,

@@ -175,7 +175,7 @@ typedef struct mg_route_template {
     unsigned segment_count, param_count;
 } mg_route_template;
 
-/* Texts go to the arena. False with `fault` filled when it is no path of the router's. */
+/* Texts go to the arena. False with `fault` filled when it is not a path of the router's. */
 bool mg_route_template_parse(mg_arena *arena, const mg_route_path *path, bool keeps_slashes,
                              mg_route_template *out, mg_route_fault *fault);
 /* The host in lower case; a suffix keeps its dot and loses its star; any host is empty. */

@@ -81,7 +81,7 @@ int mg_runner_run(const mg_runner *runner)
         status = (int)lua_tointeger(L, -1);
     } else {
         const char *why = lua_tostring(L, -1);
-        fprintf(stderr, "moongate: %s\n", why ? why : "the error is no text");
+        fprintf(stderr, "moongate: %s\n", why ? why : "the error is not text");
     }
     lua_close(L);
     return status;

@@ -31,7 +31,7 @@ bool mg_vm_protected(mg_vm *vm, lua_CFunction fn, void *argument, mg_error *err)
     if (status == 0)
         return true;
     (void)mg_fail(err, MG_ERR_SCRIPT, "%s",
-                  lua_type(vm->L, -1) == LUA_TSTRING ? lua_tostring(vm->L, -1) : "the error is no text");
+                  lua_type(vm->L, -1) == LUA_TSTRING ? lua_tostring(vm->L, -1) : "the error is not text");
     lua_settop(vm->L, 0);
     return false;
 }

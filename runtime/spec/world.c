@@ -103,7 +103,7 @@ static bool read_address(mg_spec *spec, const char *text, mg_addr *addr)
 
     if (mg_addr_parse_bind(addr, mg_str_of(text), &err) == MG_OK)
         return true;
-    return mg_spec_fail(spec, "\"%s\" is no address: %s", text, err.message);
+    return mg_spec_fail(spec, "\"%s\" is not an address: %s", text, err.message);
 }
 
 bool mg_spec_set_name(mg_spec *spec, const char *name, const char *addresses, double ttl_s)
@@ -116,7 +116,7 @@ bool mg_spec_set_name(mg_spec *spec, const char *name, const char *addresses, do
         if (count == MG_RESOLVE_MAX)
             return mg_spec_fail(spec, "a name has at most %d addresses", MG_RESOLVE_MAX);
         if (!mg_addr_from_ip(&addrs[count++], mg_str_trim(one, " "), 0))
-            return mg_spec_fail(spec, "\"%.*s\" is no address: write 10.0.0.1, or ::1", MG_STR_ARGS(one));
+            return mg_spec_fail(spec, "\"%.*s\" is not an address: write 10.0.0.1, or ::1", MG_STR_ARGS(one));
     }
     mg_sim_set_name(spec->sim, name, addrs, count, ttl_s > 0 ? (uint32_t)ttl_s : 0);
     return true;
@@ -205,7 +205,7 @@ int mg_spec_connect(mg_spec *spec, const char *address, const char *from)
     if (!read_address(spec, address, &addr))
         return -1;
     if (!mg_addr_from_ip(&source, mg_str_of(from), 0)) {
-        (void)mg_spec_fail(spec, "\"%s\" is no address: write 10.0.0.1, or ::1", from);
+        (void)mg_spec_fail(spec, "\"%s\" is not an address: write 10.0.0.1, or ::1", from);
         return -1;
     }
     mg_sim_set_source(spec->sim, &source);

@@ -16,7 +16,7 @@
 #define NO_STORE   "the store cannot be read"
 #define NO_DISK    "the store is full"
 #define NO_SUM     "the stored value is damaged; set or delete it"
-#define NO_INTEGER "the value is no whole number"
+#define NO_INTEGER "the value is not a whole number"
 #define NO_DELTA   "a step is a whole number of at most 2^53"
 #define TOO_LARGE  "the result would pass 2^53"
 

@@ -42,7 +42,8 @@ mg_kv *mg_kv_new(const mg_kv_options *options, mg_error *err);
 void mg_kv_free(mg_kv *kv);
 
 /* A handle on a namespace, made when missing, for one thread at a time; any number of handles may share a
- * namespace. NULL with `err` for a name that is none. mg_kv_space_free ends it; it must not outlive `kv`. */
+ * namespace. NULL with `err` for a name that breaks the rules for names. mg_kv_space_free ends it; it must not
+ * outlive `kv`. */
 mg_kv_space *mg_kv_open(mg_kv *kv, mg_str name, mg_error *err);
 
 /* Writes all that was set before into the store, in one transaction. Drops at most a thousand values that are past

@@ -166,7 +166,7 @@ static mg_result scan_limiters(view *v, mg_str after, mg_error *err)
     shown *limiters;
 
     if (after.n && !split_key(after, &after_name, &place, &cell))
-        return mg_fail(err, MG_ERR_INVALID, "'%.*s' is no key of a limiter: NAME/PLACE or NAME/cell-N",
+        return mg_fail(err, MG_ERR_INVALID, "'%.*s' is not a key of a limiter: NAME/PLACE or NAME/cell-N",
                        MG_STR_ARGS(after));
     mg_arena_init(&arena, NULL, 0);
     const size_t count = list_limiters(v->persist, &arena, &limiters);

@@ -155,7 +155,7 @@ mg_result mg_state_restore(const char *backup, const char *folder, int64_t wall_
         name_part(&parts[i], backup, folder, part_names[i], suffix);
     if (!parts[0].wanted)
         result = mg_fail(err, MG_ERR_NOT_FOUND,
-                         "'%s' is no backup: it has no folder \"%s\" (made by: moongate state backup)",
+                         "'%s' is not a backup: it has no folder \"%s\" (made by: moongate state backup)",
                          backup, part_names[0]);
     else if (!is_folder(folder) && mkdir(folder, 0700) != 0)
         result = mg_fail_errno(err, errno, "cannot make '%s'", folder);

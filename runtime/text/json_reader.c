@@ -199,7 +199,7 @@ static const char *read_special(mg_json *json, mg_str text, piece *string)
         return "a control byte in a string: write it as \\u00XX";
     length = mg_str_utf8_at(text, json->at);
     if (!length)
-        return "bytes that are no UTF-8";
+        return "bytes that are not UTF-8";
     if (string->copied)
         mg_text_add(&string->copy, mg_str_sub(text, json->at, json->at + length));
     json->at += length;

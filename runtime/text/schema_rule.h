@@ -83,7 +83,7 @@ typedef struct mg_check {
 
 enum { MG_CHECK_STEPS = 20000000 };
 
-/* A number read by a format; false when the text is none, with the reason. */
+/* A number read by a format; false when the text does not have that format, with the reason. */
 bool mg_format_value(mg_format format, mg_str text, uint64_t *value, mg_error *err);
 mg_format mg_format_named(mg_str name); /* MG_FORMAT_NONE for one we do not know */
 

@@ -49,7 +49,7 @@ end }
 ]])
         local client = gw:send(BAD)
         assert.equal(500, client:response().status)
-        gw:log "this is no breaker"
+        gw:log "this is not a breaker"
         local _, response = e2e.exchange(client, up)
         assert.equal(200, response.status)
     end)

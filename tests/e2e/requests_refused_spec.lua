@@ -53,7 +53,7 @@ local REFUSED = {
     { "a space before the method", " GET / HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
     { "a method that is no token", "G@T / HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
     { "a target with a fragment", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
-    { "a target that is no path", "GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
+    { "a target that is not a path", "GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
     { "a target with a control byte", "GET /a\1b HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
     { "a query with a control byte", "GET /?a\1b HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
     { "a target with DEL", "GET /a\127 HTTP/1.1\r\nHost: a\r\n\r\n", 400 },

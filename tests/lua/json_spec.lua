@@ -154,7 +154,7 @@ describe("ctx.json", function()
         assert.truthy(problem:find("a list has the key a", 1, true), problem)
     end)
 
-    it("replaces bytes that are no UTF-8", function()
+    it("replaces bytes that are not UTF-8", function()
         assert.equal('"a\239\191\189b"', json.encode("a\255b"))
     end)
 end)

@@ -201,7 +201,7 @@ describe("ctx.limit:reserve", function()
             ["a cost is a number"] = function(ctx) local a = ctx.limit:reserve("orders", "k", -1) return a end,
             ["the longest wait"] = function(ctx) local a = ctx.limit:reserve("orders", "k", 1, "1s") return a end,
             ["no limiter of the configuration"] = function(ctx) local a = ctx.limit:reserve("none", "k") return a end,
-            ["this is no reservation"] = function(ctx)
+            ["this is not a reservation"] = function(ctx)
                 local a = ctx.limit:reserve("orders", "k").cancel({})
                 return a
             end,
@@ -216,7 +216,7 @@ describe("ctx.limit:reserve", function()
         end)
         local ok, problem = pcall(limiter.reserve, limiter, "k")
         assert.is_false(ok)
-        assert.truthy(problem:find("only for a request"), problem)
+        assert.truthy(problem:find("works only while a request is served"), problem)
         assert.is_not_nil(m)
     end)
 end)
@@ -346,6 +346,6 @@ describe("ctx.service", function()
         end)
         local ok, problem = pcall(function() return kept.healthy end)
         assert.is_false(ok)
-        assert.truthy(problem:find("for the time of a request"), problem)
+        assert.truthy(problem:find("works only while a request is served", 1, true), problem)
     end)
 end)

@@ -286,13 +286,13 @@ describe("what a plugin makes", function()
         }) do
             local ok, problem = pcall(use)
             assert.is_false(ok)
-            assert.truthy(problem:find("this is no %a+: its methods are called with a colon"), problem)
+            assert.truthy(problem:find("this is not a %a+: its methods are called with a colon"), problem)
         end
         local _, problem = pcall(function()
             local open = breaker.ask({})
             return open
         end)
-        assert.truthy(problem:find("^%S*sdk_spec.lua:%d+: this is no breaker"), problem)
+        assert.truthy(problem:find("^%S*sdk_spec.lua:%d+: this is not a breaker"), problem)
     end)
 
     it("does not lend out the methods that all plugins share", function()

@@ -19,7 +19,7 @@ local function same(a, b)
     return differ == 0
 end
 
---- A part of a token, or nil where it is no JSON object.
+--- A part of a token, or nil where it is not JSON object.
 local function read(part)
     local value = mg.json.decode(mg.base64url.decode(part) or "")
     return type(value) == "table" and value or nil

@@ -47,7 +47,7 @@ end
 
 local json = { PART_BYTES = c.MG_JSON_PART_BYTES, DEPTH = c.MG_JSON_DEPTH, PIECE = PIECE }
 
---- Reads to the end, or to what is no JSON. `item` is read before anything else can run.
+--- Reads to the end, or to what is not JSON. `item` is read before anything else can run.
 local function read(doc, text, new_list, null, as_text, pause)
     local bytes = #text
     local root = {}
@@ -89,7 +89,7 @@ end
 ---@param null any  what null becomes; nil leaves such a member out
 ---@param as_text boolean  integers that no number holds exactly become their digits, not 64-bit integers
 ---@param pause fun()  called after each part of a long text; may wait
----@return any value  nil with the problem when it is no JSON
+---@return any value  nil with the problem when it is not JSON
 ---@return string? problem
 function json.decode(text, new_list, null, as_text, pause)
     local doc = ffi.gc(open(as_text), close) -- a pause may raise

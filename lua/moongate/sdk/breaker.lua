@@ -156,7 +156,7 @@ local function handle_for(which, what)
         return handles[which] or scope.handle(handles, which, "breaker", 3)
     end
     if not running.call then
-        error(what .. ": a service's breaker is for the time of a request: here is none", 3)
+        error(what .. ": a service's breaker works only while a request is served", 3)
     end
     local found, handle = find_service(running.call, which)
     if not found then

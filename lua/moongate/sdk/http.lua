@@ -145,7 +145,7 @@ end
 
 local function send(wanted)
     if not running.ctx then
-        error("http needs a request: here is none", 3)
+        error("http needs a request: no request is served here", 3)
     end
     running.can_wait() -- before anything is prepared: the handler may wait for an answer meanwhile
     check(wanted)

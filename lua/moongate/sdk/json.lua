@@ -75,13 +75,13 @@ local function pause()
     running.pause(PART_BYTES * DECODE_COST)
 end
 
---- Reads a JSON text; encode writes a 64-bit integer as it was. One of more than 64 bits is no JSON
+--- Reads a JSON text; encode writes a 64-bit integer as it was. One of more than 64 bits is not JSON
 --- here, except as text. A text of more than 128 KiB, or some 4000 values, is read in parts: between them other
 --- requests go on, as in any call that waits. Where nothing can wait (in new, in filters and log, under table.sort)
 --- all of it counts to the plugin's `cpu`.
 ---@param text string  at most 16 MiB and 500,000 values, nested at most 64 deep
 ---@param options? moongate.JsonOptions
----@return any value  nil when it is no JSON
+---@return any value  nil when it is not JSON
 ---@return string? problem
 function json.decode(text, options)
     if type(text) ~= "string" then

@@ -51,7 +51,7 @@ local function find(value, path, depth, budget)
     if of == "function" or of == "thread" or of == "userdata" then
         return path, "a " .. of .. " has no JSON"
     elseif of == "cdata" and not bind.digits(value) then
-        return path, "a cdata that is no 64-bit integer has no JSON"
+        return path, "a cdata that is not a 64-bit integer has no JSON"
     elseif of == "number" and (value ~= value or value == math.huge or value == -math.huge) then
         return path, "JSON has no " .. tostring(value)
     elseif of ~= "table" then

@@ -15,7 +15,7 @@ local COST = 100 -- checks for each call
 local function space()
     local name = running.names[running.here.plugin + 1]
     if not running.ctx or not name then
-        error("kv needs a request: here is none", 3)
+        error("kv needs a request: no request is served here", 3)
     end
     local found = running.spaces[name]
     if not found then

@@ -46,7 +46,7 @@ local NUMBER = {} -- the key of what stands for it in C
 local function number_of(self)
     local number = type(self) == "table" and rawget(self, NUMBER)
     if not number then
-        error("this is no reservation: its methods are called with a colon, on what reserve returned", 3)
+        error("this is not a reservation: its methods are called with a colon, on what reserve returned", 3)
     end
     return running.call and number or 0
 end
@@ -92,7 +92,7 @@ local function reserve(handle, name, key, cost, max_wait)
         error("reserve: the longest wait is 0 or more seconds", 3)
     end
     if not running.call then
-        error("reserve: only for a request: here is none", 3)
+        error("reserve works only while a request is served", 3)
     end
     local view, problem = limit_reserve(running.call, handle, name, key, cost, max_wait or CONFIGURED)
     if not view then
@@ -207,7 +207,7 @@ function limit:take(which, key, cost)
     cost = cost or 1
     check_key("take", key, cost, 3)
     if not running.call then
-        error("take: a limiter of the configuration is for the time of a request: here is none", 2)
+        error("take: a limiter of the configuration works only while a request is served", 2)
     end
     local view, problem = call.limit_take(running.call, which, key, cost)
     if not view then

@@ -15,7 +15,7 @@ local log = {}
 local function write(self, name, text, ...)
     object.colon(self, "ctx.log", name, 3)
     if not running.ctx then
-        error("a log line needs a request: here is none", 3)
+        error("a log line needs a request: no request is served here", 3)
     end
     if select("#", ...) > 0 then
         if type(text) ~= "string" then

@@ -57,7 +57,7 @@ local function value_text(what, name, value, level)
         return wide_digits(value)
     elseif type(value) == "number" then
         if value ~= value or value == math.huge or value == -math.huge then
-            error(what .. ": the value of " .. name .. " is no number that has digits: " .. tostring(value), level)
+            error(what .. ": the value of " .. name .. " is not a number with digits: " .. tostring(value), level)
         end
         return digits(value)
     end

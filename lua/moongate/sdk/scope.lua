@@ -43,7 +43,7 @@ end
 function scope.handle(handles, self, what, level)
     local handle = self ~= nil and handles[self]
     if not handle then
-        error("this is no " .. what .. ": its methods are called with a colon, on what moongate." .. what .. " made",
+        error("this is not a " .. what .. ": its methods are called with a colon, on what moongate." .. what .. " made",
             (level or 2) + 1)
     end
     return handle

@@ -48,7 +48,7 @@ local views = {} -- by name: as many as the configuration has services
 local function look(self)
     local name = names[self]
     if not running.call then
-        error("ctx.service is for the time of a request: here is none", 3)
+        error("ctx.service works only while a request is served", 3)
     end
     local view = seen(running.call, name)
     if not view and name ~= "" then
@@ -153,7 +153,7 @@ function meta.__call(_, name)
         error("ctx.service: a service's name is a string, not " .. type(name), 2)
     end
     if not running.call then
-        error("ctx.service is for the time of a request: here is none", 2)
+        error("ctx.service works only while a request is served", 2)
     end
     if name == "" or not seen(running.call, name) then
         local near = object.nearest(name, bind.names(running.call, bind.of.SERVICES))

@@ -32,7 +32,8 @@ local records = setmetatable({}, { __mode = "k" }) ---@type table<moongate.Task,
 local task = {}
 
 local function record_of(self)
-    return records[self] or error("this is no task: its methods are called with a colon, on what ctx:task returned", 3)
+    return records[self]
+        or error("this is not a task: its methods are called with a colon, on what ctx:task returned", 3)
 end
 
 --- Waits for the end of the task. What the function raised is raised again here.

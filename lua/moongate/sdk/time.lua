@@ -13,7 +13,7 @@ function time.now(...)
         object.dot((...), "time", "now", 2)
     end
     if not running.ctx then
-        error("the time needs a request: here is none", 2)
+        error("the time needs a request: no request is served here", 2)
     end
     return (call.now_s(running.call))
 end
@@ -25,7 +25,7 @@ function time.mono(...)
         object.dot((...), "time", "mono", 2)
     end
     if not running.ctx then
-        error("the time needs a request: here is none", 2)
+        error("the time needs a request: no request is served here", 2)
     end
     return (call.mono_s(running.call))
 end

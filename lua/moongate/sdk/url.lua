@@ -39,7 +39,7 @@ local function parse_host(text, parts)
         past = find(text, "]", 1, true) or 1
         host = sub(text, 2, past - 1)
         if not find(host, ":", 1, true) or find(host, "[^%x:.]") then
-            return "what stands in brackets is no IPv6 address"
+            return "what stands in brackets is not an IPv6 address"
         end
     else
         past = (find(text, ":", 1, true) or #text + 1) - 1

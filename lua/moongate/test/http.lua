@@ -32,7 +32,7 @@ local function fields_of(message, text)
     for line in text:gmatch("(.-)\r\n") do
         local name, value = line:match("^([^:%s]+):[ \t]*(.-)[ \t]*$")
         if not name then
-            error(("a line of a head is no field: %q"):format(line), 0)
+            error(("a line of a head is not a field: %q"):format(line), 0)
         end
         message.lines[#message.lines + 1] = { name, value }
         local key = name:lower()

@@ -51,7 +51,7 @@ local function usual_paths(lfs)
     return paths
 end
 
---- Options of busted that take a value, so that the value is no path.
+--- Options of busted that take a value, so that the value is not a path.
 local VALUED = {}
 for name in ([[-p --pattern --exclude-pattern -e -o --output -C --directory -f --config-file --coverage-config-file -t
     --tags --exclude-tags --filter --filter-out -m --lpath --cpath -r --run --repeat --seed --lang --loaders --helper

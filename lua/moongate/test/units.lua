@@ -12,7 +12,7 @@ function units.ms(value)
     end
     local number, unit = tostring(value):match("^(%d+%.?%d*)(%a+)$")
     if not number or not MS[unit] then
-        units.fail("%q is no duration: write \"300ms\", \"5s\", \"1m\", \"1h\" or \"1d\"", tostring(value))
+        units.fail("%q is not a duration: write \"300ms\", \"5s\", \"1m\", \"1h\" or \"1d\"", tostring(value))
     end
     return tonumber(number) * MS[unit]
 end
@@ -26,7 +26,7 @@ function units.bytes_per_second(value)
     end
     local number, unit = tostring(value):match("^(%d+)(%a+)/s$")
     if not number or not BYTES[unit] then
-        units.fail("%q is no rate: write \"1B/s\" or \"64KiB/s\"", tostring(value))
+        units.fail("%q is not a rate: write \"1B/s\" or \"64KiB/s\"", tostring(value))
     end
     return tonumber(number) * BYTES[unit]
 end

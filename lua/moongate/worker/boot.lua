@@ -39,7 +39,7 @@ sandbox.lock()
 
 local wanted, problem = require("moongate.ffi.json").decode(plan, json.list, nil, false, function() end)
 if not wanted then
-    error("the plan is no JSON: " .. problem, 0)
+    error("the plan is not JSON: " .. problem, 0)
 end
 
 budget.watch(require("moongate.ffi.bounds").watch(memory, #(wanted.plugins or {})))

@@ -289,7 +289,7 @@ void mg_admin_set_breaker(mg_admin_call *call)
         return;
     if (!breaker_state_of(word, &state)) {
         mg_admin_refuse(call, 400, "not-allowed", "write auto, forced_open or forced_closed",
-                        "\"%.*s\" is no word for a breaker", MG_STR_ARGS(word));
+                        "\"%.*s\" is not a state of a breaker", MG_STR_ARGS(word));
         return;
     }
     if (!conf->breaker.on) {
@@ -333,8 +333,8 @@ void mg_admin_set_endpoint(mg_admin_call *call)
         return;
     const bool down = mg_str_eq_c(word, "down");
     if (!down && !mg_str_eq_c(word, "up")) {
-        mg_admin_refuse(call, 400, "not-allowed", "write up or down", "\"%.*s\" is no word for an endpoint",
-                        MG_STR_ARGS(word));
+        mg_admin_refuse(call, 400, "not-allowed", "write up or down",
+                        "\"%.*s\" is not a state of an endpoint", MG_STR_ARGS(word));
         return;
     }
     mg_service_set_down(known->newest, host, down, clock->mono_ns(clock));

@@ -267,5 +267,5 @@ void mg_admin_set_rollout(mg_admin_call *call)
         return;
     }
     mg_admin_refuse(call, 400, "not-allowed", "write running, held, promoted or failed",
-                    "\"%.*s\" is no state of a rollout", MG_STR_ARGS(wanted));
+                    "\"%.*s\" is not a state of a rollout", MG_STR_ARGS(wanted));
 }

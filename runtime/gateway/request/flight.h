@@ -54,7 +54,7 @@ struct mg_flight {
     struct mg_replay *replay;       /* arena; NULL: the request's body is not kept for a retry */
     struct mg_outgoings *outgoings; /* arena: of ctx.http; NULL until it is used */
     struct mg_barrier *barrier;     /* borrowed: the one it waits for, itself; NULL when it waits for none */
-    struct mg_beside *beside;       /* its tasks (job.h); NULL while it has none and is none */
+    struct mg_beside *beside;       /* its tasks (job.h); NULL while it has no tasks and is not a task */
 };
 
 /* All of it but x is empty. Takes a reference on the view. */

@@ -17,19 +17,20 @@ typedef struct mg_forward_rules {
     mg_str pseudonym;  /* borrowed: by which the gateway knows itself in Via */
 } mg_forward_rules;
 
-/* What is known of whoever asks, beside its address. */
+/* What is known of the client, beside its address. */
 typedef struct mg_forward_caller {
     bool is_retry; /* this is not its first try: ours would multiply with it */
     bool looped;   /* the request has passed this gateway before */
 } mg_forward_caller;
 
-/* Finds out who asks, and makes what the request says of it true. Once an exchange, before anybody else looks
- * at its fields. Returns the client's address in text, borrowed from the exchange.
+/* Finds the client's address, and corrects what the request says of its client. Once an exchange, before anything
+ * else reads its fields. Returns the address in text, borrowed from the exchange.
  *
- * The client is the other end of the connection or, where that is a trusted proxy, the first address from the
- * right of the list that is none. A member that names nobody ends the list: then the client is the proxy that
- * wrote it. Sets x->request.scheme by what the trusted proxies say, and X-Forwarded-For, -Proto, -Host and
- * Forwarded on the request as the upstream is to get them. What an untrusted peer sent of them is gone, and
+ * The client is the other end of the connection. Where that is a trusted proxy, the list of forwarded addresses
+ * is read from its right end: the first address that is not a trusted proxy's is the client's. A member without
+ * an address ends the list: then the client is the proxy that wrote it. Sets x->request.scheme by what the
+ * trusted proxies say, and X-Forwarded-For, -Proto, -Host and Forwarded on the request as the upstream is to get
+ * them. What an untrusted peer sent of them is gone, and
  * so are its grpc-timeout, X-Moongate-Deadline-Ms and X-Moongate-Attempt. x->limit has what a trusted one
  * said of the time it leaves, on the loop's clock, and nothing else. */
 mg_str mg_forward_receive(mg_exchange *x, const mg_forward_rules *rules, mg_forward_caller *caller);

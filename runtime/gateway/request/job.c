@@ -264,7 +264,7 @@ double mg_call_task_start(mg_call *call, uint32_t plugin, const char *where, uin
     mg_flight *flight = call->owner;
     mg_worker_vm *vm = flight ? flight->view->vm : NULL;
 
-    *wrong = "it is for the time of a request: here is none";
+    *wrong = "it works only while a request is served";
     if (!vm || plugin >= mg_vm_plugin_count(vm->vm))
         return 0;
     *wrong = refusal(flight, vm->jobs, plugin);

@@ -38,7 +38,7 @@ void mg_split_again(mg_flight *flight);
 
 /* A plugin's own choice, in place of the route's service or split; the last one counts. The group that the
  * request names is the chosen one's, or none where the service is no backend of the route. False when there
- * is none of that name, and nothing has changed. */
+ * is no service, or no group, of that name: then nothing has changed. */
 bool mg_split_choose_service(mg_flight *flight, mg_str name);
 bool mg_split_choose_group(mg_flight *flight, mg_str group);
 /* The groups that the route has, by position from 0; absent past the end. */

@@ -13,7 +13,7 @@ static void explain(char *error256, const char *text)
     snprintf(error256, ERROR_BYTES, "%s", text);
 }
 
-/* A double from Lua as a whole number in a range; false when it is none. */
+/* A double from Lua as a whole number in a range; false when it is not one. */
 static bool whole(double value, double min, double max, uint64_t *out)
 {
     if (!(value >= min && value <= max))
@@ -57,7 +57,7 @@ void mg_host_limiter_take(mg_host *host, mg_limiter *limiter, const char *key, u
     mg_sdk_limit_view(out, limiter, &answer);
 }
 
-/* What a plugin makes of the numbers that it was told; what is none counts as 0. */
+/* What a plugin makes of the numbers that it was told; what is not a number counts as 0. */
 static uint64_t natural(double value)
 {
     return value >= 1 ? (uint64_t)fmin(value, 1e15) : 0;

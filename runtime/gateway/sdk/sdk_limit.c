@@ -37,7 +37,7 @@ static uint64_t policy_now(const mg_call *call)
 static const char *no_room(const mg_call *call)
 {
     if (!call->holds)
-        return "it is for the time of a request: here is none";
+        return "it works only while a request is served";
     if (call->holds->count >= MG_HOLDS_MAX)
         return "a request holds at most 64 reservations, permits and tickets: cancel or commit some";
     return NULL;

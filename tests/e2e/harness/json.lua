@@ -11,7 +11,7 @@ function json.encode(value)
     return assert(dkjson.encode(value, { indent = true }))
 end
 
---- The value; fails on what is no JSON.
+--- The value; fails on what is not JSON.
 function json.decode(text)
     local value, _, err = dkjson.decode(text, 1, nil)
     if err then error("not JSON: " .. err .. "\n" .. text, 0) end

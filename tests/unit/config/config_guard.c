@@ -261,7 +261,7 @@ static void balancers_are_judged(void **state)
            "out-of-range services.b.maglev_size: 1 is below the minimum 2 -> write a number from 2 to "
            "5000011, or leave the key out for the default 65537\n"
            "missing-unit services.c.panic: 50 has no unit; a share is due here -> write 50%\n"
-           "not-allowed services.a.maglev_size: 65536 is no prime -> write 65537\n"
+           "not-allowed services.a.maglev_size: 65536 is not a prime -> write 65537\n"
            "not-allowed services.a.panic: 50.5% is finer than panic counts -> write whole percents\n"
            "not-allowed services.b.bound: \"none\" is neither a number nor off -> write a number from 1 to "
            "10, or off\n"

@@ -84,8 +84,8 @@ static void listeners_are_judged(void **state)
           "duplicate-key status.bind: the listener \"web\" has this address already\n");
     found("version: 1\nlisteners: { a: { bind: \":0\" }, b: { bind: \":0\" } }\n", "");
     found("version: 1\nlisteners: { a: { bind: \":1\", trusted_proxies: [10.0.0.0/33, x, \"::/0\"] } }\n",
-          "not-allowed listeners.a.trusted_proxies[0]: \"10.0.0.0/33\" is no block of addresses\n"
-          "not-allowed listeners.a.trusted_proxies[1]: \"x\" is no block of addresses\n");
+          "not-allowed listeners.a.trusted_proxies[0]: \"10.0.0.0/33\" is not a block of addresses\n"
+          "not-allowed listeners.a.trusted_proxies[1]: \"x\" is not a block of addresses\n");
     found("version: 1\nlisteners: { a: { bind: \":1\", max_head_bytes: 128KiB } }\n",
           "out-of-range listeners.a.max_head_bytes: 128KiB is above the maximum 64KiB\n");
     found("version: 1\nlisteners: { \"a b\": { bind: \":1\" } }\n",
@@ -127,7 +127,7 @@ static void services_are_judged(void **state)
           "missing-key services.c.endpoints[2]: the key \"url\" is missing\n"
           "not-allowed services.b.endpoints[0].url: \"http://a/base\": an endpoint is an address, it has no "
           "path\n"
-          "not-allowed services.b.endpoints[1].url: \"http://a:0\": port 0 is none to connect to\n"
+          "not-allowed services.b.endpoints[1].url: \"http://a:0\": port 0 cannot be connected to\n"
           "not-allowed services.b.endpoints[2].url: \"ftp://a\": its scheme is neither http nor https\n"
           "not-allowed services.c.endpoints[0].url: \"http://u:p@a\": it has a user name or password, which "
           "do not belong "
@@ -230,12 +230,12 @@ static void paths_and_hosts_are_judged(void **state)
           "\"/{1}\" }, { template: \"/{}\" }, { template: \"/{*}\" }, { template: \"/{a}/{*b}\" }]\n",
           "not-allowed routes[0].match.hosts[1]: \"a:80\" is not a host name\n"
           "not-allowed routes[0].match.hosts[4]: \"a b\" is not a host name\n"
-          "not-allowed routes[0].match.hosts[0]: \"a..b\" is no host name\n"
+          "not-allowed routes[0].match.hosts[0]: \"a..b\" is not a host name\n"
           "not-allowed routes[0].match.paths[0].prefix: \"a\" does not begin with /\n"
           "not-allowed routes[0].match.paths[1].prefix: \"/a//b\" would never be seen so: paths are "
           "normalised before they "
           "are matched\n"
-          "not-allowed routes[0].match.paths[2].prefix: \"/%zz\" is no path\n"
+          "not-allowed routes[0].match.paths[2].prefix: \"/%zz\" is not a path\n"
           "not-allowed routes[0].match.paths[3].prefix: \"/a?b\" would never be seen so: paths are "
           "normalised before they are "
           "matched\n"
@@ -308,11 +308,11 @@ static void chains_are_judged(void **state)
           "out-of-range routes[0].plugins[3]: has 2 keys, the most is 1\n"
           "out-of-range routes[0].plugins[4]: has 0 keys, the least is 1\n"
           "wrong-type routes[0].plugins[5]: must be a text or a map, this is a whole number\n"
-          "not-allowed plugins.own.use: \"plugins/own\" is no built-in's name\n"
+          "not-allowed plugins.own.use: \"plugins/own\" is not the name of a built-in\n"
           "dangling-reference routes[0].plugins[0]: no plugin is named \"auht\"\n"
           "wrong-type routes[0].plugins[1].limit: must be a limiter's name, this is a whole number\n"
           "wrong-type routes[0].plugins[2].cors: must be the built-in's configuration, a map, this is null\n"
-          "not-allowed routes[0].plugins[6].a/b: \"a/b\" is no built-in's name\n"
+          "not-allowed routes[0].plugins[6].a/b: \"a/b\" is not the name of a built-in\n"
           "dangling-reference routes[0].plugins[7].limit: no limiter is named \"x\"\n");
 }
 

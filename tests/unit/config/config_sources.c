@@ -348,7 +348,7 @@ static void what_only_real_files_can_hold_is_told_too(void **state)
 {
     static const struct {
         const char *message, *hint;
-    } wants[] = { { "key holds a NUL byte and so is no text", "write it as text in UTF-8" },
+    } wants[] = { { "key holds a NUL byte, so it is not text", "write it as text in UTF-8" },
                   { "key is larger than 65536 bytes", "a file that a value stands in has at most 64 KiB" },
                   { "key: No such file or directory",
                     "make the file, or correct its path: it starts from the folder of this document" } };

@@ -130,7 +130,7 @@ static void a_plan_that_is_no_json_is_refused(void **state)
     fixture_init(&f);
     conf = fixture_conf(&f);
     assert_null(mg_vm_new(&conf, MG_STR("{\"plugins\":"), &f.err));
-    assert_non_null(strstr(f.err.message, "the plan is no JSON"));
+    assert_non_null(strstr(f.err.message, "the plan is not JSON"));
     fixture_fini(&f);
 }
 

@@ -408,7 +408,7 @@ static void what_is_no_task_is_refused_at_its_line(void **state)
         { "ctx:task({ timeout = '1' }, print_)", "task: timeout is 0.001 to 3600 seconds" },
         { "ctx:task({ timout = 1 }, print_)", "task: no option 'timout': did you mean 'timeout'?" },
         { "ctx.task(print_)", "task: call it with a colon: ctx:task(..)" },
-        { "ctx:task(print_).wait()", "this is no task: its methods are called with a colon" },
+        { "ctx:task(print_).wait()", "this is not a task: its methods are called with a colon" },
         { "ctx:task(print_).wiat()", "a task has no 'wiat': did you mean 'wait'?" },
         { "ctx:task(print_):detach():wait()", "wait: this task is detached: nothing waits for it" },
         { "local t = ctx:task(print_) t.x = 1", "a task cannot be assigned to" },

@@ -176,7 +176,7 @@ static void a_nameserver_that_is_none_is_refused(void **state)
 
     (void)state;
     assert_null(mg_resolver_new(loop, &bad, &err));
-    assert_non_null(strstr(err.message, "\"dns.example\" is no nameserver"));
+    assert_non_null(strstr(err.message, "\"dns.example\" is not a nameserver"));
     assert_null(mg_resolver_new(loop, &missing, &err));
     assert_non_null(strstr(err.message, "/nonexistent/resolv.conf: cannot be read"));
     mg_loop_free(loop);
