@@ -84,7 +84,6 @@ void mg_conn_close(mg_conn *conn, bool reset)
     mg_conn_to(conn, CONN_GONE);
     mg_wire_close(&conn->wire, reset);
     mg_timer_stop(&conn->timer);
-    mg_h1_body_fini(&conn->body);
     mg_conn_server_remove(conn->server, &conn->entry);
 }
 
@@ -92,9 +91,15 @@ mg_exchange *mg_conn_part(mg_conn *conn)
 {
     mg_exchange *x = conn->x;
 
-    conn->x = NULL;
     if (!x)
         return NULL;
+    mg_h1_body *body = conn->side->body;
+    if (body) {
+        conn->drain_left = (uint32_t)mg_min_u64(body->left, UINT32_MAX);
+        mg_h1_body_fini(body);
+    }
+    conn->x = NULL;
+    conn->side = NULL;
     x->client = NULL;
     x->client_self = NULL;
     x->request_body.source = NULL;
@@ -144,7 +149,6 @@ static void linger(mg_conn *conn)
 
     mg_conn_to(conn, CONN_LINGER);
     conn->dropped = 0;
-    mg_h1_body_fini(&conn->body);
     if (mg_conn_has_body(conn))
         mg_conn_request_to(conn, CONN_NO_BODY);
     mg_wire_drop_in(&conn->wire);
@@ -170,10 +174,8 @@ void mg_conn_next(mg_conn *conn)
     }
     if (mg_conn_has_body(conn)) {
         mg_conn_to(conn, CONN_DRAIN);
-        conn->dropped = 0;
         mg_conn_set_timer(conn, conn->server->limits.body_timeout_ns);
     } else {
-        mg_h1_body_fini(&conn->body);
         mg_conn_to(conn, CONN_IDLE);
         mg_conn_set_timer(conn, conn->server->limits.idle_timeout_ns);
     }
@@ -283,15 +285,14 @@ static void on_timer(mg_timer *timer)
 static void open_conn(mg_conn_server *server, int fd, const mg_addr *peer, bool trusted)
 {
     char text[MG_ADDR_TEXT];
-    mg_conn *conn = MG_NEW(mg_conn);
+    const size_t n = mg_min_u64(mg_addr_ip_text(peer, text), MG_CONN_PEER_MAX);
+    mg_conn *conn = mg_calloc(1, mg_max_u64(offsetof(mg_conn, peer) + n, sizeof *conn));
 
     conn->server = server;
     mg_wire_init(&conn->wire, server->net, &mg_conn_wire, on_later);
-    conn->sink = mg_conn_sink;
-    conn->source = mg_conn_source;
     conn->peer_trusted = trusted;
-    conn->peer_n = (uint8_t)mg_min_u64(mg_addr_ip_text(peer, text), sizeof conn->peer);
-    memcpy(conn->peer, text, conn->peer_n);
+    conn->peer_n = (uint8_t)n;
+    memcpy(conn->peer, text, n);
     mg_timer_init(&conn->timer, on_timer);
     mg_conn_server_add(server, &conn->entry, &mg_protocol_h1);
     mg_stream_accept(&conn->wire.stream, server->net->loop, fd, server->transport, on_ready);

@@ -16,6 +16,23 @@ void mg_conn_refuse(mg_conn *conn, const mg_h1_fault *fault)
     conn->x->owner->refuse(conn->x, fault->status, fault->why);
 }
 
+/* With the peer's address behind it, which may be asked for when the connection is gone. */
+static mg_conn_side *add_side(mg_conn *conn, mg_exchange *x)
+{
+    mg_conn_side *side = mg_arena_alloc(&x->arena, sizeof *side + conn->peer_n + 1);
+    char *peer = (char *)(side + 1);
+
+    side->conn = conn;
+    side->sink = mg_conn_sink;
+    side->source = mg_conn_source;
+    side->body = NULL;
+    side->info = (mg_h1_info){ 0 };
+    memcpy(peer, conn->peer, conn->peer_n);
+    peer[conn->peer_n] = '\0';
+    x->peer = mg_str_make(peer, conn->peer_n);
+    return side;
+}
+
 void mg_conn_attach(mg_conn *conn)
 {
     mg_exchange *x = mg_net_exchange_new(conn->server->net);
@@ -26,12 +43,23 @@ void mg_conn_attach(mg_conn *conn)
     x->owner = conn->server->owner;
     x->owner_self = conn->server->owner_self;
     x->listener = conn->server->listener;
-    x->peer = mg_arena_str(&x->arena, (mg_str){ conn->peer, conn->peer_n });
     x->peer_trusted = conn->peer_trusted;
     conn->x = x;
+    conn->side = add_side(conn, x);
     mg_conn_to(conn, CONN_EXCHANGE);
     mg_wire_restart(&conn->wire);
-    conn->info = (mg_h1_info){ 0 };
+}
+
+/* A body begins, or the bytes of a tunnel. */
+static void begin_body(mg_conn *conn, mg_h1_framing framing, uint64_t length)
+{
+    mg_arena *arena = &conn->x->arena;
+
+    if (conn->side->body)
+        mg_h1_body_fini(conn->side->body); /* that of the request before a tunnel */
+    else
+        conn->side->body = mg_arena_alloc(arena, sizeof *conn->side->body);
+    mg_h1_body_init(conn->side->body, framing, length, &conn->server->limits.h1, arena);
 }
 
 /* A whole head stands at `bytes`, and behind it so many more that have come. */
@@ -46,21 +74,21 @@ static void start_exchange(mg_conn *conn, const char *bytes, size_t n, size_t be
     char *head = mg_arena_alloc(&x->arena, n + 1);
     memcpy(head, bytes, n);
     x->bytes_in = n;
-    if (!mg_h1_parse_request(&x->arena, &limits->h1, head, n, conn->server->scheme, &x->request, &conn->info,
+    mg_conn_side *side = conn->side;
+    if (!mg_h1_parse_request(&x->arena, &limits->h1, head, n, conn->server->scheme, &x->request, &side->info,
                              &fault)) {
         mg_conn_refuse(conn, &fault);
         return;
     }
-    if (!conn->info.keep_alive)
+    if (!side->info.keep_alive)
         mg_conn_ends(conn, CONN_LAST);
     if (x->request.body == MG_BODY_STREAM || (x->request.body == MG_BODY_LENGTH && x->request.length)) {
-        mg_h1_body_init(&conn->body, x->request.body == MG_BODY_LENGTH ? MG_H1_LENGTH : MG_H1_CHUNKED,
-                        x->request.length, &limits->h1, &x->arena);
+        begin_body(conn, x->request.body == MG_BODY_LENGTH ? MG_H1_LENGTH : MG_H1_CHUNKED, x->request.length);
         mg_conn_request_to(conn, x->request.expect_continue ? CONN_ASKS : CONN_BODY);
         mg_wire_bulk(&conn->wire, x->request.body == MG_BODY_LENGTH ? x->request.length : 0);
         mg_wire_block(&conn->wire);
         x->body_is_here = x->request.body == MG_BODY_LENGTH && x->request.length <= behind;
-        x->request_body.source = &conn->source;
+        x->request_body.source = &side->source;
         mg_conn_await(conn);
     } else {
         x->request_body.ended = x->body_is_here = true;
@@ -130,11 +158,9 @@ static void drop_trailers(mg_exchange *x, mg_fields *trailers, mg_str names)
 static void body_ended(mg_conn *conn)
 {
     mg_exchange *x = conn->x;
-    mg_fields *trailers = &conn->body.trailers;
+    mg_fields *trailers = &conn->side->body->trailers;
 
     mg_conn_request_to(conn, CONN_NO_BODY);
-    if (!x)
-        return;
     drop_trailers(x, trailers, conn->server->trailers);
     x->request_body.source = NULL;
     x->request_body.ended = x->body_is_here = true;
@@ -146,23 +172,37 @@ static void body_ended(mg_conn *conn)
 
 void mg_conn_open_tunnel(mg_conn *conn)
 {
-    mg_h1_body_fini(&conn->body);
     mg_conn_request_to(conn, CONN_TUNNELS);
-    mg_h1_body_init(&conn->body, MG_H1_UNTIL_CLOSE, 0, &conn->server->limits.h1, &conn->x->arena);
+    begin_body(conn, MG_H1_UNTIL_CLOSE, 0);
 }
 
-/* The request body's bytes. Returns how many were used; fewer than n: blocked, ended or broken. */
+/* Bytes of a body whose exchange is over: they are dropped. Returns how many. */
+static size_t drop_body(mg_conn *conn, size_t n)
+{
+    const uint32_t dropped = (uint32_t)mg_min_u64(n, conn->drain_left);
+
+    if (!mg_conn_has_body(conn))
+        return 0; /* what comes behind it is the next request */
+    conn->drain_left -= dropped;
+    if (!conn->drain_left)
+        mg_conn_request_to(conn, CONN_NO_BODY);
+    return dropped;
+}
+
+/* The request body's bytes. Returns how many were used; fewer than n: blocked, ended, broken, or the exchange is
+ * over. */
 static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
 {
     size_t at = 0;
 
     while (mg_conn_has_body(conn) && conn->state != CONN_GONE) {
         mg_exchange *x = conn->x;
-        mg_body *body = x ? &x->request_body : NULL;
+        mg_body *body = &x->request_body;
         mg_h1_fault fault = { 0 };
         mg_str payload = MG_STR_NONE;
         size_t used = 0;
-        const mg_h1_step step = mg_h1_body_next(&conn->body, bytes + at, n - at, &used, &payload, &fault);
+        const mg_h1_step step =
+            mg_h1_body_next(conn->side->body, bytes + at, n - at, &used, &payload, &fault);
 
         at += used;
         if (step == MG_H1_MORE)
@@ -177,17 +217,12 @@ static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
         }
         if (step == MG_H1_BAD) {
             mg_conn_request_to(conn, CONN_NO_BODY);
-            if (x) {
-                x->request_body.source = NULL;
-                mg_conn_refuse(conn, &fault);
-            } else {
-                mg_conn_ends(conn, CONN_LAST);
-                mg_conn_next(conn);
-            }
+            x->request_body.source = NULL;
+            mg_conn_refuse(conn, &fault);
             return n;
         }
         size_t taken = payload.n;
-        if (body && conn->request != CONN_SKIPS) {
+        if (conn->request != CONN_SKIPS) {
             if (!body->sink) {
                 mg_wire_block(&conn->wire);
                 return at;
@@ -197,14 +232,17 @@ static size_t feed_body(mg_conn *conn, const char *bytes, size_t n)
             x->bytes_in += taken;
             if (body->tap)
                 body->tap->data(body->tap, payload.p, taken);
-        } else {
-            conn->dropped += (uint32_t)taken;
         }
         if (conn->state == CONN_GONE)
             return n;
-        mg_h1_body_take(&conn->body, taken);
         at += taken;
-        if (taken < payload.n && conn->x == x) {
+        if (conn->x != x) { /* who took them has answered: they count in what is left */
+            if (conn->state == CONN_DRAIN)
+                (void)drop_body(conn, taken);
+            return at;
+        }
+        mg_h1_body_take(conn->side->body, taken);
+        if (taken < payload.n) {
             mg_wire_block(&conn->wire);
             return at;
         }
@@ -219,7 +257,7 @@ static size_t feed_some(mg_conn *conn, const char *bytes, size_t n)
     case CONN_IDLE:
     case CONN_HEAD: return feed_head(conn, bytes, n);
     case CONN_EXCHANGE: return mg_conn_has_body(conn) && !conn->wire.blocked ? feed_body(conn, bytes, n) : 0;
-    case CONN_DRAIN: return feed_body(conn, bytes, n);
+    case CONN_DRAIN: return drop_body(conn, n);
     case CONN_LINGER: conn->dropped += (uint32_t)n; return n;
     case CONN_GONE: return n;
     }
@@ -238,9 +276,7 @@ bool mg_conn_is_put_off(mg_conn *conn)
 /* Enough of what nobody wants has come. */
 static bool is_too_much(const mg_conn *conn)
 {
-    return conn->state == CONN_DRAIN    ? conn->dropped > MG_CONN_DRAIN_BYTES
-           : conn->state == CONN_LINGER ? conn->dropped > LINGER_BYTES
-                                        : false;
+    return conn->state == CONN_LINGER && conn->dropped > LINGER_BYTES;
 }
 
 /* The client has moved: bytes of its body are here. */
@@ -364,7 +400,7 @@ static mg_body *wire_bulk(mg_wire *wire, uint64_t *left)
 
     if (conn->state != CONN_EXCHANGE || conn->request != CONN_BODY)
         return NULL;
-    *left = mg_h1_body_plain(&conn->body);
+    *left = mg_h1_body_plain(conn->side->body);
     return &conn->x->request_body;
 }
 
@@ -378,8 +414,8 @@ static void wire_moved(mg_wire *wire, size_t n)
     body_came(conn);
     x->request_body.bytes += n;
     x->bytes_in += n;
-    mg_h1_body_take(&conn->body, n);
-    if (!mg_h1_body_plain(&conn->body))
+    mg_h1_body_take(conn->side->body, n);
+    if (!mg_h1_body_plain(conn->side->body))
         body_ended(conn);
 }
 
@@ -389,7 +425,7 @@ const mg_wire_ops mg_conn_wire = { wire_wants, wire_feed, wire_ended, wire_sent,
 
 static void source_resume(mg_body_source *source)
 {
-    mg_conn *conn = mg_container_of(source, mg_conn, source);
+    mg_conn *conn = mg_container_of(source, mg_conn_side, source)->conn;
 
     mg_wire_unblock(&conn->wire);
     if (conn->request < CONN_SKIPS)
@@ -405,7 +441,7 @@ static void source_resume(mg_body_source *source)
 
 static void source_stop(mg_body_source *source)
 {
-    mg_conn *conn = mg_container_of(source, mg_conn, source);
+    mg_conn *conn = mg_container_of(source, mg_conn_side, source)->conn;
 
     if (conn->x) {
         conn->x->request_body.source = NULL;

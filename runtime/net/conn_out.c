@@ -58,11 +58,11 @@ static size_t send_some(mg_conn *conn, const char *bytes, size_t n)
     mg_wire *wire = &conn->wire;
     const bool small = mg_wire_is_small(wire, n);
 
-    if (conn->out_framing == MG_H1_CHUNKED) {
+    if (conn->side->out_framing == MG_H1_CHUNKED) {
         if (!small)
             return mg_wire_send_chunk(wire, bytes, n) ? n : break_later(conn, n);
         mg_wire_hold_chunk(wire, bytes, n);
-    } else if (small && n < conn->out_left) {
+    } else if (small && n < conn->side->out_left) {
         mg_wire_hold(wire, bytes, n);
     } else {
         const ssize_t taken = mg_wire_send_bytes(wire, bytes, n);
@@ -76,15 +76,16 @@ static size_t send_some(mg_conn *conn, const char *bytes, size_t n)
 
 static size_t response_data(mg_body_sink *sink, const char *bytes, size_t n)
 {
-    mg_conn *conn = mg_container_of(sink, mg_conn, sink);
+    mg_conn_side *side = mg_container_of(sink, mg_conn_side, sink);
+    mg_conn *conn = side->conn;
 
     if (conn->state == CONN_GONE || conn->wire.broken)
         return n;
     if (!mg_wire_has_room(&conn->wire))
         return 0;
     const size_t taken = send_some(conn, bytes, n);
-    if (conn->out_framing == MG_H1_LENGTH)
-        conn->out_left -= mg_min_u64(taken, conn->out_left);
+    if (side->out_framing == MG_H1_LENGTH)
+        side->out_left -= mg_min_u64(taken, side->out_left);
     if (conn->wire.waiting || !mg_wire_is_flushed(&conn->wire))
         mg_conn_await(conn);
     return taken;
@@ -92,14 +93,15 @@ static size_t response_data(mg_body_sink *sink, const char *bytes, size_t n)
 
 static int64_t response_move(mg_body_sink *sink, mg_stream *from, uint64_t n)
 {
-    mg_conn *conn = mg_container_of(sink, mg_conn, sink);
+    mg_conn_side *side = mg_container_of(sink, mg_conn_side, sink);
+    mg_conn *conn = side->conn;
 
-    if (conn->state == CONN_GONE || conn->out_framing == MG_H1_CHUNKED || mg_conn_is_tunnel(conn) ||
-        (conn->out_framing == MG_H1_LENGTH && conn->out_left < n))
+    if (conn->state == CONN_GONE || side->out_framing == MG_H1_CHUNKED || mg_conn_is_tunnel(conn) ||
+        (side->out_framing == MG_H1_LENGTH && side->out_left < n))
         return MG_MOVE_NOT;
     const int64_t moved = mg_wire_move(&conn->wire, from, n);
-    if (moved > 0 && conn->out_framing == MG_H1_LENGTH)
-        conn->out_left -= (uint64_t)moved;
+    if (moved > 0 && side->out_framing == MG_H1_LENGTH)
+        side->out_left -= (uint64_t)moved;
     if (moved > 0 && conn->wire.broken)
         (void)break_later(conn, 0);
     else if (conn->wire.waiting || !mg_wire_is_flushed(&conn->wire))
@@ -109,14 +111,15 @@ static int64_t response_move(mg_body_sink *sink, mg_stream *from, uint64_t n)
 
 static void response_end(mg_body_sink *sink, const mg_fields *trailers)
 {
-    mg_conn *conn = mg_container_of(sink, mg_conn, sink);
+    mg_conn_side *side = mg_container_of(sink, mg_conn_side, sink);
+    mg_conn *conn = side->conn;
 
     if (conn->state == CONN_GONE)
         return;
-    if (conn->out_framing == MG_H1_CHUNKED)
+    if (side->out_framing == MG_H1_CHUNKED)
         mg_wire_hold_last_chunk(&conn->wire, trailers);
     mg_conn_answer_to(conn, CONN_ANSWERED);
-    if (conn->out_framing == MG_H1_UNTIL_CLOSE)
+    if (side->out_framing == MG_H1_UNTIL_CLOSE)
         mg_conn_ends(conn, CONN_LAST);
     mg_conn_enter(conn);
     mg_conn_flush(conn);
@@ -125,7 +128,8 @@ static void response_end(mg_body_sink *sink, const mg_fields *trailers)
 
 static void response_reset(mg_body_sink *sink, mg_reset reason)
 {
-    mg_conn *conn = mg_container_of(sink, mg_conn, sink);
+    mg_conn_side *side = mg_container_of(sink, mg_conn_side, sink);
+    mg_conn *conn = side->conn;
 
     if (conn->state == CONN_GONE || !conn->x)
         return;
@@ -134,7 +138,7 @@ static void response_reset(mg_body_sink *sink, mg_reset reason)
      * only the end of the connection ends the body, it has to be an RST. */
     if (!mg_wire_is_flushed(&conn->wire))
         (void)mg_wire_send(&conn->wire, NULL, 0);
-    mg_conn_abort(conn, reason, conn->out_framing == MG_H1_UNTIL_CLOSE || !mg_wire_is_flushed(&conn->wire));
+    mg_conn_abort(conn, reason, side->out_framing == MG_H1_UNTIL_CLOSE || !mg_wire_is_flushed(&conn->wire));
     mg_conn_leave(conn);
 }
 
@@ -156,7 +160,7 @@ static void client_interim(mg_exchange *x, const mg_response *head)
         mg_conn_await(conn);
     }
     const size_t cap = mg_wire_write(&conn->wire);
-    (void)mg_h1_write_response(&conn->wire.out, head, x->request.method, &conn->info, true);
+    (void)mg_h1_write_response(&conn->wire.out, head, x->request.method, &conn->side->info, true);
     mg_wire_wrote(&conn->wire, cap);
     mg_wire_later(&conn->wire);
 }
@@ -168,8 +172,8 @@ static bool may_keep(const mg_conn *conn, const mg_exchange *x)
         return false;
     if (!mg_conn_has_body(conn))
         return true;
-    return !x->request.expect_continue && conn->body.framing == MG_H1_LENGTH &&
-           conn->body.left <= MG_CONN_DRAIN_BYTES;
+    return !x->request.expect_continue && conn->side->body->framing == MG_H1_LENGTH &&
+           conn->side->body->left <= MG_CONN_DRAIN_BYTES;
 }
 
 /* A plugin may have put another body in the place of the client's, which is then still to come. */
@@ -180,31 +184,32 @@ static void begin_tunnel(mg_conn *conn, mg_exchange *x)
         mg_conn_request_to(conn, CONN_SKIPS);
     else
         mg_conn_open_tunnel(conn);
-    x->request_body.source = &conn->source;
+    x->request_body.source = &conn->side->source;
     x->request_body.ended = false;
 }
 
 static void client_head(mg_exchange *x)
 {
     mg_conn *conn = conn_of_x(x);
+    mg_conn_side *side = conn->side;
     const mg_response *response = &x->response;
 
     if (!may_keep(conn, x))
         mg_conn_ends(conn, CONN_LAST);
     const size_t cap = mg_wire_write(&conn->wire);
-    conn->out_framing = mg_h1_write_response(&conn->wire.out, response, x->request.method, &conn->info,
+    side->out_framing = mg_h1_write_response(&conn->wire.out, response, x->request.method, &side->info,
                                              conn->fate == CONN_STAYS);
     mg_wire_wrote(&conn->wire, cap);
-    conn->out_left = x->tunnel ? 0 : response->length;
+    side->out_left = x->tunnel ? 0 : response->length;
     x->head_sent = true;
     mg_conn_answer_to(conn, CONN_ANSWERS);
     x->times.head_ns = mg_loop_now(conn->server->net->loop);
     if (x->tunnel)
         begin_tunnel(conn, x);
-    if (x->tunnel || conn->out_framing != MG_H1_NO_BODY) {
-        if (conn->out_framing == MG_H1_UNTIL_CLOSE)
+    if (x->tunnel || side->out_framing != MG_H1_NO_BODY) {
+        if (side->out_framing == MG_H1_UNTIL_CLOSE)
             mg_conn_ends(conn, CONN_LAST);
-        x->response_body.sink = &conn->sink;
+        x->response_body.sink = &side->sink;
     } else {
         x->response_body.sink = NULL;
         mg_conn_answer_to(conn, CONN_ANSWERED);

@@ -8,7 +8,7 @@
 #include "net/protocol.h"
 #include "net/wire.h"
 
-enum { MG_CONN_DRAIN_BYTES = 64 * 1024 }; /* of a body nobody wants, to keep the connection */
+enum { MG_CONN_DRAIN_BYTES = 64 * 1024 }; /* at most, of a body nobody wants, to keep the connection */
 
 /* What the connection is at. Changed by mg_conn_to alone. */
 typedef enum mg_conn_state {
@@ -44,29 +44,45 @@ typedef enum mg_conn_fate {
     CONN_LAST_WORD, /* the end, at once */
 } mg_conn_fate;
 
-typedef struct mg_conn {
+typedef struct mg_conn mg_conn;
+
+/* What a connection needs while it has an exchange, in that exchange's arena: an idle one takes no memory for
+ * it. Of no use once mg_conn_part was called. */
+typedef struct mg_conn_side {
+    mg_conn *conn;         /* borrowed */
+    mg_body_sink sink;     /* of the response body */
+    mg_body_source source; /* of the request body */
+    mg_h1_body *body;  /* the request body, or the bytes of a tunnel, on their way in; NULL: none ever came */
+    uint64_t out_left; /* bytes of an MG_H1_LENGTH response that are still to be sent; once it has a head */
+    mg_h1_info info;   /* of the request's head */
+    mg_h1_framing out_framing;
+} mg_conn_side;
+
+struct mg_conn {
     mg_wire wire;
     mg_conn_entry entry;
     mg_timer timer;
     mg_conn_server *server; /* borrowed */
     mg_exchange *x;         /* borrowed: the owner's; NULL between exchanges */
-    mg_body_sink sink;      /* of the response body */
-    mg_body_source source;  /* of the request body */
-    mg_h1_info info;        /* of the head that was read last */
-    mg_h1_body body;        /* the request body on its way in */
+    mg_conn_side *side;     /* of x, in its arena; NULL without one */
     uint64_t begun_ns;      /* the turn in which the last request began */
     uint64_t progress_ns;   /* the client's last byte in or out while it was waited for */
-    uint64_t out_left;      /* of an MG_H1_LENGTH response */
-    uint32_t dropped;       /* bytes, in DRAIN and LINGER */
+    uint32_t drain_left;    /* bytes of the request's body that are still to come, in DRAIN */
+    uint32_t dropped;       /* bytes, in LINGER */
     mg_conn_state state : 8;
     mg_conn_request request : 8;
     mg_conn_answer answer : 8;
     mg_conn_fate fate : 8;
-    mg_h1_framing out_framing : 8;
     bool peer_trusted;
     uint8_t peer_n;
-    char peer[48];
-} mg_conn;
+    char peer[]; /* address of the other end, as text: there is as much room as it takes */
+};
+
+/* An idle connection has this one piece of memory. malloc adds 8 bytes and rounds up to 16; libevent and the
+ * loop's table of descriptors take 40 more: half a KiB is the bound for all of it. */
+enum { MG_CONN_PEER_MAX = 45, MG_CONN_IDLE_MAX = 456 }; /* bytes: an IPv6 address; the whole piece */
+_Static_assert(sizeof(void *) != 8 || offsetof(mg_conn, peer) + MG_CONN_PEER_MAX <= MG_CONN_IDLE_MAX,
+               "an idle connection takes at most half a KiB");
 
 /* The head of a 101 was handed over. */
 static inline bool mg_conn_is_tunnel(const mg_conn *conn)
@@ -114,7 +130,7 @@ void mg_conn_await(mg_conn *conn);
 
 /* ---- what it reads ---- */
 
-extern const mg_body_source mg_conn_source; /* of the request body: the start of every conn->source */
+extern const mg_body_source mg_conn_source; /* of the request body: the start of every side->source */
 extern const mg_wire_ops mg_conn_wire;
 bool mg_conn_is_unread(mg_conn *conn);
 bool mg_conn_is_put_off(mg_conn *conn);
@@ -127,7 +143,7 @@ void mg_conn_refuse(mg_conn *conn, const mg_h1_fault *fault);
 
 /* ---- what it writes ---- */
 
-extern const mg_body_sink mg_conn_sink; /* of the response body: the start of every conn->sink */
+extern const mg_body_sink mg_conn_sink; /* of the response body: the start of every side->sink */
 extern const mg_client_ops mg_conn_client;
 /* Sends what is held; finishes, resumes or breaks as that goes. */
 void mg_conn_flush(mg_conn *conn);

@@ -26,7 +26,7 @@ struct mg_watch {
     mg_loop *loop; /* borrowed */
     int fd;
     bool active;
-    _Alignas(8) char space[136]; /* the loop's own: a struct event */
+    _Alignas(8) char space[128]; /* the loop's own: a struct event */
 };
 
 /* A listener's watch reports only MG_READY_READ, level-triggered, and can be paused (accept back-off). */
