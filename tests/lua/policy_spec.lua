@@ -238,6 +238,76 @@ describe("ctx.limit:take", function()
     end)
 end)
 
+describe("a limiter of the configuration that a plugin names in new", function()
+    --- A request of a handler that has such a limiter, and one that the plugin made.
+    local function with_both(name, handler)
+        local configured, own
+        local m = machine.of(function(ctx)
+            handler(ctx, configured, own)
+            ctx:respond(200)
+        end)
+        made(function()
+            configured, own = mg.limiter(name), mg.limiter({ name = "twin", rate = 10, burst = 2 })
+        end)
+        local _, err = m:run()
+        return err and err.message
+    end
+
+    it("answers to what one of the plugin's own answers to", function()
+        assert.is_nil(with_both("orders", function(ctx, configured, own)
+            for _, one in ipairs({ configured, own }) do
+                assert.same({ true, 1, 0, 100 }, { one:take("k") })
+                assert.same({ true, 1, 0, 100 }, { one:take("k", 0) })
+                local turn = one:reserve("k")
+                assert.same({ 0, 0 }, { turn.wait, turn.remaining })
+                assert.is_true(turn:cancel())
+                assert.same({ true, 0, 0, 200 }, { ctx.limit:take(one, "k") })
+                assert.is_nil((one:reserve("k", 1, 0)))
+                local allowed, remaining, retry_ms, reset_ms = one:take("k")
+                assert.same({ false, 0, 100, 200 }, { allowed, remaining, retry_ms, reset_ms })
+                local _, state = one:fields(remaining, retry_ms, reset_ms)
+                assert.equal(one == own and '"twin";r=0;t=1' or '"orders";r=0;t=1', state)
+            end
+        end))
+    end)
+
+    it("is the one that its name means, with its key's charges and its max_wait", function()
+        assert.is_nil(with_both("orders", function(ctx, configured)
+            ctx.limit:take("orders", "k", 2)
+            assert.is_false((configured:take("k")))
+            local turn = configured:reserve("k")
+            assert.equal(0.1, turn.wait)
+            assert.is_nil((configured:reserve("k")))
+            assert.is_true(turn:cancel())
+            assert.equal(0.1, ctx.limit:reserve(configured, "k").wait)
+        end))
+    end)
+
+    it("raises at the plugin's line where there is none of that name", function()
+        for text, handler in pairs({
+            ["take: no limiter of the configuration is named 'oders': did you mean 'orders'?"] = function(_, limiter)
+                limiter:take("k")
+            end,
+            ["reserve: no limiter of the configuration is named 'oders'"] = function(_, limiter)
+                local a = limiter:reserve("k")
+                return a
+            end,
+            ["fields: the limiter has not been taken from"] = function(_, limiter)
+                local a = limiter:fields(1, 1, 1)
+                return a
+            end,
+        }) do
+            local problem = with_both("oders", handler)
+            assert.truthy(problem and problem:find(text, 1, true), problem)
+            assert.truthy(problem:find("^%S*policy_spec.lua:%d+: "), problem)
+        end
+        local configured = made(function() return mg.limiter("orders") end)
+        local ok, problem = pcall(configured.take, configured, "k")
+        assert.is_false(ok)
+        assert.truthy(problem:find("works only while a request is served", 1, true), problem)
+    end)
+end)
+
 describe("ctx.breaker", function()
     it("is that of a service by its name", function()
         local m = machine.of(function(ctx)

@@ -1,6 +1,6 @@
 --- moongate: what a plugin gets from require "moongate": things to make when it is loaded, in new(conf).
 ---@class moongate
----@field limiter fun(options: table): moongate.Limiter
+---@field limiter fun(options: moongate.LimiterOptions|string): moongate.Limiter
 ---@field breaker fun(options: moongate.BreakerOptions): moongate.Breaker
 ---@field key fun(text: string, on_missing?: "ip"|"skip"|"deny"): moongate.Key
 ---@field counter fun(name: string): moongate.Counter

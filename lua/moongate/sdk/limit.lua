@@ -109,12 +109,26 @@ end
 --- whatever ends it, unless it was committed.
 ---@param key string
 ---@param cost? integer  1 when left out
----@param max_wait? number  seconds for which it may be due later; 0 when left out. Never beyond the request's deadline
+---@param max_wait? number  seconds for which it may be due later; when left out 0, or the max_wait of a limiter of the
+---configuration. Never beyond the request's deadline
 ---@return moongate.Reservation? reserved  nil: refused
 ---@return number? retry_ms  when refused: when the same would pass, -1 when never
 function limiter:reserve(key, cost, max_wait)
-    local reserved, retry_ms = reserve(scope.handle(handles, self, "limiter").limiter, "", key, cost, max_wait)
+    local my = scope.handle(handles, self, "limiter")
+    local reserved, retry_ms = reserve(my.limiter, my.rule, key, cost, max_wait)
     return reserved, retry_ms
+end
+
+--- Charges a key of a limiter of the configuration. Three levels up is the plugin's line.
+local function take_rule(name, key, cost)
+    if not running.call then
+        error("take: a limiter of the configuration works only while a request is served", 3)
+    end
+    local view, problem = call.limit_take(running.call, name, key, cost)
+    if not view then
+        error("take: " .. problem_with(name, problem), 3)
+    end
+    return view
 end
 
 --- Charges a key.
@@ -128,7 +142,13 @@ function limiter:take(key, cost)
     local my = scope.handle(handles, self, "limiter")
     cost = cost or 1
     check_key("take", key, cost, 3)
-    local view = take(running.host, my.limiter, key, cost)
+    local view
+    if my.limiter then
+        view = take(running.host, my.limiter, key, cost)
+    else
+        view = take_rule(my.rule, key, cost)
+        my.quota, my.window_s = view.quota, view.window_s
+    end
     local retry_s = view.retry_s
     return view.allowed, view.remaining, retry_s < 0 and -1 or retry_s * 1000, view.reset_s * 1000
 end
@@ -142,6 +162,9 @@ function limiter:fields(remaining, retry_ms, reset_ms)
     local my = scope.handle(handles, self, "limiter")
     if type(remaining) ~= "number" or type(retry_ms) ~= "number" or type(reset_ms) ~= "number" then
         error("fields: remaining, retry_ms and reset_ms are numbers, as take returned them", 2)
+    end
+    if not my.quota then
+        error("fields: the limiter has not been taken from: call take first", 2)
     end
     return bind.limit_fields(running.host, my.name, my.quota, my.window_s, remaining, reset_ms / 1000, retry_ms / 1000)
 end
@@ -167,10 +190,17 @@ local limit = {}
 ---@field burst? integer  the rate's count when left out
 ---@field max_keys? integer
 
---- Makes a token bucket, or finds the one that an earlier snapshot made by that name. In new(conf).
----@param options moongate.LimiterOptions
+--- Makes a token bucket, or finds the one that an earlier snapshot made by that name; or stands for the limiter of the
+--- configuration with that name, whose methods are for the time of a request. In new(conf).
+---@param options moongate.LimiterOptions|string  a string: the name of one of `limiters`
 ---@return moongate.Limiter
 function limit.new(options)
+    if type(options) == "string" then
+        scope.name("limiter")
+        local self = setmetatable({}, meta)
+        handles[self] = { rule = options, name = options }
+        return self
+    end
     scope.check("limiter", options, option_kinds)
     local rate, period_s = rate_of(options)
     if not rate or not period_s then
@@ -185,6 +215,7 @@ function limit.new(options)
     local quota = options.burst or rate
     handles[self] = {
         limiter = handle,
+        rule = "",
         name = options.name or running.names[running.here.plugin + 1],
         quota = quota,
         window_s = quota * period_s / rate,
@@ -206,13 +237,7 @@ function limit:take(which, key, cost)
     end
     cost = cost or 1
     check_key("take", key, cost, 3)
-    if not running.call then
-        error("take: a limiter of the configuration works only while a request is served", 2)
-    end
-    local view, problem = call.limit_take(running.call, which, key, cost)
-    if not view then
-        error("take: " .. problem_with(which, problem), 2)
-    end
+    local view = take_rule(which, key, cost)
     local retry_s = view.retry_s
     return view.allowed, view.remaining, retry_s < 0 and -1 or retry_s * 1000, view.reset_s * 1000
 end
@@ -243,7 +268,8 @@ function limit:reserve(which, key, cost, max_wait)
     object.colon(self, "ctx.limit", "reserve", 2)
     local handle, name = nil, which
     if type(which) ~= "string" then
-        handle, name = scope.handle(handles, which, "limiter").limiter, ""
+        local my = scope.handle(handles, which, "limiter")
+        handle, name = my.limiter, my.rule
     end
     local reserved, retry_ms = reserve(handle, name, key, cost, max_wait)
     return reserved, retry_ms
