@@ -96,6 +96,24 @@ void mg_admin_refuse_name(mg_admin_call *call, const char *what, mg_str name, mg
     mg_admin_refuse(call, 404, "not-found", hint, "no %s is named \"%.*s\"", what, MG_STR_ARGS(name));
 }
 
+int mg_admin_word(mg_admin_call *call, mg_str word, const char *const *words, const char *what)
+{
+    mg_text hint = { 0 };
+
+    for (int i = 0; words[i]; i++) {
+        if (mg_str_eq_c(word, words[i])) {
+            mg_text_fini(&hint);
+            return i;
+        }
+        mg_text_addf(&hint, "%s%s", !i ? "write " : words[i + 1] ? ", " : " or ", words[i]);
+    }
+    mg_text_add_char(&hint, '\0');
+    mg_admin_refuse(call, 400, "not-allowed", hint.p, "\"%.*s\" is not a state of %s", MG_STR_ARGS(word),
+                    what);
+    mg_text_fini(&hint);
+    return -1;
+}
+
 /* ---- what a request says ---- */
 
 bool mg_admin_query(mg_admin_call *call, const char *name, mg_str *value)

@@ -37,6 +37,10 @@ typedef mg_str mg_admin_names(const void *self, size_t index);
 void mg_admin_refuse_name(mg_admin_call *call, const char *what, mg_str name, mg_admin_names *known,
                           const void *self);
 
+/* The place of a word among `words`, NULL behind the last. Below 0: it is not among them and was refused as not
+ * a state of `what` ("a breaker"), with a hint that says which there are. */
+int mg_admin_word(mg_admin_call *call, mg_str word, const char *const *words, const char *what);
+
 /* A parameter of the query; false when it is absent. */
 bool mg_admin_query(mg_admin_call *call, const char *name, mg_str *value);
 /* The same as a number from 1 to `most`, `usual` when absent; false when it was refused. */

@@ -263,35 +263,22 @@ static void log_word(const mg_admin_call *call, const mg_config_service *conf, m
                  MG_STR_ARGS(conf->name), MG_STR_ARGS(what), MG_STR_ARGS(state));
 }
 
-/* False if `word` names no state. */
-static bool breaker_state_of(mg_str word, mg_breaker_state *state)
-{
-    if (mg_str_eq_c(word, "auto"))
-        *state = MG_BREAKER_CLOSED;
-    else if (mg_str_eq_c(word, "forced_open"))
-        *state = MG_BREAKER_FORCED_OPEN;
-    else if (mg_str_eq_c(word, "forced_closed"))
-        *state = MG_BREAKER_FORCED_CLOSED;
-    else
-        return false;
-    return true;
-}
-
 /* `auto` closes it and forgets what it saw; from then on it decides itself. */
 void mg_admin_set_breaker(mg_admin_call *call)
 {
+    static const mg_breaker_state states[] = { MG_BREAKER_CLOSED, MG_BREAKER_FORCED_OPEN,
+                                               MG_BREAKER_FORCED_CLOSED };
+    const char *const words[] = { "auto", mg_breaker_state_name(states[1]), mg_breaker_state_name(states[2]),
+                                  NULL };
     mg_service_name *known;
     const mg_config_service *conf = addressed(call, &known);
-    mg_breaker_state state;
     mg_str word;
 
     if (!conf || !mg_admin_body_text(call, "state", &word))
         return;
-    if (!breaker_state_of(word, &state)) {
-        mg_admin_refuse(call, 400, "not-allowed", "write auto, forced_open or forced_closed",
-                        "\"%.*s\" is not a state of a breaker", MG_STR_ARGS(word));
+    const int place = mg_admin_word(call, word, words, "a breaker");
+    if (place < 0)
         return;
-    }
     if (!conf->breaker.on) {
         mg_admin_refuse(call, 409, "not-allowed", "give it one in the configuration: breaker: {}",
                         "the service \"%.*s\" has no breaker", MG_STR_ARGS(conf->name));
@@ -299,7 +286,7 @@ void mg_admin_set_breaker(mg_admin_call *call)
     }
     for (const mg_circuit *c = known->circuits; c; c = c->next)
         if (is_of(c, conf))
-            mg_breaker_force(c->breaker, state, policy_now(call));
+            mg_breaker_force(c->breaker, states[place], policy_now(call));
     log_word(call, conf, MG_STR("the breaker"), word);
     send_service(call, conf);
 }
@@ -323,6 +310,8 @@ static bool host_of(mg_admin_call *call, const mg_service *service, size_t *host
 
 void mg_admin_set_endpoint(mg_admin_call *call)
 {
+    enum { UP, DOWN };
+    static const char *const words[] = { [UP] = "up", [DOWN] = "down", NULL };
     mg_service_name *known;
     const mg_config_service *conf = addressed(call, &known);
     const mg_clock *clock = call->admin->gateway->shared.clock;
@@ -331,13 +320,10 @@ void mg_admin_set_endpoint(mg_admin_call *call)
 
     if (!conf || !host_of(call, known->newest, &host) || !mg_admin_body_text(call, "state", &word))
         return;
-    const bool down = mg_str_eq_c(word, "down");
-    if (!down && !mg_str_eq_c(word, "up")) {
-        mg_admin_refuse(call, 400, "not-allowed", "write up or down",
-                        "\"%.*s\" is not a state of an endpoint", MG_STR_ARGS(word));
+    const int place = mg_admin_word(call, word, words, "an endpoint");
+    if (place < 0)
         return;
-    }
-    mg_service_set_down(known->newest, host, down, clock->mono_ns(clock));
+    mg_service_set_down(known->newest, host, place == DOWN, clock->mono_ns(clock));
     log_word(call, conf, known->newest->authorities[host], word);
     send_service(call, conf);
 }

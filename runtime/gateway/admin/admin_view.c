@@ -251,21 +251,19 @@ static mg_str rollout_at(const void *self, size_t i)
 
 void mg_admin_set_rollout(mg_admin_call *call)
 {
-    static const mg_rollout_state states[] = { MG_ROLLOUT_RUNNING, MG_ROLLOUT_PROMOTED, MG_ROLLOUT_FAILED,
-                                               MG_ROLLOUT_HELD };
+    static const mg_rollout_state states[] = { MG_ROLLOUT_RUNNING, MG_ROLLOUT_HELD, MG_ROLLOUT_PROMOTED,
+                                               MG_ROLLOUT_FAILED };
+    const char *const words[] = { mg_rollout_state_name(states[0]), mg_rollout_state_name(states[1]),
+                                  mg_rollout_state_name(states[2]), mg_rollout_state_name(states[3]), NULL };
     mg_str wanted;
 
     if (!mg_admin_body_text(call, "state", &wanted))
         return;
-    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
-        if (!mg_str_eq_c(wanted, mg_rollout_state_name(states[i])))
-            continue;
-        if (mg_rollouts_force(call->admin->gateway->rollouts, call->names[0], states[i]))
-            mg_admin_rollouts(call);
-        else
-            mg_admin_refuse_name(call, "rollout", call->names[0], rollout_at, config_of(call));
+    const int place = mg_admin_word(call, wanted, words, "a rollout");
+    if (place < 0)
         return;
-    }
-    mg_admin_refuse(call, 400, "not-allowed", "write running, held, promoted or failed",
-                    "\"%.*s\" is not a state of a rollout", MG_STR_ARGS(wanted));
+    if (mg_rollouts_force(call->admin->gateway->rollouts, call->names[0], states[place]))
+        mg_admin_rollouts(call);
+    else
+        mg_admin_refuse_name(call, "rollout", call->names[0], rollout_at, config_of(call));
 }

@@ -114,13 +114,20 @@ static bool add_reasons(mg_text *out, const topic *t, const uint32_t *changes)
     return out->n > 0;
 }
 
+/* "breaker_open", ..: what an operator has forced is told as what calls get. */
+static const char *event_of(mg_breaker_state state)
+{
+#define EVENT(value, number, word) MG_WORD_BEHIND("breaker_", value, word)
+    static const char *const events[] = { MG_BREAKER_STATES(EVENT) };
+#undef EVENT
+
+    return events[state == MG_BREAKER_FORCED_OPEN     ? MG_BREAKER_OPEN
+                  : state == MG_BREAKER_FORCED_CLOSED ? MG_BREAKER_CLOSED
+                                                      : state];
+}
+
 static void tell_breaker(void *self, mg_str name, const mg_breaker *breaker)
 {
-    static const char *const events[] = { [MG_BREAKER_CLOSED] = "breaker_closed",
-                                          [MG_BREAKER_OPEN] = "breaker_open",
-                                          [MG_BREAKER_HALF_OPEN] = "breaker_half_open",
-                                          [MG_BREAKER_FORCED_OPEN] = "breaker_open",
-                                          [MG_BREAKER_FORCED_CLOSED] = "breaker_closed" };
     mg_service_news *news = self;
     topic *t = topic_of(news->breakers, name);
     uint32_t changes[MG_BREAKER_REASONS];
@@ -135,7 +142,7 @@ static void tell_breaker(void *self, mg_str name, const mg_breaker *breaker)
     } else if (take_place(news, t)) {
         const mg_breaker_state state = mg_breaker_now(breaker, news->policy_ns);
         memcpy(t->changes, changes, sizeof changes);
-        mg_log_write(news->log, state == MG_BREAKER_OPEN ? MG_LOG_WARN : MG_LOG_INFO, events[state],
+        mg_log_write(news->log, state == MG_BREAKER_OPEN ? MG_LOG_WARN : MG_LOG_INFO, event_of(state),
                      "%.*s: its breaker is %s (%.*s)", MG_STR_ARGS(name), mg_breaker_state_name(state),
                      MG_STR_ARGS(mg_text_str(&reasons)));
     }
