@@ -21,7 +21,7 @@ local error, load, floor, min, max = error, load, math.floor, math.min, math.max
 local getinfo, sub, format = debug.getinfo, string.sub, string.format
 local concat, sort, ipairs, pairs = table.concat, table.sort, ipairs, pairs
 local collect = collectgarbage
-local fresh_s, cpu_s, fits = bounds.fresh_s, bounds.cpu_s, bounds.fits
+local fresh_s, cpu_s, fits, cap_bytes = bounds.fresh_s, bounds.cpu_s, bounds.fits, bounds.cap_bytes
 local COUNTER, CALL = bounds.how.COUNTER, bounds.how.CALL
 
 local CHECKS = 200 -- between two looks, as long as they are cheap
@@ -118,7 +118,7 @@ local raise_memory
 function raise_memory()
     over = raise_memory
     error(place() .. format("plugin %q: not enough memory; all plugins of a worker share %.0f MiB%s",
-        running.names[here.plugin + 1] or "?", bounds.cap_bytes(memory) / 1048576, holders()), 0)
+        running.names[here.plugin + 1] or "?", cap_bytes(memory) / 1048576, holders()), 0)
 end
 
 --- Steps of the collector; true when a cycle has ended with them.
@@ -201,6 +201,13 @@ local function begin(now_s)
     end
 end
 
+--- Before something is raised that is to last as long as this budget.
+local function ensure_begun()
+    if turn ~= running.turn or plugin ~= here.plugin then
+        begin(fresh_s(running.host))
+    end
+end
+
 local raise_room
 function raise_room()
     over = raise_room
@@ -210,9 +217,7 @@ end
 
 --- A request's memory in C is spent, for good: no pcall of its plugins keeps this.
 function problems.raise_room()
-    if turn ~= running.turn or plugin ~= here.plugin then
-        begin(fresh_s(running.host))
-    end
+    ensure_begun()
     raise_room()
 end
 
@@ -287,6 +292,19 @@ function budget.bytes(bytes)
             relieve(bytes)
         end
         budget.charge(bytes / BYTES)
+    end
+end
+
+--- Charges a text that is about to be made of others, byte by byte: while that lasts there is a buffer that is at least
+--- as large, so what has more than half of what a state may hold is not begun.
+---@param bytes number
+function budget.text(bytes)
+    if bytes > LARGE then
+        if memory and bytes > cap_bytes(memory) / 2 then
+            ensure_begun()
+            raise_memory()
+        end
+        budget.bytes(bytes)
     end
 end
 
@@ -371,7 +389,7 @@ function budget.load(text, shown, env)
 end
 
 for count = 1, 8 do
-    joins[count] = join.of(count, budget.bytes, place)
+    joins[count] = join.of(count, budget.text, place)
 end
 
 return budget

@@ -12,7 +12,7 @@ local concat, insert, remove, move, sort = table.concat, table.insert, table.rem
 local next, os_date = next, os.date
 local find, tired_at, place, captures = bounds.find, bounds.tired_at, bounds.place, bounds.captures
 local capture = bounds.capture
-local charge, budget_bytes = budget.charge, budget.bytes
+local charge, budget_bytes, budget_text = budget.charge, budget.bytes, budget.text
 local ANCHORS, MAYBE_PLAIN, PLAIN = bounds.ANCHORS, bounds.MAYBE_PLAIN, bounds.PLAIN
 local NONE, FOUND, TIRED = bounds.is.NONE, bounds.is.FOUND, bounds.is.TIRED
 
@@ -217,7 +217,7 @@ local function filled(text, parts, before, last)
         out[i] = part
         bytes = bytes + (type(part) == "string" and #part or 16)
     end
-    budget_bytes(bytes)
+    budget_text(bytes)
     return concat(out)
 end
 
@@ -266,13 +266,13 @@ function strings.gsub(text, pattern, repl, limit)
     local most = limit == nil and #text + 1 or whole(limit, 4, "gsub")
     local anchored = sub(pattern, 1, 1) == "^"
     local out, n, count, from = {}, 0, 0, 0 -- out has n pieces of text up to `from`
-    local bytes = #text -- of the result, at most
+    local bytes = #text -- of the result
     while count < most and search(text, pattern, from, ANCHORS) do
         local before, last = place()
         count = count + 1
         out[n + 1] = sub(text, from + 1, before)
         out[n + 2] = replaced(text, replace(text, before, last), before, last)
-        bytes = bytes + #out[n + 2]
+        bytes = bytes + #out[n + 2] - (last - before)
         n = n + 2
         from = last
         if last == before then -- an empty match: the byte behind it stays
@@ -289,7 +289,7 @@ function strings.gsub(text, pattern, repl, limit)
         return text, 0
     end
     out[n + 1] = sub(text, from + 1)
-    budget_bytes(bytes)
+    budget_text(bytes)
     return concat(out), count
 end
 strings.gfind = strings.gmatch
@@ -382,7 +382,7 @@ function strings.format(layout, ...)
     end
     charge(4 + count)
     if type(layout) == "string" then
-        budget_bytes(format_bytes(layout, ...))
+        budget_text(format_bytes(layout, ...))
     end
     return format(layout, ...)
 end
@@ -419,7 +419,7 @@ function tables.concat(list, separator, from, to)
     if type(list) == "table" then
         local first, last = tonumber(from) or 1, tonumber(to) or #list
         charge(4)
-        budget_bytes(joined_bytes(list, separator, first, last))
+        budget_text(joined_bytes(list, separator, first, last))
         if last - first >= ITEMS_PART then
             return concat_long(list, separator, first, last)
         end

@@ -69,6 +69,41 @@ static void a_request_that_fills_the_memory_fails_alone(void **state)
     }
 }
 
+/* It stands in a buffer of its size while it is made, and would be refused only when both are there. */
+static void a_text_that_no_state_can_hold_is_not_begun(void **state)
+{
+    static const char *const ways[] = {
+        "('%s%s%s'):format(s, s, s)",
+        "('%s%q'):format(s, s)",
+        "table.concat({ s, s, s })",
+        "table.concat({ 1, 2, 3, 4 }, s)",
+        "s .. s .. s",
+        "s .. s .. 1 .. s",
+        "('abc'):gsub('.', s)",
+        "('abc'):gsub('.', { a = s, b = s, c = s })",
+        "('abc'):gsub('.', function() return s end)",
+        "('abc'):gsub('(.)', s .. '%1')",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < mg_countof(ways); i++) {
+        char source[512];
+        fixture f;
+
+        snprintf(source, sizeof source,
+                 HANDLER("local s = ('x'):rep(%d) pcall(function() kept[1] = %s end) kept[2] = 1"), 12000000,
+                 ways[i]);
+        start(&f, source);
+        if (run(&f) != -1)
+            fail_msg("case %zu did not raise", i);
+        if (!strstr(f.error.message, "not enough memory; all plugins of a worker share 64 MiB"))
+            fail_msg("case %zu: %s", i, f.error.message);
+        if (mg_vm_used_bytes(f.vm) > CAP_BYTES)
+            fail_msg("case %zu: %zu MiB", i, mg_vm_used_bytes(f.vm) >> 20);
+        fixture_fini(&f);
+    }
+}
+
 /* What a request made is garbage when the next one comes, however much it was. */
 static void garbage_fails_no_request(void **state)
 {
@@ -183,6 +218,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_that_fills_the_memory_fails_alone),
+        cmocka_unit_test(a_text_that_no_state_can_hold_is_not_begun),
         cmocka_unit_test(garbage_fails_no_request),
         cmocka_unit_test(a_state_that_a_plugin_fills_is_crowded),
         cmocka_unit_test(routers_count_with_what_c_holds_of_them),
