@@ -344,7 +344,7 @@ bool mg_memory_bursts(const mg_memory *shown, double bytes)
     const double more = (double)memory->used_bytes + bytes;
 
     return more > (double)memory->limit_bytes ||
-           (bytes > (double)(memory->cap_bytes / 4) && more > (double)memory->cap_bytes);
+           (bytes > (double)memory->cap_bytes / 4 && more > (double)memory->cap_bytes);
 }
 
 bool mg_memory_crowded(const mg_memory *shown)
