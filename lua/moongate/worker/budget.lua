@@ -129,6 +129,7 @@ local function step(kib)
     return ended
 end
 
+local FORGIVEN_S = 0.5
 local collected_turn, collected_s = -1, 0 -- how long the collector has worked in this turn
 
 --- How long the collector may work now.
@@ -152,8 +153,9 @@ local function collect_some(bytes, at_s, may_s, cycles)
     return cycles
 end
 
---- Makes room for so many bytes more, or raises. Garbage is nobody's: the time that takes counts to no budget. What
---- does not get done in this turn's share waits for the next one, unless that would be far more than the cap.
+--- Makes room for so many bytes more, or raises. Garbage is nobody's: the time that takes counts to no budget, but past
+--- FORGIVEN_S in one turn to that of whoever makes it, because a file is loaded in one turn, however long that lasts.
+--- What does not get done in this turn's share waits for the next one, unless that would be far more than the cap.
 local function relieve(bytes)
     if bounds.crowded(memory) and not fits(memory, bytes) then
         raise_memory()
@@ -169,9 +171,12 @@ local function relieve(bytes)
         fails = not fits(memory, bytes)
     end
     local took_s = fresh_s(running.host) - at_s
+    looked_s = looked_s + took_s
+    if collected_s < FORGIVEN_S then
+        began_s = began_s + took_s
+        began_cpu_s = began_cpu_s + cpu_s(running.host) - at_cpu_s
+    end
     collected_s = collected_s + took_s
-    began_s, looked_s = began_s + took_s, looked_s + took_s
-    began_cpu_s = began_cpu_s + cpu_s(running.host) - at_cpu_s
     if fails then
         raise_memory()
     end

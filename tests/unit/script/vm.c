@@ -71,7 +71,7 @@ static void a_boot_that_fails_says_where(void **state)
         { "return {", "boot.lua:1:" },
         { "error('no plan', 0)", "no plan" },
         { "\nlocal x = nil + 1", "boot.lua:2:" },
-        { "error({})", "no text" },
+        { "error({})", "not text" },
         { "return 1", "table expected" },
         { "return { plugins = {}, logs = {} }", "function expected" },
     };

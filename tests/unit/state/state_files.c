@@ -223,7 +223,7 @@ static void a_backup_that_is_none_changes_nothing(void **state)
     begin(&l);
     close_ledger(&l);
     assert_int_equal(restore("nowhere", &aside, &err), MG_ERR_NOT_FOUND);
-    assert_non_null(strstr(err.message, "no backup"));
+    assert_non_null(strstr(err.message, "not a backup"));
     path = in_dir("copy/policy");
     assert_int_equal(mkdir(path, 0700), 0);
     mg_free(path);
