@@ -159,7 +159,7 @@ describe("a backup", function()
         gw.process:wait()
         local result = gw:command { "state", "restore", "plugins" }
         assert.equal(1, result.code)
-        assert.truthy(result.err:find("no backup", 1, true), result.err)
+        assert.truthy(result.err:find("not a backup", 1, true), result.err)
         gw:launch()
     end)
 
