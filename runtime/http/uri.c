@@ -308,7 +308,7 @@ bool mg_uri_authority(mg_arena *arena, mg_str authority, mg_str *host, int *port
 {
     bool upper = true;
     mg_str name;
-    size_t n;
+    size_t n = 0;
 
     *port = -1;
     if (!authority.n)
