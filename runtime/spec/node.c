@@ -21,7 +21,7 @@ struct mg_spec_node {
     char *file, *text, *boot_id; /* owned; text NULL: the file is read */
     char **set;                  /* owned, each of them too */
     size_t set_count;
-    bool ready, stopped;
+    bool stopped;
     mg_spec_outcome outcome; /* of the last reload */
     mg_text report;
 };
@@ -46,11 +46,6 @@ static mg_config *read_document(void *self, mg_report *report)
 
     return node->text ? mg_config_load_text(node->file, mg_str_of(node->text), &env, report)
                       : mg_config_load_file(node->file, &env, report);
-}
-
-static void is_ready(void *self)
-{
-    ((mg_spec_node *)self)->ready = true;
 }
 
 static void has_stopped(void *self)
@@ -109,7 +104,7 @@ static bool start_node(mg_spec_node *node, const mg_spec_conf *conf, mg_report *
     if (!node->gateway)
         return false;
     mg_gateway_on_stopped(node->gateway, has_stopped, node);
-    if (mg_gateway_start(node->gateway, is_ready, node, &err) != MG_OK)
+    if (mg_gateway_start(node->gateway, NULL, NULL, &err) != MG_OK)
         return mg_report_add(report, MG_SEVERITY_ERROR, "start", "%s", err.message), false;
     mg_sim_settle(node->spec->sim);
     return true;

@@ -72,7 +72,7 @@ typedef struct mg_spec_conf {
     const char *boot_id;    /* of the machine: another one after it was started again */
 } mg_spec_conf;
 
-/* Loads, builds, starts, and settles until it serves. NULL: the problem is the report. `conf` is copied. */
+/* Loads, builds, starts and settles. NULL: the problem is the report. `conf` is copied. */
 mg_spec_node *mg_spec_node_open(mg_spec *spec, const mg_spec_conf *conf);
 typedef enum mg_spec_outcome { MG_SPEC_UNDER_WAY, MG_SPEC_TAKEN, MG_SPEC_REFUSED } mg_spec_outcome;
 /* Reads its document again, or another one. */

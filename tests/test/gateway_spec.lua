@@ -162,6 +162,31 @@ describe("a gateway", function()
         assert.equal(1, #b.requests)
     end)
 
+    it("says what it cannot read of a response", function()
+        local up = mg.upstream():raw("HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n"
+            .. "transfer-encoding: chunked\r\n\r\n")
+        local gw = mg.gateway(json_of({ up = up }))
+        local response = gw:raw("GET / HTTP/1.0\r\n\r\n")
+        assert.equal(502, response.status)
+        local reader = require("moongate.test.http").reader("response")
+        local ok, why = pcall(reader.feed, reader, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n")
+        assert.is_false(ok)
+        assert.equal('a chunk begins with "xyz" in place of its size', why)
+    end)
+
+    it("reads chunks, trailers and interim heads however they are cut", function()
+        local bytes = "HTTP/1.1 103 Early\r\nlink: a\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+            .. "3;x=1\r\nabc\r\n2\r\nde\r\n0\r\nx-t: 1\r\n\r\n"
+        for at = 1, #bytes - 1 do
+            local reader = require("moongate.test.http").reader("response")
+            assert.is_nil(reader:feed(bytes:sub(1, at)))
+            local response = reader:feed(bytes:sub(at + 1))
+            assert.equal("abcde", response.body)
+            assert.equal("1", response.trailers["x-t"])
+            assert.equal(103, response.interim[1].status)
+        end
+    end)
+
     it("tells an unknown option of a request", function()
         local gw = mg.gateway({})
         local ok, why = pcall(gw.get, gw, "/", { header = {} })

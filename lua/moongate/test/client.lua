@@ -171,9 +171,12 @@ local function heard(self)
         or (abort.sent and connection.sent >= abort.sent)) then
         return self:abort(abort.how)
     end
-    local response = self.reader:feed(connection.heard:sub(self.read + 1), connection.ended)
+    local ok, response = pcall(self.reader.feed, self.reader, connection.heard:sub(self.read + 1), connection.ended)
     self.read = #connection.heard
-    if response then
+    if not ok then
+        self.problem = ("the response cannot be read: %s; heard: %q"):format(response, connection.heard)
+        over(self)
+    elseif response then
         response.raw, response.took_ms = connection.heard, self.world:now() - self.began_ms
         self.response = response
         over(self)

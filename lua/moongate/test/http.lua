@@ -87,62 +87,75 @@ local function frame(self, message)
     return "body"
 end
 
---- One step; false when it needs more bytes.
-local function step(self)
-    if self.state == "head" then
-        local first, last = self.held:find("\r\n\r\n", 1, true)
-        if not first then
-            return false
-        end
-        self.message = start(self, self.held:sub(1, first + 1))
-        self.held, self.parts = self.held:sub(last + 1), {}
-        self.state = frame(self, self.message)
-        if self.message.status and self.message.status < 200 and self.message.status ~= 101 then
-            self.interim[#self.interim + 1] = self.message
-            self.state = "head"
-        end
-    elseif self.state == "size" then
-        local line, rest = self.held:match("^(.-)\r\n(.*)$")
-        if not line then
-            return false
-        end
-        self.left = tonumber(line:match("^%x+"), 16)
-        if not self.left then
-            error(("no size of a chunk: %q"):format(line), 0)
-        end
-        self.held, self.chunked = rest, true
-        self.state = self.left == 0 and "trailers" or "body"
-    elseif self.state == "trailers" then
-        local text, rest = self.held:match("^(.-\r\n)\r\n(.*)$")
-        if self.held:sub(1, 2) == "\r\n" then
-            text, rest = "", self.held:sub(3)
-        end
-        if not text then
-            return false
-        end
-        local trailers = setmetatable({}, Message)
-        fields_of(trailers, text)
-        self.message.trailers = trailers.headers
-        self.held, self.state = rest, "done"
-    elseif self.state == "body" then
-        local take = math.min(self.left, #self.held)
-        if take > 0 then
-            self.parts[#self.parts + 1] = self.held:sub(1, take)
-            self.held, self.left = self.held:sub(take + 1), self.left - take
-        end
-        if self.left > 0 then
-            return false
-        end
-        self.state = self.chunked and "after" or "done"
-    elseif self.state == "after" then
-        if #self.held < 2 then
-            return false
-        end
-        self.held, self.state = self.held:sub(3), "size"
-    else
+--- What is read in each state; false when that needs more bytes.
+local steps = {}
+
+function steps.head(self)
+    local first, last = self.held:find("\r\n\r\n", 1, true)
+    if not first then
         return false
     end
+    local message = start(self, self.held:sub(1, first + 1))
+    self.held = self.held:sub(last + 1)
+    if message.status and message.status < 200 and message.status ~= 101 then
+        self.interim[#self.interim + 1] = message
+    else
+        self.message, self.parts, self.state = message, {}, frame(self, message)
+    end
     return true
+end
+
+function steps.size(self)
+    local line, rest = self.held:match("^(.-)\r\n(.*)$")
+    if not line then
+        return false
+    end
+    local digits = line:match("^%x+")
+    if not digits then
+        error(("a chunk begins with %q in place of its size"):format(line), 0)
+    end
+    self.left, self.held, self.chunked = tonumber(digits, 16), rest, true
+    self.state = self.left == 0 and "trailers" or "body"
+    return true
+end
+
+function steps.trailers(self)
+    local text, rest = self.held:match("^(.-\r\n)\r\n(.*)$")
+    if self.held:sub(1, 2) == "\r\n" then
+        text, rest = "", self.held:sub(3)
+    end
+    if not text then
+        return false
+    end
+    local trailers = {}
+    fields_of(trailers, text)
+    self.message.trailers = trailers.headers
+    self.held, self.state = rest, "done"
+    return true
+end
+
+function steps.body(self)
+    local count = math.min(self.left, #self.held)
+    self.parts[#self.parts + 1] = self.held:sub(1, count)
+    self.held, self.left = self.held:sub(count + 1), self.left - count
+    if self.left > 0 then
+        return false
+    end
+    self.state = self.chunked and "after" or "done"
+    return true
+end
+
+--- The line that ends a chunk.
+function steps.after(self)
+    if #self.held < 2 then
+        return false
+    end
+    self.held, self.state = self.held:sub(3), "size"
+    return true
+end
+
+function steps.done()
+    return false
 end
 
 --- The next whole message, or nil.
@@ -151,7 +164,7 @@ end
 function Reader:feed(bytes, ended)
     self.held = self.held .. bytes
     self.interim = self.interim or {}
-    while step(self) do end
+    while steps[self.state](self) do end
     if ended and self.state == "body" and self.left == math.huge then
         self.state = "done"
     end
@@ -162,11 +175,6 @@ function Reader:feed(bytes, ended)
     message.body, message.interim = table.concat(self.parts), self.interim
     self.state, self.chunked, self.interim, self.message = "head", nil, nil, nil
     return message
-end
-
---- Whether a message has begun and is not whole.
-function Reader:in_middle()
-    return self.state ~= "head" or #self.held > 0
 end
 
 --- Fields in a steady order: a list of { name, value } as it stands, a map by its names.

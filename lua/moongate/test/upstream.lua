@@ -12,7 +12,6 @@ local Upstream = {}
 Upstream.__index = Upstream
 
 local function add(self, entry)
-    entry.times = nil
     self.script[#self.script + 1] = entry
     return self
 end
@@ -39,7 +38,7 @@ function Upstream:raw(bytes)
     return add(self, { kind = "raw", bytes = bytes })
 end
 
---- The request is answered with a reset; `after`: with so many bytes of the answer before it.
+--- The connection is reset in place of an answer.
 function Upstream:reset()
     return add(self, { kind = "reset" })
 end
