@@ -141,7 +141,7 @@ MG_MUST_USE mg_result mg_persist_load_numbers(mg_persist *persist, mg_error *err
 void mg_persist_begin_drain(mg_persist *persist);
 /* A transaction of them; `*more`: that was not the last. */
 MG_MUST_USE mg_result mg_persist_drain_some(mg_persist *persist, bool *more, mg_error *err);
-/* No more are stored, for now. */
+/* Ends a drain, whether or not all of it was stored; the rest waits for the next one. */
 void mg_persist_end_drain(mg_persist *persist);
 /* Numbers whose keys are all stored under another one by now, and those whose keys are all clamped: begins with
  * the first, then one in each call. */
