@@ -68,6 +68,14 @@ end)
         has(result, "0 passed, 1 failed, 0 leaked")
     end)
 
+    it("tells with a failure what a plugin did wrong", function()
+        local result = test(one(GATEWAY .. 'assert.equal(200, gw:get("/").status)'), {}, { files = plugin [[
+            local x = ctx.request.nothing.there
+            return ctx:respond(200)]] })
+        assert.equal(1, result.code)
+        has(result, "the gateway logged plugin_error: plugin p@1.0.0, route all: plugins/p/plugin.lua:2: ")
+    end)
+
     it("runs specs that know nothing of it, with busted's options", function()
         local spec = [[
 describe("plain", function()
@@ -96,6 +104,13 @@ end)
         assert.truthy(nothing.err:find("there is neither tests/ nor plugins/*/spec here", 1, true))
         local seed = test(one "", { "--seed", "x" })
         assert.equal(2, seed.code)
+        local cut = test(one "", { "--filter" })
+        assert.equal(2, cut.code)
+        assert.equal("moongate test: --filter needs a value\n", cut.err)
+        local nowhere = test(one "", { "nowhere" })
+        assert.equal(1, nowhere.code)
+        has(nowhere, "Cannot find file or directory: nowhere")
+        assert.is_nil(nowhere.out:find("nil", 1, true))
         local without = test(one "", {}, { env = { LUA_PATH = "/nowhere/?.lua", LUA_CPATH = "/nowhere/?.so" } })
         assert.equal(1, without.code)
         assert.truthy(without.err:find("busted is not installed: apt-get install lua-busted", 1, true), without.err)

@@ -61,8 +61,10 @@ busted.subscribe({ "test", "start" }, function(element, parent)
 end)
 
 for _, kind in ipairs({ "failure", "error" }) do
-    busted.subscribe({ kind }, function()
+    busted.subscribe({ kind }, function(element)
         world.failed = true
+        local name = full_name(element)
+        world.logged[name] = world.logged[name] or world.errors()
         return nil, true
     end)
 end

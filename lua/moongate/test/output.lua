@@ -2,10 +2,12 @@
 local base = require("busted.outputHandlers.base")
 local world = require("moongate.test.world")
 
+local LOGGED = 5 -- lines of a failed test's gateways that are shown, the last ones
+
 local function place(failure)
     local trace = failure.element.trace or failure.trace
     if not trace or not trace.short_src then
-        return (tostring(failure.element.name):gsub("^%./", "")) -- a file that does not load
+        return ((failure.element.name or ""):gsub("^%./", "")) -- a file that does not load, or is not there
     end
     return ("%s:%d"):format((trace.short_src:gsub("^%./", "")), trace.currentline)
 end
@@ -64,8 +66,12 @@ return function(options)
 
     local function tell(failure)
         local at = place(failure)
-        local name = failure.name or failure.element.name or "?"
+        local name = failure.name or failure.element.name or ""
         io.write(("  FAILED %s   %s\n    %s\n"):format(name, at, message(failure)))
+        local logged = world.logged[name] or {}
+        for i = math.max(1, #logged - LOGGED + 1), #logged do
+            io.write("    the gateway logged ", logged[i], "\n")
+        end
         if options.verbose and failure.trace and failure.trace.traceback then
             io.write(failure.trace.traceback, "\n")
         end

@@ -71,6 +71,9 @@ local function rewrite(lfs, world)
         if VALUED[name] and not value then
             at = at + 1
             value = arguments[at]
+            if not value then
+                return nil, name .. " needs a value"
+            end
         end
         if name == "--seed" then
             world.base_seed = tonumber(value)

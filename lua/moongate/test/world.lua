@@ -1,9 +1,10 @@
 --- world: the simulated clock and network of one test, and whatever the test has in it. Each test gets a world of its
 --- own, made when it is first needed and taken apart behind the test; what is then still alive is a leak.
 local c = require("moongate.test.c")
+local files = require("moongate.test.files")
 local units = require("moongate.test.units")
 
-local world = { base_seed = 1, name = "?", spans_ms = 0 }
+local world = { base_seed = 1, name = "?", spans_ms = 0, logged = {} }
 
 local World = {}
 World.__index = World
@@ -155,6 +156,20 @@ local function left_of(self)
         end
     end
     return left
+end
+
+--- What the gateways of the test have logged as errors, a line each: a plugin's mistake among them.
+---@return string[] lines
+function world.errors()
+    local lines = {}
+    for _, node in ipairs(world.current and world.current.nodes or {}) do
+        for _, entry in ipairs(node:runs() and node:log() or {}) do
+            if entry.level == "error" then
+                lines[#lines + 1] = entry.event .. ": " .. files.shown(entry.message:match("^[^\n]*"))
+            end
+        end
+    end
+    return lines
 end
 
 --- Takes the world of the test apart. What was alive, a line each; and what went wrong and was not raised.
